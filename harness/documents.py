@@ -1,0 +1,168 @@
+"""Reads YAML files into frozen models, and says file, line and the nearest known key when it cannot.
+
+Plain data only: the loader is PyYAML's safe one, so a file can never construct an object or run
+code.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.errors import InputError, did_you_mean
+
+
+class Frozen(BaseModel):
+    """Base of every specification and result: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True)
+
+
+Document = TypeVar("Document", bound=BaseModel)
+Location = tuple[str | int, ...]
+
+
+def read_yaml(path: Path) -> tuple[Any, dict[Location, int]]:
+    """The plain data in a YAML file, and the line (from 1) on which each of its values stands.
+
+    Raises InputError when the file is missing, unreadable, not YAML, or repeats a key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        lines: dict[Location, int] = {}
+        if root is not None:
+            _collect_lines(root, (), lines, path)
+        return yaml.safe_load(text), lines
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or str(error)
+        raise InputError(f"{where}: not valid YAML: {problem}") from None
+
+
+def _collect_lines(node: yaml.Node, at: Location, lines: dict[Location, int], path: Path) -> None:
+    lines[at] = node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            name = str(key.value)
+            if name in seen:
+                raise InputError(f"{path}:{key.start_mark.line + 1}: key '{name}' is given twice")
+            seen.add(name)
+            _collect_lines(value, (*at, name), lines, path)
+            lines[(*at, name)] = key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            _collect_lines(value, (*at, index), lines, path)
+
+
+def read_document(path: Path, model: type[Document]) -> Document:
+    """Read a YAML file as `model`.
+
+    Raises InputError naming file, line, what was found and the nearest known key.
+    """
+    data, lines = read_yaml(path)
+    if not isinstance(data, dict):
+        kind = "an empty file" if data is None else type(data).__name__
+        raise InputError(f"{path}: expected a mapping of keys to values, found {kind}")
+    return validate(data, model, str(path), lines)
+
+
+def validate(
+    data: Any, model: type[Document], source: str, lines: dict[Location, int] | None = None
+) -> Document:
+    """Validate plain data as `model`; `source` and `lines` say where it was written."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        problems = [_explain(detail, model, data, source, lines or {}) for detail in error.errors()]
+        raise InputError("\n".join(dict.fromkeys(problems))) from None
+
+
+def _explain(
+    detail: Any, model: type[BaseModel], data: Any, source: str, lines: dict[Location, int]
+) -> str:
+    location, known = _resolve(tuple(detail["loc"]), model, data)
+    line = next(
+        (lines[location[:end]] for end in range(len(location), -1, -1) if location[:end] in lines),
+        None,
+    )
+    where = f"{source}:{line}" if line else source
+    dotted = ".".join(str(part) for part in location)
+    if detail["type"] == "extra_forbidden":
+        return f"{where}: unknown key '{location[-1]}'{did_you_mean(str(location[-1]), known)}"
+    if detail["type"] == "missing":
+        return f"{where}: '{dotted}' is required"
+    message = detail["msg"].removeprefix("Value error, ")
+    found = detail["input"]
+    if isinstance(found, (str, int, float, bool)) and detail["type"] != "value_error":
+        message += f", found {found!r}"
+        expected = detail.get("ctx", {}).get("expected")
+        if detail["type"] == "literal_error" and isinstance(found, str) and expected:
+            names = [name.strip("' ") for name in expected.replace(" or ", ", ").split(",")]
+            message = f"'{found}' is not known{did_you_mean(found, names)}"
+    return f"{where}: {dotted}: {message}" if dotted else f"{where}: {message}"
+
+
+def _resolve(loc: Location, model: type[BaseModel], data: Any) -> tuple[Location, list[str]]:
+    """Drop the parts of a pydantic location that name union branches, and list the sibling keys.
+
+    Pydantic inserts the branch's name into the location; what the user wrote does not contain it.
+    """
+    from typing import get_args
+
+    kept: list[str | int] = []
+    here: Any = data
+    types: list[Any] = [model]
+    for index, part in enumerate(loc):
+        last = index == len(loc) - 1
+        inside = (
+            isinstance(here, dict)
+            and (part in here or last)
+            or isinstance(here, list)
+            and isinstance(part, int)
+            and part < len(here)
+        )
+        if not inside:
+            continue
+        kept.append(part)
+        models = [item for item in _models(types) if isinstance(part, str)]
+        if last:
+            known = [
+                field.alias or name
+                for item in models
+                for name, field in item.model_fields.items()
+            ]
+            return tuple(kept), known
+        if isinstance(part, str):
+            types = [
+                field.annotation
+                for item in models
+                for name, field in item.model_fields.items()
+                if (field.alias or name) == part
+            ]
+        else:
+            types = [argument for item in types for argument in get_args(item)]
+        here = here[part] if isinstance(here, list) or part in here else None
+    return tuple(kept), []
+
+
+def _models(types: list[Any]) -> list[type[BaseModel]]:
+    from typing import get_args
+
+    found: list[type[BaseModel]] = []
+    for item in types:
+        if isinstance(item, type) and issubclass(item, BaseModel):
+            found.append(item)
+        else:
+            found.extend(_models(list(get_args(item))))
+    return found

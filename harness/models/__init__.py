@@ -1,0 +1,1 @@
+"""Networks: importing them, the catalog of fetchable ones, their labelled data and metrics."""

@@ -1,0 +1,34 @@
+"""A task is a model's labelled data and the metric that scores outputs against it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from harness.record import Accuracy
+
+Feeds = dict[str, np.ndarray]
+"""Input name to array, as one inference of batch 1 takes it."""
+
+Run = Callable[[Feeds], list[np.ndarray]]
+"""Runs a model once: inputs by name in, outputs in the model's order out."""
+
+Progress = Callable[[int, int], None]
+"""Told (done, total) while something long goes on."""
+
+
+class Task(Protocol):
+    """Labelled data of one model. Deterministic: the same samples in the same order, always."""
+
+    metric: str
+    """The metric's name as shown to people, such as `top-1 accuracy`."""
+
+    def inputs(self, count: int) -> list[Feeds]:
+        """The first `count` (or fewer) real inputs, preprocessed, for verifying and measuring."""
+        ...
+
+    def evaluate(self, run: Run, progress: Progress, limit: int | None = None) -> Accuracy:
+        """Score a model on the data, or on its first `limit` samples."""
+        ...

@@ -1,0 +1,156 @@
+"""What is known of one finished cell: measurements, verification, environment, or why not.
+
+Units are in the field names: `_ms` milliseconds, `_us` microseconds, `_mb` megabytes of 10^6 bytes.
+A field that is `None` was not measured; the record's `reason` or the report says why.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import Field
+
+from harness.documents import Frozen
+from harness.spec import Kind
+
+RECORD_SCHEMA = 1
+Status = Literal["ok", "failed", "skipped"]
+BASELINE_CONFIGURATION = "baseline"
+
+
+class CellKey(Frozen):
+    """The names that tell a cell from the others of its sweep. For a baseline engine the
+    configuration is `baseline`."""
+
+    model: str
+    target: str
+    configuration: str
+    engine: str
+
+    def __str__(self) -> str:
+        return f"{self.model} · {self.target} · {self.configuration} · {self.engine}"
+
+
+class Latency(Frozen):
+    """Latency of one inference. `median_ms`, percentiles and the 95 % interval of the median are
+    over `samples` interleaved samples, kept raw in the store."""
+
+    median_ms: float
+    p90_ms: float
+    p99_ms: float | None  # None with fewer than 100 samples: it would be the maximum
+    ci_low_ms: float
+    ci_high_ms: float
+    samples: int
+    runs_per_sample: int
+
+
+class Memory(Frozen):
+    """The four figures: constants of the compiled model, planned activation memory, the artifact on
+    disk, and the peak resident memory of a process that only runs it (`base_rss_mb` of which were
+    there before the model was loaded)."""
+
+    weights_mb: float | None = None
+    activation_mb: float | None = None
+    artifact_mb: float | None = None
+    peak_rss_mb: float | None = None
+    base_rss_mb: float | None = None
+
+
+class Accuracy(Frozen):
+    """The model's metric on labelled data with its 95 % interval, or the agreement with the
+    reference where there is no labelled data (`metric` then says so)."""
+
+    value: float
+    ci_low: float
+    ci_high: float
+    metric: str
+    samples: int
+
+
+class Verification(Frozen):
+    """Outputs against the reference runtime. `max_error_of_scale` is the largest absolute
+    difference divided by the largest absolute value of that output in the reference."""
+
+    reference: str
+    inputs: int
+    real_inputs: bool
+    max_abs_error: float
+    max_error_of_scale: float
+    tolerance_of_scale: float
+
+
+class KernelTime(Frozen):
+    """One kernel of a compiled model. `median_us` is per call, over the instrumented runs; `flops`
+    and `bytes` (read and written once each) are per call."""
+
+    name: str
+    calls: int
+    median_us: float
+    flops: float
+    bytes: float
+
+
+class TuningPoint(Frozen):
+    """One point of a tuning curve: after `seconds` and `trials`, the sum over the model's kernels of
+    the best time found so far, in milliseconds (None while some kernel has none)."""
+
+    seconds: float
+    trials: int
+    estimate_ms: float | None
+
+
+class Tuning(Frozen):
+    """What tuning did: `trials` were measured, `failed_trials` of them gave no time,
+    `tasks_reused` kernels were already in the target's database."""
+
+    trials: int
+    failed_trials: int
+    seconds: float
+    tasks: int
+    tasks_reused: int
+    stopped_by: Literal["trials", "minutes", "exhausted", "nothing to tune"]
+    curve: tuple[TuningPoint, ...] = ()
+
+
+class Fusion(Frozen):
+    """Kernels of the graph before and after fusing, and those that ought not to be there."""
+
+    kernels_before: int
+    kernels_after: int
+    stray: tuple[str, ...] = ()
+
+
+class Record(Frozen):
+    """One cell of a sweep, done."""
+
+    schema_version: Literal[1] = RECORD_SCHEMA
+    fingerprint: str = Field(description="hash of everything that decides the cell's result")
+    key: CellKey
+    status: Status
+    kind: Kind
+    reason: str | None = None
+    stage: str | None = Field(default=None, description="the stage a failed cell failed in")
+    session: str | None = Field(
+        default=None, description="cells measured in turns with each other share this"
+    )
+    latency: Latency | None = None
+    memory: Memory | None = None
+    accuracy: Accuracy | None = None
+    verification: Verification | None = None
+    fusion: Fusion | None = None
+    kernels: tuple[KernelTime, ...] = ()
+    outside_kernels_us: float | None = None
+    tuning: Tuning | None = None
+    artifact: str | None = Field(default=None, description="folder, relative to the results folder")
+    spec: dict[str, Any] = Field(description="model, target, configuration, measure, limits, seed")
+    environment: dict[str, Any]
+    finished_at: str = Field(description="ISO 8601, UTC")
+    seconds: float = Field(default=0.0, description="wall time the cell took, tuning included")
+
+
+def fingerprint(parts: Any) -> str:
+    """A short stable hash (16 hex digits of SHA-256) of plain data, whatever its key order."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,190 @@
+"""What the user wrote: a sweep, its models, its configurations, and the hardware descriptions.
+
+Every class here is frozen and validated; an unknown key is an error that names the nearest one.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveInt, field_validator, model_validator
+
+from harness.documents import Frozen, read_document
+
+SCHEMA_VERSION = 1
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=80)]
+FusionLevel = Literal["none", "elementwise", "full"]
+Kind = Literal["measured", "emulated-count", "static"]
+
+
+class Tune(Frozen):
+    """How much tuning a configuration gets: a number of trials, or minutes; exactly one."""
+
+    trials: PositiveInt | None = None
+    minutes: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Tune:
+        if (self.trials is None) == (self.minutes is None):
+            raise ValueError("give a budget as either 'trials: N' or 'minutes: N'")
+        return self
+
+
+class Configuration(Frozen):
+    """What is done to a model before it runs."""
+
+    name: Name
+    fusion: FusionLevel = "full"
+    tune: Tune | None = None
+
+
+class ModelSpec(Frozen):
+    """A model of a sweep: a catalog name, or a file with its shapes, data and metric.
+
+    `shapes` maps an input's name to its static shape. `data` is an `.npz` with the arrays
+    `inputs` (or one array per input, named as the input) and `labels`; `metric` is how outputs are
+    scored against the labels, by name (see `harness.models.metrics`).
+    """
+
+    name: Name
+    path: Path | None = None
+    shapes: dict[str, tuple[PositiveInt, ...]] = Field(default_factory=dict)
+    data: Path | None = None
+    metric: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        """A bare text is a path when it looks like one, else a catalog name."""
+        if isinstance(value, str):
+            if "/" in value or Path(value).suffix in {".onnx", ".pt2", ".tflite"}:
+                stem = re.sub(r"[^A-Za-z0-9._@+-]", "-", Path(value).stem)
+                return {"name": stem, "path": value}
+            return {"name": value}
+        return value
+
+
+class Measure(Frozen):
+    """How long and how often to measure.
+
+    A round is one turn of every artifact of a group; each turn gives one latency sample, which is
+    the mean over as many back-to-back runs as last at least `sample_ms`, or one run if that is
+    longer. Rounds go on until there are `repeats` of them and `min_seconds` have passed.
+    """
+
+    repeats: Annotated[int, Field(ge=5, le=100_000)] = 30
+    min_seconds: Annotated[float, Field(ge=0)] = 2.0
+    sample_ms: Annotated[float, Field(ge=0)] = 5.0
+    verify_inputs: PositiveInt = 4
+    accuracy_samples: PositiveInt | None = None
+    threads: PositiveInt | None = None
+
+
+class Limits(Frozen):
+    """What one cell's child process may use before it is stopped and the cell fails."""
+
+    cell_minutes: Annotated[float, Field(gt=0)] = 30.0
+    memory_mb: Annotated[int, Field(ge=256)] = 8192
+
+
+class Sweep(Frozen):
+    """A sweep: every model on every target in every configuration, and the baselines beside them."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    name: Name = "sweep"
+    models: Annotated[tuple[ModelSpec, ...], Field(min_length=1)]
+    targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("x86-host",)
+    configurations: Annotated[tuple[Configuration, ...], Field(min_length=1)]
+    baselines: tuple[str, ...] = ("onnxruntime",)
+    measure: Measure = Measure()
+    limits: Limits = Limits()
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    @field_validator("models", "configurations")
+    @classmethod
+    def _unique_names(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        names = [item.name for item in value]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"the name '{twice[0]}' is given twice; names tell results apart")
+        return value
+
+    @classmethod
+    def read(cls, path: Path) -> Sweep:
+        """Read a sweep file; relative paths in it are relative to the file.
+
+        Raises InputError with file, line and the nearest known key.
+        """
+        sweep = read_document(path, cls)
+
+        def absolute(found: Path | None) -> Path | None:
+            return (path.parent / found.expanduser()).resolve() if found else None
+
+        models = tuple(
+            model.model_copy(update={"path": absolute(model.path), "data": absolute(model.data)})
+            for model in sweep.models
+        )
+        return sweep.model_copy(update={"models": models})
+
+
+class TvmTarget(Frozen):
+    """The part of a hardware description that is handed to TVM; the keys are TVM's own."""
+
+    kind: Literal["llvm", "cuda"] = "llvm"
+    mcpu: str | None = None
+    mtriple: str | None = None
+    mattr: tuple[str, ...] = ()
+    num_cores: Annotated[PositiveInt, Field(alias="num-cores")] = 1
+    tag: str | None = None
+
+    def as_tvm(self) -> dict[str, Any]:
+        """The dictionary `tvm.target.Target` takes."""
+        found = self.model_dump(by_alias=True, exclude_none=True, exclude={"tag"})
+        if not self.mattr:
+            found.pop("mattr")
+        else:
+            found["mattr"] = list(self.mattr)
+        return found
+
+
+class Device(Frozen):
+    """Where the code runs."""
+
+    kind: Literal["local", "rpc", "emulated", "static"] = "local"
+    key: str | None = None
+
+
+class Hardware(Frozen):
+    """What the hardware can do; figures that are not known are left out, never guessed."""
+
+    cores: PositiveInt
+    simd_bits: PositiveInt | None = None
+    features: tuple[str, ...] = ()
+    l1d_kb: float | None = None
+    l2_kb: float | None = None
+    l3_kb: float | None = None
+    peak_gflops: float | None = None
+    memory_bandwidth_gbs: float | None = None
+    memory_mb: float | None = None
+
+
+class Passes(Frozen):
+    """Which graph rewrites the hardware asks for."""
+
+    layout: Literal["NCHW", "NHWC"] = "NHWC"
+
+
+class TargetSpec(Frozen):
+    """A hardware description, as in `targets/*.yaml`."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    name: Name
+    description: str = ""
+    architecture: Literal["x86", "arm", "cuda"]
+    tvm: TvmTarget
+    device: Device = Device()
+    hardware: Hardware
+    passes: Passes = Passes()
