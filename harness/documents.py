@@ -138,9 +138,7 @@ def _resolve(loc: Location, model: type[BaseModel], data: Any) -> tuple[Location
         models = [item for item in _models(types) if isinstance(part, str)]
         if last:
             known = [
-                field.alias or name
-                for item in models
-                for name, field in item.model_fields.items()
+                field.alias or name for item in models for name, field in item.model_fields.items()
             ]
             return tuple(kept), known
         if isinstance(part, str):

@@ -1,0 +1,61 @@
+"""What every engine offers, and the checks that every engine needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from harness.errors import InputError, unknown_name
+from harness.models.tensors import TensorSpec
+
+Feeds = Mapping[str, np.ndarray]
+
+
+class Session(Protocol):
+    """A model loaded by one engine, ready to run with a fixed number of threads."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs, in the model's order."""
+        ...
+
+    def run(self, feeds: Feeds) -> list[np.ndarray]:
+        """The outputs, in the model's order, as arrays that later runs leave alone.
+
+        Raises InputError for an input that is missing, unknown, or of another shape or dtype.
+        """
+        ...
+
+    def bind(self, feeds: Feeds) -> Callable[[], object]:
+        """A function that runs one inference on these inputs, with the least work around it that
+        the engine allows. Its outputs stay inside the engine. Raises InputError as `run` does."""
+        ...
+
+
+def checked(inputs: Sequence[TensorSpec], feeds: Feeds) -> list[np.ndarray]:
+    """The arrays of `feeds` in the order of `inputs`, contiguous.
+
+    Raises InputError for an input that is missing, unknown, or of another shape or dtype.
+    """
+    known = [spec.name for spec in inputs]
+    for name in feeds:
+        if name not in known:
+            raise unknown_name("input", name, known)
+    arrays = []
+    for spec in inputs:
+        if spec.name not in feeds:
+            raise InputError(f"input '{spec.name}' is missing; expected {spec}")
+        array = np.asarray(feeds[spec.name])
+        if array.shape != spec.shape or array.dtype.name != spec.dtype:
+            found = f"{array.dtype.name} {list(array.shape)}"
+            raise InputError(f"input '{spec.name}': expected {spec.dtype} {list(spec.shape)}, "
+                             f"found {found}")
+        arrays.append(np.require(array, requirements=["C"]))
+    return arrays
+
+
+def first_line(error: Exception) -> str:
+    """What an engine's error says, without the lines that only its authors can read."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))

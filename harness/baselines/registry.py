@@ -1,0 +1,105 @@
+"""The engines by name: which there are, which apply to a format, and how one is opened."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import cast
+
+from harness.baselines.base import Session, first_line
+from harness.errors import CellFailure, CellSkipped, HarnessError, InputError, unknown_name
+from harness.models.formats import Format, format_of
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One engine: the class of its sessions, the formats it runs, and the package it needs."""
+
+    module: str
+    session: str
+    formats: frozenset[Format]
+    package: str
+    extra: str | None = None
+
+    @property
+    def install(self) -> str:
+        """The command that installs what the engine needs."""
+        return f"pip install '{f'layeredge[{self.extra}]' if self.extra else self.package}'"
+
+
+ENGINES: dict[str, Engine] = {
+    "onnxruntime": Engine(
+        "harness.baselines.onnxruntime",
+        "OnnxRuntimeSession",
+        frozenset({"onnx"}),
+        "onnxruntime",
+    ),
+    "openvino": Engine(
+        "harness.baselines.openvino",
+        "OpenVinoSession",
+        frozenset({"onnx", "tflite"}),
+        "openvino",
+        "openvino",
+    ),
+    "litert": Engine(
+        "harness.baselines.litert",
+        "LiteRtSession",
+        frozenset({"tflite"}),
+        "ai_edge_litert",
+        "tflite",
+    ),
+    "torch": Engine(
+        "harness.baselines.torch_eager",
+        "TorchEagerSession",
+        frozenset({"torch"}),
+        "torch",
+        "torch",
+    ),
+}
+
+_REFERENCES: dict[Format, str] = {"onnx": "onnxruntime", "tflite": "litert", "torch": "torch"}
+
+
+def engine_named(name: str) -> Engine:
+    """The engine of that name. Raises InputError naming the nearest one that there is."""
+    if name not in ENGINES:
+        raise unknown_name("engine", name, ENGINES)
+    return ENGINES[name]
+
+
+def applicable(engine: str, format: Format) -> bool:
+    """Whether an engine runs models of a format. Raises InputError for an unknown engine."""
+    return format in engine_named(engine).formats
+
+
+def reference_engine(format: Format) -> str:
+    """The name of the engine whose outputs are taken as right for a format."""
+    return _REFERENCES[format]
+
+
+def open_session(engine: str, path: Path, threads: int) -> Session:
+    """Load a model into an engine that runs it with `threads` threads.
+
+    Raises InputError for an unknown engine or a file that is no model, CellSkipped when the engine
+    is not installed or does not run the format, and CellFailure when it cannot load the model.
+    """
+    found = engine_named(engine)
+    format = format_of(path)
+    if format not in found.formats:
+        raise CellSkipped(
+            f"{engine} does not run {format} models, only {', '.join(sorted(found.formats))}"
+        )
+    if find_spec(found.package) is None:
+        raise CellSkipped(f"{engine} is not installed: {found.install}")
+    if threads < 1:
+        raise InputError(f"threads: expected at least 1, found {threads}")
+    opener = getattr(importlib.import_module(found.module), found.session)
+    try:
+        return cast(Session, opener(path, threads))
+    except HarnessError:
+        raise
+    except Exception as error:
+        # Each engine has exceptions of its own, most of them C++ types without a common base.
+        raise CellFailure(f"{engine} cannot load {path}: {first_line(error)}") from error

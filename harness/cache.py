@@ -1,0 +1,59 @@
+"""Where this package keeps what can be fetched or computed again."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from harness.errors import InputError
+
+CACHE_VARIABLE = "LAYEREDGE_CACHE"
+
+
+def cache_folder() -> Path:
+    """The folder for models, tuning databases and stamps; created if it is not there.
+
+    It is what the environment variable `LAYEREDGE_CACHE` names, else the user's cache folder as
+    the operating system defines it. Raises InputError when nothing can be written there.
+    """
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        folder = Path(named).expanduser().absolute()
+    else:
+        from platformdirs import user_cache_path
+
+        folder = user_cache_path("layeredge")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_usable(folder, error.strerror or str(error)) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _not_usable(folder, "not writable")
+    return folder
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `text` to `path` so that a reader sees the old content or the new, never a part.
+
+    Raises InputError when the folder cannot be written or the disk is full.
+    """
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def _not_usable(folder: Path, reason: str) -> InputError:
+    return InputError(
+        f"cache folder {folder}: {reason}; set {CACHE_VARIABLE} to a folder that can be written"
+    )

@@ -1,0 +1,210 @@
+"""Records what machine and software a result comes from, and what may disturb a measurement."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import harness
+from harness.hardware import this_processor
+from harness.hardware.processor import read_text, throttled_periods, usable_cpus
+
+_DISTRIBUTIONS = (
+    "apache-tvm",
+    "apache-tvm-ffi",
+    "xgboost-cpu",
+    "xgboost",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "torch",
+    "tflite",
+    "ai-edge-litert",
+)
+_LOAD_PER_CORE = 0.5
+_HEAVY_PROCESS_CORES = 0.2
+_STEAL_PERCENT = 1.0
+
+
+def environment() -> dict[str, Any]:
+    """This machine and this installation, as plain JSON data.
+
+    What cannot be known is a text that starts with `unknown:` and says why. Memory is in 10^6
+    bytes; the load average is over 1, 5 and 15 minutes.
+    """
+    processor, memory = this_processor(), psutil.virtual_memory()
+    return {
+        "cpu": processor.name,
+        "cpu_flags_sha256": hashlib.sha256(" ".join(processor.flags).encode()).hexdigest()[:12],
+        "cores_usable": processor.cores,
+        "cpus_usable": len(usable_cpus()),
+        "cpu_quota_cores": processor.quota_cores,
+        "governor": governor(),
+        "turbo": turbo(),
+        "load_average": [round(load, 2) for load in os.getloadavg()],
+        "memory_total_mb": round(memory.total / 1e6),
+        "memory_free_mb": round(memory.available / 1e6),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "hypervisor": "hypervisor" in processor.flags,
+        "container": container(),
+        "python": platform.python_version(),
+        "versions": {name: found for name in _DISTRIBUTIONS if (found := _version(name))},
+        "llvm": _llvm_version(),
+        "layeredge": harness.__version__,
+        "git_commit": git_commit(Path(harness.__file__).parents[1]),
+    }
+
+
+def noise_warnings(watch_seconds: float = 0.3) -> list[str]:
+    """What may disturb a measurement now, one line each; other processes are watched for a while.
+
+    Empty on a quiet machine. The calling process, its ancestors and its descendants do not count.
+    """
+    throttled = throttled_periods()
+    found = [_load(), _governor(), _turbo(), _battery(), *_activity(watch_seconds)]
+    if throttled:
+        quota = this_processor().quota_cores
+        limit = f" of {quota:g} cores" if quota else ""
+        found.append(f"the CPU quota{limit} has run out {throttled} times so far")
+    return [warning for warning in found if warning]
+
+
+def governor(root: Path = Path("/")) -> str:
+    """The frequency governor of the first CPU, such as `performance`."""
+    found = read_text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    return found or "unknown: no cpufreq"
+
+
+def turbo(root: Path = Path("/")) -> str:
+    """`on` or `off`, as the frequency driver says."""
+    folder = root / "sys/devices/system/cpu"
+    if disabled := read_text(folder / "intel_pstate/no_turbo"):
+        return "off" if disabled == "1" else "on"
+    if enabled := read_text(folder / "cpufreq/boost"):
+        return "on" if enabled == "1" else "off"
+    return "unknown: no cpufreq"
+
+
+def container(root: Path = Path("/")) -> str:
+    """The kind of container this process is in, or `none` where no sign of one is found."""
+    if (root / ".dockerenv").exists():
+        return "docker"
+    if (root / "run/.containerenv").exists():
+        return "podman"
+    groups = read_text(root / "proc/1/cgroup") or ""
+    return next((name for name in ("kubepods", "docker", "lxc") if name in groups), "none")
+
+
+def git_commit(checkout: Path) -> str | None:
+    """The commit of a checkout, with ` modified` after it where tracked files differ from it.
+
+    None where `checkout` is no checkout, as in an installed wheel, or git is not there.
+    """
+    if not (checkout / ".git").exists():
+        return None
+    try:
+        commit = _git(checkout, "rev-parse", "HEAD")
+        changes = _git(checkout, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{commit} modified" if changes else commit
+
+
+def _git(checkout: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(checkout), *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=20, check=True
+    ).stdout.strip()
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _llvm_version() -> int | str:
+    # TVM alone knows, and importing it for this would cost every caller half a second.
+    if "tvm" not in sys.modules:
+        return "unknown: TVM is not loaded in this process"
+    from harness.hardware.llvm import llvm_version
+
+    return llvm_version()
+
+
+def _load() -> str | None:
+    load, cores = os.getloadavg()[0], this_processor().cores
+    if load <= _LOAD_PER_CORE * cores:
+        return None
+    return f"the load average is {load:.1f} on {cores} cores: other work is running or just ended"
+
+
+def _governor() -> str | None:
+    found = governor()
+    if found == "performance" or found.startswith("unknown"):
+        return None
+    return f"the frequency governor is '{found}'; 'performance' measures more evenly"
+
+
+def _turbo() -> str | None:
+    return "turbo is on: the clock depends on temperature and load" if turbo() == "on" else None
+
+
+def _battery() -> str | None:
+    battery = psutil.sensors_battery()
+    if battery is None or battery.power_plugged is not False:
+        return None
+    return "running on battery: the clock may be held low"
+
+
+def _activity(watch_seconds: float) -> list[str]:
+    """Other processes that keep a core busy, and time the hypervisor took away."""
+    before, steal_before = _cpu_seconds(), _steal_seconds()
+    start = time.monotonic()
+    time.sleep(watch_seconds)
+    elapsed = time.monotonic() - start
+    after, steal_after = _cpu_seconds(), _steal_seconds()
+    busy = sorted(
+        (
+            ((after[process] - before[process]) / elapsed, process)
+            for process in after.keys() & before.keys()
+        ),
+        reverse=True,
+    )
+    found = [
+        f"process {identifier} ({name}) uses {cores:.1f} cores"
+        for cores, (identifier, name) in busy[:3]
+        if cores > _HEAVY_PROCESS_CORES
+    ]
+    stolen = 100 * (steal_after - steal_before) / elapsed / len(usable_cpus())
+    if stolen > _STEAL_PERCENT:
+        found.append(f"the hypervisor took {stolen:.0f} % of the CPU time for other machines")
+    return found
+
+
+def _cpu_seconds() -> dict[tuple[int, str], float]:
+    """CPU time used so far by each process outside this one's family."""
+    this = psutil.Process()
+    family = {this.pid, *(one.pid for one in [*this.parents(), *this.children(recursive=True)])}
+    used = {}
+    for process in psutil.process_iter(["name", "cpu_times"]):
+        times = process.info["cpu_times"]
+        if times and process.pid not in family:
+            used[process.pid, process.info["name"]] = times.user + times.system
+    return used
+
+
+def _steal_seconds() -> float:
+    return float(getattr(psutil.cpu_times(), "steal", 0.0))

@@ -1,0 +1,134 @@
+"""The results of a sweep as one flat table, for spreadsheets, notebooks and scripts."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.errors import InputError
+from harness.record import CellKey, Record
+from harness.store import Store
+
+EXPORT_SCHEMA = 1
+PENDING = "pending"
+
+_TEXT, _NUMBER, _COUNT = "string", "Float64", "Int64"
+
+_COLUMNS: tuple[tuple[str, str, Callable[[Record], Any]], ...] = (
+    ("kind", _TEXT, lambda record: record.kind),
+    ("latency_ms_median", _NUMBER, lambda record: _latency(record, "median_ms")),
+    ("latency_ms_p90", _NUMBER, lambda record: _latency(record, "p90_ms")),
+    ("latency_ms_ci_low", _NUMBER, lambda record: _latency(record, "ci_low_ms")),
+    ("latency_ms_ci_high", _NUMBER, lambda record: _latency(record, "ci_high_ms")),
+    ("weights_mb", _NUMBER, lambda record: _of(record.memory, "weights_mb")),
+    ("activation_mb", _NUMBER, lambda record: _of(record.memory, "activation_mb")),
+    ("peak_rss_mb", _NUMBER, lambda record: _of(record.memory, "peak_rss_mb")),
+    ("artifact_mb", _NUMBER, lambda record: _of(record.memory, "artifact_mb")),
+    ("accuracy", _NUMBER, lambda record: _of(record.accuracy, "value")),
+    ("accuracy_metric", _TEXT, lambda record: _of(record.accuracy, "metric")),
+    ("accuracy_samples", _COUNT, lambda record: _of(record.accuracy, "samples")),
+    ("max_abs_error", _NUMBER, lambda record: _of(record.verification, "max_abs_error")),
+    ("tuning_trials", _COUNT, lambda record: _of(record.tuning, "trials")),
+    ("tuning_seconds", _NUMBER, lambda record: _of(record.tuning, "seconds")),
+    ("reason", _TEXT, lambda record: record.reason),
+    ("stage", _TEXT, lambda record: record.stage),
+    ("latency_ms_p99", _NUMBER, lambda record: _latency(record, "p99_ms")),
+    ("latency_samples", _COUNT, lambda record: _latency(record, "samples")),
+    ("accuracy_ci_low", _NUMBER, lambda record: _of(record.accuracy, "ci_low")),
+    ("accuracy_ci_high", _NUMBER, lambda record: _of(record.accuracy, "ci_high")),
+    ("error_of_scale", _NUMBER, lambda record: _of(record.verification, "max_error_of_scale")),
+    ("tolerance_of_scale", _NUMBER, lambda record: _of(record.verification, "tolerance_of_scale")),
+    ("base_rss_mb", _NUMBER, lambda record: _of(record.memory, "base_rss_mb")),
+    ("kernels_before", _COUNT, lambda record: _of(record.fusion, "kernels_before")),
+    ("kernels_after", _COUNT, lambda record: _of(record.fusion, "kernels_after")),
+    ("session", _TEXT, lambda record: record.session),
+    ("finished_at", _TEXT, lambda record: record.finished_at),
+    ("seconds", _NUMBER, lambda record: record.seconds),
+)
+
+
+def table(store: Store) -> pd.DataFrame:
+    """One row a planned cell, in the plan's order, indexed by the cell's fingerprint.
+
+    A cell without a record has the status `pending`. What was not measured is missing (`<NA>`);
+    units are in the column names. Only a record of the kind `measured` has a latency.
+    """
+    planned = store.planned()
+    found = {record.fingerprint: record for record in store.records()}
+    records = [found.get(mark) for mark in planned]
+    columns: dict[str, Any] = {
+        name: pd.array([getattr(key, name) for key in planned.values()], dtype=_TEXT)
+        for name in CellKey.model_fields
+    }
+    columns["status"] = pd.array(
+        [record.status if record else PENDING for record in records], dtype=_TEXT
+    )
+    for name, dtype, value in _COLUMNS:
+        columns[name] = pd.array(
+            [value(record) if record else None for record in records], dtype=dtype
+        )
+    return pd.DataFrame(columns, index=pd.Index(list(planned), name="fingerprint", dtype="object"))
+
+
+def write_exports(store: Store, folder: Path) -> tuple[Path, ...]:
+    """Write results.csv and results.json, and results.parquet where pyarrow is installed.
+
+    Returns the paths written. The same store gives the same bytes. Raises InputError when `folder`
+    cannot be written.
+    """
+    cells = table(store)
+    written = [folder / "results.csv", folder / "results.json"]
+    replace_file(written[0], cells.to_csv(index=False, lineterminator="\n").encode())
+    rows = [
+        {name: _plain(value) for name, value in row.items()}
+        for row in cells.reset_index().to_dict(orient="records")
+    ]
+    document = {"schema": EXPORT_SCHEMA, "cells": rows}
+    replace_file(written[1], (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
+    if importlib.util.find_spec("pyarrow"):
+        buffer = io.BytesIO()
+        cells.reset_index().to_parquet(buffer, engine="pyarrow", index=False)
+        written.append(folder / "results.parquet")
+        replace_file(written[-1], buffer.getvalue())
+    return tuple(written)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write `path` so that a reader sees the old content or the new, never a part of it.
+
+    Creates the folder. Raises InputError when it cannot be written or the disk is full.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(content)
+        os.replace(beside, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def _of(part: Any, field: str) -> Any:
+    return getattr(part, field) if part is not None else None
+
+
+def _plain(value: Any) -> Any:
+    """A value JSON has: missing and infinite values become null."""
+    if value is pd.NA or isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _latency(record: Record, field: str) -> Any:
+    """A count, emulated or static, is never shown as a latency."""
+    return _of(record.latency, field) if record.kind == "measured" else None

@@ -1,0 +1,27 @@
+"""Hardware descriptions: what they say, whether they are right, and what this machine can run."""
+
+from harness.hardware.capability import missing_features, require_runnable
+from harness.hardware.description import (
+    HOST,
+    as_yaml,
+    check_target_file,
+    known_targets,
+    load_target,
+    target_fingerprint,
+)
+from harness.hardware.detection import detect_host
+from harness.hardware.processor import Processor, this_processor
+
+__all__ = [
+    "HOST",
+    "Processor",
+    "as_yaml",
+    "check_target_file",
+    "detect_host",
+    "known_targets",
+    "load_target",
+    "missing_features",
+    "require_runnable",
+    "target_fingerprint",
+    "this_processor",
+]

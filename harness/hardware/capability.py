@@ -1,0 +1,54 @@
+"""Says, before anything is compiled, whether this machine can run code for a description."""
+
+from __future__ import annotations
+
+import platform
+
+from harness.errors import CellFailure
+from harness.hardware.processor import this_processor
+from harness.spec import TargetSpec
+
+_MACHINES = {"x86": ("x86_64", "amd64"), "arm": ("aarch64", "arm64")}
+
+
+def missing_features(spec: TargetSpec) -> list[str]:
+    """What code for `spec` needs and this machine lacks, in words; empty when it can run here.
+
+    Instruction sets come first, by LLVM's names (`avx512f`): every one that the description's
+    `mcpu` and `mattr` let the compiler use. Then the cores. A description with an `mcpu` or
+    `mattr` LLVM does not know raises InputError.
+    """
+    if spec.tvm.kind == "cuda":
+        return ["a CUDA device"]
+    if platform.machine().lower() not in _MACHINES.get(spec.architecture, ()):
+        return [f"an {spec.architecture} processor (this one is {platform.machine()})"]
+    from harness.hardware.llvm import check_target, host_features, target_features
+
+    check_target(spec.tvm, spec.architecture)
+    needed = target_features(spec.tvm)
+    missing = sorted(
+        name for name, there in host_features().items() if not there and name in needed
+    )
+    cores = this_processor().cores
+    if spec.tvm.num_cores > cores:
+        missing.append(f"{spec.tvm.num_cores} cores (there are {cores})")
+    return missing
+
+
+def require_runnable(spec: TargetSpec) -> None:
+    """Raise CellFailure, in one line that names what is missing, unless `spec` can run here."""
+    if spec.device.kind != "local":
+        raise CellFailure(
+            f"target '{spec.name}' runs on a device of kind '{spec.device.kind}'; only 'local' "
+            "targets can run on this machine"
+        )
+    missing = missing_features(spec)
+    if not missing:
+        return
+    advice = "use 'x86-host', which is detected, or a target whose features this machine has"
+    if all(item.endswith(")") and " cores " in item for item in missing):
+        advice = "set measure.threads in the sweep, or tvm.num-cores in a copy of the description"
+    raise CellFailure(
+        f"target '{spec.name}' cannot run on this machine, which lacks {', '.join(missing)}; "
+        f"{advice}"
+    )

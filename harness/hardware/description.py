@@ -1,0 +1,110 @@
+"""Hardware descriptions: finds, reads, checks, writes and names them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.documents import read_document
+from harness.errors import InputError, unknown_name
+from harness.shipped import shipped_folder
+from harness.spec import TargetSpec
+
+HOST = "x86-host"
+
+
+def known_targets() -> list[str]:
+    """The names `load_target` takes: the detected host first, then the shipped descriptions."""
+    return [HOST, *sorted(path.stem for path in shipped_folder("targets").glob("*.yaml"))]
+
+
+def load_target(name_or_path: str) -> TargetSpec:
+    """The description called `name_or_path`, detected for `x86-host`, else read from YAML.
+
+    What holds a slash or ends in `.yaml` is a path. Raises InputError for an unknown name, with
+    the nearest known one, and for a file that is no description, with file and line.
+    """
+    if name_or_path == HOST:
+        from harness.hardware.detection import detect_host
+
+        return detect_host()
+    if "/" in name_or_path or name_or_path.endswith((".yaml", ".yml")):
+        return read_document(Path(name_or_path).expanduser(), TargetSpec)
+    known = known_targets()
+    if name_or_path not in known:
+        raise unknown_name("target", name_or_path, known)
+    return read_document(shipped_folder("targets") / f"{name_or_path}.yaml", TargetSpec)
+
+
+def check_target_file(path: Path) -> TargetSpec:
+    """Read a description and ask LLVM whether it means what it says.
+
+    Raises InputError for what the schema rejects; for a processor or feature LLVM does not know,
+    which it would only log before it compiled for another; and for figures that contradict it.
+    """
+    spec = read_document(path, TargetSpec)
+    if spec.tvm.kind != "llvm":
+        return spec
+    from harness.hardware.llvm import check_target, target_features, vector_bits
+
+    try:
+        check_target(spec.tvm, spec.architecture)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    claimed = sorted(set(spec.hardware.features) - target_features(spec.tvm))
+    if claimed:
+        raise InputError(
+            f"{path}: hardware.features: code for mcpu '{spec.tvm.mcpu}' does not use "
+            f"{', '.join(claimed)}; add it to tvm.mattr or leave it out"
+        )
+    if spec.hardware.simd_bits and spec.hardware.simd_bits > vector_bits(spec.tvm):
+        raise InputError(
+            f"{path}: hardware.simd_bits: {spec.hardware.simd_bits} is more than the "
+            f"{vector_bits(spec.tvm)} bits that mcpu '{spec.tvm.mcpu}' has"
+        )
+    if spec.tvm.num_cores > spec.hardware.cores:
+        raise InputError(
+            f"{path}: tvm.num-cores: {spec.tvm.num_cores} is more than "
+            f"hardware.cores: {spec.hardware.cores}"
+        )
+    return spec
+
+
+def as_yaml(spec: TargetSpec) -> str:
+    """`spec` as the text of a description file; reading it again gives the same description."""
+    data = _plain(spec.model_dump(mode="json", by_alias=True, exclude_none=True))
+    return yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=100)
+
+
+def _plain(value: Any) -> Any:
+    """Without empty lists, and with whole numbers written as such: 48, not 48.0."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items() if item != []}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def target_fingerprint(spec: TargetSpec) -> str:
+    """A folder name for what decides which schedule is best and whether its code runs.
+
+    Two descriptions share it exactly when architecture, kind, processor, features, cores and TVM
+    version agree: `llvm-znver4-2c-tvm0.27.0.post1-1b2c3d4e`.
+    """
+    tvm_version = version("apache-tvm")
+    decisive = {
+        "architecture": spec.architecture,
+        "kind": spec.tvm.kind,
+        "mcpu": spec.tvm.mcpu,
+        "mattr": sorted(spec.tvm.mattr),
+        "cores": spec.tvm.num_cores,
+        "tag": spec.tvm.tag,
+        "tvm": tvm_version,
+    }
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
+    processor = re.sub(r"[^A-Za-z0-9._]+", "-", spec.tvm.mcpu or spec.tvm.tag or spec.architecture)
+    return f"{spec.tvm.kind}-{processor}-{spec.tvm.num_cores}c-tvm{tvm_version}-{digest}"

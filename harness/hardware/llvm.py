@@ -1,0 +1,153 @@
+"""What the LLVM inside TVM knows about processors: their names, their features, and this host's.
+
+An unknown `mcpu` or `mattr` is only logged by LLVM and compiled as something else, and an unknown
+`mtriple` ends the process; so everything that reaches LLVM passes `check_target` first.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from harness.errors import InputError, did_you_mean
+from harness.spec import TvmTarget
+
+_PREFIXES = {
+    "x86": ("x86_64", "i386", "i486", "i586", "i686"),
+    "arm": ("aarch64", "arm", "thumb"),
+}
+
+# Instructions a program has to ask for by name; no compiler puts them into arithmetic. Hypervisors
+# hide many of them, and code for the processor's name runs all the same.
+# fmt: off
+_SYSTEM_FEATURES = frozenset({
+    "cldemote", "clflushopt", "clwb", "clzero", "enqcmd", "fsgsbase", "hreset", "invpcid", "kl",
+    "lwp", "movdir64b", "movdiri", "mwaitx", "pconfig", "pku", "prefetchi", "ptwrite", "rdpid",
+    "rdpru", "rdrnd", "rdseed", "rtm", "serialize", "sgx", "shstk", "tsxldtrk", "uintr",
+    "usermsr", "waitpkg", "wbnoinvd", "widekl", "xsave", "xsavec", "xsaveopt", "xsaves",
+})
+# fmt: on
+
+
+@cache
+def host_cpu() -> str:
+    """LLVM's name of this machine's processor, such as `znver4`."""
+    return str(_codegen().llvm_get_system_cpu())
+
+
+@cache
+def host_triple() -> str:
+    """The target triple of this machine, reduced to what the code generator needs."""
+    return f"{str(_codegen().llvm_get_system_triple()).partition('-')[0]}-linux-gnu"
+
+
+@cache
+def host_features() -> dict[str, bool]:
+    """Every instruction-set feature LLVM can ask this processor about, and whether it is there.
+
+    LLVM asks the processor itself (CPUID) and the operating system (saved register state), so a
+    feature that a hypervisor hides is absent here whatever the processor's name implies.
+    """
+    import tvm
+
+    found = tvm.get_global_func("tvm.codegen.llvm.GetHostCPUFeatures")()
+    return {
+        str(name): bool(there) for name, there in found.items() if str(name) not in _SYSTEM_FEATURES
+    }
+
+
+def target_features(target: TvmTarget) -> frozenset[str]:
+    """Every LLVM feature that code for `target` may use: those its `mcpu` implies, and `mattr`."""
+    return frozenset(map(str, _codegen().llvm_get_cpu_features(_as_tvm(target))))
+
+
+def vector_bits(target: TvmTarget) -> int:
+    """Width of the widest SIMD register of `target` in bits."""
+    return int(_codegen().llvm_get_vector_width(_as_tvm(target)))
+
+
+def check_target(target: TvmTarget, architecture: str) -> None:
+    """Raise InputError where LLVM would ignore, or crash on, what `target` says."""
+    triple = target.mtriple or host_triple()
+    prefixes = _PREFIXES.get(architecture, ())
+    if not triple.startswith(prefixes):
+        raise InputError(
+            f"tvm.mtriple: '{triple}' does not belong to architecture '{architecture}'; "
+            f"expected it to start with one of {', '.join(prefixes)}"
+        )
+    codegen = _codegen()
+    if target.mcpu and not codegen.llvm_is_valid_cpu(target.mcpu, triple):
+        plain = _as_tvm(TvmTarget(mtriple=triple, mcpu="generic"))
+        names = map(str, codegen.llvm_get_cpu_archlist(plain))
+        raise InputError(
+            f"tvm.mcpu: LLVM {llvm_version()} knows no processor '{target.mcpu}' for {triple}"
+            f"{did_you_mean(target.mcpu, names)}"
+        )
+    for attribute in target.mattr:
+        _check_attribute(attribute, triple)
+
+
+def llvm_version() -> int:
+    """Major version of the LLVM that TVM was built with."""
+    return int(_codegen().llvm_version_major())
+
+
+def _check_attribute(attribute: str, triple: str) -> None:
+    sign, name = attribute[:1], attribute[1:]
+    if sign not in ("+", "-"):
+        raise InputError(
+            f"tvm.mattr: '{attribute}' has no sign; write '+{attribute}' to require it"
+        )
+    known = _features_of_any_cpu(triple)
+    if name in known:
+        return
+    # No processor implies it, yet LLVM may still know it: it takes what it knows.
+    with _silent_stderr():
+        asked = TvmTarget.model_validate(
+            {"mtriple": triple, "mcpu": "generic", "mattr": [f"+{name}"]}
+        )
+        taken = name in target_features(asked)
+    if not taken:
+        raise InputError(
+            f"tvm.mattr: LLVM {llvm_version()} knows no feature '{name}' for {triple}"
+            f"{did_you_mean(name, known)}"
+        )
+
+
+@cache
+def _features_of_any_cpu(triple: str) -> frozenset[str]:
+    plain = _as_tvm(TvmTarget(mtriple=triple, mcpu="generic"))
+    names = map(str, _codegen().llvm_get_cpu_archlist(plain))
+    return frozenset().union(
+        *(target_features(TvmTarget(mtriple=triple, mcpu=name)) for name in names)
+    )
+
+
+def _codegen() -> Any:
+    from tvm.target import codegen
+
+    return codegen
+
+
+def _as_tvm(target: TvmTarget) -> Any:
+    import tvm
+
+    return tvm.target.Target(target.as_tvm())
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Keep what C++ code writes to standard error off the terminal: LLVM reports there itself."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as sink:
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,297 @@
+"""The catalog of ready models, and how a model of a sweep becomes a file with inputs and data."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.cache import cache_folder, write_atomically
+from harness.errors import CellSkipped, InputError, unknown_name
+from harness.models.fetch import LOCK, Wheel, locked, remove_contents, sha256_of
+from harness.models.formats import Format, format_of
+from harness.models.task import Task
+from harness.models.tensors import TensorSpec
+from harness.spec import ModelSpec
+
+COMPLETE = "complete.json"
+"""Written last into an entry's folder: its presence says that all the rest is there."""
+FORMATS: dict[str, Format] = {".onnx": "onnx", ".pt2": "torch", ".tflite": "tflite"}
+
+_ENTRIES = {
+    "fashion-resnet8": ("harness.models.embedded_models", "RESNET8"),
+    "fashion-dscnn": ("harness.models.embedded_models", "DSCNN"),
+    "efficientnet-lite0": ("harness.models.efficientnet", "ENTRY"),
+    "ppocr-det": ("harness.models.ppocr", "DETECTOR"),
+    "ppocr-cls": ("harness.models.ppocr", "CLASSIFIER"),
+    "minilm-l6": ("harness.models.minilm", "ENTRY"),
+    "magika": ("harness.models.magika", "ENTRY"),
+    "silero-vad": ("harness.models.silero", "ENTRY"),
+}
+"""Name to where the entry is. Those modules import what is not a core dependency inside functions,
+so that the catalog can be listed without it."""
+
+
+@dataclass(frozen=True)
+class CatalogEntry:
+    """One ready model: what it is, where it comes from, how it is fed and scored.
+
+    `build` and `task` get the entry's own cache folder, which exists and is held by this process
+    while `build` runs.
+    """
+
+    name: str
+    summary: str
+    task_text: str
+    licence: str
+    inputs: tuple[TensorSpec, ...]
+    preprocessing: str
+    data: str
+    """Where the labelled data comes from, and what the sweep's `data` may name instead."""
+    metric: str | None
+    build: Callable[[Path], Path]
+    """Gives the ONNX file, fetching and constructing what is not in the folder yet, the labelled
+    data included. Raises InputError."""
+    task: Callable[[Path, Path | None], Task | None]
+    """The labelled data, from the folder or from the user's `data`. Raises InputError for data that
+    is not what is expected, and CellSkipped when something optional is missing, saying what."""
+    wheels: tuple[Wheel, ...] = ()
+    files: tuple[str, ...] = ()
+    """What is taken from the wheels: paths in them, for people to read."""
+    needs: tuple[str, ...] = ()
+    """Packages beyond the core dependencies that preprocessing or scoring needs."""
+    metric_missing_reason: str | None = None
+    revision: int = 1
+    """Raised when `build` starts to give something else, so that old caches are built anew."""
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it ships with this package, so that nothing needs fetching."""
+        return not self.wheels
+
+    @property
+    def stamp(self) -> str:
+        """Changes whenever what `build` gives may change."""
+        parts = [self.name, str(self.revision), *(wheel.sha256 for wheel in self.wheels)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A model of a sweep, found: its file, its inputs' shapes, and its labelled data if any."""
+
+    name: str
+    path: Path
+    format: Format
+    shapes: dict[str, tuple[int, ...]]
+    fingerprint: str
+    """SHA-256 over the file's content and what decides its labelled data."""
+    task: Task | None = field(default=None, compare=False)
+    task_missing_reason: str | None = None
+    licence: str | None = None
+
+
+def names() -> tuple[str, ...]:
+    """The names of all catalog models."""
+    return tuple(_ENTRIES)
+
+
+def entry(name: str) -> CatalogEntry:
+    """The entry of this name; InputError with the nearest known name if there is none."""
+    if name not in _ENTRIES:
+        raise unknown_name("model", name, _ENTRIES)
+    module, attribute = _ENTRIES[name]
+    found = getattr(importlib.import_module(module), attribute)
+    if not isinstance(found, CatalogEntry):
+        raise TypeError(f"{module}.{attribute} is not a CatalogEntry")
+    return found
+
+
+def entries() -> tuple[CatalogEntry, ...]:
+    """All entries, in the order they are shown."""
+    return tuple(entry(name) for name in _ENTRIES)
+
+
+def folder(found: CatalogEntry) -> Path:
+    """Where this entry's files are kept; not created here."""
+    return cache_folder() / "models" / found.name
+
+
+def fetched(found: CatalogEntry) -> Path | None:
+    """The model file when all that was fetched and built is there, else None. No network."""
+    if found.embedded:
+        return found.build(folder(found))
+    done = _completed(found)
+    if done is None or not all((folder(found) / name).is_file() for name in done["files"]):
+        return None
+    return folder(found) / str(done["model"])
+
+
+def fetch(found: CatalogEntry) -> Path:
+    """Put in place all that the entry needs and return the model file.
+
+    Does again only what is missing or damaged; two processes at once do it once. Raises InputError.
+    """
+    home = folder(found)
+    if found.embedded:
+        return found.build(home)
+    with locked(home):
+        done = _completed(found)
+        if done is None and (home / COMPLETE).exists():
+            remove_contents(home)  # an older revision's
+        damaged = [
+            home / name
+            for name, digest in (done or {"files": {}})["files"].items()
+            if not (home / name).is_file() or sha256_of(home / name) != digest
+        ]
+        if done and not damaged:
+            return home / str(done["model"])
+        for path in damaged:
+            path.unlink(missing_ok=True)
+        model = found.build(home)
+        files = {
+            str(path.relative_to(home)): sha256_of(path)
+            for path in sorted(home.rglob("*"))
+            if path.is_file() and not path.is_symlink() and path.name not in (COMPLETE, LOCK)
+        }
+        done = {"stamp": found.stamp, "model": str(model.relative_to(home)), "files": files}
+        write_atomically(home / COMPLETE, json.dumps(done, indent=1))
+    return model
+
+
+def _completed(found: CatalogEntry) -> dict[str, Any] | None:
+    """What the last complete fetch of this revision wrote down, or None."""
+    try:
+        done = json.loads((folder(found) / COMPLETE).read_text(encoding="utf-8"))
+        if done["stamp"] != found.stamp or not isinstance(done["files"], dict):
+            return None
+        return {"model": str(done["model"]), "files": done["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def resolve(spec: ModelSpec, *, fetch_missing: bool = False) -> ResolvedModel:
+    """Find the file, the shapes and the labelled data of a model.
+
+    A catalog model that is not in the cache is fetched if `fetch_missing`. Raises InputError for an
+    unknown name, a missing or unknown kind of file, and data that does not fit the model.
+    """
+    return _resolve_file(spec, spec.path) if spec.path else _resolve_entry(spec, fetch_missing)
+
+
+def _resolve_entry(spec: ModelSpec, fetch_missing: bool) -> ResolvedModel:
+    found = entry(spec.name)
+    if spec.metric and spec.metric != found.metric:
+        raise InputError(
+            f"model '{spec.name}': its metric is '{found.metric}' and cannot be set; "
+            "leave 'metric' out"
+        )
+    path = fetched(found) or (fetch(found) if fetch_missing else None)
+    if path is None:
+        raise InputError(
+            f"model '{spec.name}' is not fetched yet; run 'layeredge models fetch {spec.name}'"
+        )
+    reason = found.metric_missing_reason
+    try:
+        task = found.task(folder(found), spec.data)
+    except CellSkipped as missing:
+        task, reason = None, str(missing)
+    shapes = {tensor.name: tensor.shape for tensor in found.inputs}
+    for name in spec.shapes:
+        if name not in shapes:
+            raise unknown_name(f"input of {spec.name}", name, shapes)
+        if spec.shapes[name] != shapes[name]:
+            raise InputError(
+                f"model '{spec.name}': input '{name}' is {list(shapes[name])} in the catalog, "
+                f"found {list(spec.shapes[name])}; leave 'shapes' out"
+            )
+    return ResolvedModel(
+        name=spec.name,
+        path=path,
+        format="onnx",
+        shapes=shapes,
+        fingerprint=_fingerprint([path], spec.data, found.stamp),
+        task=task,
+        task_missing_reason=None if task else reason,
+        licence=found.licence,
+    )
+
+
+def _resolve_file(spec: ModelSpec, path: Path) -> ResolvedModel:
+    from harness.models.labelled_arrays import labelled_arrays
+
+    kind = format_of(path)
+    task, reason = None, None
+    if spec.data and spec.metric:
+        task = labelled_arrays(spec.data, spec.metric, _inputs(path, kind, spec))
+    elif spec.data or spec.metric:
+        given, other = ("data", "metric") if spec.data else ("metric", "data")
+        raise InputError(f"model '{spec.name}': has '{given}' but no '{other}'; give both")
+    else:
+        reason = "no labelled data given (keys 'data' and 'metric' of the model)"
+    return ResolvedModel(
+        name=spec.name,
+        path=path,
+        format=kind,
+        shapes=dict(spec.shapes),
+        fingerprint=_fingerprint(_model_files(path, kind), spec.data, spec.metric or ""),
+        task=task,
+        task_missing_reason=reason,
+    )
+
+
+def _inputs(path: Path, kind: Format, spec: ModelSpec) -> tuple[TensorSpec, ...] | None:
+    """What the model takes, with the user's shapes; None where the file's kind hides it."""
+    if kind != "onnx":
+        return None
+    import onnx
+
+    from harness.models.onnx_file import load_onnx
+    from harness.models.onnx_shapes import fix_shapes, graph_inputs
+
+    model = load_onnx(path)
+    fix_shapes(model, spec.shapes, path)
+    found = []
+    for value in graph_inputs(model.graph):
+        tensor = value.type.tensor_type
+        shape = tuple(axis.dim_value for axis in tensor.shape.dim)
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+        found.append(TensorSpec(value.name, shape, str(dtype)))
+    return tuple(found)
+
+
+def _model_files(path: Path, kind: Format) -> list[Path]:
+    """The files a model is made of: its own, and those beside it in which ONNX keeps weights."""
+    if kind != "onnx":
+        return [path]
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        graph = onnx.load(str(path), load_external_data=False).graph
+    except DecodeError:
+        return [path]  # what is wrong with it is said where it is imported
+    home = path.parent.resolve()
+    beside = {
+        (home / item.value).resolve()
+        for tensor in graph.initializer
+        for item in tensor.external_data
+        if item.key == "location"
+    }
+    return [path, *sorted(file for file in beside if file.is_relative_to(home) and file.is_file())]
+
+
+def _fingerprint(files: list[Path], data: Path | None, about: str) -> str:
+    digest = hashlib.sha256(about.encode())
+    if data and not data.exists():
+        raise InputError(f"{data}: no such file; expected the model's labelled data")
+    if data:
+        inside = sorted(data.rglob("*")) if data.is_dir() else [data]
+        files = [*files, *(file for file in inside if file.is_file())]
+    for file in files:
+        digest.update(f"{file.name} {sha256_of(file)}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,66 @@
+"""The two networks that ship with this package (see `training/fashion.py`)."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from harness.errors import InputError
+from harness.models.catalog import CatalogEntry
+from harness.models.labelled_arrays import read_arrays, take
+from harness.models.metrics import metric
+from harness.models.samples import Samples
+from harness.models.task import Feeds, Task
+from harness.models.tensors import TensorSpec
+
+INPUT = TensorSpec("image", (1, 1, 28, 28), "float32")
+TEST_IMAGES = "fashion-test-2000.npz"
+
+
+def embedded_file(name: str) -> Path:
+    """The path of a file in `harness/models/embedded`; InputError if the installation lacks it."""
+    path = Path(str(files("harness.models"))) / "embedded" / name
+    if not path.is_file():
+        raise InputError(f"{path}: not there; the installation is incomplete, install again")
+    return path
+
+
+def fashion_task(_cache: Path, data: Path | None) -> Task:
+    """Fashion-MNIST test images that no training saw.
+
+    `data` may name an `.npz` like the embedded one: `images` uint8 [n, 28, 28], `labels` [n].
+    """
+    path = data or embedded_file(TEST_IMAGES)
+    found = read_arrays(path)
+    images, labels = take(found, "images", path), take(found, "labels", path)
+    if images.dtype != np.uint8 or images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
+        raise InputError(
+            f"{path}: images {images.dtype} {list(images.shape)}, labels {list(labels.shape)}; "
+            "expected images uint8 [n, 28, 28] and labels [n]"
+        )
+
+    def feeds(at: int) -> Feeds:
+        return {INPUT.name: images[at].reshape(INPUT.shape).astype(np.float32) / np.float32(255)}
+
+    return Samples(metric("top1"), labels, feeds)
+
+
+def _entry(name: str, summary: str) -> CatalogEntry:
+    return CatalogEntry(
+        name=name,
+        summary=summary,
+        task_text="which of ten kinds of clothing a 28×28 grey image shows",
+        licence="Apache-2.0 (weights); MIT, Copyright (c) 2017 Zalando SE (Fashion-MNIST images)",
+        inputs=(INPUT,),
+        preprocessing="pixel / 255",
+        data="2,000 test images of Fashion-MNIST, embedded",
+        metric="top1",
+        build=lambda _cache: embedded_file(f"{name}.onnx"),
+        task=fashion_task,
+    )
+
+
+RESNET8 = _entry("fashion-resnet8", "ResNet-8, trained here on Fashion-MNIST")
+DSCNN = _entry("fashion-dscnn", "depthwise-separable CNN, trained here on Fashion-MNIST")

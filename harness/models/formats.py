@@ -1,0 +1,92 @@
+"""Which format a model file is in, told by its suffix and checked by its first bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from harness.errors import InputError
+
+Format = Literal["onnx", "torch", "tflite"]
+
+SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".pt2": "torch", ".tflite": "tflite"}
+
+_NAMES: dict[Format, str] = {
+    "onnx": "an ONNX model",
+    "torch": "a PyTorch exported program",
+    "tflite": "a TFLite model",
+}
+
+_PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin"})
+_PICKLE_ADVICE = (
+    "a pickle runs code when it is loaded, so it is not; export the network instead: "
+    "torch.export.save(torch.export.export(network.eval(), (example_input,)), 'network.pt2')"
+)
+
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"version https://git-lfs", "a git-lfs pointer, not the file it points to (run git lfs pull)"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"\x7fELF", "a compiled program or library"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"{", "a JSON file"),
+    *((b"\x80" + bytes([protocol]), "a Python pickle") for protocol in range(2, 6)),
+)
+
+
+def format_of(path: Path) -> Format:
+    """The format of a model file.
+
+    Raises InputError when there is no such file, the suffix is not a known one, or the file's first
+    bytes show that it is something else: an error page, a git-lfs pointer, a pickle, an archive.
+    """
+    suffix = path.suffix.lower()
+    head = _head(path)
+    if suffix in _PICKLE_SUFFIXES:
+        raise InputError(f"{path}: expected a model, found a pickle ({suffix}): {_PICKLE_ADVICE}")
+    if suffix not in SUFFIXES:
+        found = f"the suffix '{suffix}'" if suffix else "no suffix"
+        raise InputError(
+            f"{path}: expected a model with one of the suffixes {', '.join(SUFFIXES)}; found {found}"
+        )
+    expected = SUFFIXES[suffix]
+    found = _content(head)
+    advice = f"; {_PICKLE_ADVICE}" if found == "a Python pickle" else ""
+    if found != _EXPECTED_CONTENT[expected]:
+        raise InputError(
+            f"{path}: expected {_NAMES[expected]}, found {found or 'other content'}{advice}"
+        )
+    return expected
+
+
+_EXPECTED_CONTENT: dict[Format, str | None] = {
+    "onnx": None,  # a protocol buffer has no magic number; parsing it tells the rest
+    "torch": "a zip archive",
+    "tflite": "a TFLite model",
+}
+
+
+def _head(path: Path) -> bytes:
+    if path.is_dir():
+        raise InputError(f"{path}: expected a model file, found a folder")
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    if not head:
+        raise InputError(f"{path}: expected a model, found an empty file")
+    return head
+
+
+def _content(head: bytes) -> str | None:
+    """What a file's first bytes say it is, or None when they say nothing."""
+    if head[4:8] == b"TFL3":
+        return "a TFLite model"
+    text = head.lstrip().lower()
+    if text.startswith((b"<!doctype html", b"<html", b"<?xml")):
+        return "an HTML or XML page (a download that went wrong?)"
+    return next((name for magic, name in _MAGIC if head.startswith(magic)), None)

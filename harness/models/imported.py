@@ -1,0 +1,88 @@
+"""A model file as a Relax module with its weights inside, whatever format it came in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import InputError, unknown_name
+from harness.models.formats import format_of
+from harness.models.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    import tvm
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A network in Relax: one function `main`, its weights bound as constants.
+
+    `main` takes `inputs` in their order and gives the one output as a tensor, several as a tuple.
+    """
+
+    module: tvm.IRModule
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    prepared: Path | None
+    """The static ONNX file that reference and baselines run; None when they run the file itself."""
+
+
+def import_model(path: Path, shapes: Mapping[str, tuple[int, ...]], work: Path) -> Imported:
+    """Import a `.onnx`, `.pt2` or `.tflite` file.
+
+    `shapes` gives an input, by name, its static shape; `work` is a folder for what is prepared on
+    the way. Nothing in the file is executed. Raises InputError when the file is not what its suffix
+    says, a dimension is left dynamic, or an operator is not supported.
+    """
+    match format_of(path):
+        case "onnx":
+            from harness.models.onnx_frontend import import_onnx
+
+            return import_onnx(path, shapes, work)
+        case "torch":
+            from harness.models.torch_frontend import import_torch
+
+            return import_torch(path, shapes)
+        case "tflite":
+            from harness.models.tflite_frontend import import_tflite
+
+            return import_tflite(path, shapes)
+
+
+def output_specs(module: tvm.IRModule, names: Sequence[str], path: Path) -> tuple[TensorSpec, ...]:
+    """The outputs of a module's `main`, named.
+
+    Raises InputError for an output whose shape depends on the values it is computed from.
+    """
+    found = module["main"].ret_ty
+    types = found.fields if hasattr(found, "fields") else [found]
+    specs = []
+    for name, tensor in zip(names, types, strict=True):
+        try:
+            shape = tuple(int(extent) for extent in tensor.shape)
+        except (AttributeError, TypeError):
+            raise InputError(
+                f"{path}: output '{name}' is {tensor}, expected a tensor of static shape"
+            ) from None
+        specs.append(TensorSpec(name, shape, str(tensor.dtype)))
+    return tuple(specs)
+
+
+def require_shapes(
+    shapes: Mapping[str, tuple[int, ...]], inputs: Sequence[TensorSpec], path: Path
+) -> None:
+    """For formats whose shapes are fixed in the file: what the user asks for must be just that.
+
+    Raises InputError for a name that is no input and for another shape.
+    """
+    known = {spec.name: spec for spec in inputs}
+    for name, shape in shapes.items():
+        if name not in known:
+            raise unknown_name("input", name, known)
+        if shape != known[name].shape:
+            raise InputError(
+                f"{path}: input {known[name]} is fixed in the file, --shape asks for "
+                f"{list(shape)}; export the model with that shape"
+            )

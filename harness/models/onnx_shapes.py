@@ -1,0 +1,189 @@
+"""Makes an ONNX model static: every dimension a number, all shape arithmetic folded away."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+import onnxruntime
+
+from harness.errors import InputError, unknown_name
+from harness.models.onnx_file import first_line, walk_nodes
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+# ONNX Runtime turns MatMul + Add into Gemm, and where the MatMul has more than two dimensions it
+# puts a Reshape before and after; those reshapes keep the bias and the activation from fusing.
+_DISABLED_OPTIMISERS = ["MatMulAddFusion"]
+
+# Some exporters write this for every dimension they do not know; it names none.
+_ANONYMOUS = "?"
+
+_STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
+
+
+def graph_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """The inputs a user feeds: those that are not there just to give a weight a type."""
+    weights = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in weights]
+
+
+def fix_shapes(model: onnx.ModelProto, shapes: Shapes, path: Path) -> None:
+    """Write static input dimensions into `model`, in place, and forget all inferred shapes.
+
+    A symbolic dimension that one input's shape settles is settled in all inputs.
+
+    Raises InputError for a name that is no input, a shape of another rank, a shape that contradicts
+    the model or itself, and for every dimension left dynamic, with the `--shape` that fixes it.
+    """
+    inputs = {value.name: value for value in graph_inputs(model.graph)}
+    for name, shape in shapes.items():
+        if name not in inputs:
+            raise unknown_name("input", name, inputs)
+        if any(extent < 1 for extent in shape):
+            raise InputError(f"--shape {name}={_text(shape)}: dimensions are at least 1")
+    settled: dict[str, int] = {}
+    for name, value in inputs.items():
+        if not value.type.HasField("tensor_type"):
+            kind = value.type.WhichOneof("value")
+            raise InputError(f"{path}: input '{name}' is a {kind}, expected a tensor")
+        if name in shapes:
+            _fix(value, shapes[name], settled, path)
+    dynamic = []
+    for value in inputs.values():
+        tensor = value.type.tensor_type
+        for dimension in tensor.shape.dim:
+            if not _is_static(dimension) and dimension.dim_param in settled:
+                dimension.dim_value = settled[dimension.dim_param]
+        if not tensor.HasField("shape") or not all(map(_is_static, tensor.shape.dim)):
+            dynamic.append(value)
+    if dynamic:
+        found = "; ".join(f"input '{v.name}' is {_described(v)}" for v in dynamic)
+        flags = " ".join(f"--shape {v.name}={_example(v)}" for v in dynamic)
+        raise InputError(f"{path}: {found}; every dimension must be a number: {flags}")
+    # What was inferred for the dynamic model no longer holds, its outputs' dimensions included.
+    del model.graph.value_info[:]
+    for output in model.graph.output:
+        output.type.tensor_type.ClearField("shape")
+
+
+def fold(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """An equal model with everything computed that does not depend on the inputs' values.
+
+    Done by ONNX Runtime's basic optimisations, which also drop what does nothing and fold
+    normalisation into convolutions; the result holds standard ONNX operators, and those of other
+    domains that were there before.
+
+    Raises InputError when ONNX Runtime refuses the model with these shapes.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "folded.onnx"
+        options.optimized_model_filepath = str(written)
+        try:
+            onnxruntime.InferenceSession(
+                model.SerializeToString(),
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=_DISABLED_OPTIMISERS,
+            )
+        except Exception as error:
+            # ONNX Runtime's errors are several C++ types without a common base.
+            raise InputError(
+                f"{path}: ONNX Runtime refuses it with these shapes: {first_line(error)}"
+            ) from None
+        folded = onnx.load(written)
+    _drop_unused_domains(folded)
+    added = domains(folded) - domains(model)
+    if added:
+        raise InputError(f"{path}: folding its shapes added operators of {', '.join(added)}")
+    return folded
+
+
+def domains(model: onnx.ModelProto) -> set[str]:
+    """The operator domains of a model's nodes beyond the standard one."""
+    return {node.domain for node in walk_nodes(model.graph)} - _STANDARD_DOMAINS
+
+
+def _fix(
+    value: onnx.ValueInfoProto, shape: tuple[int, ...], settled: dict[str, int], path: Path
+) -> None:
+    tensor = value.type.tensor_type
+    asked = f"--shape {value.name}={_text(shape)}"
+    described = _described(value)
+    if not tensor.HasField("shape"):
+        tensor.shape.dim.extend(onnx.TensorShapeProto.Dimension() for _ in shape)
+    if len(tensor.shape.dim) != len(shape):
+        raise InputError(
+            f"{path}: input '{value.name}' is {described}, {len(tensor.shape.dim)} dimensions; "
+            f"{asked} has {len(shape)}"
+        )
+    for index, (dimension, extent) in enumerate(zip(tensor.shape.dim, shape, strict=True)):
+        symbol = "" if dimension.dim_param == _ANONYMOUS else dimension.dim_param
+        known = dimension.dim_value if _is_static(dimension) else settled.get(symbol)
+        if known not in (None, extent):
+            raise InputError(
+                f"{path}: input '{value.name}' is {described}, dimension "
+                f"{symbol or index} is {known}; {asked} makes it {extent}"
+            )
+        if symbol:
+            settled[symbol] = extent
+        dimension.dim_value = extent
+
+
+def _is_static(dimension: onnx.TensorShapeProto.Dimension) -> bool:
+    # Exporters also write 0 and -1 for a dimension that is not known.
+    return bool(dimension.dim_value > 0)
+
+
+def _described(value: onnx.ValueInfoProto) -> str:
+    """An input's shape as its model writes it: `[batch, 3, ?, ?]`."""
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        return "of unknown rank"
+    return f"[{', '.join(_extent(d) for d in tensor.shape.dim)}]"
+
+
+def _example(value: onnx.ValueInfoProto) -> str:
+    """An input's shape as `--shape` wants it, with what is still to be written in brackets."""
+    dimensions = value.type.tensor_type.shape.dim
+    return ",".join(_extent(d) if _is_static(d) else f"<{_extent(d)}>" for d in dimensions) or "…"
+
+
+def _extent(dimension: onnx.TensorShapeProto.Dimension) -> str:
+    return str(dimension.dim_value) if _is_static(dimension) else dimension.dim_param or "?"
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return ",".join(map(str, shape))
+
+
+def _drop_unused_domains(model: onnx.ModelProto) -> None:
+    """ONNX Runtime declares every domain it knows; keep those that the nodes are of."""
+    used = domains(model) | _STANDARD_DOMAINS
+    kept = [opset for opset in model.opset_import if opset.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+
+
+def write_model(model: onnx.ModelProto, path: Path) -> None:
+    """Write a model, weights inside, so that a reader sees all of it or nothing.
+
+    Raises InputError when it cannot be written.
+    """
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(model.SerializeToString())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None

@@ -1,0 +1,45 @@
+"""Labelled samples scored one inference at a time: the usual kind of task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from harness.models.metrics import Metric, accuracy
+from harness.models.task import Feeds, Progress, Run
+from harness.record import Accuracy
+
+
+class Samples:
+    """A `harness.models.task.Task` of which each sample is one inference with one label.
+
+    `feeds` gives the inputs of a sample by its index, so that what is large is made when needed.
+    """
+
+    def __init__(
+        self,
+        scored_by: Metric,
+        labels: Sequence[np.ndarray] | np.ndarray,
+        feeds: Callable[[int], Feeds],
+    ) -> None:
+        self.metric = scored_by.title
+        self.scored_by = scored_by
+        self.labels = labels
+        self.feeds = feeds
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def inputs(self, count: int) -> list[Feeds]:
+        """The first `count` samples, or all if there are fewer."""
+        return [self.feeds(at) for at in range(min(count, len(self)))]
+
+    def evaluate(self, run: Run, progress: Progress, limit: int | None = None) -> Accuracy:
+        """Score a model on all samples or the first `limit`. InputError if a label cannot fit."""
+        total = len(self) if limit is None else min(limit, len(self))
+        rows = []
+        for at in range(total):
+            rows.append(self.scored_by.sample(run(self.feeds(at)), np.asarray(self.labels[at])))
+            progress(at + 1, total)
+        return accuracy(self.scored_by, np.asarray(rows, dtype=np.float64))

@@ -1,0 +1,1 @@
+"""Graph rewrites on Relax: canonicalise, layout, fusion levels."""

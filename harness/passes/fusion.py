@@ -1,0 +1,92 @@
+"""Fusion levels: which operators share a kernel.
+
+- `none`: every operator is a kernel of its own.
+- `elementwise`: chains of elementwise, broadcast and layout operators share a kernel, beside the
+  convolutions and dense layers, which stay alone.
+- `full`: what follows a convolution, dense layer or reduction element by element runs in its
+  kernel, and kernels that only move data (padding, transposes) disappear into their neighbour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.passes.movement import absorb_movement
+from harness.passes.rewriter import MAIN
+from harness.spec import FusionLevel
+from harness.tvm_api import (
+    OPAQUE,
+    OUT_FUSABLE,
+    PrimFunc,
+    operator_name,
+    relax,
+    tvm,
+)
+
+
+def fuse(module: tvm.IRModule, level: FusionLevel) -> tvm.IRModule:
+    """Legalise a canonical network and group its operators into kernels.
+
+    The result's `main` calls TIR kernels only, one call a kernel.
+    """
+    transform = relax.transform
+    module = transform.LegalizeOps()(module)
+    module = transform.FoldConstant()(module)
+    module = transform.AnnotateTIROpPattern()(module)
+    if level == "elementwise":
+        module = _keep_anchors_alone(module)
+    if level != "none":
+        module = transform.FuseOps()(module)
+        module = transform.FuseTIR()(module)
+    if level == "full":
+        module = absorb_movement(module)
+    return transform.DeadCodeElimination()(module)
+
+
+def _keep_anchors_alone(module: tvm.IRModule) -> tvm.IRModule:
+    module = module.clone()
+    for name, function in module.functions.items():
+        if isinstance(function, PrimFunc) and function.attrs.get("op_pattern") == OUT_FUSABLE:
+            module.update_func(name, function.with_attr("op_pattern", OPAQUE))
+    return module
+
+
+@dataclass(frozen=True)
+class KernelCall:
+    """One kernel of a fused network and how often an inference calls it."""
+
+    name: str
+    function: PrimFunc
+    calls: int
+
+
+def kernels(module: tvm.IRModule) -> list[KernelCall]:
+    """The kernels of a fused network in the order of their first call.
+
+    Reshapes are not among them: they become views of the same memory.
+    """
+    views = reshapes(module)
+    calls: dict[str, int] = {}
+    for block in module[MAIN].body.blocks:
+        for binding in block.bindings:
+            if operator_name(binding.value) == "relax.call_tir":
+                name = binding.value.args[0].name_hint
+                if name not in views:
+                    calls[name] = calls.get(name, 0) + 1
+    return [KernelCall(name, module[name], count) for name, count in calls.items()]
+
+
+def reshapes(module: tvm.IRModule) -> frozenset[str]:
+    """The kernels whose every call becomes a view when the network is lowered."""
+
+    def called(candidate: tvm.IRModule) -> set[str]:
+        return {
+            binding.value.args[0].name_hint
+            for block in candidate[MAIN].body.blocks
+            for binding in block.bindings
+            if operator_name(binding.value) == "relax.call_tir"
+        }
+
+    return frozenset(
+        called(module) - called(relax.transform.RewriteDataflowReshape()(module))
+    )

@@ -1,0 +1,109 @@
+"""Walks the one function of an imported network binding by binding and rebuilds it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from harness.tvm_api import Constant, relax, tvm
+
+MAIN = "main"
+
+
+class Rewriter:
+    """Rebuilds `main`: subclasses say in `rewrite` what becomes of each call.
+
+    Values are in A-normal form, so a call's arguments are variables, constants, shapes, or tuples
+    of them. `uses` counts how often each variable of the original function is read.
+    """
+
+    def __init__(self, module: tvm.IRModule) -> None:
+        self.module = module
+        self.function = module[MAIN]
+        self.builder = relax.BlockBuilder()
+        self.uses = _count_uses(self.function)
+        self._new: dict[relax.Var, relax.Expr] = {}
+
+    @classmethod
+    def apply(cls, module: tvm.IRModule) -> tvm.IRModule:
+        """Rewrite `main` of a module; other functions are kept."""
+        result = module.clone()
+        result.update_func(result.get_global_var(MAIN), cls(module).rebuild())
+        return relax.transform.DeadCodeElimination()(result)
+
+    def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
+        """The new value of a binding whose value is a call; None keeps the call.
+
+        `call` has its new arguments; `original` is the binding as it was, for `uses`.
+        """
+        raise NotImplementedError
+
+    def define(self, variable: relax.Var, value: relax.Expr) -> None:
+        """Remember the new value of an original variable."""
+        self._new[variable] = value
+
+    def value(self, expr: relax.Expr) -> relax.Expr:
+        """The new form of an original argument."""
+        if isinstance(expr, relax.Var):
+            return self._new.get(expr, expr)
+        if isinstance(expr, relax.Tuple):
+            return relax.Tuple([self.value(field) for field in expr.fields])
+        return expr
+
+    def substituted(self, value: relax.Expr) -> relax.Expr:
+        """An original binding's value with new arguments."""
+        if isinstance(value, relax.Call):
+            arguments = [self.value(argument) for argument in value.args]
+            return relax.Call(value.op, arguments, value.attrs, value.ty_args)
+        if isinstance(value, relax.TupleGetItem):
+            source = self.value(value.tuple_value)
+            if isinstance(source, relax.Tuple):
+                return source.fields[value.index]
+            return relax.TupleGetItem(source, value.index)
+        return self.value(value)
+
+    def visit(self, binding: relax.VarBinding) -> None:
+        """Rebuild one binding."""
+        value = self.substituted(binding.value)
+        if isinstance(value, relax.Call):
+            replaced = self.rewrite(value, binding)
+            value = value if replaced is None else replaced
+        if isinstance(value, (relax.Var, relax.Tuple, Constant)):
+            self.define(binding.var, value)
+        else:
+            self.define(binding.var, self.builder.emit(value))
+
+    def rebuild(self) -> relax.Function:
+        """Walk the function and return the new one."""
+        body = self.function.body
+        name = "rebuilt"
+        attributes = dict(self.function.attrs.items()) if self.function.attrs else {}
+        with self.builder.function(name, list(self.function.params), attributes):
+            with self.builder.dataflow():
+                for block in body.blocks:
+                    for binding in block.bindings:
+                        self.visit(binding)
+                result = self.builder.emit_output(self.value(body.body))
+            self.builder.emit_func_output(result)
+        return self.builder.get()[name].with_attr("global_symbol", MAIN)
+
+
+def _count_uses(function: relax.Function) -> Counter[relax.Var]:
+    uses: Counter[relax.Var] = Counter()
+
+    def count(expr: relax.Expr) -> None:
+        if isinstance(expr, relax.Var):
+            uses[expr] += 1
+        elif isinstance(expr, relax.Tuple):
+            for field in expr.fields:
+                count(field)
+        elif isinstance(expr, relax.Call):
+            for argument in expr.args:
+                count(argument)
+        elif isinstance(expr, relax.TupleGetItem):
+            count(expr.tuple_value)
+
+    for block in function.body.blocks:
+        for binding in block.bindings:
+            count(binding.value)
+    count(function.body.body)
+    return uses

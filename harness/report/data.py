@@ -1,0 +1,191 @@
+"""What a report is made from: the cells of a results folder, grouped by what may be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from harness import export
+from harness.record import BASELINE_CONFIGURATION, CellKey, Record
+from harness.spec import Kind
+from harness.statistics import Verdict, compare_paired
+from harness.store import FILE_NAME, Store
+
+REFERENCE_ENGINE = "onnxruntime"
+OWN_ENGINE = "tvm"
+_ENGINE_NAMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "tvm": "TVM"}
+
+
+def engine_name(engine: str) -> str:
+    """How an engine is written in a sentence."""
+    return _ENGINE_NAMES.get(engine, engine)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One finished cell, and its raw samples.
+
+    `turns` holds milliseconds per inference of every cell measured in turns with this one, itself
+    included, by fingerprint; entry i of each is round i.
+    """
+
+    record: Record
+    turns: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+
+    @property
+    def key(self) -> CellKey:
+        return self.record.key
+
+    @property
+    def own(self) -> bool:
+        """Whether the cell is a configuration of ours, not an engine it is compared with."""
+        return self.key.engine == OWN_ENGINE
+
+    @property
+    def label(self) -> str:
+        """The configuration's name, or the engine's for a baseline."""
+        if self.own:
+            return self.key.configuration
+        name = engine_name(self.key.engine)
+        plain = self.key.configuration == BASELINE_CONFIGURATION
+        return name if plain else f"{name} {self.key.configuration}"
+
+    @property
+    def timed(self) -> bool:
+        """Whether the cell is good and has a latency that was measured."""
+        record = self.record
+        return record.status == "ok" and record.kind == "measured" and record.latency is not None
+
+    @property
+    def median_ms(self) -> float:
+        """The median latency of a timed cell."""
+        assert self.record.latency is not None
+        return self.record.latency.median_ms
+
+    @property
+    def samples_ms(self) -> np.ndarray:
+        return self.turns.get(self.record.fingerprint, np.empty(0))
+
+    def against(self, other: Cell) -> Verdict | None:
+        """How this cell's latency stands to `other`'s, or None if they did not take turns."""
+        ours, theirs = self.samples_ms, self.turns.get(other.record.fingerprint, np.empty(0))
+        if not (self.timed and other.timed) or len(ours) != len(theirs) or not len(ours):
+            return None
+        return compare_paired(ours, theirs)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The finished cells of one model on one target and of one kind: what may be ranked."""
+
+    model: str
+    target: str
+    kind: Kind
+    title: str
+    cells: tuple[Cell, ...]
+
+    @cached_property
+    def timed(self) -> tuple[Cell, ...]:
+        return tuple(cell for cell in self.cells if cell.timed)
+
+    @cached_property
+    def own(self) -> tuple[Cell, ...]:
+        """The timed configurations, in the plan's order."""
+        return tuple(cell for cell in self.timed if cell.own)
+
+    @cached_property
+    def fastest(self) -> Cell | None:
+        """The configuration with the lowest median latency."""
+        return min(self.own, key=lambda cell: cell.median_ms, default=None)
+
+    @cached_property
+    def reference(self) -> Cell | None:
+        """ONNX Runtime's timed cell."""
+        found = (cell for cell in self.timed if cell.key.engine == REFERENCE_ENGINE)
+        return next(found, None)
+
+    def against_reference(self, cell: Cell) -> Verdict | None:
+        """How a cell stands to ONNX Runtime; None for itself and where it cannot be said."""
+        if self.reference is None or cell is self.reference:
+            return None
+        return cell.against(self.reference)
+
+
+@dataclass(frozen=True)
+class Results:
+    """All there is to report."""
+
+    name: str
+    table: pd.DataFrame
+    cells: tuple[Cell, ...]
+    groups: tuple[Group, ...]
+
+    @property
+    def several_targets(self) -> bool:
+        return int(self.table["target"].nunique()) > 1
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of planned cells by status, those that occur."""
+        found = self.table["status"].value_counts()
+        order = ("ok", "failed", "skipped", export.PENDING)
+        return {status: int(found[status]) for status in order if status in found}
+
+
+def load(results_dir: Path) -> Results:
+    """Read a results folder. Raises InputError when it holds no results."""
+    with Store(results_dir / FILE_NAME) as store:
+        records = store.records()
+        table = export.table(store)
+        sessions = {record.session for record in records if record.session}
+        turns = {
+            session: {mark: seconds * 1e3 for mark, seconds in store.samples(session).items()}
+            for session in sessions
+        }
+    cells = tuple(Cell(record, turns.get(record.session or "", {})) for record in records)
+    return Results(
+        name=results_dir.resolve().name,
+        table=table,
+        cells=cells,
+        groups=_groups(cells),
+    )
+
+
+def _groups(cells: Sequence[Cell]) -> tuple[Group, ...]:
+    several_targets = len({cell.key.target for cell in cells}) > 1
+    members: dict[tuple[str, str, Kind], list[Cell]] = {}
+    for cell in cells:
+        names = (cell.key.model, cell.key.target, cell.record.kind)
+        members.setdefault(names, []).append(cell)
+    return tuple(
+        Group(
+            model=model,
+            target=target,
+            kind=kind,
+            title=model
+            + (f" on {target}" if several_targets else "")
+            + (f" ({kind})" if kind != "measured" else ""),
+            cells=tuple(found),
+        )
+        for (model, target, kind), found in members.items()
+    )
+
+
+def pareto_front(points: Iterable[tuple[float, float]]) -> list[int]:
+    """Indices of the (cost, worth) points that no other point beats, cheapest first.
+
+    A point is beaten by one that costs no more and is worth no less, and is better in one of both.
+    """
+    ordered = sorted(enumerate(points), key=lambda item: (item[1][0], -item[1][1], item[0]))
+    front: list[int] = []
+    best: tuple[float, float] | None = None
+    for index, (cost, worth) in ordered:
+        if best is None or worth > best[1] or (cost, worth) == best:
+            front.append(index)
+            best = (cost, worth)
+    return front

@@ -1,0 +1,84 @@
+"""A kernel against the roof its hardware puts over it.
+
+The roofline model (Williams, Waterman, Patterson: Roofline, CACM 52(4), 2009): a kernel of
+arithmetic intensity I can reach no more than min(peak, I × bandwidth).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from harness.record import KernelTime, Record
+
+
+@dataclass(frozen=True)
+class Roof:
+    """What the hardware can do at most: 10^9 operations, and 10^9 bytes, a second."""
+
+    peak_gflops: float
+    bandwidth_gbs: float
+
+    @property
+    def ridge(self) -> float:
+        """The intensity, in FLOP a byte, from which on arithmetic is the limit."""
+        return self.peak_gflops / self.bandwidth_gbs
+
+    def reachable_gflops(self, intensity: float) -> float:
+        return min(self.peak_gflops, intensity * self.bandwidth_gbs)
+
+    def least_us(self, kernel: KernelTime) -> float:
+        """The least time one call can take, in microseconds."""
+        return max(kernel.flops / self.peak_gflops, kernel.bytes / self.bandwidth_gbs) / 1e3
+
+
+@dataclass(frozen=True)
+class KernelFigures:
+    """One kernel of a model; figures that cannot be known are None."""
+
+    name: str
+    calls: int
+    total_us: float
+    share: float
+    intensity: float | None
+    gflops: float | None
+    gbs: float | None
+    roof_us: float | None
+    part_of_roof: float | None
+
+
+def roof_of(record: Record) -> Roof | None:
+    """The roof in the record's target description, or None when it does not give one."""
+    target = record.spec.get("target")
+    hardware: Any = target.get("hardware") if isinstance(target, dict) else None
+    if not isinstance(hardware, dict):
+        return None
+    peak, bandwidth = hardware.get("peak_gflops"), hardware.get("memory_bandwidth_gbs")
+    return Roof(float(peak), float(bandwidth)) if peak and bandwidth else None
+
+
+def kernel_figures(record: Record) -> list[KernelFigures]:
+    """The record's kernels with what they reach, those that take longest first.
+
+    Times are of one inference: all calls together. `share` is of the time in kernels.
+    """
+    roof = roof_of(record)
+    whole = sum(kernel.calls * kernel.median_us for kernel in record.kernels)
+    figures = [_figures(kernel, whole, roof) for kernel in record.kernels]
+    return sorted(figures, key=lambda kernel: (-kernel.total_us, kernel.name))
+
+
+def _figures(kernel: KernelTime, whole_us: float, roof: Roof | None) -> KernelFigures:
+    one = kernel.median_us
+    roof_us = roof.least_us(kernel) * kernel.calls if roof else None
+    return KernelFigures(
+        name=kernel.name,
+        calls=kernel.calls,
+        total_us=one * kernel.calls,
+        share=one * kernel.calls / whole_us if whole_us else 0.0,
+        intensity=kernel.flops / kernel.bytes if kernel.bytes else None,
+        gflops=kernel.flops / one / 1e3 if one else None,
+        gbs=kernel.bytes / one / 1e3 if one else None,
+        roof_us=roof_us,
+        part_of_roof=roof_us / (one * kernel.calls) if roof_us is not None and one else None,
+    )

@@ -1,0 +1,256 @@
+"""A sheet to draw on in points, and scales that map data to it.
+
+The pictures of a report are many and small. Matplotlib's axes cost more than what is drawn in
+them, and place labels without knowing of each other; so the plots use matplotlib's artists
+directly, and every label is placed where it is known to be free.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection, PathCollection, PolyCollection
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.markers import MarkerStyle
+from matplotlib.text import Text
+from matplotlib.textpath import text_to_path
+from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.transforms import Affine2D, IdentityTransform
+from PIL import Image
+
+from harness.report.plots import style
+
+Point = tuple[float, float]
+Marker = Literal["circle", "diamond", "tick"]
+_MARKERS: dict[str, str] = {"circle": "o", "diamond": "D", "tick": "|"}
+_DOTS_PER_POINT = 2
+_ELLIPSIS = "…"
+
+
+class Canvas:
+    """A picture of `width` × `height` points; the origin is the top left corner, y goes down."""
+
+    def __init__(self, width: float, height: float) -> None:
+        self.width, self.height = width, height
+        self._figure = Figure(figsize=(width / 72, height / 72), dpi=72 * _DOTS_PER_POINT)
+        self._agg = FigureCanvasAgg(self._figure)
+        to_inches = Affine2D().scale(1 / 72, -1 / 72).translate(0, height / 72)
+        self._to_pixels = to_inches + self._figure.dpi_scale_trans
+
+    def text(
+        self,
+        at: Point,
+        text: str,
+        *,
+        size: float = style.TEXT_SIZE,
+        color: str = style.INK,
+        align: Literal["left", "center", "right"] = "left",
+        bold: bool = False,
+        room: float | None = None,
+    ) -> None:
+        """Write one line, vertically centred on `at`; shortened to `room` points when given."""
+        shown = one_line(text) if room is None else shorten(text, room, size=size, bold=bold)
+        self._add(
+            Text(
+                *at,
+                shown,
+                fontproperties=_font(size, bold),
+                color=color,
+                horizontalalignment=align,
+                verticalalignment="center_baseline",
+                transform=self._to_pixels,
+                parse_math=False,
+                zorder=5,
+            )
+        )
+
+    def lines(
+        self,
+        paths: Sequence[Sequence[Point]],
+        colors: Sequence[str] | str,
+        *,
+        width: float = 1.0,
+        dashed: bool = False,
+        layer: float = 2,
+    ) -> None:
+        """Draw each path as a line through its points."""
+        self._add(
+            LineCollection(
+                paths,
+                colors=colors,
+                linewidths=width,
+                linestyles=[(0, (3, 2))] if dashed else "solid",
+                transform=self._to_pixels,
+                zorder=layer,
+            )
+        )
+
+    def boxes(
+        self,
+        boxes: Sequence[tuple[float, float, float, float]],
+        colors: Sequence[str] | str,
+        *,
+        edges: str = "none",
+        hatch: str | None = None,
+        layer: float = 1,
+    ) -> None:
+        """Fill boxes given as (left, top, right, bottom)."""
+        corners = [
+            [(left, top), (right, top), (right, bottom), (left, bottom)]
+            for left, top, right, bottom in boxes
+        ]
+        self._add(
+            PolyCollection(
+                corners,
+                facecolors=colors,
+                edgecolors=edges,
+                hatch=hatch,
+                linewidths=0.8,
+                transform=self._to_pixels,
+                zorder=layer,
+            )
+        )
+
+    def dots(
+        self,
+        points: Sequence[Point],
+        colors: Sequence[str] | str,
+        *,
+        size: float = 5.0,
+        marker: Marker = "circle",
+        opacity: float = 1.0,
+        edges: str = "none",
+        layer: float = 3,
+    ) -> None:
+        """Draw a marker of `size` points across at each point."""
+        shape = MarkerStyle(_MARKERS[marker])
+        area = size**2 * (0.7 if marker == "diamond" else 1.0)
+        collection = PathCollection(
+            [shape.get_path().transformed(shape.get_transform())],
+            [area],
+            offsets=points,
+            offset_transform=self._to_pixels,
+            facecolors=colors,
+            edgecolors=colors if marker == "tick" else edges,
+            linewidths=1.0,
+            alpha=opacity,
+            zorder=layer,
+        )
+        collection.set_transform(IdentityTransform())
+        self._add(collection)
+
+    def png(self) -> bytes:
+        """The picture as a PNG file, two pixels a point; the same drawing gives the same bytes."""
+        with warnings.catch_warnings():
+            # A name in a script the font lacks shows as boxes, which is no reason to stop.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            self._agg.draw()
+        width, height = self._agg.get_width_height()
+        image = Image.frombuffer("RGBA", (width, height), self._agg.buffer_rgba())
+        file = io.BytesIO()
+        image.convert("RGB").save(file, "PNG", compress_level=4)
+        return file.getvalue()
+
+    def _add(self, artist: Artist) -> None:
+        artist.set_clip_on(False)
+        self._figure.add_artist(artist)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Maps values from `low` to `high` to points from `start` to `end`, evenly or by ratio."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    by_ratio: bool = False
+
+    def __call__(self, value: float) -> float:
+        from math import log
+
+        if self.by_ratio:
+            part = log(max(value, 1e-300) / self.low) / log(self.high / self.low)
+        else:
+            part = (value - self.low) / (self.high - self.low)
+        return self.start + part * (self.end - self.start)
+
+    def ticks(self, about: int = 4) -> list[tuple[float, str]]:
+        """Round values inside the scale, each with its label."""
+        if self.by_ratio:
+            decades = LogLocator(base=10, subs=(1.0,), numticks=about + 3)
+            values = _inside(decades.tick_values(self.low, self.high), self.low, self.high)
+            if len(values) < 3:
+                finer = LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=about + 6)
+                values = _inside(finer.tick_values(self.low, self.high), self.low, self.high)
+        else:
+            locator = MaxNLocator(nbins=about, steps=[1, 2, 2.5, 5, 10])
+            values = _inside(locator.tick_values(self.low, self.high), self.low, self.high)
+        return [(value, f"{value:.10g}") for value in values]
+
+
+def linear(values: Sequence[float], start: float, end: float, *, zero: bool = True) -> Scale:
+    """An even scale that holds all values with a little room, and zero when asked."""
+    low, high = (min(*values, *values), max(*values, *values)) if values else (0.0, 1.0)
+    room = (high - low) * 0.06 or abs(high) * 0.05 or 1.0
+    return Scale(0.0 if zero else low - room, high + room, start, end)
+
+
+def by_ratio(values: Sequence[float], start: float, end: float) -> Scale:
+    """A logarithmic scale that holds all (positive) values with a little room."""
+    low, high = min(values), max(values)
+    room = (high / low) ** 0.06 if high > low else 1.5
+    return Scale(low / room, high * room, start, end, by_ratio=True)
+
+
+def text_width(text: str, *, size: float = style.TEXT_SIZE, bold: bool = False) -> float:
+    """Width of one line of text, in points."""
+    return _width(text, bold) * size
+
+
+def shorten(text: str, room: float, *, size: float = style.TEXT_SIZE, bold: bool = False) -> str:
+    """`text` on one line, with its middle left out if it is wider than `room` points."""
+    shown = one_line(text)
+    if text_width(shown, size=size, bold=bold) <= room:
+        return shown
+    low, high = 1, len(shown)
+    while low < high:  # the largest number of characters that fits
+        kept = (low + high + 1) // 2
+        fits = text_width(_without_middle(shown, kept), size=size, bold=bold) <= room
+        low, high = (kept, high) if fits else (low, kept - 1)
+    return _without_middle(shown, low)
+
+
+def one_line(text: str) -> str:
+    """`text` with line breaks and control characters made spaces."""
+    return " ".join("".join(part if part.isprintable() else " " for part in text).split())
+
+
+def _without_middle(text: str, kept: int) -> str:
+    return text[: kept - kept // 2] + _ELLIPSIS + text[len(text) - kept // 2 :]
+
+
+def _inside(values: Any, low: float, high: float) -> list[float]:
+    room = (high - low) * 1e-9
+    return [float(value) for value in values if low - room <= value <= high + room]
+
+
+@functools.lru_cache(maxsize=64)
+def _font(size: float, bold: bool) -> FontProperties:
+    return FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
+
+
+@functools.lru_cache(maxsize=4096)
+def _width(text: str, bold: bool) -> float:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        width, _, _ = text_to_path.get_text_width_height_descent(text, _font(1.0, bold), False)
+    return float(width)

@@ -1,0 +1,76 @@
+"""What the panels have in common: a title, rows with labels, and a labelled axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.report.data import Cell
+from harness.report.plots import style
+from harness.report.plots.canvas import Canvas, Scale
+
+PANEL_WIDTH = 410.0
+ROW_HEIGHT = 17.0
+TOP = 38.0
+"""Where the first row's middle is, under the panel's title."""
+FEW_TIMES = 8.0
+"""Latencies further apart than this are drawn by ratio, or the small ones could not be read."""
+
+
+def panel(title: str, height: float) -> Canvas:
+    """An empty panel with its title."""
+    canvas = Canvas(PANEL_WIDTH, height)
+    canvas.text((8, 13), title, size=style.TITLE_SIZE, bold=True, room=PANEL_WIDTH - 16)
+    return canvas
+
+
+def row_label(canvas: Canvas, right: float, y: float, text: str) -> None:
+    """A row's name, right-aligned."""
+    canvas.text((right, y), text, align="right", room=right - 8)
+
+
+def bottom_axis(
+    canvas: Canvas, scale: Scale, top: float, bottom: float, name: str, *, about: int = 4
+) -> None:
+    """Upright grid lines from `top` to `bottom` with their values beneath, and the axis's name."""
+    ticks = scale.ticks(about)
+    paths = [[(scale(value), top), (scale(value), bottom)] for value, _ in ticks]
+    if paths:
+        canvas.lines(paths, style.GRID, width=0.8, layer=0)
+    for value, label in ticks:
+        canvas.text(
+            (scale(value), bottom + 8), label, size=style.SMALL_SIZE, color=style.SOFT, align="center"
+        )
+    note = f"{name}, logarithmic" if scale.by_ratio else name
+    middle = (scale.start + scale.end) / 2
+    canvas.text(
+        (middle, bottom + 20), note, size=style.SMALL_SIZE, color=style.SOFT, align="center"
+    )
+
+
+def left_axis(canvas: Canvas, scale: Scale, left: float, right: float, *, about: int = 4) -> None:
+    """Level grid lines from `left` to `right` with their values at the left."""
+    ticks = scale.ticks(about)
+    if ticks:
+        canvas.lines(
+            [[(left, scale(value)), (right, scale(value))] for value, _ in ticks],
+            style.GRID,
+            width=0.8,
+            layer=0,
+        )
+    for value, label in ticks:
+        canvas.text(
+            (left - 5, scale(value)), label, size=style.SMALL_SIZE, color=style.SOFT, align="right"
+        )
+
+
+def far_apart(values: Sequence[float]) -> bool:
+    """Whether positive values are so far apart that they need a logarithmic scale."""
+    return min(values) > 0 and max(values) / min(values) > FEW_TIMES
+
+
+def why_not(cell: Cell) -> str:
+    """In a few words, why a cell has no latency."""
+    record = cell.record
+    if record.status == "ok":
+        return "no latency measured"
+    return f"{record.status} ({record.stage})" if record.stage else record.status

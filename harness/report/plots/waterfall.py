@@ -1,0 +1,89 @@
+"""What each configuration gained or lost against the one before it in the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.report.data import Cell, Group
+from harness.report.plots import style
+from harness.report.plots.canvas import Canvas, Scale, linear
+from harness.report.plots.frame import (
+    PANEL_WIDTH,
+    ROW_HEIGHT,
+    TOP,
+    bottom_axis,
+    panel,
+    row_label,
+    why_not,
+)
+from harness.report.wording import number
+from harness.statistics import Verdict
+
+_LEFT, _RIGHT = 122.0, 270.0
+
+
+def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
+    """One panel, or None when fewer than two configurations have a latency."""
+    if len(group.own) < 2:
+        return None
+    cells = [cell for cell in group.cells if cell.own]
+    bottom = TOP + ROW_HEIGHT * len(cells) - ROW_HEIGHT / 2
+    canvas = panel(group.title, bottom + (44 if group.reference else 30))
+    highest = [cell.median_ms for cell in (*group.own, group.reference) if cell]
+    scale = linear(highest, _LEFT, _RIGHT)
+    bottom_axis(canvas, scale, TOP - ROW_HEIGHT / 2, bottom, "ms per inference")
+    before: Cell | None = None
+    for row, cell in enumerate(cells):
+        y = TOP + ROW_HEIGHT * row
+        row_label(canvas, _LEFT - 8, y, cell.label)
+        if not cell.timed:
+            canvas.text((_RIGHT + 8, y), why_not(cell), color=style.SOFT, room=126)
+            continue
+        _draw_step(canvas, scale, y, before, cell, colors[cell.label])
+        before = cell
+    if group.reference:
+        at = scale(group.reference.median_ms)
+        color = colors[group.reference.label]
+        canvas.lines([[(at, TOP - ROW_HEIGHT / 2), (at, bottom)]], color, dashed=True, layer=4)
+        note = f"dashed: {group.reference.label}, {number(group.reference.median_ms)} ms"
+        canvas.text((_LEFT, bottom + 33), note, size=style.SMALL_SIZE, color=color)
+    return canvas
+
+
+def _draw_step(
+    canvas: Canvas, scale: Scale, y: float, before: Cell | None, cell: Cell, color: str
+) -> None:
+    top, bottom, end = y - 5.5, y + 5.5, scale(cell.median_ms)
+    canvas.boxes([(scale.start, top, end, bottom)], color)
+    canvas.text((_RIGHT + 8, y), f"{number(cell.median_ms)} ms", bold=True)
+    if before is None:
+        return
+    start = scale(before.median_ms)
+    low, high = min(start, end), max(start, end)
+    # A gain is what is no longer there, so it is drawn empty; a loss is hatched onto the bar.
+    gained = end <= start
+    canvas.boxes(
+        [(low, top, high, bottom)],
+        "none",
+        edges=color if gained else style.PAPER,
+        hatch=None if gained else "/////",
+        layer=2,
+    )
+    canvas.lines([[(start, top - 6), (start, top)]], style.SOFT, width=0.8)
+    canvas.text(
+        (PANEL_WIDTH - 6, y),
+        change(before, cell),
+        size=style.SMALL_SIZE,
+        color=style.SOFT,
+        align="right",
+    )
+
+
+def change(before: Cell, cell: Cell) -> str:
+    """How a cell's median stands to the one before it, in per cent, and whether that is so."""
+    part = (cell.median_ms / before.median_ms - 1) * 100
+    said = (f"{part:+.0f} %" if abs(part) >= 10 else f"{part:+.1f} %").replace("-", "−")
+    verdict: Verdict | None = cell.against(before)
+    if verdict is None:
+        return f"{said} †"
+    return said if verdict.verdict in ("faster", "slower") else f"{said} ≈"

@@ -1,0 +1,22 @@
+"""The tables of a report, as the page and the Markdown file both show them."""
+
+from harness.report.tables.details import (
+    fusion_table,
+    kernel_table,
+    unfinished_table,
+    verification_table,
+)
+from harness.report.tables.environment import environment_table
+from harness.report.tables.model import Entry, Table
+from harness.report.tables.results import result_tables
+
+__all__ = [
+    "Entry",
+    "Table",
+    "environment_table",
+    "fusion_table",
+    "kernel_table",
+    "result_tables",
+    "unfinished_table",
+    "verification_table",
+]

@@ -1,0 +1,151 @@
+"""The smaller tables: kernels, verification, and cells without a result."""
+
+from __future__ import annotations
+
+from harness.export import PENDING
+from harness.report.data import Cell, Results, engine_name
+from harness.report.kernel_figures import KernelFigures, kernel_figures
+from harness.report.plots.kernels import MOST_KERNELS, shown
+from harness.report.tables.model import Entry, Table, make_table, quantity
+from harness.report.wording import MISSING, number
+
+_STRAY_SHOWN = 6
+
+
+def unfinished_table(results: Results) -> Table:
+    """Failed, skipped and pending cells, with the reason of each."""
+    rows = []
+    ordered = results.table[results.table["status"] != "ok"]
+    for cell in ordered.fillna("").to_dict(orient="records"):
+        status = str(cell["status"])
+        reason = "not run yet" if status == PENDING else str(cell["reason"]) or MISSING
+        rows.append(
+            {
+                "Model": Entry(cell["model"]),
+                "Target": Entry(cell["target"]),
+                "Configuration": Entry(cell["configuration"]),
+                "Engine": Entry(engine_name(cell["engine"])),
+                "Status": Entry(status, tone="bad" if status == "failed" else "quiet"),
+                "Stage": Entry(cell["stage"] or MISSING),
+                "Reason": Entry(reason),
+            }
+        )
+    return make_table(
+        "unfinished",
+        "Cells without a result",
+        rows,
+        reading="A failed cell did not finish, or finished wrong. A skipped one does not apply here.",
+        absent="Every planned cell has a result.",
+        without=() if results.several_targets else ("Target",),
+    )
+
+
+def fusion_table(results: Results) -> Table:
+    """Kernels before and after fusing, and those that ought not to be there."""
+    rows = []
+    for cell in results.cells:
+        fusion = cell.record.fusion
+        if fusion is None:
+            continue
+        stray = ", ".join(fusion.stray[:_STRAY_SHOWN])
+        if len(fusion.stray) > _STRAY_SHOWN:
+            stray += f" and {len(fusion.stray) - _STRAY_SHOWN} more"
+        rows.append(
+            {
+                **_names(cell),
+                "Kernels before": quantity(fusion.kernels_before),
+                "Kernels after": quantity(fusion.kernels_after),
+                "Stray": Entry(
+                    str(len(fusion.stray)),
+                    detail=stray,
+                    sort=len(fusion.stray),
+                    tone="bad" if fusion.stray else "",
+                ),
+            }
+        )
+    return make_table(
+        "fusion",
+        "Kernels before and after fusing",
+        rows,
+        reading="Stray: transposes, clips, paddings and other kernels that fusing should leave none of.",
+        absent="No cell says how many kernels it has.",
+        without=() if results.several_targets else ("Target",),
+    )
+
+
+def verification_table(results: Results) -> Table:
+    """Outputs of each cell against the reference runtime."""
+    rows = []
+    for cell in results.cells:
+        found = cell.record.verification
+        if found is None:
+            continue
+        right = found.max_error_of_scale <= found.tolerance_of_scale
+        rows.append(
+            {
+                **_names(cell),
+                "Reference": Entry(engine_name(found.reference)),
+                "Inputs": Entry(
+                    str(found.inputs),
+                    detail="real" if found.real_inputs else "random",
+                    sort=found.inputs,
+                ),
+                "Largest error": quantity(found.max_abs_error),
+                "Of the output's scale": quantity(found.max_error_of_scale),
+                "Allowed": quantity(found.tolerance_of_scale),
+                "Outcome": Entry("right" if right else "wrong", tone="good" if right else "bad"),
+            }
+        )
+    return make_table(
+        "verification",
+        "Verification",
+        rows,
+        reading="The largest difference from the reference's outputs, as it is and as a part of the "
+        "largest value of that output.",
+        absent="No cell was verified.",
+        without=() if results.several_targets else ("Target",),
+    )
+
+
+def kernel_table(results: Results) -> Table:
+    """The kernels that take longest in each model's fastest configuration."""
+    rows = []
+    for group in results.groups:
+        cell = shown(group)
+        if cell is None:
+            continue
+        for rank, kernel in enumerate(kernel_figures(cell.record)[:MOST_KERNELS], start=1):
+            rows.append({**_names(cell), "#": quantity(rank), **_kernel(kernel)})
+    return make_table(
+        "kernels",
+        "Kernels that take longest",
+        rows,
+        reading="In the fastest configuration of each model. Time is of one inference, all calls "
+        "together; operations and bytes are counted from shapes, each tensor read or written once.",
+        absent="No configuration has kernel times.",
+        without=() if results.several_targets else ("Target",),
+    )
+
+
+def _kernel(kernel: KernelFigures) -> dict[str, Entry]:
+    part = kernel.part_of_roof
+    return {
+        "Kernel": Entry(kernel.name),
+        "Calls": quantity(kernel.calls),
+        "Time, µs": quantity(kernel.total_us),
+        "Share": Entry(f"{kernel.share:.0%}", sort=kernel.share),
+        "FLOP/byte": quantity(kernel.intensity),
+        "GFLOP/s": quantity(kernel.gflops),
+        "GB/s": quantity(kernel.gbs),
+        "Of roof": Entry(f"{part:.0%}", sort=part)
+        if part is not None
+        else Entry(MISSING, detail="roof not known", tone="quiet"),
+    }
+
+
+def _names(cell: Cell) -> dict[str, Entry]:
+    return {
+        "Model": Entry(cell.key.model),
+        "Target": Entry(cell.key.target),
+        "Configuration": Entry(cell.label),
+    }

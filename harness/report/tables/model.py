@@ -1,0 +1,76 @@
+"""What a table of a report is, whichever way it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.report.wording import MISSING, number
+
+Tone = Literal["", "good", "bad", "quiet"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell of a table: what it says, a second line, and the number it is sorted by.
+
+    Where there is no number it is sorted by its text; a dash comes last, either way round.
+    """
+
+    text: str
+    detail: str = ""
+    sort: float | None = None
+    tone: Tone = ""
+
+    @property
+    def missing(self) -> bool:
+        return self.text == MISSING
+
+
+@dataclass(frozen=True)
+class Table:
+    """A heading, what one must know to read it, and rows of entries, one for each column."""
+
+    name: str
+    title: str
+    reading: str
+    columns: tuple[str, ...]
+    numeric: frozenset[str]
+    rows: tuple[tuple[Entry, ...], ...]
+    absent: str
+
+
+def make_table(
+    name: str,
+    title: str,
+    rows: Sequence[Mapping[str, Entry]],
+    *,
+    reading: str = "",
+    absent: str = "",
+    without: Sequence[str] = (),
+) -> Table:
+    """A table from rows that all have the same columns, leaving out those named in `without`.
+
+    `absent` is what is said in the place of a table with no rows. A column is numeric when one of
+    its entries has a number to sort by.
+    """
+    columns = tuple(column for column in (rows[0] if rows else ()) if column not in without)
+    return Table(
+        name=name,
+        title=title,
+        reading=reading,
+        columns=columns,
+        numeric=frozenset(
+            column for column in columns if any(row[column].sort is not None for row in rows)
+        ),
+        rows=tuple(tuple(row[column] for column in columns) for row in rows),
+        absent=absent,
+    )
+
+
+def quantity(value: float | None, *, why_missing: str = "") -> Entry:
+    """A number, or a dash and the reason."""
+    if value is None:
+        return Entry(MISSING, detail=why_missing, tone="quiet")
+    return Entry(number(value), sort=float(value))

@@ -1,0 +1,135 @@
+"""The main table: every finished cell, and how it stands to ONNX Runtime."""
+
+from __future__ import annotations
+
+from harness.record import Accuracy, Memory
+from harness.report.data import REFERENCE_ENGINE, Cell, Group, Results, engine_name
+from harness.report.tables.model import Entry, Table, Tone, make_table, quantity
+from harness.report.wording import MISSING, duration, number, with_interval
+from harness.spec import Kind
+
+_KINDS: dict[Kind, tuple[str, str]] = {
+    "measured": ("Results", ""),
+    "emulated-count": (
+        "Results by emulated count",
+        "Counted in an emulator: not a latency, and not to be ranked against what was measured.",
+    ),
+    "static": (
+        "Results by static analysis",
+        "Compiled but never run: not to be ranked against what was measured.",
+    ),
+}
+_REFERENCE = engine_name(REFERENCE_ENGINE)
+
+
+def result_tables(results: Results) -> list[Table]:
+    """A table for each kind of record there is; kinds are never ranked against each other."""
+    kinds = {group.kind for group in results.groups} or {"measured"}
+    return [_table(results, kind) for kind in _KINDS if kind in kinds]
+
+
+def _table(results: Results, kind: Kind) -> Table:
+    title, reading = _KINDS[kind]
+    rows = [
+        _row(group, cell) for group in results.groups if group.kind == kind for cell in group.cells
+    ]
+    without = [] if results.several_targets else ["Target"]
+    if kind == "measured":
+        reading = (
+            f"“× {_REFERENCE}” is the time a cell takes as a multiple of {_REFERENCE}'s: below 1 is "
+            "faster. It is given only for cells that took turns with it. Small figures are 95 % "
+            "intervals."
+        )
+    else:
+        without += ["Latency, ms", "p90, ms", f"× {_REFERENCE}", "Verdict"]
+    return make_table(
+        f"results-{kind}",
+        title,
+        rows,
+        reading=reading,
+        absent="No cell has finished yet.",
+        without=without,
+    )
+
+
+def _row(group: Group, cell: Cell) -> dict[str, Entry]:
+    record = cell.record
+    ratio, verdict = _standing(group, cell)
+    tuning = record.tuning
+    return {
+        "Model": Entry(cell.key.model),
+        "Target": Entry(cell.key.target),
+        "Configuration": Entry(cell.label, detail="" if cell.own else "baseline"),
+        "Status": _status(cell),
+        "Latency, ms": _latency(cell),
+        "p90, ms": quantity(record.latency.p90_ms if cell.timed and record.latency else None),
+        f"× {_REFERENCE}": ratio,
+        "Verdict": verdict,
+        "Accuracy": _accuracy(cell, record.accuracy),
+        "Weights, MB": _memory(cell, record.memory, "weights_mb"),
+        "Activations, MB": _memory(cell, record.memory, "activation_mb"),
+        "Artifact, MB": _memory(cell, record.memory, "artifact_mb"),
+        "Peak resident, MB": _memory(cell, record.memory, "peak_rss_mb"),
+        "Tuning trials": quantity(tuning.trials if tuning else None)
+        if tuning is None
+        else Entry(f"{tuning.trials:,}", detail=duration(tuning.seconds), sort=tuning.trials),
+    }
+
+
+def _status(cell: Cell) -> Entry:
+    tones: dict[str, Tone] = {"ok": "", "failed": "bad", "skipped": "quiet"}
+    return Entry(
+        cell.record.status, detail=cell.record.stage or "", tone=tones[cell.record.status]
+    )
+
+
+def _latency(cell: Cell) -> Entry:
+    latency = cell.record.latency
+    if not cell.timed or latency is None:
+        return Entry(MISSING, tone="quiet")
+    text, interval = with_interval(latency.median_ms, latency.ci_low_ms, latency.ci_high_ms)
+    return Entry(text, detail=interval, sort=latency.median_ms)
+
+
+def _standing(group: Group, cell: Cell) -> tuple[Entry, Entry]:
+    """The ratio to the reference with its interval, and the verdict."""
+    nothing = Entry(MISSING, tone="quiet")
+    if not cell.timed:
+        return nothing, nothing
+    if cell is group.reference:
+        return Entry("1", sort=1.0, tone="quiet"), Entry("reference", tone="quiet")
+    if group.reference is None:
+        return nothing, Entry(f"no {_REFERENCE} to compare with", tone="quiet")
+    found = group.against_reference(cell)
+    if found is None:
+        return nothing, Entry("not measured together", tone="quiet")
+    text, interval = with_interval(found.ratio, found.ci_low, found.ci_high)
+    tones: dict[str, Tone] = {"faster": "good", "slower": "bad"}
+    return (
+        Entry(f"{text}×", detail=interval, sort=found.ratio),
+        Entry(found.verdict, tone=tones.get(found.verdict, "")),
+    )
+
+
+def _accuracy(cell: Cell, accuracy: Accuracy | None) -> Entry:
+    if accuracy is None:
+        return Entry(MISSING, detail=_why_missing(cell, "not scored"), tone="quiet")
+    detail = f"{number(accuracy.ci_low)}–{number(accuracy.ci_high)}"
+    return Entry(
+        number(accuracy.value, 4),
+        detail=f"{detail} {accuracy.metric}, {accuracy.samples:,}",
+        sort=accuracy.value,
+    )
+
+
+def _memory(cell: Cell, memory: Memory | None, figure: str) -> Entry:
+    value: float | None = getattr(memory, figure) if memory else None
+    unknown = "not measured" if cell.own else f"{engine_name(cell.key.engine)} does not say"
+    return quantity(value, why_missing="" if value is not None else _why_missing(cell, unknown))
+
+
+def _why_missing(cell: Cell, otherwise: str) -> str:
+    """Why a good cell lacks a figure; a cell that is not good has its reason in its own table."""
+    if cell.record.status != "ok":
+        return ""
+    return cell.record.reason or otherwise

@@ -1,0 +1,59 @@
+"""How numbers are written for people."""
+
+from __future__ import annotations
+
+import math
+
+MISSING = "–"
+_MOST_DIGITS = 5
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with `digits` significant digits and no exponent where it can be read without.
+
+    >>> number(0.041237), number(1234.5), number(3.1e-7), number(None)
+    ('0.0412', '1,234', '3.1e-07', '–')
+    """
+    if value is None or math.isnan(value):
+        return MISSING
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if value == 0:
+        return "0"
+    if abs(value) < 1e-3:
+        return f"{value:.{digits - 1}g}"
+    return f"{value:,.{_decimals(value, digits)}f}"
+
+
+def with_interval(value: float, low: float, high: float) -> tuple[str, str]:
+    """A value and its interval, with as many digits as the interval's width can bear.
+
+    >>> with_interval(0.41237, 0.4051, 0.4199)
+    ('0.412', '0.405–0.420')
+    >>> with_interval(12.3456, 12.341, 12.352)
+    ('12.346', '12.341–12.352')
+    """
+    digits = 3
+    if high > low and value:
+        digits = math.floor(math.log10(abs(value))) - math.floor(math.log10(high - low)) + 2
+    decimals = _decimals(value, min(max(digits, 3), _MOST_DIGITS))
+    text, lower, upper = (f"{part:,.{decimals}f}" for part in (value, low, high))
+    return text, f"{lower}–{upper}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit people would use.
+
+    >>> duration(12.3), duration(412), duration(9000)
+    ('12.3 s', '6.9 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{number(seconds)} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _decimals(value: float, digits: int) -> int:
+    magnitude = math.floor(math.log10(abs(value))) if value else 0
+    return max(0, digits - 1 - magnitude)

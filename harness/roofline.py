@@ -1,0 +1,89 @@
+"""The two roofs of this machine: floating-point operations a second, and bytes a second.
+
+See Williams, Waterman, Patterson, "Roofline: an insightful visual performance model" (2009), for
+what they are good for, and `harness.hardware.roof_kernels` for how they are measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from harness.cache import cache_folder, write_atomically
+from harness.child_python import ChildFailure, run_python
+from harness.documents import Frozen
+from harness.errors import CellFailure
+from harness.hardware import this_processor
+from harness.hardware.description import target_fingerprint
+from harness.spec import TargetSpec
+
+_TIME_LIMIT_SECONDS = 120
+
+
+class Roofs(Frozen):
+    """What bounds a kernel's speed on this machine, in fp32, with `threads` threads.
+
+    The bandwidth is that of arrays of `triad_mb` megabytes together; `beyond_cache` is false where
+    memory was too short to make them larger than the last-level cache.
+    """
+
+    peak_gflops: float
+    memory_bandwidth_gbs: float
+    threads: int
+    triad_mb: float
+    beyond_cache: bool
+
+
+def measured_roofs(spec: TargetSpec, *, fresh: bool = False) -> Roofs:
+    """The roofs of this machine for code compiled for `spec`, on its `tvm.num-cores` threads.
+
+    Measured in about three seconds, in a process of its own, then kept in the cache folder for
+    this processor, target and TVM version; `fresh` measures again. Raises CellFailure when the
+    measurement crashes or hangs.
+    """
+    stored = cache_folder() / "roofs" / f"{_fingerprint(spec)}.json"
+    if not fresh and (known := _read(stored)):
+        return known
+    roofs = _measure(spec)
+    write_atomically(stored, roofs.model_dump_json())
+    return roofs
+
+
+def with_measured_roofs(spec: TargetSpec, *, fresh: bool = False) -> TargetSpec:
+    """`spec` with its peak and bandwidth replaced by what this machine was measured to reach."""
+    roofs = measured_roofs(spec, fresh=fresh)
+    figures = {
+        "peak_gflops": round(roofs.peak_gflops, 1),
+        "memory_bandwidth_gbs": round(roofs.memory_bandwidth_gbs, 1),
+    }
+    return spec.model_copy(update={"hardware": spec.hardware.model_copy(update=figures)})
+
+
+def _measure(spec: TargetSpec) -> Roofs:
+    try:
+        printed = run_python(
+            ["-m", "harness.hardware.roof_kernels"],
+            seconds=_TIME_LIMIT_SECONDS,
+            standard_input=spec.model_dump_json(by_alias=True),
+            # Read once, when the runtime starts; without it TVM uses half of the logical CPUs.
+            environment={"TVM_NUM_THREADS": str(spec.tvm.num_cores)},
+        )
+    except ChildFailure as error:
+        raise CellFailure(f"measuring the roofs of '{spec.name}' failed: {error}") from None
+    return Roofs.model_validate_json(printed)
+
+
+def _fingerprint(spec: TargetSpec) -> str:
+    """Names what the roofs depend on: the target's code, and the processor under it."""
+    processor = json.dumps([str(item) for item in vars(this_processor()).values()])
+    return f"{target_fingerprint(spec)}-{hashlib.sha256(processor.encode()).hexdigest()[:8]}"
+
+
+def _read(path: Path) -> Roofs | None:
+    try:
+        return Roofs.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError):
+        return None
