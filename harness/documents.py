@@ -126,11 +126,11 @@ def _resolve(loc: Location, model: type[BaseModel], data: Any) -> tuple[Location
     for index, part in enumerate(loc):
         last = index == len(loc) - 1
         inside = (
-            isinstance(here, dict)
-            and (part in here or last)
-            or isinstance(here, list)
+            (isinstance(here, dict)
+            and (part in here or last))
+            or (isinstance(here, list)
             and isinstance(part, int)
-            and part < len(here)
+            and part < len(here))
         )
         if not inside:
             continue

@@ -35,6 +35,8 @@ _LOAD_PER_CORE = 0.5
 _HEAVY_PROCESS_CORES = 0.2
 _STEAL_PERCENT = 1.0
 
+Process = tuple[int, str]  # its identifier and its name
+
 
 def environment() -> dict[str, Any]:
     """This machine and this installation, as plain JSON data.
@@ -67,17 +69,35 @@ def environment() -> dict[str, Any]:
 
 
 def noise_warnings(watch_seconds: float = 0.3) -> list[str]:
-    """What may disturb a measurement now, one line each; other processes are watched for a while.
+    """What may make a measurement uneven now, one line each; empty on a quiet, steady machine."""
+    return [*clock_warnings(), *disturbances(watch_seconds)]
 
-    Empty on a quiet machine. The calling process, its ancestors and its descendants do not count.
+
+def clock_warnings(root: Path = Path("/")) -> list[str]:
+    """Settings and circumstances that let the clock frequency wander."""
+    found = []
+    if (policy := governor(root)) != "performance" and not policy.startswith("unknown"):
+        found.append(f"the frequency governor is '{policy}'; 'performance' measures more evenly")
+    if turbo(root) == "on":
+        found.append("turbo is on: the clock depends on temperature and load")
+    battery = psutil.sensors_battery()
+    if battery is not None and battery.power_plugged is False:
+        found.append("running on battery: the clock may be held low")
+    return found
+
+
+def disturbances(watch_seconds: float = 0.3) -> list[str]:
+    """Other work on this machine; processes are watched for a while.
+
+    The calling process, its ancestors and its descendants do not count.
     """
-    throttled = throttled_periods()
-    found = [_load(), _governor(), _turbo(), _battery(), *_activity(watch_seconds)]
-    if throttled:
-        quota = this_processor().quota_cores
-        limit = f" of {quota:g} cores" if quota else ""
-        found.append(f"the CPU quota{limit} has run out {throttled} times so far")
-    return [warning for warning in found if warning]
+    processor, load, found = this_processor(), os.getloadavg()[0], []
+    if load > _LOAD_PER_CORE * processor.cores:
+        found.append(f"the load average is {load:.1f} on {processor.cores} cores")
+    found += _activity(watch_seconds)
+    if throttled := throttled_periods():
+        found.append(f"the CPU quota of this control group has run out {throttled} times so far")
+    return found
 
 
 def governor(root: Path = Path("/")) -> str:
@@ -144,58 +164,37 @@ def _llvm_version() -> int | str:
     return llvm_version()
 
 
-def _load() -> str | None:
-    load, cores = os.getloadavg()[0], this_processor().cores
-    if load <= _LOAD_PER_CORE * cores:
-        return None
-    return f"the load average is {load:.1f} on {cores} cores: other work is running or just ended"
-
-
-def _governor() -> str | None:
-    found = governor()
-    if found == "performance" or found.startswith("unknown"):
-        return None
-    return f"the frequency governor is '{found}'; 'performance' measures more evenly"
-
-
-def _turbo() -> str | None:
-    return "turbo is on: the clock depends on temperature and load" if turbo() == "on" else None
-
-
-def _battery() -> str | None:
-    battery = psutil.sensors_battery()
-    if battery is None or battery.power_plugged is not False:
-        return None
-    return "running on battery: the clock may be held low"
-
-
 def _activity(watch_seconds: float) -> list[str]:
     """Other processes that keep a core busy, and time the hypervisor took away."""
-    before, steal_before = _cpu_seconds(), _steal_seconds()
+    before, steal_before = cpu_seconds_of_others(), _steal_seconds()
     start = time.monotonic()
     time.sleep(watch_seconds)
     elapsed = time.monotonic() - start
-    after, steal_after = _cpu_seconds(), _steal_seconds()
-    busy = sorted(
-        (
-            ((after[process] - before[process]) / elapsed, process)
-            for process in after.keys() & before.keys()
-        ),
-        reverse=True,
-    )
-    found = [
-        f"process {identifier} ({name}) uses {cores:.1f} cores"
-        for cores, (identifier, name) in busy[:3]
-        if cores > _HEAVY_PROCESS_CORES
-    ]
-    stolen = 100 * (steal_after - steal_before) / elapsed / len(usable_cpus())
+    found = busy_processes(before, cpu_seconds_of_others(), elapsed)
+    stolen = 100 * (_steal_seconds() - steal_before) / elapsed / len(usable_cpus())
     if stolen > _STEAL_PERCENT:
         found.append(f"the hypervisor took {stolen:.0f} % of the CPU time for other machines")
     return found
 
 
-def _cpu_seconds() -> dict[tuple[int, str], float]:
-    """CPU time used so far by each process outside this one's family."""
+def busy_processes(
+    before: dict[Process, float], after: dict[Process, float], elapsed_seconds: float
+) -> list[str]:
+    """A line for each of the three processes that used the most CPU time, if it was much."""
+    cores = {
+        process: (after[process] - before[process]) / elapsed_seconds
+        for process in after.keys() & before.keys()
+    }
+    busiest = sorted(cores, key=lambda process: -cores[process])[:3]
+    return [
+        f"process {process[0]} ({process[1]}) uses {cores[process]:.1f} cores"
+        for process in busiest
+        if cores[process] > _HEAVY_PROCESS_CORES
+    ]
+
+
+def cpu_seconds_of_others() -> dict[Process, float]:
+    """CPU time used so far by each process, less this one, its ancestors and its descendants."""
     this = psutil.Process()
     family = {this.pid, *(one.pid for one in [*this.parents(), *this.children(recursive=True)])}
     used = {}

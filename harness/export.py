@@ -21,9 +21,11 @@ from harness.store import Store
 EXPORT_SCHEMA = 1
 PENDING = "pending"
 
-_TEXT, _NUMBER, _COUNT = "string", "Float64", "Int64"
+_TEXT: Any = "string"
+_NUMBER: Any = "Float64"
+_COUNT: Any = "Int64"
 
-_COLUMNS: tuple[tuple[str, str, Callable[[Record], Any]], ...] = (
+_COLUMNS: tuple[tuple[str, Any, Callable[[Record], Any]], ...] = (
     ("kind", _TEXT, lambda record: record.kind),
     ("latency_ms_median", _NUMBER, lambda record: _latency(record, "median_ms")),
     ("latency_ms_p90", _NUMBER, lambda record: _latency(record, "p90_ms")),
@@ -124,7 +126,7 @@ def _of(part: Any, field: str) -> Any:
 
 def _plain(value: Any) -> Any:
     """A value JSON has: missing and infinite values become null."""
-    if value is pd.NA or isinstance(value, float) and not math.isfinite(value):
+    if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return value
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from harness.cache import cache_folder, write_atomically
 from harness.child_python import ChildFailure, run_python
 from harness.documents import Frozen
+from harness.environment import disturbances
 from harness.errors import CellFailure
 from harness.hardware import this_processor
 from harness.hardware.description import target_fingerprint
@@ -40,15 +41,18 @@ class Roofs(Frozen):
 def measured_roofs(spec: TargetSpec, *, fresh: bool = False) -> Roofs:
     """The roofs of this machine for code compiled for `spec`, on its `tvm.num-cores` threads.
 
-    Measured in about three seconds, in a process of its own, then kept in the cache folder for
-    this processor, target and TVM version; `fresh` measures again. Raises CellFailure when the
-    measurement crashes or hangs.
+    Measured in about three seconds, in a process of its own, and kept in the cache folder for this
+    processor, target and TVM version, unless other work was running: then they are too low, and
+    the next call measures again, as `fresh` does. Raises CellFailure when the measurement crashes
+    or hangs.
     """
     stored = cache_folder() / "roofs" / f"{_fingerprint(spec)}.json"
     if not fresh and (known := _read(stored)):
         return known
+    disturbed = disturbances()
     roofs = _measure(spec)
-    write_atomically(stored, roofs.model_dump_json())
+    if not disturbed:
+        write_atomically(stored, roofs.model_dump_json())
     return roofs
 
 

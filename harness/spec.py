@@ -75,7 +75,7 @@ class Measure(Frozen):
     longer. Rounds go on until there are `repeats` of them and `min_seconds` have passed.
     """
 
-    repeats: Annotated[int, Field(ge=5, le=100_000)] = 30
+    repeats: Annotated[int, Field(ge=6, le=100_000)] = 30
     min_seconds: Annotated[float, Field(ge=0)] = 2.0
     sample_ms: Annotated[float, Field(ge=0)] = 5.0
     verify_inputs: PositiveInt = 4

@@ -25,7 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,8 +39,10 @@ MINIMUM_EFFECT = 0.02
 
 P99_MINIMUM = 100
 _LONGEST = 400
+_EXACT = 50
 
 Samples = NDArray[np.float64]
+Number = TypeVar("Number", bound=np.generic)
 Outcome = Literal["faster", "slower", "no difference", "too few samples"]
 
 
@@ -123,8 +125,8 @@ def wilson_interval(successes: int, total: int, confidence: float = 0.95) -> tup
 
 
 def bootstrap_interval(
-    per_sample_data: NDArray[np.generic],
-    statistic: Callable[[NDArray[np.generic]], float],
+    per_sample_data: NDArray[Number],
+    statistic: Callable[[NDArray[Number]], float],
     seed: int,
     resamples: int = 2000,
     confidence: float = 0.95,
@@ -186,8 +188,11 @@ def compare_paired(
     differences = _shortened(np.log(second) - np.log(first))
     count = len(differences)
     inflation = variance_inflation(differences)
-    ranked = np.any(differences != 0)
-    p_value = float(stats.wilcoxon(differences).pvalue) if ranked else 1.0
+    # The exact distribution is of distinct ranks; with ties the normal one is used, tie-corrected.
+    distinct = len(np.unique(np.abs(differences))) == count and bool(np.all(differences))
+    method = "exact" if distinct and count <= _EXACT else "approx"
+    moved = bool(np.any(differences))
+    p_value = float(stats.wilcoxon(differences, method=method).pvalue) if moved else 1.0
     one, other = np.triu_indices(count)
     averages = np.sort((differences[one] + differences[other]) / 2)
     deviation = math.sqrt(inflation * count * (count + 1) * (2 * count + 1) / 24)

@@ -5,25 +5,24 @@ Verified with apache-tvm 0.27.0.post1. Everything else in the package imports TV
 
 from __future__ import annotations
 
-import os
-
-# TVM's own logging of tuning details would drown the progress display.
-os.environ.setdefault("TVM_LOG_DEBUG", "")
+import importlib
+import importlib.util
+import sys
+import types
 
 import numpy as np
 import tvm
 from tvm import relax, tirx
 from tvm.ir import Op
 from tvm.ir.expr import GenericConst as Constant
-from tvm.relax.expr_functor import PyExprMutator, mutator
+from tvm.relax.backend.cpu_generic.pipeline import dataflow_lower_passes, finalize_passes
 from tvm.relax.frontend.onnx import from_onnx
-from tvm.s_tir import meta_schedule
-from tvm.s_tir.meta_schedule.relax_integration import (
-    extract_tasks,
-    extracted_tasks_to_tune_contexts,
-)
+from tvm.s_tir import SBlock, Schedule, meta_schedule
+from tvm.s_tir.analysis import estimate_tir_flops
+from tvm.s_tir.meta_schedule.arg_info import ArgInfo
+from tvm.s_tir.meta_schedule.relax_integration import extract_tasks
 from tvm.tirx import PrimFunc
-from tvm_ffi import structural_equal, structural_walk
+from tvm_ffi import structural_equal, structural_hash, structural_walk
 
 # How a kernel may fuse, as TVM's FuseOps reads it from the attribute `op_pattern`.
 ELEMENTWISE, BROADCAST, INJECTIVE, REDUCTION, OUT_FUSABLE, OPAQUE = 0, 1, 2, 3, 4, 8
@@ -54,6 +53,23 @@ def operator_name(expr: relax.Expr) -> str:
     return ""
 
 
+def load_tensor_intrinsics(architecture: str) -> None:
+    """Register TVM's tensor intrinsics of one architecture, such as `x86`.
+
+    MetaSchedule imports those of every architecture; parsing the CUDA ones alone takes twenty
+    seconds in every process. The package is put in place without running its own imports.
+    """
+    name = "tvm.s_tir.tensor_intrin"
+    if name not in sys.modules:
+        found = importlib.util.find_spec(name)
+        assert found is not None and found.submodule_search_locations is not None
+        package = types.ModuleType(name)
+        package.__path__ = list(found.submodule_search_locations)
+        package.__spec__ = found
+        sys.modules[name] = package
+    importlib.import_module(f"{name}.{architecture}")
+
+
 __all__ = [
     "BROADCAST",
     "ELEMENTWISE",
@@ -61,21 +77,26 @@ __all__ = [
     "OPAQUE",
     "OUT_FUSABLE",
     "REDUCTION",
+    "ArgInfo",
     "Constant",
     "Op",
     "PrimFunc",
-    "PyExprMutator",
+    "SBlock",
+    "Schedule",
     "constant_array",
+    "dataflow_lower_passes",
     "dtype_of",
+    "estimate_tir_flops",
     "extract_tasks",
-    "extracted_tasks_to_tune_contexts",
+    "finalize_passes",
     "from_onnx",
+    "load_tensor_intrinsics",
     "meta_schedule",
-    "mutator",
     "operator_name",
     "relax",
     "shape_of",
     "structural_equal",
+    "structural_hash",
     "structural_walk",
     "tirx",
     "tvm",

@@ -20,26 +20,42 @@ _PROBE = "import tvm, tvm.tirx; tvm.ir.save_json(tvm.tirx.IntImm('int32', 1))"
 _TIME_LIMIT_SECONDS = 120
 
 
-def check_tvm_pair(*, fresh: bool = False) -> str:
+def check_tvm_pair() -> str:
     """The versions of the pair, in words, once it is known to work.
 
-    The first call for a pair runs it in a child process (about a second) and leaves a stamp in the
-    cache folder; later calls read the stamp, unless `fresh`. Raises InputError with the versions
-    to install when a package is missing or the child does not come through.
+    The first call for a pair runs it (about a second) and leaves a stamp in the cache folder;
+    later calls only look for the stamp. Raises InputError with the versions to install.
     """
-    try:
-        found = {name: version(name) for name in KNOWN_PAIR}
-    except PackageNotFoundError as error:
-        raise InputError(f"the package {error.name} is not installed; run: {INSTALL}") from None
-    pair = " with ".join(f"{name} {number}" for name, number in found.items())
-    key = "-".join((*found.values(), f"python{platform.python_version()}"))
-    stamp = cache_folder() / "checked-pairs" / key
-    if not fresh and stamp.exists():
-        return pair
+    pair = installed_pair()
+    stamp = cache_folder() / "checked-pairs" / f"{pair} python {platform.python_version()}"
+    if not stamp.exists():
+        if problem := pair_problem():
+            raise InputError(f"{problem}; run: {INSTALL}")
+        write_atomically(stamp, "")
+    return pair
+
+
+def pair_problem() -> str | None:
+    """What is wrong with the installed pair, found by running it in a child process, or None."""
     try:
         run_python(["-c", _PROBE], seconds=_TIME_LIMIT_SECONDS)
     except ChildFailure as error:
-        stamp.unlink(missing_ok=True)
-        raise InputError(f"{pair} does not work ({error}); run: {INSTALL}") from None
-    write_atomically(stamp, pair + "\n")
-    return pair
+        return f"{installed_pair()} does not work: {error}"
+    return None
+
+
+def installed_pair() -> str:
+    """The installed versions, in words: `apache-tvm 0.27 with apache-tvm-ffi 0.1.14`."""
+    return " with ".join(f"{name} {_version(name)}" for name in KNOWN_PAIR)
+
+
+def is_known_pair() -> bool:
+    """Whether the installed versions are the ones this package is tested with."""
+    return all(_version(name) == number for name, number in KNOWN_PAIR.items())
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "(missing)"

@@ -21,6 +21,7 @@ from harness.record import (
     Verification,
     fingerprint,
 )
+from harness.statistics import summarise
 from harness.store import FILE_NAME, Store
 
 ROUNDS = 40
@@ -60,8 +61,8 @@ NETWORKS = (
 def example_results(folder: Path, *, records: int | None = None) -> Path:
     """Write a results folder and return it.
 
-    Two models, each unfused, fused and tuned, with ONNX Runtime and OpenVINO beside them, all taking
-    turns in one session a model; one cell failed (fashion-dscnn, fused) and one was skipped
+    Two models, each unfused, fused and tuned, with ONNX Runtime and OpenVINO beside them, all
+    taking turns in one session a model; one cell failed (fashion-dscnn, fused) and one was skipped
     (fashion-dscnn on OpenVINO). With `records`, that many good cells instead: as many models as it
     takes, of four cells each.
     """
@@ -162,9 +163,8 @@ def _unmeasured(network: Network, key: CellKey) -> Record | None:
 
 def _measured(network: Network, key: CellKey, seconds: np.ndarray) -> Record:
     ours = key.engine == "tvm"
-    milliseconds = seconds * 1e3
-    median = float(np.median(milliseconds))
-    spread = 1.58 * float(np.subtract(*np.percentile(milliseconds, [75, 25]))) / np.sqrt(ROUNDS)
+    found = summarise(seconds * 1e3)
+    median = found.median
     fused = key.configuration != "unfused"
     return Record(
         fingerprint=fingerprint(str(key)),
@@ -174,11 +174,11 @@ def _measured(network: Network, key: CellKey, seconds: np.ndarray) -> Record:
         session=f"{network.name}-session",
         latency=Latency(
             median_ms=median,
-            p90_ms=float(np.percentile(milliseconds, 90)),
-            p99_ms=None,
-            ci_low_ms=median - spread,
-            ci_high_ms=median + spread,
-            samples=len(seconds),
+            p90_ms=found.p90,
+            p99_ms=found.p99,
+            ci_low_ms=found.ci_low,
+            ci_high_ms=found.ci_high,
+            samples=found.samples,
             runs_per_sample=12,
         ),
         memory=Memory(
@@ -197,7 +197,7 @@ def _measured(network: Network, key: CellKey, seconds: np.ndarray) -> Record:
         )
         if ours
         else None,
-        kernels=_kernels(median) if ours else (),
+        kernels=_kernels(network, median) if ours else (),
         outside_kernels_us=median * 1e3 * 0.06 if ours else None,
         tuning=_tuning(median) if key.configuration == "tuned" else None,
         artifact=f"artifacts/{fingerprint(str(key))}",
@@ -232,8 +232,9 @@ def _verification(error: float) -> Verification:
     )
 
 
-def _kernels(median_ms: float) -> tuple[KernelTime, ...]:
-    """Kernels that share out 94 % of the median; the arithmetic of a small residual network."""
+def _kernels(network: Network, median_ms: float) -> tuple[KernelTime, ...]:
+    """Kernels that share out 94 % of the median; how much they compute goes by the weights."""
+    size = network.weights_mb / NETWORKS[0].weights_mb
     shares = {
         "fused_conv2d1_add1_relu1": (2, 0.38, 9.2e6, 0.9e5),
         "fused_conv2d2_add2_add3_relu2": (2, 0.25, 7.4e6, 1.1e5),
@@ -248,8 +249,8 @@ def _kernels(median_ms: float) -> tuple[KernelTime, ...]:
             name=name,
             calls=calls,
             median_us=median_ms * 1e3 * share / calls,
-            flops=flops,
-            bytes=moved,
+            flops=flops * size**2,
+            bytes=moved * size,
         )
         for name, (calls, share, flops, moved) in shares.items()
     )
@@ -289,10 +290,11 @@ def _spec(key: CellKey) -> dict[str, object]:
 def _environment() -> dict[str, object]:
     return {
         "cpu": "AMD EPYC 9B14",
-        "cores": 2,
+        "cores_usable": 2,
         "governor": "performance",
-        "load_average_1_min": 0.3,
+        "load_average": [0.3, 0.2, 0.1],
+        "hypervisor": False,
+        "cpu_quota_cores": None,
         "versions": {"apache-tvm": "0.27.0.post1", "onnxruntime": "1.31.0", "numpy": "2.4.6"},
         "git_commit": "3f2a91c",
-        "seeds": {"sweep": 0},
     }

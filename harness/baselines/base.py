@@ -35,7 +35,8 @@ class Session(Protocol):
 
 
 def checked(inputs: Sequence[TensorSpec], feeds: Feeds) -> list[np.ndarray]:
-    """The arrays of `feeds` in the order of `inputs`, contiguous.
+    """The arrays of `feeds` in the order of `inputs`, contiguous, as copies: engines keep pointers
+    to them, and the caller may write into its own.
 
     Raises InputError for an input that is missing, unknown, or of another shape or dtype.
     """
@@ -49,13 +50,9 @@ def checked(inputs: Sequence[TensorSpec], feeds: Feeds) -> list[np.ndarray]:
             raise InputError(f"input '{spec.name}' is missing; expected {spec}")
         array = np.asarray(feeds[spec.name])
         if array.shape != spec.shape or array.dtype.name != spec.dtype:
-            found = f"{array.dtype.name} {list(array.shape)}"
-            raise InputError(f"input '{spec.name}': expected {spec.dtype} {list(spec.shape)}, "
-                             f"found {found}")
-        arrays.append(np.require(array, requirements=["C"]))
+            raise InputError(
+                f"input '{spec.name}': expected {spec.dtype} {list(spec.shape)}, "
+                f"found {array.dtype.name} {list(array.shape)}"
+            )
+        arrays.append(np.array(array, order="C"))
     return arrays
-
-
-def first_line(error: Exception) -> str:
-    """What an engine's error says, without the lines that only its authors can read."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime
 
 from harness.baselines.base import Feeds, checked
+from harness.errors import InputError
 from harness.models.tensors import TensorSpec
 
-_DTYPES = {
-    "tensor(float)": "float32",
-    "tensor(double)": "float64",
-}
+# Where ONNX Runtime's name of an element type is not NumPy's.
+_DTYPES = {"float": "float32", "double": "float64"}
 
 
 class OnnxRuntimeSession:
@@ -30,10 +29,7 @@ class OnnxRuntimeSession:
         self._session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
-        self.inputs = tuple(
-            TensorSpec(value.name, tuple(value.shape), _dtype(value.type))
-            for value in self._session.get_inputs()
-        )
+        self.inputs = tuple(_spec(value, path) for value in self._session.get_inputs())
 
     def run(self, feeds: Feeds) -> list[np.ndarray]:
         arrays = checked(self.inputs, feeds)
@@ -42,9 +38,9 @@ class OnnxRuntimeSession:
 
     def bind(self, feeds: Feeds) -> Callable[[], object]:
         binding = self._session.io_binding()
-        for spec, array in zip(self.inputs, checked(self.inputs, feeds), strict=True):
-            # A copy of its own: the caller may reuse the array while the binding lives.
-            value = onnxruntime.OrtValue.ortvalue_from_numpy(array)
+        arrays = checked(self.inputs, feeds)
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in arrays]
+        for spec, value in zip(self.inputs, values, strict=True):
             binding.bind_ortvalue_input(spec.name, value)
         # One run lets ONNX Runtime allocate the outputs; bound again, they are written in place.
         for output in self._session.get_outputs():
@@ -54,10 +50,24 @@ class OnnxRuntimeSession:
         binding.clear_binding_outputs()
         for output, value in zip(self._session.get_outputs(), outputs, strict=True):
             binding.bind_ortvalue_output(output.name, value)
-        run = self._session.run_with_iobinding
-        return lambda: run(binding)
+        # The binding points into the values; they have to live as long as it does.
+        return _Bound(self._session, binding, values)
 
 
-def _dtype(text: str) -> str:
-    """NumPy's name for `tensor(float)` and the like."""
-    return _DTYPES.get(text, text.removeprefix("tensor(").removesuffix(")"))
+class _Bound:
+    def __init__(
+        self, session: onnxruntime.InferenceSession, binding: Any, values: list[Any]
+    ) -> None:
+        self._run, self._binding, self._values = session.run_with_iobinding, binding, values
+
+    def __call__(self) -> None:
+        self._run(self._binding)
+
+
+def _spec(value: Any, path: Path) -> TensorSpec:
+    if not all(isinstance(extent, int) for extent in value.shape):
+        raise InputError(
+            f"{path}: input '{value.name}' is {value.shape}, expected a model with static shapes"
+        )
+    kind = value.type.removeprefix("tensor(").removesuffix(")")
+    return TensorSpec(value.name, tuple(value.shape), _DTYPES.get(kind, kind))

@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
-from harness.baselines.base import Session, first_line
+from harness.baselines.base import Session
 from harness.errors import CellFailure, CellSkipped, HarnessError, InputError, unknown_name
+from harness.models.foreign_errors import first_line
 from harness.models.formats import Format, format_of
 
 

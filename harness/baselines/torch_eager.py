@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,19 +19,20 @@ class TorchEagerSession:
     def __init__(self, path: Path, threads: int) -> None:
         torch.set_num_threads(threads)
         program = load_exported_program(path)
-        self.inputs = user_inputs(program, path)
-        self._module = program.module(check_guards=False)
+        self.inputs = user_inputs(program)
+        self._module = program.module()
 
     def run(self, feeds: Feeds) -> list[np.ndarray]:
-        found = self.bind(feeds)()
-        leaves = torch.utils._pytree.tree_leaves(found)
-        return [np.array(leaf) for leaf in leaves]
+        return [tensor.detach().numpy().copy() for tensor in self._bound(feeds)()]
 
     def bind(self, feeds: Feeds) -> Callable[[], object]:
-        tensors = [torch.from_numpy(np.array(array)) for array in checked(self.inputs, feeds)]
+        return self._bound(feeds)
 
-        def run() -> object:
+    def _bound(self, feeds: Feeds) -> Callable[[], list[torch.Tensor]]:
+        tensors = [torch.from_numpy(array) for array in checked(self.inputs, feeds)]
+
+        def run() -> list[torch.Tensor]:
             with torch.inference_mode():
-                return self._module(*tensors)
+                return cast("list[torch.Tensor]", self._module(*tensors))
 
         return run

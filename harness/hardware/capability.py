@@ -18,21 +18,7 @@ def missing_features(spec: TargetSpec) -> list[str]:
     `mcpu` and `mattr` let the compiler use. Then the cores. A description with an `mcpu` or
     `mattr` LLVM does not know raises InputError.
     """
-    if spec.tvm.kind == "cuda":
-        return ["a CUDA device"]
-    if platform.machine().lower() not in _MACHINES.get(spec.architecture, ()):
-        return [f"an {spec.architecture} processor (this one is {platform.machine()})"]
-    from harness.hardware.llvm import check_target, host_features, target_features
-
-    check_target(spec.tvm, spec.architecture)
-    needed = target_features(spec.tvm)
-    missing = sorted(
-        name for name, there in host_features().items() if not there and name in needed
-    )
-    cores = this_processor().cores
-    if spec.tvm.num_cores > cores:
-        missing.append(f"{spec.tvm.num_cores} cores (there are {cores})")
-    return missing
+    return [*_missing_instructions(spec), *_missing_cores(spec)]
 
 
 def require_runnable(spec: TargetSpec) -> None:
@@ -46,9 +32,26 @@ def require_runnable(spec: TargetSpec) -> None:
     if not missing:
         return
     advice = "use 'x86-host', which is detected, or a target whose features this machine has"
-    if all(item.endswith(")") and " cores " in item for item in missing):
+    if missing == _missing_cores(spec):
         advice = "set measure.threads in the sweep, or tvm.num-cores in a copy of the description"
     raise CellFailure(
         f"target '{spec.name}' cannot run on this machine, which lacks {', '.join(missing)}; "
         f"{advice}"
     )
+
+
+def _missing_instructions(spec: TargetSpec) -> list[str]:
+    if spec.tvm.kind == "cuda":
+        return ["a CUDA device"]
+    if platform.machine().lower() not in _MACHINES.get(spec.architecture, ()):
+        return [f"an {spec.architecture} processor (this one is {platform.machine()})"]
+    from harness.hardware.llvm import check_target, host_features, target_features
+
+    check_target(spec.tvm, spec.architecture)
+    needed = target_features(spec.tvm)
+    return sorted(name for name, there in host_features().items() if not there and name in needed)
+
+
+def _missing_cores(spec: TargetSpec) -> list[str]:
+    needed, cores = spec.tvm.num_cores, this_processor().cores
+    return [f"{needed} cores (there are {cores})"] if needed > cores else []

@@ -66,8 +66,14 @@ def target_features(target: TvmTarget) -> frozenset[str]:
 
 
 def vector_bits(target: TvmTarget) -> int:
-    """Width of the widest SIMD register of `target` in bits."""
-    return int(_codegen().llvm_get_vector_width(_as_tvm(target)))
+    """Width of the SIMD registers of `target` in bits; for scalable vectors the least there is.
+
+    Told by the features: TVM's own `llvm_get_vector_width` says 512 for AVX2 processors too.
+    """
+    features = target_features(target)
+    if "avx512f" in features:
+        return 512
+    return 256 if "avx" in features else 128
 
 
 def check_target(target: TvmTarget, architecture: str) -> None:

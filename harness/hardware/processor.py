@@ -58,7 +58,8 @@ def read_processor(root: Path, cpus: frozenset[int]) -> Processor:
         *_group_files(root, "memory.max"),
         *_group_files(root, "memory.limit_in_bytes", controller="memory"),
     ]
-    memory_bytes = min(psutil.virtual_memory().total, *(int(x) for x in limits if x.isdigit()))
+    granted = [int(limit) for limit in limits if limit.isdigit()]
+    memory_bytes = min([psutil.virtual_memory().total, *granted])
     return Processor(
         name=described.get("model name") or platform.machine(),
         flags=tuple(sorted((described.get("flags") or described.get("Features") or "").split())),

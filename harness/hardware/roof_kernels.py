@@ -66,7 +66,7 @@ def triad_size_mb() -> tuple[float, bool]:
 
 def fma_rate(target: Any, threads: int, lanes: int) -> float:
     """Floating-point operations a second; a fused multiply-add is two."""
-    run = _compiled(_fma_kernel(threads, lanes), target)
+    run = _compiled(fma_kernel(threads, lanes), target)
     # With 0.5 every accumulator tends to 1: no overflow, and no slow subnormal numbers.
     factors = tvm.runtime.tensor(np.full((threads, lanes), 0.5, "float32"))
     sums = tvm.runtime.tensor(np.zeros((threads, ACCUMULATORS * lanes), "float32"))
@@ -79,8 +79,8 @@ def fma_rate(target: Any, threads: int, lanes: int) -> float:
 def triad_rate(target: Any, threads: int, lanes: int, megabytes: float) -> float:
     """Bytes a second of `a = b + 3 * c` on arrays of `megabytes` together; 12 for each element."""
     steps = max(1, int(megabytes * 1e6 / 12 / threads / lanes))
-    run = _compiled(_triad_kernel(threads, steps, lanes), target)
-    fill = _compiled(_fill_kernel(threads, steps, lanes), target)
+    run = _compiled(triad_kernel(threads, steps, lanes), target)
+    fill = _compiled(fill_kernel(threads, steps, lanes), target)
     shape = (threads, steps * lanes)
     written, first, second = (tvm.runtime.empty(shape, "float32") for _ in range(3))
     # Filled by the threads that will read it: a page lies in the memory next to its first writer.
@@ -107,7 +107,7 @@ def _compiled(function: Any, target: Any) -> Any:
     return tvm.compile(tvm.IRModule({"main": function}), target=target)["main"]
 
 
-def _fma_kernel(threads: int, lanes: int) -> Any:
+def fma_kernel(threads: int, lanes: int) -> Any:
     """Each thread: `sum = sum * factor + factor` on every accumulator, FMA_STEPS times."""
     width = ACCUMULATORS * lanes
     parts = [T.Ramp(index * lanes, 1, lanes) for index in range(ACCUMULATORS)]
@@ -130,7 +130,7 @@ def _fma_kernel(threads: int, lanes: int) -> Any:
         return builder.get()
 
 
-def _triad_kernel(threads: int, steps: int, lanes: int) -> Any:
+def triad_kernel(threads: int, steps: int, lanes: int) -> Any:
     """Each thread, on its own contiguous part: `written = first + 3 * second`."""
     shape = (threads, steps * lanes)
     with IRBuilder() as builder:
@@ -147,7 +147,7 @@ def _triad_kernel(threads: int, steps: int, lanes: int) -> Any:
         return builder.get()
 
 
-def _fill_kernel(threads: int, steps: int, lanes: int) -> Any:
+def fill_kernel(threads: int, steps: int, lanes: int) -> Any:
     """Each thread writes one value all over its part."""
     with IRBuilder() as builder:
         with T.prim_func():

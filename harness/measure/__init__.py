@@ -1,0 +1,1 @@
+"""Verifies and measures: outputs, latency in interleaved rounds, memory, kernels, accuracy."""

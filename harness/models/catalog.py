@@ -1,4 +1,4 @@
-"""The catalog of ready models, and how a model of a sweep becomes a file with inputs and data."""
+"""The catalog of ready models: what there is, fetching it, and finding what a sweep names."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import hashlib
 import importlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.cache import cache_folder, write_atomically
 from harness.errors import CellSkipped, InputError, unknown_name
-from harness.models.fetch import LOCK, Wheel, locked, remove_contents, sha256_of
-from harness.models.formats import Format, format_of
+from harness.models.fetch import LOCK, SCRATCH, Wheel, locked, remove_contents, sha256_of
+from harness.models.resolved import ResolvedModel, fingerprint, resolve_file
 from harness.models.task import Task
 from harness.models.tensors import TensorSpec
 from harness.spec import ModelSpec
 
 COMPLETE = "complete.json"
 """Written last into an entry's folder: its presence says that all the rest is there."""
-FORMATS: dict[str, Format] = {".onnx": "onnx", ".pt2": "torch", ".tflite": "tflite"}
 
 _ENTRIES = {
     "fashion-resnet8": ("harness.models.embedded_models", "RESNET8"),
@@ -80,21 +79,6 @@ class CatalogEntry:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class ResolvedModel:
-    """A model of a sweep, found: its file, its inputs' shapes, and its labelled data if any."""
-
-    name: str
-    path: Path
-    format: Format
-    shapes: dict[str, tuple[int, ...]]
-    fingerprint: str
-    """SHA-256 over the file's content and what decides its labelled data."""
-    task: Task | None = field(default=None, compare=False)
-    task_missing_reason: str | None = None
-    licence: str | None = None
-
-
 def names() -> tuple[str, ...]:
     """The names of all catalog models."""
     return tuple(_ENTRIES)
@@ -140,6 +124,7 @@ def fetch(found: CatalogEntry) -> Path:
     if found.embedded:
         return found.build(home)
     with locked(home):
+        remove_contents(home, f"**/{SCRATCH}*")  # of a process that was killed
         done = _completed(found)
         if done is None and (home / COMPLETE).exists():
             remove_contents(home)  # an older revision's
@@ -174,13 +159,32 @@ def _completed(found: CatalogEntry) -> dict[str, Any] | None:
         return None
 
 
+def describe(found: CatalogEntry, path: Path | None) -> list[tuple[str, str]]:
+    """What there is to say about an entry, for people; `path` is its file if it is fetched."""
+    file = f"{path} ({path.stat().st_size / 1e6:.1f} MB)" if path else "not fetched yet"
+    sources = [f"{wheel}, sha256 {wheel.sha256}" for wheel in found.wheels]
+    return [
+        ("name", found.name),
+        ("what it is", found.summary),
+        ("task", found.task_text),
+        ("licence", found.licence),
+        ("inputs", "\n".join(str(tensor) for tensor in found.inputs)),
+        ("preprocessing", found.preprocessing),
+        ("metric", found.metric or f"none: {found.metric_missing_reason}"),
+        ("data", found.data),
+        ("needs", ", ".join(found.needs) or "nothing more"),
+        ("source", "\n".join(sources) or "ships with this package"),
+        ("file", file),
+    ]
+
+
 def resolve(spec: ModelSpec, *, fetch_missing: bool = False) -> ResolvedModel:
     """Find the file, the shapes and the labelled data of a model.
 
     A catalog model that is not in the cache is fetched if `fetch_missing`. Raises InputError for an
     unknown name, a missing or unknown kind of file, and data that does not fit the model.
     """
-    return _resolve_file(spec, spec.path) if spec.path else _resolve_entry(spec, fetch_missing)
+    return resolve_file(spec, spec.path) if spec.path else _resolve_entry(spec, fetch_missing)
 
 
 def _resolve_entry(spec: ModelSpec, fetch_missing: bool) -> ResolvedModel:
@@ -214,84 +218,8 @@ def _resolve_entry(spec: ModelSpec, fetch_missing: bool) -> ResolvedModel:
         path=path,
         format="onnx",
         shapes=shapes,
-        fingerprint=_fingerprint([path], spec.data, found.stamp),
+        fingerprint=fingerprint([path], spec.data, found.stamp),
         task=task,
         task_missing_reason=None if task else reason,
         licence=found.licence,
     )
-
-
-def _resolve_file(spec: ModelSpec, path: Path) -> ResolvedModel:
-    from harness.models.labelled_arrays import labelled_arrays
-
-    kind = format_of(path)
-    task, reason = None, None
-    if spec.data and spec.metric:
-        task = labelled_arrays(spec.data, spec.metric, _inputs(path, kind, spec))
-    elif spec.data or spec.metric:
-        given, other = ("data", "metric") if spec.data else ("metric", "data")
-        raise InputError(f"model '{spec.name}': has '{given}' but no '{other}'; give both")
-    else:
-        reason = "no labelled data given (keys 'data' and 'metric' of the model)"
-    return ResolvedModel(
-        name=spec.name,
-        path=path,
-        format=kind,
-        shapes=dict(spec.shapes),
-        fingerprint=_fingerprint(_model_files(path, kind), spec.data, spec.metric or ""),
-        task=task,
-        task_missing_reason=reason,
-    )
-
-
-def _inputs(path: Path, kind: Format, spec: ModelSpec) -> tuple[TensorSpec, ...] | None:
-    """What the model takes, with the user's shapes; None where the file's kind hides it."""
-    if kind != "onnx":
-        return None
-    import onnx
-
-    from harness.models.onnx_file import load_onnx
-    from harness.models.onnx_shapes import fix_shapes, graph_inputs
-
-    model = load_onnx(path)
-    fix_shapes(model, spec.shapes, path)
-    found = []
-    for value in graph_inputs(model.graph):
-        tensor = value.type.tensor_type
-        shape = tuple(axis.dim_value for axis in tensor.shape.dim)
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
-        found.append(TensorSpec(value.name, shape, str(dtype)))
-    return tuple(found)
-
-
-def _model_files(path: Path, kind: Format) -> list[Path]:
-    """The files a model is made of: its own, and those beside it in which ONNX keeps weights."""
-    if kind != "onnx":
-        return [path]
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        graph = onnx.load(str(path), load_external_data=False).graph
-    except DecodeError:
-        return [path]  # what is wrong with it is said where it is imported
-    home = path.parent.resolve()
-    beside = {
-        (home / item.value).resolve()
-        for tensor in graph.initializer
-        for item in tensor.external_data
-        if item.key == "location"
-    }
-    return [path, *sorted(file for file in beside if file.is_relative_to(home) and file.is_file())]
-
-
-def _fingerprint(files: list[Path], data: Path | None, about: str) -> str:
-    digest = hashlib.sha256(about.encode())
-    if data and not data.exists():
-        raise InputError(f"{data}: no such file; expected the model's labelled data")
-    if data:
-        inside = sorted(data.rglob("*")) if data.is_dir() else [data]
-        files = [*files, *(file for file in inside if file.is_file())]
-    for file in files:
-        digest.update(f"{file.name} {sha256_of(file)}\n".encode())
-    return digest.hexdigest()

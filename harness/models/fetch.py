@@ -29,7 +29,20 @@ MAX_MEMBER_BYTES = 512 * 10**6
 """No file of the catalog is near this; a larger one is a damaged or hostile archive."""
 
 LOCK = ".lock"
+SCRATCH = ".fetching-"
+"""What names of unfinished files and folders start with."""
+
 _RECORD = "fetched.json"
+_NETWORK_SIGNS = (
+    "NewConnectionError",
+    "NameResolutionError",
+    "ConnectTimeoutError",
+    "ReadTimeoutError",
+    "ProxyError",
+    "SSLError",
+    "Max retries",
+    "Network is unreachable",
+)
 _CHUNK_BYTES = 1 << 20
 
 
@@ -147,7 +160,7 @@ def unpack_deb(deb: Path, folder: Path) -> None:
 def atomic_path(path: Path) -> Iterator[Path]:
     """A path to write to, which becomes `path` when the block ends without an error."""
     with _writing(path.parent):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=SCRATCH, suffix=path.suffix)
         os.close(handle)
         try:
             yield Path(name)
@@ -156,10 +169,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
             Path(name).unlink(missing_ok=True)
 
 
-def remove_contents(folder: Path) -> None:
-    """Remove everything in `folder` but its lock. Raises InputError when that cannot be done."""
+def remove_contents(folder: Path, pattern: str = "*") -> None:
+    """Remove what is in `folder` and matches `pattern`, but not its lock. Raises InputError."""
     with _writing(folder):
-        for path in folder.iterdir():
+        for path in list(folder.glob(pattern)):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             elif path.name != LOCK:
@@ -218,7 +231,7 @@ def _spinner(doing: str) -> Iterator[None]:
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
     """A temporary folder on the same file system as `folder`, gone afterwards."""
-    path = Path(tempfile.mkdtemp(prefix=".fetching-", dir=folder))
+    path = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder))
     try:
         yield path
     finally:
@@ -283,21 +296,10 @@ def _pip_problem(wheel: Wheel, output: str, folder: Path) -> str:
     got = [line.split()[-1] for line in lines if line.startswith("Got ")]
     if got:
         return _wrong_hash(wheel, got[0]).removeprefix(f"{wheel}: ")
-    network = (
-        "NewConnectionError",
-        "Max retries",
-        "Temporary failure",
-        "ProxyError",
-        "timed out",
-        "Network is unreachable",
-        "Connection refused",
-        "Name or service not known",
-        "NameResolutionError",
-        "ConnectTimeoutError",
-        "SSLError",
-    )
-    if any(sign in line for line in lines for sign in network):
+    if any(sign in line for line in lines for sign in _NETWORK_SIGNS):
         return "the package index cannot be reached; check the network and pip's settings"
+    if any("from versions: none" in line for line in lines):
+        return "the package index has no such project, or cannot be reached; check pip's settings"
     errors = [line for line in lines if line.startswith("ERROR:")]
     return (errors or lines or ["pip gave no reason"])[-1].removeprefix("ERROR: ")
 

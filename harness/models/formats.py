@@ -46,9 +46,9 @@ def format_of(path: Path) -> Format:
     if suffix in _PICKLE_SUFFIXES:
         raise InputError(f"{path}: expected a model, found a pickle ({suffix}): {_PICKLE_ADVICE}")
     if suffix not in SUFFIXES:
-        found = f"the suffix '{suffix}'" if suffix else "no suffix"
         raise InputError(
-            f"{path}: expected a model with one of the suffixes {', '.join(SUFFIXES)}; found {found}"
+            f"{path}: expected a model with a suffix of {', '.join(SUFFIXES)}; "
+            f"found {suffix or 'none'}"
         )
     expected = SUFFIXES[suffix]
     found = _content(head)

@@ -53,7 +53,8 @@ def labelled_arrays(
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an `.npz` file. InputError when it is none; a pickle inside is not loaded."""
     try:
-        with np.load(path, allow_pickle=False) as opened:
+        with path.open("rb") as stream:
+            opened = np.load(stream, allow_pickle=False)
             if isinstance(opened, np.ndarray):
                 raise InputError(f"{path}: one bare array; expected an .npz with named arrays")
             return {name: opened[name] for name in opened.files}

@@ -74,7 +74,6 @@ LABEL_OF_SUFFIX = {
     ".cs": "cs",
     ".css": "css",
     ".gz": "gzip",
-    ".html": "html",
     ".ico": "ico",
     ".ini": "ini",
     ".jpg": "jpeg",
@@ -101,7 +100,7 @@ LABEL_OF_SUFFIX = {
     ".yaml": "yaml",
     ".yml": "yaml",
 }
-"""Suffixes that settle what is in a file; `.txt` or `.j2` say too little of it."""
+"""Suffixes that settle what is in a file; `.txt` says too little, `.html` may be a template."""
 
 
 @dataclass(frozen=True)

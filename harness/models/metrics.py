@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from harness.errors import InputError, unknown_name
 from harness.record import Accuracy
-from harness.statistics import bootstrap_interval, wilson_interval
 
 Outputs = list[np.ndarray]
 """The outputs of one inference of batch 1, in the model's order; metrics read the first."""
@@ -53,6 +52,8 @@ def accuracy(found: Metric, table: Table, *, seed: int = 0) -> Accuracy:
     The interval is Wilson's for a share, else by bootstrap over the samples. Raises InputError for
     an empty table.
     """
+    from harness.statistics import bootstrap_interval, wilson_interval
+
     samples = len(table)
     if not samples:
         raise InputError(f"metric '{found.name}': there are no samples to score")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,21 +58,17 @@ class Pair:
     likeness: float
 
 
-@dataclass(frozen=True)
 class TextPairs:
     """Pairs of texts, scored by Spearman's correlation of the model's cosines with people's scores.
 
     `shown` are the texts that verifying and measuring use.
     """
 
-    pairs: tuple[Pair, ...]
-    shown: tuple[str, ...]
-    encode: Encode
-
-    @property
-    def metric(self) -> str:
-        """The metric's name as shown to people."""
-        return metric("spearman").title
+    def __init__(self, pairs: Sequence[Pair], shown: Sequence[str], encode: Encode) -> None:
+        self.metric = metric("spearman").title
+        self.pairs = pairs
+        self.shown = shown
+        self.encode = encode
 
     def inputs(self, count: int) -> list[Feeds]:
         """The first `count` texts to show, or all if there are fewer."""
@@ -100,8 +96,9 @@ def embedding(states: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Sentence-BERT (Reimers and Gurevych 2019, section 3).
     """
     weights = mask[0, :, np.newaxis].astype(np.float64)
-    mean: np.ndarray = (states[0] * weights).sum(axis=0) / weights.sum()
-    return mean / np.linalg.norm(mean)
+    total: np.ndarray = (states[0] * weights).sum(axis=0)
+    scaled: np.ndarray = total / np.linalg.norm(total)  # of a mean or a sum, the direction is one
+    return scaled
 
 
 def read_pairs(path: Path) -> tuple[Pair, ...]:
@@ -190,10 +187,10 @@ def task(cache: Path, data: Path | None) -> Task:
     encode = encoder(Tokenizer.from_file(str(cache / Path(TOKENIZER_FILE).name)))
     if data:
         pairs = read_pairs(data)
-        return TextPairs(pairs, tuple(pair.first for pair in pairs), encode)
+        return TextPairs(pairs, [pair.first for pair in pairs], encode)
     # Single words would leave most of the 32 positions masked in every input that is verified.
     news = (cache / Path(NEWS_FILE).name).read_text(encoding="latin-1").splitlines()
-    return TextPairs(read_pairs(cache / Path(PAIRS_FILE).name), tuple(news), encode)
+    return TextPairs(read_pairs(cache / Path(PAIRS_FILE).name), news, encode)
 
 
 ENTRY = CatalogEntry(

@@ -6,26 +6,31 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import onnx
-from google.protobuf.message import DecodeError
 from onnx.external_data_helper import load_external_data_for_model
+from onnx.inliner import inline_local_functions
 
 from harness.errors import InputError
+from harness.models.foreign_errors import first_line
+
+STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
+"""The two names of the domain of the operators that ONNX itself defines."""
 
 MAX_MODEL_BYTES = 2 * 1024**3 - 1
 """A protocol buffer cannot be larger, and the prepared model is one, weights inside."""
 
 
 def load_onnx(path: Path) -> onnx.ModelProto:
-    """The model in an ONNX file, external data loaded, checked against the ONNX specification.
+    """The model in an ONNX file, external data loaded, its own functions inlined.
 
-    Raises InputError when the file is not an ONNX model, breaks the specification, keeps data
-    outside its own folder, or is larger than 2 GiB with its data.
+    Raises InputError when the file is not an ONNX model, keeps data outside its own folder, or is
+    larger than 2 GiB with its data.
     """
     if path.stat().st_size > MAX_MODEL_BYTES:
         raise _too_large(path, path.stat().st_size)
     try:
-        model = onnx.ModelProto.FromString(path.read_bytes())
-    except DecodeError:
+        model = onnx.load_model_from_string(path.read_bytes())
+    except Exception:
+        # A protocol buffer's DecodeError, whose package is no dependency of ours.
         raise InputError(
             f"{path}: expected an ONNX model, found other content or a truncated file"
         ) from None
@@ -34,12 +39,19 @@ def load_onnx(path: Path) -> onnx.ModelProto:
     _check_external_data(model, path)
     try:
         load_external_data_for_model(model, str(path.parent))
+        return inline_local_functions(model) if model.functions else model
+    except Exception as error:
+        # ONNX reports by several unrelated types, some of them from C++, without a common base.
+        raise InputError(f"{path}: not a valid ONNX model: {first_line(error)}") from None
 
+
+def check_onnx(model: onnx.ModelProto, path: Path) -> None:
+    """Raises InputError when a model breaks the ONNX specification."""
+    try:
         onnx.checker.check_model(model)
     except Exception as error:
-        # The checker's errors are several unrelated C++ types without a common base.
+        # As above.
         raise InputError(f"{path}: not a valid ONNX model: {first_line(error)}") from None
-    return model
 
 
 def walk_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
@@ -49,12 +61,6 @@ def walk_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
         for attribute in node.attribute:
             for body in (attribute.g, *attribute.graphs):
                 yield from walk_nodes(body)
-
-
-def first_line(error: Exception) -> str:
-    """What an error of another library says, without the lines that only its authors can read."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 def _check_external_data(model: onnx.ModelProto, path: Path) -> None:

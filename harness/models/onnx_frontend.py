@@ -12,16 +12,18 @@ import onnx
 from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter, _get_convert_map
 
 from harness.errors import InputError
+from harness.models.foreign_errors import first_line
 from harness.models.imported import Imported, output_specs
-from harness.models.onnx_file import first_line, load_onnx, walk_nodes
+from harness.models.onnx_file import STANDARD_DOMAINS, check_onnx, load_onnx, walk_nodes
 from harness.models.onnx_shapes import Shapes, fix_shapes, fold, graph_inputs, write_model
 from harness.models.tensors import TensorSpec
 from harness.tvm_api import tvm
 
 PREPARED = "prepared.onnx"
 
-# TVM looks operators up by name alone; of these domains its names are the operators it means.
-_KNOWN_DOMAINS = frozenset({"", "ai.onnx", "com.microsoft"})
+# TVM looks operators up by name alone. Of ONNX Runtime's own operators it converts a few; in any
+# other domain a name may mean anything.
+_RUNTIME_DOMAIN = "com.microsoft"
 # Not in the map of converters, yet converted.
 _CONVERTED_BY_IMPORTER = frozenset({"If", "Constant"})
 
@@ -33,9 +35,8 @@ def import_onnx(path: Path, shapes: Shapes, work: Path) -> Imported:
     operators that are not supported, all of them named with their nodes.
     """
     model = load_onnx(path)
-    if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
-    _refuse_operators(_of_unknown_domains(model), path)
+    _refuse_operators(_unknown(model), path)
+    check_onnx(model, path)
     fix_shapes(model, shapes, path)
     model = fold(model, path)
     _refuse_operators(_not_converted(model), path)
@@ -68,7 +69,7 @@ class _ConversionError(Exception):
 
 
 def _convert(model: onnx.ModelProto, path: Path) -> tvm.IRModule:
-    opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    opset = next(o.version for o in model.opset_import if o.domain in STANDARD_DOMAINS)
     for node in walk_nodes(model.graph):
         node.name = node.name or _label(node)
     # Names stay as they are in the file: they are what a user's feeds are called.
@@ -83,8 +84,14 @@ def _convert(model: onnx.ModelProto, path: Path) -> tvm.IRModule:
             raise InputError(f"{path}: TVM cannot import it: {first_line(error)}") from error
 
 
-def _of_unknown_domains(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
-    return (node for node in walk_nodes(model.graph) if node.domain not in _KNOWN_DOMAINS)
+def _unknown(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    for node in walk_nodes(model.graph):
+        if node.domain in STANDARD_DOMAINS:
+            known = onnx.defs.has(node.op_type)
+        else:
+            known = node.domain == _RUNTIME_DOMAIN
+        if not known:
+            yield node
 
 
 def _not_converted(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:

@@ -11,7 +11,8 @@ import onnx
 import onnxruntime
 
 from harness.errors import InputError, unknown_name
-from harness.models.onnx_file import first_line, walk_nodes
+from harness.models.foreign_errors import first_line
+from harness.models.onnx_file import STANDARD_DOMAINS, walk_nodes
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -21,8 +22,6 @@ _DISABLED_OPTIMISERS = ["MatMulAddFusion"]
 
 # Some exporters write this for every dimension they do not know; it names none.
 _ANONYMOUS = "?"
-
-_STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
 
 
 def graph_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
@@ -107,7 +106,7 @@ def fold(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 
 def domains(model: onnx.ModelProto) -> set[str]:
     """The operator domains of a model's nodes beyond the standard one."""
-    return {node.domain for node in walk_nodes(model.graph)} - _STANDARD_DOMAINS
+    return {node.domain for node in walk_nodes(model.graph)} - STANDARD_DOMAINS
 
 
 def _fix(
@@ -165,7 +164,7 @@ def _text(shape: tuple[int, ...]) -> str:
 
 def _drop_unused_domains(model: onnx.ModelProto) -> None:
     """ONNX Runtime declares every domain it knows; keep those that the nodes are of."""
-    used = domains(model) | _STANDARD_DOMAINS
+    used = domains(model) | STANDARD_DOMAINS
     kept = [opset for opset in model.opset_import if opset.domain in used]
     del model.opset_import[:]
     model.opset_import.extend(kept)

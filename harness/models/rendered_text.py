@@ -23,12 +23,14 @@ FONTS = (
     "DejaVuSerif-Bold.ttf",
     "DejaVuSansMono.ttf",
 )
-WORDS = """
+_VOCABULARY = """
 total street coffee invoice number exit open market water station price museum ticket garden hotel
 office order phone north bridge school today window kitchen train yellow paper summer doctor village
 island pepper winter camera flight letter Monday Friday August England London Thank Please Notice
 Warning Office Private Parking Receipt Account Library Welcome Danger
-""".split()
+"""
+WORDS = tuple(_VOCABULARY.split())
+
 MIN_CONTRAST = 30
 MAX_GRAIN = 25.0
 """Both in steps of 255."""
@@ -62,13 +64,13 @@ def _font(name: str, size: int) -> FreeTypeFont:
     return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
 
 
-def _phrase(chance: random.Random, words: int) -> str:
-    parts = []
-    for _ in range(words):
-        parts.append(
-            str(chance.randrange(10, 10_000)) if chance.random() < 0.2 else chance.choice(WORDS)
-        )
-    return " ".join(parts)
+def _phrase(chance: random.Random, parts: int) -> str:
+    """A word, then words and numbers. No number alone: upside down, 69 is as good as upright."""
+    text = chance.choice(WORDS)
+    for _ in range(parts - 1):
+        number = chance.random() < 0.3
+        text += f" {chance.randrange(10, 10_000) if number else chance.choice(WORDS)}"
+    return text
 
 
 def _colours(chance: random.Random) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -119,7 +121,7 @@ def scattered_lines(seed: str, side: int) -> Picture:
 
 
 def single_line(seed: str, height: int, max_width: int, *, upside_down: bool) -> Picture:
-    """One line of text, `height` pixels high, cropped as a detector would; turned by 180° or not."""
+    """One line of text, cropped tightly, scaled to `height` pixels, and turned by 180° or not."""
     from PIL import Image, ImageDraw
 
     chance = random.Random(seed)

@@ -50,7 +50,7 @@ QUIET = 0.01
 MODEL_16_KHZ = "silero-vad-16k.onnx"
 CLIPS_FILE = "clips.npz"
 PROBLEM_FILE = "no-clips.txt"
-CLIPS_SHA256 = "?"
+CLIPS_SHA256 = "18eab4f1107b9a951cadb8880839d1d6c5b46f5a314c1d9f39d2aeacf61b89a8"
 """Of the chosen clips' samples, so that everybody's score is of the same recordings."""
 
 
@@ -62,23 +62,19 @@ class Window:
     scored: bool
 
 
-@dataclass(frozen=True)
 class Clips:
     """Clips of speech and of music, scored window by window with the state carried along.
 
     `recorded` is int16 [clips, samples] at 8 kHz and `speech` says of each clip what it is. A
-    window counts as speech when the model's probability is above one half.
+    window counts as speech when the model's probability is above one half. `reference` is the model
+    as fetched, which leads up to the states that `inputs` gives.
     """
 
-    recorded: np.ndarray
-    speech: Sequence[bool]
-    reference: Path
-    """The model as fetched, which leads up to the states that `inputs` gives."""
-
-    @property
-    def metric(self) -> str:
-        """The metric's name as shown to people."""
-        return metric("f1").title
+    def __init__(self, recorded: np.ndarray, speech: Sequence[bool], reference: Path) -> None:
+        self.metric = metric("f1").title
+        self.recorded = recorded
+        self.speech = speech
+        self.reference = reference
 
     def inputs(self, count: int) -> list[Feeds]:
         """The middle window of each of the first `count` clips, and the state reached there."""
@@ -220,10 +216,10 @@ def write_for_16_khz(published: Path, path: Path) -> None:
 
 def _fetch_clips(cache: Path) -> None:
     with tempfile.TemporaryDirectory(dir=cache, prefix=".recordings-") as scratch:
-        folders = [Path(scratch) / package for package in (SPEECH_PACKAGE, MUSIC_PACKAGE)]
-        for folder in folders:
+        prompts, music = Path(scratch) / SPEECH_PACKAGE, Path(scratch) / MUSIC_PACKAGE
+        for folder in (prompts, music):
             unpack_deb(fetch_deb(folder.name, Path(scratch)), folder)
-        clips = choose_clips(*(folder / "usr/share/asterisk" for folder in folders))
+        clips = choose_clips(prompts, music)
     found = hashlib.sha256(clips.tobytes()).hexdigest()
     if found != CLIPS_SHA256:
         raise InputError(
@@ -241,7 +237,9 @@ def task(cache: Path, data: Path | None) -> Task:
     path = cache / CLIPS_FILE
     if not path.is_file():
         problem = (cache / PROBLEM_FILE).read_text(encoding="utf-8")
-        raise CellSkipped(f"{problem}; 'layeredge models fetch silero-vad' tries again")
+        raise CellSkipped(
+            f"{problem}; to try again, remove {cache} and run 'layeredge models fetch silero-vad'"
+        )
     clips = take(read_arrays(path), "clips", path)
     return Clips(clips, [at % 2 == 0 for at in range(len(clips))], cache / MODEL_16_KHZ)
 

@@ -9,6 +9,7 @@ their storages, and then each storage as its element count and its elements, lit
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -109,19 +110,7 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: no such file") from None
     except InputError as error:
         raise InputError(f"{path}: refused: {error}") from None
-    # A damaged pickle can make the reader raise nearly anything.
-    except (
-        pickle.UnpicklingError,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        EOFError,
-        AttributeError,
-        OverflowError,
-        MemoryError,
-        OSError,
-    ) as error:
+    except Exception as error:  # what a damaged pickle makes its reader raise has no common base
         raise InputError(f"{path}: not a sound file of tensors: {error}") from None
 
 
@@ -150,7 +139,7 @@ def _elements(stream: BinaryIO, storage: _Storage) -> np.ndarray:
     if count != storage.elements:
         raise ValueError(f"storage {storage.key} has {count} elements, not {storage.elements}")
     size = count * storage.dtype.itemsize
-    found = stream.read(size)
-    if len(found) != size:
+    if size > os.fstat(stream.fileno()).st_size - stream.tell():
         raise ValueError("it ends within a storage")
+    found = stream.read(size)
     return np.frombuffer(found, storage.dtype)

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.passes.movement import absorb_movement
+from harness.passes.movement import absorb_movement, is_stray, reshapes
 from harness.passes.rewriter import MAIN
+from harness.record import Fusion
 from harness.spec import FusionLevel
 from harness.tvm_api import (
     OPAQUE,
@@ -76,17 +77,11 @@ def kernels(module: tvm.IRModule) -> list[KernelCall]:
     return [KernelCall(name, module[name], count) for name, count in calls.items()]
 
 
-def reshapes(module: tvm.IRModule) -> frozenset[str]:
-    """The kernels whose every call becomes a view when the network is lowered."""
-
-    def called(candidate: tvm.IRModule) -> set[str]:
-        return {
-            binding.value.args[0].name_hint
-            for block in candidate[MAIN].body.blocks
-            for binding in block.bindings
-            if operator_name(binding.value) == "relax.call_tir"
-        }
-
-    return frozenset(
-        called(module) - called(relax.transform.RewriteDataflowReshape()(module))
+def summarise(canonical: tvm.IRModule, fused: tvm.IRModule) -> Fusion:
+    """How many kernels an inference calls unfused and fused, and the stray ones among the latter."""
+    found = kernels(fused)
+    return Fusion(
+        kernels_before=sum(kernel.calls for kernel in kernels(fuse(canonical, "none"))),
+        kernels_after=sum(kernel.calls for kernel in found),
+        stray=tuple(kernel.name for kernel in found if is_stray(kernel.function)),
     )

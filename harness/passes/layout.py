@@ -132,7 +132,9 @@ def _convolution(
 
 
 @_rule("relax.nn.max_pool2d", "relax.nn.avg_pool2d")
-def _pooling(walker: ChannelsLast, call: relax.Call, binding: relax.VarBinding) -> relax.Expr | None:
+def _pooling(
+    walker: ChannelsLast, call: relax.Call, binding: relax.VarBinding
+) -> relax.Expr | None:
     attributes = call.attrs
     if attributes.layout != "NCHW" or not walker.is_last(call.args[0]):
         return None
@@ -185,16 +187,56 @@ def _resize(walker: ChannelsLast, call: relax.Call, binding: relax.VarBinding) -
     )
 
 
-_ELEMENTWISE = """
-    relax.abs relax.add relax.astype relax.ceil relax.clip relax.cos relax.divide relax.equal
-    relax.erf relax.exp relax.floor relax.floor_divide relax.greater relax.greater_equal
-    relax.isfinite relax.isinf relax.isnan relax.less relax.less_equal relax.log relax.logical_and
-    relax.logical_not relax.logical_or relax.maximum relax.minimum relax.mod relax.multiply
-    relax.negative relax.nn.gelu relax.nn.gelu_tanh relax.nn.leakyrelu relax.nn.relu relax.nn.relu6
-    relax.nn.selu relax.nn.silu relax.nn.softplus relax.not_equal relax.power relax.round
-    relax.rsqrt relax.sigmoid relax.sign relax.sin relax.sqrt relax.square relax.subtract
-    relax.tanh relax.where
-""".split()
+_ELEMENTWISE = [
+    "relax.abs",
+    "relax.add",
+    "relax.astype",
+    "relax.ceil",
+    "relax.clip",
+    "relax.cos",
+    "relax.divide",
+    "relax.equal",
+    "relax.erf",
+    "relax.exp",
+    "relax.floor",
+    "relax.floor_divide",
+    "relax.greater",
+    "relax.greater_equal",
+    "relax.isfinite",
+    "relax.isinf",
+    "relax.isnan",
+    "relax.less",
+    "relax.less_equal",
+    "relax.log",
+    "relax.logical_and",
+    "relax.logical_not",
+    "relax.logical_or",
+    "relax.maximum",
+    "relax.minimum",
+    "relax.mod",
+    "relax.multiply",
+    "relax.negative",
+    "relax.nn.gelu",
+    "relax.nn.gelu_tanh",
+    "relax.nn.leakyrelu",
+    "relax.nn.relu",
+    "relax.nn.relu6",
+    "relax.nn.selu",
+    "relax.nn.silu",
+    "relax.nn.softplus",
+    "relax.not_equal",
+    "relax.power",
+    "relax.round",
+    "relax.rsqrt",
+    "relax.sigmoid",
+    "relax.sign",
+    "relax.sin",
+    "relax.sqrt",
+    "relax.square",
+    "relax.subtract",
+    "relax.tanh",
+    "relax.where",
+]
 
 
 @_rule(*_ELEMENTWISE)
@@ -240,7 +282,9 @@ def _reduction(
 
 
 @_rule("relax.nn.softmax")
-def _softmax(walker: ChannelsLast, call: relax.Call, binding: relax.VarBinding) -> relax.Expr | None:
+def _softmax(
+    walker: ChannelsLast, call: relax.Call, binding: relax.VarBinding
+) -> relax.Expr | None:
     if not walker.is_last(call.args[0]):
         return None
     rank = len(shape_of(call.args[0]))
@@ -250,7 +294,9 @@ def _softmax(walker: ChannelsLast, call: relax.Call, binding: relax.VarBinding) 
 
 
 @_rule("relax.nn.pad")
-def _padding(walker: ChannelsLast, call: relax.Call, binding: relax.VarBinding) -> relax.Expr | None:
+def _padding(
+    walker: ChannelsLast, call: relax.Call, binding: relax.VarBinding
+) -> relax.Expr | None:
     if not walker.is_last(call.args[0]):
         return None
     rank = len(shape_of(call.args[0]))
@@ -267,13 +313,17 @@ def _slice(walker: ChannelsLast, call: relax.Call, binding: relax.VarBinding) ->
     if not walker.is_last(call.args[0]):
         return None
     rank = len(shape_of(call.args[0]))
-    axes = relax.Tuple([relax.prim_value(_axis_in_last(int(at.value), rank)) for at in call.args[1]])
+    axes = relax.Tuple(
+        [relax.prim_value(_axis_in_last(int(at.value), rank)) for at in call.args[1]]
+    )
     last = walker.last(call.args[0])
     return relax.Call(call.op, [last, axes, *call.args[2:]], call.attrs)
 
 
 @_rule("relax.squeeze")
-def _squeeze(walker: ChannelsLast, call: relax.Call, binding: relax.VarBinding) -> relax.Expr | None:
+def _squeeze(
+    walker: ChannelsLast, call: relax.Call, binding: relax.VarBinding
+) -> relax.Expr | None:
     """Dropping a spatial dimension keeps the channels last."""
     shape = shape_of(call.args[0])
     kept = len(shape_of(binding.var))

@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections import Counter
 
 from harness.passes.rewriter import MAIN
-from harness.tvm_api import PrimFunc, operator_name, relax, structural_walk, tirx, tvm
+from harness.tvm_api import (
+    PrimFunc,
+    SBlock,
+    operator_name,
+    relax,
+    structural_walk,
+    tirx,
+    tvm,
+)
 
 
 def is_movement(kernel: PrimFunc) -> bool:
@@ -63,6 +71,20 @@ def _clips(value: tvm.ir.Expr) -> bool:
     )
 
 
+def reshapes(module: tvm.IRModule) -> frozenset[str]:
+    """The kernels whose every call becomes a view when the network is lowered."""
+
+    def called(candidate: tvm.IRModule) -> set[str]:
+        return {
+            binding.value.args[0].name_hint
+            for block in candidate[MAIN].body.blocks
+            for binding in block.bindings
+            if operator_name(binding.value) == "relax.call_tir"
+        }
+
+    return frozenset(called(module) - called(relax.transform.RewriteDataflowReshape()(module)))
+
+
 def absorb_movement(module: tvm.IRModule) -> tvm.IRModule:
     """Merge each data-moving kernel into its only reader, or else into its only writer.
 
@@ -78,8 +100,6 @@ def absorb_movement(module: tvm.IRModule) -> tvm.IRModule:
 
 def _next_pair(module: tvm.IRModule) -> tuple[relax.Var, relax.Var] | None:
     """The next two bindings to merge, writer first."""
-    from harness.passes.fusion import reshapes
-
     views = reshapes(module)
     uses: Counter[relax.Var] = Counter()
     calls: dict[relax.Var, relax.Call] = {}

@@ -1,0 +1,52 @@
+"""The report of a sweep: one HTML page, a Markdown file with its plots, and the exports."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.export import replace_file, write_exports
+from harness.report import markdown, page
+from harness.report.content import compose
+from harness.report.data import load
+from harness.store import FILE_NAME, Store
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where a report was written."""
+
+    page: Path
+    markdown: Path
+    plots: tuple[Path, ...]
+    exports: tuple[Path, ...]
+
+
+def write_report(results_dir: Path) -> ReportFiles:
+    """Write a results folder's report into its folder `report`, and the exports beside the results.
+
+    The same results give the same files. Plots of an earlier report that this one does not have are
+    removed. Raises InputError when there are no results or the folder cannot be written.
+    """
+    results = load(results_dir)
+    with Store(results_dir / FILE_NAME) as store:
+        exports = write_exports(store, results_dir)
+    content = compose(results)
+    folder = results_dir / "report"
+    plots = {folder / markdown.PLOTS / picture.file: picture.png for picture in content.pictures}
+    for path, png in plots.items():
+        replace_file(path, png)
+    for path in (folder / markdown.PLOTS).glob("*.png"):
+        if path not in plots:
+            with contextlib.suppress(OSError):
+                path.unlink()
+    files = ReportFiles(
+        page=folder / "index.html",
+        markdown=folder / "report.md",
+        plots=tuple(plots),
+        exports=exports,
+    )
+    replace_file(files.markdown, markdown.render(content).encode())
+    replace_file(files.page, page.render(content).encode())
+    return files

@@ -72,11 +72,14 @@ class Cell:
         return self.turns.get(self.record.fingerprint, np.empty(0))
 
     def against(self, other: Cell) -> Verdict | None:
-        """How this cell's latency stands to `other`'s, or None if they did not take turns."""
+        """How this cell's latency stands to `other`'s, or None if they did not take turns.
+
+        The ratio is this cell's time over `other`'s: below 1, this one is faster.
+        """
         ours, theirs = self.samples_ms, self.turns.get(other.record.fingerprint, np.empty(0))
         if not (self.timed and other.timed) or len(ours) != len(theirs) or not len(ours):
             return None
-        return compare_paired(ours, theirs)
+        return compare_paired(theirs, ours)
 
 
 @dataclass(frozen=True)

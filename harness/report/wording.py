@@ -34,11 +34,22 @@ def with_interval(value: float, low: float, high: float) -> tuple[str, str]:
     ('12.346', '12.341–12.352')
     """
     digits = 3
-    if high > low and value:
+    if value and 0 < high - low < math.inf:
         digits = math.floor(math.log10(abs(value))) - math.floor(math.log10(high - low)) + 2
     decimals = _decimals(value, min(max(digits, 3), _MOST_DIGITS))
-    text, lower, upper = (f"{part:,.{decimals}f}" for part in (value, low, high))
+    text, lower, upper = (
+        number(part) if math.isinf(part) else f"{part:,.{decimals}f}" for part in (value, low, high)
+    )
     return text, f"{lower}–{upper}"
+
+
+def share(part: float) -> str:
+    """A part of a whole, in per cent.
+
+    >>> share(0.256), share(0.002), share(0)
+    ('26 %', '<1 %', '0 %')
+    """
+    return "<1 %" if 0 < part < 0.005 else f"{part:.0%}".replace("%", " %")
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,1 @@
+"""Finds a fast schedule for each kernel: search, measurement, database, final choice."""

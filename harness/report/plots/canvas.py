@@ -1,30 +1,28 @@
 """A sheet to draw on in points, and scales that map data to it.
 
 The pictures of a report are many and small. Matplotlib's axes cost more than what is drawn in
-them, and place labels without knowing of each other; so the plots use matplotlib's artists
-directly, and every label is placed where it is known to be free.
+them, and its texts more than all else; so the plots use its artists without axes, every label is
+placed where it is known to be free, and Pillow writes it.
 """
 
 from __future__ import annotations
 
 import functools
 import io
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+import matplotlib
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PathCollection, PolyCollection
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.markers import MarkerStyle
-from matplotlib.text import Text
-from matplotlib.textpath import text_to_path
 from matplotlib.ticker import LogLocator, MaxNLocator
 from matplotlib.transforms import Affine2D, IdentityTransform
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from harness.report.plots import style
 
@@ -33,6 +31,21 @@ Marker = Literal["circle", "diamond", "tick"]
 _MARKERS: dict[str, str] = {"circle": "o", "diamond": "D", "tick": "|"}
 _DOTS_PER_POINT = 2
 _ELLIPSIS = "…"
+_FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+_ANCHORS = {"left": "lm", "center": "mm", "right": "rm"}
+
+
+@dataclass(frozen=True)
+class _Text:
+    """One line of text, vertically centred on (x, y) in points."""
+
+    x: float
+    y: float
+    text: str
+    size: float
+    bold: bool
+    color: str
+    anchor: str
 
 
 class Canvas:
@@ -41,9 +54,9 @@ class Canvas:
     def __init__(self, width: float, height: float) -> None:
         self.width, self.height = width, height
         self._figure = Figure(figsize=(width / 72, height / 72), dpi=72 * _DOTS_PER_POINT)
-        self._agg = FigureCanvasAgg(self._figure)
         to_inches = Affine2D().scale(1 / 72, -1 / 72).translate(0, height / 72)
         self._to_pixels = to_inches + self._figure.dpi_scale_trans
+        self._texts: list[_Text] = []
 
     def text(
         self,
@@ -58,19 +71,7 @@ class Canvas:
     ) -> None:
         """Write one line, vertically centred on `at`; shortened to `room` points when given."""
         shown = one_line(text) if room is None else shorten(text, room, size=size, bold=bold)
-        self._add(
-            Text(
-                *at,
-                shown,
-                fontproperties=_font(size, bold),
-                color=color,
-                horizontalalignment=align,
-                verticalalignment="center_baseline",
-                transform=self._to_pixels,
-                parse_math=False,
-                zorder=5,
-            )
-        )
+        self._texts.append(_Text(*at, shown, size, bold, color, _ANCHORS[align]))
 
     def lines(
         self,
@@ -149,14 +150,23 @@ class Canvas:
 
     def png(self) -> bytes:
         """The picture as a PNG file, two pixels a point; the same drawing gives the same bytes."""
-        with warnings.catch_warnings():
-            # A name in a script the font lacks shows as boxes, which is no reason to stop.
-            warnings.filterwarnings("ignore", message="Glyph .* missing from")
-            self._agg.draw()
-        width, height = self._agg.get_width_height()
-        image = Image.frombuffer("RGBA", (width, height), self._agg.buffer_rgba())
+        agg: Any = FigureCanvasAgg(self._figure)  # its methods have no types
+        agg.draw()
+        size = agg.get_width_height()
+        image = Image.frombuffer("RGBA", size, agg.buffer_rgba()).convert("RGB")
+        pen = ImageDraw.Draw(image)
+        for text in self._texts:
+            pen.text(
+                (text.x * _DOTS_PER_POINT, text.y * _DOTS_PER_POINT),
+                text.text,
+                fill=text.color,
+                font=_font(text.size * _DOTS_PER_POINT, text.bold),
+                anchor=text.anchor,
+            )
         file = io.BytesIO()
-        image.convert("RGB").save(file, "PNG", compress_level=4)
+        # 256 colours are enough for flat drawings, and make the file a third as large.
+        palette = image.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        palette.save(file, "PNG", compress_level=6)
         return file.getvalue()
 
     def _add(self, artist: Artist) -> None:
@@ -213,7 +223,7 @@ def by_ratio(values: Sequence[float], start: float, end: float) -> Scale:
 
 def text_width(text: str, *, size: float = style.TEXT_SIZE, bold: bool = False) -> float:
     """Width of one line of text, in points."""
-    return _width(text, bold) * size
+    return _font(size * _DOTS_PER_POINT, bold).getlength(text) / _DOTS_PER_POINT
 
 
 def shorten(text: str, room: float, *, size: float = style.TEXT_SIZE, bold: bool = False) -> str:
@@ -243,14 +253,8 @@ def _inside(values: Any, low: float, high: float) -> list[float]:
     return [float(value) for value in values if low - room <= value <= high + room]
 
 
-@functools.lru_cache(maxsize=64)
-def _font(size: float, bold: bool) -> FontProperties:
-    return FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
-
-
-@functools.lru_cache(maxsize=4096)
-def _width(text: str, bold: bool) -> float:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        width, _, _ = text_to_path.get_text_width_height_descent(text, _font(1.0, bold), False)
-    return float(width)
+@functools.lru_cache(maxsize=16)
+def _font(pixels: float, bold: bool) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans as matplotlib brings it; a glyph it lacks shows as a box."""
+    file = _FONTS / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
+    return ImageFont.truetype(file, round(pixels), layout_engine=ImageFont.Layout.BASIC)

@@ -38,9 +38,17 @@ def bottom_axis(
         canvas.lines(paths, style.GRID, width=0.8, layer=0)
     for value, label in ticks:
         canvas.text(
-            (scale(value), bottom + 8), label, size=style.SMALL_SIZE, color=style.SOFT, align="center"
+            (scale(value), bottom + 8),
+            label,
+            size=style.SMALL_SIZE,
+            color=style.SOFT,
+            align="center",
         )
-    note = f"{name}, logarithmic" if scale.by_ratio else name
+    note = name
+    if scale.by_ratio:
+        note += ", logarithmic"
+    elif scale.low > 0:
+        note += ", not from zero"
     middle = (scale.start + scale.end) / 2
     canvas.text(
         (middle, bottom + 20), note, size=style.SMALL_SIZE, color=style.SOFT, align="center"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.report.data import Cell, Group
+from harness.report.kernel_figures import KernelFigures, Roof, kernel_figures, roof_of
 from harness.report.plots import style
-from harness.report.plots.canvas import Canvas, by_ratio, linear
+from harness.report.plots.canvas import Canvas, Point, by_ratio, linear
 from harness.report.plots.frame import PANEL_WIDTH, TOP, bottom_axis, left_axis, panel
 from harness.report.plots.labels import Box, place
-from harness.report.kernel_figures import KernelFigures, Roof, kernel_figures, roof_of
-from harness.report.wording import number
+from harness.report.wording import number, share
 
 MOST_KERNELS = 8
 _ROW = 15.0
@@ -73,25 +73,29 @@ def _draw_bars(
     roofs = [kernel.roof_us for _, _, kernel in rows if kernel and kernel.roof_us is not None]
     scale = linear([time for _, time, _ in rows] + roofs, _LEFT, _RIGHT)
     bottom_axis(canvas, scale, TOP - _ROW / 2, bottom, "µs per inference", about=3)
+    bars: list[tuple[float, float, float, float]] = []
+    marks: list[list[Point]] = []
     for row, (name, time, kernel) in enumerate(rows):
         y = TOP + _ROW * row
         canvas.text((8, y), name, size=style.SMALL_SIZE, room=_LEFT - 16)
-        paint = color if kernel else style.FAINT
-        canvas.boxes([(_LEFT, y - 4, scale(time), y + 4)], paint)
+        bars.append((_LEFT, y - 4, scale(time), y + 4))
         said = f"{number(time)} µs"
         if kernel and kernel.calls > 1:
-            said += f" in {kernel.calls}"
+            said += f", {kernel.calls}×"
         canvas.text((_RIGHT + 8, y), said, size=style.SMALL_SIZE)
         if kernel and kernel.roof_us is not None and kernel.part_of_roof is not None:
             at = scale(kernel.roof_us)
-            canvas.lines([[(at, y - 6), (at, y + 6)]], style.INK, width=1.6, layer=3)
+            marks.append([(at, y - 6), (at, y + 6)])
             canvas.text(
                 (PANEL_WIDTH - 6, y),
-                f"{kernel.part_of_roof:.0%}",
+                share(kernel.part_of_roof),
                 size=style.SMALL_SIZE,
                 color=style.SOFT,
                 align="right",
             )
+    canvas.boxes(bars, [color if kernel else style.FAINT for _, _, kernel in rows])
+    if marks:
+        canvas.lines(marks, style.INK, width=1.6, layer=3)
 
 
 def _draw_roof(

@@ -48,6 +48,23 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
     return placed
 
 
+def flag_levels(starts: Sequence[float], widths: Sequence[float]) -> list[int]:
+    """Levels, from 0, for labels that fly to the right of poles at `starts`, like flags.
+
+    No label covers another, and no pole crosses one: a label flies above every pole under it.
+    """
+    levels = [0] * len(starts)
+    for at in sorted(range(len(starts)), key=lambda at: (-starts[at], -at)):
+        end = starts[at] + widths[at]
+        under = [
+            levels[other]
+            for other in range(len(starts))
+            if (starts[at], at) < (starts[other], other) and starts[other] < end
+        ]
+        levels[at] = max(under, default=-1) + 1
+    return levels
+
+
 def place(
     anchors: Sequence[Point],
     sizes: Sequence[tuple[float, float]],

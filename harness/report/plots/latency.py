@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from harness.record import Latency
 from harness.report.data import Cell, Group
 from harness.report.plots import style
-from harness.report.plots.canvas import Canvas, Scale, by_ratio, linear
+from harness.report.plots.canvas import Canvas, Marker, Point, Scale, by_ratio, linear
 from harness.report.plots.frame import (
     PANEL_WIDTH,
     ROW_HEIGHT,
@@ -39,44 +40,65 @@ def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
             dashed=True,
             layer=1,
         )
-    for row, cell in enumerate(group.cells):
-        y = TOP + ROW_HEIGHT * row
+    rows = [(TOP + ROW_HEIGHT * row, cell) for row, cell in enumerate(group.cells)]
+    for y, cell in rows:
         row_label(canvas, _LEFT - 8, y, cell.label)
-        if cell.timed:
-            _draw_row(canvas, scale, y, cell, colors[cell.label])
+        if cell.record.latency and cell.timed:
+            _write_figures(canvas, y, cell.record.latency)
         else:
             canvas.text((_RIGHT + 10, y), why_not(cell), color=style.SOFT, room=110)
+    _draw_marks(canvas, scale, [(y, cell) for y, cell in rows if cell.timed], colors)
     return canvas
 
 
-def _draw_row(canvas: Canvas, scale: Scale, y: float, cell: Cell, color: str) -> None:
-    latency = cell.record.latency
-    assert latency is not None
-    step = -(-len(cell.samples_ms) // _MOST_DOTS) or 1
-    dots = [
-        # Moved up and down by the golden ratio, so that equal samples do not hide each other.
-        (scale(value), y + (at * 0.618 % 1 - 0.5) * 9)
-        for at, value in enumerate(cell.samples_ms[::step].tolist())
-        if scale.low <= value <= scale.high
-    ]
-    if dots:
-        canvas.dots(dots, color, size=2.2, opacity=0.3, layer=1.5)
-    canvas.lines(
-        [[(scale(latency.ci_low_ms), y), (scale(latency.ci_high_ms), y)]], color, width=3.0
-    )
-    canvas.dots([(scale(latency.p90_ms), y)], color, size=9, marker="tick")
-    canvas.dots(
-        [(scale(latency.median_ms), y)],
-        color,
-        size=7,
-        marker="circle" if cell.own else "diamond",
-        edges=style.PAPER,
-    )
+def _write_figures(canvas: Canvas, y: float, latency: Latency) -> None:
     median, interval = with_interval(latency.median_ms, latency.ci_low_ms, latency.ci_high_ms)
     canvas.text((_RIGHT + 10, y), median, bold=True)
     canvas.text(
         (PANEL_WIDTH - 6, y), interval, size=style.SMALL_SIZE, color=style.SOFT, align="right"
     )
+
+
+def _draw_marks(
+    canvas: Canvas, scale: Scale, rows: list[tuple[float, Cell]], colors: Mapping[str, str]
+) -> None:
+    dots: list[tuple[Point, str]] = []
+    intervals: list[list[Point]] = []
+    p90: list[Point] = []
+    for y, cell in rows:
+        latency = cell.record.latency
+        assert latency is not None
+        dots += [(point, colors[cell.label]) for point in _sample_points(scale, y, cell)]
+        intervals.append([(scale(latency.ci_low_ms), y), (scale(latency.ci_high_ms), y)])
+        p90.append((scale(latency.p90_ms), y))
+    row_colors = [colors[cell.label] for _, cell in rows]
+    if dots:
+        points, dot_colors = zip(*dots, strict=True)
+        canvas.dots(points, dot_colors, size=2.2, opacity=0.3, layer=1.5)
+    canvas.lines(intervals, row_colors, width=3.0)
+    canvas.dots(p90, row_colors, size=9, marker="tick")
+    markers: dict[bool, Marker] = {True: "circle", False: "diamond"}
+    for own, marker in markers.items():
+        chosen = [(y, cell) for y, cell in rows if cell.own is own]
+        if chosen:
+            canvas.dots(
+                [(scale(cell.median_ms), y) for y, cell in chosen],
+                [colors[cell.label] for _, cell in chosen],
+                size=5.5,
+                marker=marker,
+                edges=style.PAPER,
+            )
+
+
+def _sample_points(scale: Scale, y: float, cell: Cell) -> list[Point]:
+    """Raw samples inside the scale, thinned where there are many, in the order they were taken."""
+    step = -(-len(cell.samples_ms) // _MOST_DOTS) or 1
+    return [
+        # Moved up and down by the golden ratio, so that equal samples do not hide each other.
+        (scale(value), y + (at * 0.618 % 1 - 0.5) * 9)
+        for at, value in enumerate(cell.samples_ms[::step].tolist())
+        if scale.low <= value <= scale.high
+    ]
 
 
 def _scale(group: Group) -> Scale:
@@ -88,4 +110,4 @@ def _scale(group: Group) -> Scale:
     ]
     if far_apart(values):
         return by_ratio(values, _LEFT, _RIGHT)
-    return linear(values, _LEFT, _RIGHT)
+    return linear(values, _LEFT, _RIGHT, zero=False)

@@ -32,6 +32,7 @@ def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
     canvas = panel(group.title, _TOP + ROW_HEIGHT * (len(cells) - 1) + 14)
     for row, cell in enumerate(cells):
         row_label(canvas, _LEFT - 8, _TOP + ROW_HEIGHT * row, cell.label)
+    bars: list[tuple[tuple[float, float, float, float], str]] = []
     for column, (field, title) in enumerate(_FIGURES):
         left = _LEFT + column * _COLUMN
         canvas.text((left, _TOP - 18), title, size=style.SMALL_SIZE, color=style.SOFT)
@@ -41,11 +42,12 @@ def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
             y = _TOP + ROW_HEIGHT * row
             right = left + _LONGEST_BAR * (value or 0.0) / largest
             if value:
-                canvas.boxes([(left, y - 4.5, right, y + 4.5)], colors[cell.label])
+                bars.append(((left, y - 4.5, right, y + 4.5), colors[cell.label]))
             canvas.text(
                 (right + 4 if value else left, y),
                 MISSING if value is None else number(value),
                 size=style.SMALL_SIZE,
                 color=style.INK if value else style.SOFT,
             )
+    canvas.boxes([box for box, _ in bars], [color for _, color in bars])
     return canvas

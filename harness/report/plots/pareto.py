@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from harness.record import Accuracy, Latency
 from harness.report.data import Cell, Group, pareto_front
 from harness.report.plots import style
-from harness.report.plots.canvas import Canvas, Scale, by_ratio, linear, text_width
+from harness.report.plots.canvas import Canvas, Point, Scale, by_ratio, linear, text_width
 from harness.report.plots.frame import PANEL_WIDTH, bottom_axis, far_apart, left_axis, panel
-from harness.report.plots.labels import Box, place
+from harness.report.plots.labels import flag_levels
 
-_LEFT, _RIGHT, _TOP, _PLOT_HEIGHT = 50.0, PANEL_WIDTH - 10, 44.0, 120.0
-_LABEL_HEIGHT = 11.0
-_LABEL_ROOM = 150.0
+_LEFT, _RIGHT, _TOP, _PLOT_HEIGHT = 50.0, PANEL_WIDTH - 6, 46.0, 120.0
+_LABEL_HEIGHT = 12.0
+_LABEL_ROOM = 100.0
 
 
 def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
@@ -23,67 +23,51 @@ def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
     if not cells:
         return None
     figures = [_figures(cell) for cell in cells]
-    # Labels stand above the error bars, like flags; the more there are, the more room they get.
-    flags = _TOP + 10 + 6 * len(cells)
-    bottom = flags + _PLOT_HEIGHT
-    canvas = panel(group.title, bottom + 30)
     across = _latency_scale([latency for latency, _ in figures])
+    widths = [min(text_width(cell.label), _LABEL_ROOM) + 8 for cell in cells]
+    levels = flag_levels([across(latency.median_ms) for latency, _ in figures], widths)
+    # Labels fly above the error bars; the more levels of them, the more room they get.
+    top = _TOP + 8 + _LABEL_HEIGHT * max(levels)
+    bottom = top + _PLOT_HEIGHT
+    canvas = panel(group.title, bottom + 30)
     ends = [end for _, accuracy in figures for end in (accuracy.ci_low, accuracy.ci_high)]
-    up = linear(ends, bottom, flags, zero=False)
-    bottom_axis(canvas, across, flags, bottom, "ms per inference")
+    up = linear(ends, bottom, top, zero=False)
+    bottom_axis(canvas, across, top, bottom, "ms per inference")
     left_axis(canvas, up, _LEFT, _RIGHT)
-    canvas.text(
-        (8, 30),
-        f"{figures[0][1].metric}, {figures[0][1].samples:,} samples",
-        size=style.SMALL_SIZE,
-        color=style.SOFT,
-        room=PANEL_WIDTH - 16,
-    )
+    _draw_subtitle(canvas, group, figures[0][1])
     _draw_front(canvas, across, up, figures, bottom)
     front = set(_front(figures))
     points = [(across(latency.median_ms), up(accuracy.value)) for latency, accuracy in figures]
-    for at, (cell, (latency, accuracy), (x, y)) in enumerate(
-        zip(cells, figures, points, strict=True)
-    ):
+    bars: list[list[Point]] = []
+    for (latency, accuracy), (x, y) in zip(figures, points, strict=True):
+        bars.append([(x, up(accuracy.ci_low)), (x, up(accuracy.ci_high))])
+        bars.append([(across(latency.ci_low_ms), y), (across(latency.ci_high_ms), y)])
+    canvas.lines(bars, [colors[cell.label] for cell in cells for _ in range(2)], width=1.2)
+    for at, (cell, point) in enumerate(zip(cells, points, strict=True)):
         color = colors[cell.label]
-        canvas.lines(
-            [
-                [(x, up(accuracy.ci_low)), (x, up(accuracy.ci_high))],
-                [(across(latency.ci_low_ms), y), (across(latency.ci_high_ms), y)],
-            ],
-            color,
-            width=1.2,
-        )
         canvas.dots(
-            [(x, y)],
+            [point],
             color if at in front else style.PAPER,
             size=8,
             marker="circle" if cell.own else "diamond",
             edges=style.PAPER if at in front else color,
         )
-    tops = [(x, up(accuracy.ci_high)) for (x, _), (_, accuracy) in zip(points, figures, strict=True)]
-    bars = [
-        Box(x - 2, top, x + 2, up(accuracy.ci_low))
-        for (x, top), (_, accuracy) in zip(tops, figures, strict=True)
-    ]
-    _draw_labels(canvas, cells, tops, bars, Box(_LEFT, _TOP - 6, _RIGHT + 4, bottom))
+    poles: list[list[Point]] = []
+    for cell, level, (x, _), (_, accuracy) in zip(cells, levels, points, figures, strict=True):
+        y = top - 2 - _LABEL_HEIGHT * level
+        poles.append([(x, up(accuracy.ci_high)), (x, y - 4)])
+        canvas.text((x + 4, y), cell.label, room=_LABEL_ROOM)
+    canvas.lines(poles, style.SOFT, width=0.7, layer=1)
     return canvas
 
 
-def _draw_labels(
-    canvas: Canvas,
-    cells: list[Cell],
-    anchors: list[tuple[float, float]],
-    bars: list[Box],
-    bounds: Box,
-) -> None:
-    sizes = [(min(text_width(cell.label), _LABEL_ROOM) + 4, _LABEL_HEIGHT) for cell in cells]
-    boxes = place(anchors, sizes, bounds, bars, clearance=3.0)
-    for cell, (x, y), box in zip(cells, anchors, boxes, strict=True):
-        if box.bottom < y - 2:
-            pole = min(max(x, box.left), box.right)
-            canvas.lines([[(pole, box.bottom), (x, y)]], style.SOFT, width=0.7, layer=1)
-        canvas.text((box.left + 2, (box.top + box.bottom) / 2), cell.label, room=_LABEL_ROOM)
+def _draw_subtitle(canvas: Canvas, group: Group, accuracy: Accuracy) -> None:
+    """What is up the axis, and whose accuracy is not known."""
+    said = f"{accuracy.metric}, {accuracy.samples:,} samples"
+    missing = [cell.label for cell in group.timed if not cell.record.accuracy]
+    if missing:
+        said += f"; not scored: {', '.join(missing)}"
+    canvas.text((8, 30), said, size=style.SMALL_SIZE, color=style.SOFT, room=PANEL_WIDTH - 16)
 
 
 def _draw_front(
@@ -123,6 +107,7 @@ def _figures(cell: Cell) -> tuple[Latency, Accuracy]:
 
 def _latency_scale(latencies: list[Latency]) -> Scale:
     values = [end for latency in latencies for end in (latency.ci_low_ms, latency.ci_high_ms)]
+    # The last label flies to the right of its point, so the points leave it room.
     if far_apart(values):
-        return by_ratio(values, _LEFT + 8, _RIGHT - 8)
-    return linear(values, _LEFT, _RIGHT - 8)
+        return by_ratio(values, _LEFT, _RIGHT - _LABEL_ROOM)
+    return linear(values, _LEFT, _RIGHT - _LABEL_ROOM, zero=False)

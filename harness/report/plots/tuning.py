@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from harness.report.data import Cell, Group
 from harness.report.plots import style
 from harness.report.plots.canvas import Canvas, by_ratio, linear
-from harness.report.plots.frame import PANEL_WIDTH, bottom_axis, far_apart, left_axis, panel
+from harness.report.plots.frame import bottom_axis, far_apart, left_axis, panel
 from harness.report.plots.labels import spread
 from harness.report.wording import duration, number
 
@@ -27,13 +27,16 @@ def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
     trials = [count for curve in curves.values() for count, _ in curve]
     estimates = [estimate for curve in curves.values() for _, estimate in curve]
     across = linear(trials, _LEFT, _RIGHT)
-    chosen = by_ratio if far_apart(estimates) else linear
-    up = chosen(estimates, bottom, _TOP)
+    if far_apart(estimates):
+        up = by_ratio(estimates, bottom, _TOP)
+    else:
+        up = linear(estimates, bottom, _TOP, zero=False)
     bottom_axis(canvas, across, _TOP, bottom, "trials measured")
     left_axis(canvas, up, _LEFT, _RIGHT)
     canvas.text((8, _TOP - 6), "ms", size=style.SMALL_SIZE, color=style.SOFT)
     ends = [up(curves[cell.label][-1][1]) for cell in cells]
-    for cell, end, y in zip(cells, ends, spread(ends, _LABEL_GAP, _TOP + 6, bottom - 8), strict=True):
+    middles = spread(ends, _LABEL_GAP, _TOP + 6, bottom - 8)
+    for cell, end, y in zip(cells, ends, middles, strict=True):
         color = colors[cell.label]
         stair: list[tuple[float, float]] = []
         for count, estimate in curves[cell.label]:

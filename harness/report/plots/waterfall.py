@@ -20,6 +20,7 @@ from harness.report.wording import number
 from harness.statistics import Verdict
 
 _LEFT, _RIGHT = 122.0, 270.0
+_HALF = 5.5
 
 
 def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
@@ -33,14 +34,21 @@ def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
     scale = linear(highest, _LEFT, _RIGHT)
     bottom_axis(canvas, scale, TOP - ROW_HEIGHT / 2, bottom, "ms per inference")
     before: Cell | None = None
-    for row, cell in enumerate(cells):
-        y = TOP + ROW_HEIGHT * row
+    rows = [(TOP + ROW_HEIGHT * row, cell) for row, cell in enumerate(cells)]
+    for y, cell in rows:
         row_label(canvas, _LEFT - 8, y, cell.label)
         if not cell.timed:
             canvas.text((_RIGHT + 8, y), why_not(cell), color=style.SOFT, room=126)
             continue
-        _draw_step(canvas, scale, y, before, cell, colors[cell.label])
+        canvas.text((_RIGHT + 8, y), f"{number(cell.median_ms)} ms", bold=True)
+        if before is not None:
+            _draw_step(canvas, scale, y, before, cell, colors[cell.label])
         before = cell
+    timed = [(y, cell) for y, cell in rows if cell.timed]
+    canvas.boxes(
+        [(scale.start, y - _HALF, scale(cell.median_ms), y + _HALF) for y, cell in timed],
+        [colors[cell.label] for _, cell in timed],
+    )
     if group.reference:
         at = scale(group.reference.median_ms)
         color = colors[group.reference.label]
@@ -51,25 +59,18 @@ def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
 
 
 def _draw_step(
-    canvas: Canvas, scale: Scale, y: float, before: Cell | None, cell: Cell, color: str
+    canvas: Canvas, scale: Scale, y: float, before: Cell, cell: Cell, color: str
 ) -> None:
-    top, bottom, end = y - 5.5, y + 5.5, scale(cell.median_ms)
-    canvas.boxes([(scale.start, top, end, bottom)], color)
-    canvas.text((_RIGHT + 8, y), f"{number(cell.median_ms)} ms", bold=True)
-    if before is None:
-        return
-    start = scale(before.median_ms)
-    low, high = min(start, end), max(start, end)
-    # A gain is what is no longer there, so it is drawn empty; a loss is hatched onto the bar.
+    """A gain is what is no longer there, so it is drawn empty; a loss is hatched onto the bar."""
+    start, end = scale(before.median_ms), scale(cell.median_ms)
     gained = end <= start
     canvas.boxes(
-        [(low, top, high, bottom)],
+        [(min(start, end), y - _HALF, max(start, end), y + _HALF)],
         "none",
         edges=color if gained else style.PAPER,
         hatch=None if gained else "/////",
         layer=2,
     )
-    canvas.lines([[(start, top - 6), (start, top)]], style.SOFT, width=0.8)
     canvas.text(
         (PANEL_WIDTH - 6, y),
         change(before, cell),

@@ -1,6 +1,7 @@
 """The tables of a report, as the page and the Markdown file both show them."""
 
 from harness.report.tables.details import (
+    accuracy_table,
     fusion_table,
     kernel_table,
     unfinished_table,
@@ -13,6 +14,7 @@ from harness.report.tables.results import result_tables
 __all__ = [
     "Entry",
     "Table",
+    "accuracy_table",
     "environment_table",
     "fusion_table",
     "kernel_table",

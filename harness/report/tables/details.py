@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from harness.export import PENDING
 from harness.report.data import Cell, Results, engine_name
 from harness.report.kernel_figures import KernelFigures, kernel_figures
 from harness.report.plots.kernels import MOST_KERNELS, shown
-from harness.report.tables.model import Entry, Table, make_table, quantity
-from harness.report.wording import MISSING, number
+from harness.report.tables.model import Entry, Table, count, make_table, quantity, why_missing
+from harness.report.wording import MISSING, share
 
 _STRAY_SHOWN = 6
 
 
 def unfinished_table(results: Results) -> Table:
     """Failed, skipped and pending cells, with the reason of each."""
-    rows = []
-    ordered = results.table[results.table["status"] != "ok"]
-    for cell in ordered.fillna("").to_dict(orient="records"):
+    rows: list[dict[str, Entry]] = []
+    texts: Any = results.table.select_dtypes("string").fillna("")
+    for cell in texts[texts["status"] != "ok"].to_dict(orient="records"):
         status = str(cell["status"])
         reason = "not run yet" if status == PENDING else str(cell["reason"]) or MISSING
         rows.append(
@@ -34,8 +36,40 @@ def unfinished_table(results: Results) -> Table:
         "unfinished",
         "Cells without a result",
         rows,
-        reading="A failed cell did not finish, or finished wrong. A skipped one does not apply here.",
+        reading="A failed cell did not finish, or is wrong. A skipped one does not apply here.",
         absent="Every planned cell has a result.",
+        without=() if results.several_targets else ("Target",),
+    )
+
+
+def accuracy_table(results: Results) -> Table:
+    """What each good cell scored, by which metric and on how many samples."""
+    rows = []
+    for cell in results.cells:
+        if cell.record.status != "ok":
+            continue
+        found = cell.record.accuracy
+        rows.append(
+            {
+                **_names(cell),
+                "Metric": Entry(found.metric if found else MISSING),
+                "Accuracy": quantity(
+                    found.value if found else None,
+                    digits=4,
+                    why_missing=why_missing(cell, "not scored"),
+                ),
+                "Lowest, 95 %": quantity(found.ci_low if found else None, digits=4),
+                "Highest, 95 %": quantity(found.ci_high if found else None, digits=4),
+                "Samples": count(found.samples) if found else Entry(MISSING),
+            }
+        )
+    return make_table(
+        "accuracy",
+        "Accuracy",
+        rows,
+        reading="The model's own metric on labelled data, or where there is none, its agreement "
+        "with the reference, under that name.",
+        absent="No cell was scored.",
         without=() if results.several_targets else ("Target",),
     )
 
@@ -53,8 +87,8 @@ def fusion_table(results: Results) -> Table:
         rows.append(
             {
                 **_names(cell),
-                "Kernels before": quantity(fusion.kernels_before),
-                "Kernels after": quantity(fusion.kernels_after),
+                "Kernels before": count(fusion.kernels_before),
+                "Kernels after": count(fusion.kernels_after),
                 "Stray": Entry(
                     str(len(fusion.stray)),
                     detail=stray,
@@ -67,7 +101,7 @@ def fusion_table(results: Results) -> Table:
         "fusion",
         "Kernels before and after fusing",
         rows,
-        reading="Stray: transposes, clips, paddings and other kernels that fusing should leave none of.",
+        reading="Stray: transposes, clips, paddings and the like; fusing should leave none.",
         absent="No cell says how many kernels it has.",
         without=() if results.several_targets else ("Target",),
     )
@@ -100,8 +134,8 @@ def verification_table(results: Results) -> Table:
         "verification",
         "Verification",
         rows,
-        reading="The largest difference from the reference's outputs, as it is and as a part of the "
-        "largest value of that output.",
+        reading="The largest difference from the reference's outputs, as it is, and as a part of "
+        "the largest value of that output.",
         absent="No cell was verified.",
         without=() if results.several_targets else ("Target",),
     )
@@ -115,9 +149,9 @@ def kernel_table(results: Results) -> Table:
         if cell is None:
             continue
         for rank, kernel in enumerate(kernel_figures(cell.record)[:MOST_KERNELS], start=1):
-            rows.append({**_names(cell), "#": quantity(rank), **_kernel(kernel)})
+            rows.append({**_names(cell), "#": count(rank), **_kernel(kernel)})
     return make_table(
-        "kernels",
+        "slowest-kernels",
         "Kernels that take longest",
         rows,
         reading="In the fastest configuration of each model. Time is of one inference, all calls "
@@ -131,13 +165,13 @@ def _kernel(kernel: KernelFigures) -> dict[str, Entry]:
     part = kernel.part_of_roof
     return {
         "Kernel": Entry(kernel.name),
-        "Calls": quantity(kernel.calls),
+        "Calls": count(kernel.calls),
         "Time, µs": quantity(kernel.total_us),
-        "Share": Entry(f"{kernel.share:.0%}", sort=kernel.share),
+        "Share": Entry(share(kernel.share), sort=kernel.share),
         "FLOP/byte": quantity(kernel.intensity),
         "GFLOP/s": quantity(kernel.gflops),
         "GB/s": quantity(kernel.gbs),
-        "Of roof": Entry(f"{part:.0%}", sort=part)
+        "Of roof": Entry(share(part), sort=part)
         if part is not None
         else Entry(MISSING, detail="roof not known", tone="quiet"),
     }

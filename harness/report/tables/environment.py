@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.record import Record
@@ -61,17 +61,27 @@ def _flat(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _summary(values: list[Any]) -> str:
     if not values:
         return MISSING
-    texts = [_text(value) for value in values]
-    distinct = Counter(texts)
+    distinct = Counter(_text(value) for value in values)
     if len(distinct) == 1:
-        return texts[0]
-    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
-        return f"{number(min(values))} to {number(max(values))}"
-    if all(_is_time(text) for text in texts):
-        return f"{min(texts)} to {max(texts)}"
+        return next(iter(distinct))
+    if all(_is_number(value) for value in values):
+        return _range(values)
+    if all(isinstance(value, list) and all(map(_is_number, value)) for value in values):
+        return ", ".join(_range(column) for column in zip(*values, strict=False))
+    if all(_is_time(text) for text in distinct):
+        return f"{min(distinct)} to {max(distinct)}"
     said = [f"{text} ({count})" for text, count in distinct.most_common(_SHOWN_VALUES)]
     more = len(distinct) - len(said)
     return "; ".join(said) + (f"; and {more} more" if more > 0 else "")
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = number(min(values)), number(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _text(value: Any) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.report.data import Cell
 from harness.report.wording import MISSING, number
 
 Tone = Literal["", "good", "bad", "quiet"]
@@ -69,8 +70,20 @@ def make_table(
     )
 
 
-def quantity(value: float | None, *, why_missing: str = "") -> Entry:
+def why_missing(cell: Cell, otherwise: str) -> str:
+    """Why a good cell lacks a figure; a cell that is not good has its reason in its own table."""
+    if cell.record.status != "ok":
+        return ""
+    return cell.record.reason or otherwise
+
+
+def quantity(value: float | None, *, digits: int = 3, why_missing: str = "") -> Entry:
     """A number, or a dash and the reason."""
     if value is None:
         return Entry(MISSING, detail=why_missing, tone="quiet")
-    return Entry(number(value), sort=float(value))
+    return Entry(number(value, digits), sort=float(value))
+
+
+def count(value: int) -> Entry:
+    """A whole number."""
+    return Entry(f"{value:,}", sort=float(value))

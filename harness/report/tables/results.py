@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.record import Accuracy, Memory
 from harness.report.data import REFERENCE_ENGINE, Cell, Group, Results, engine_name
-from harness.report.tables.model import Entry, Table, Tone, make_table, quantity
+from harness.report.tables.model import Entry, Table, Tone, make_table, quantity, why_missing
 from harness.report.wording import MISSING, duration, number, with_interval
 from harness.spec import Kind
 
@@ -36,8 +36,8 @@ def _table(results: Results, kind: Kind) -> Table:
     without = [] if results.several_targets else ["Target"]
     if kind == "measured":
         reading = (
-            f"“× {_REFERENCE}” is the time a cell takes as a multiple of {_REFERENCE}'s: below 1 is "
-            "faster. It is given only for cells that took turns with it. Small figures are 95 % "
+            f"“× {_REFERENCE}” is the time a cell takes as a multiple of {_REFERENCE}'s: below 1 "
+            "is faster. It is given only for cells that took turns with it. Small figures are 95 % "
             "intervals."
         )
     else:
@@ -70,17 +70,17 @@ def _row(group: Group, cell: Cell) -> dict[str, Entry]:
         "Activations, MB": _memory(cell, record.memory, "activation_mb"),
         "Artifact, MB": _memory(cell, record.memory, "artifact_mb"),
         "Peak resident, MB": _memory(cell, record.memory, "peak_rss_mb"),
-        "Tuning trials": quantity(tuning.trials if tuning else None)
-        if tuning is None
-        else Entry(f"{tuning.trials:,}", detail=duration(tuning.seconds), sort=tuning.trials),
+        "Tuning trials": Entry(
+            f"{tuning.trials:,}", detail=duration(tuning.seconds), sort=tuning.trials
+        )
+        if tuning
+        else Entry(MISSING, tone="quiet"),
     }
 
 
 def _status(cell: Cell) -> Entry:
     tones: dict[str, Tone] = {"ok": "", "failed": "bad", "skipped": "quiet"}
-    return Entry(
-        cell.record.status, detail=cell.record.stage or "", tone=tones[cell.record.status]
-    )
+    return Entry(cell.record.status, detail=cell.record.stage or "", tone=tones[cell.record.status])
 
 
 def _latency(cell: Cell) -> Entry:
@@ -113,23 +113,12 @@ def _standing(group: Group, cell: Cell) -> tuple[Entry, Entry]:
 
 def _accuracy(cell: Cell, accuracy: Accuracy | None) -> Entry:
     if accuracy is None:
-        return Entry(MISSING, detail=_why_missing(cell, "not scored"), tone="quiet")
-    detail = f"{number(accuracy.ci_low)}–{number(accuracy.ci_high)}"
-    return Entry(
-        number(accuracy.value, 4),
-        detail=f"{detail} {accuracy.metric}, {accuracy.samples:,}",
-        sort=accuracy.value,
-    )
+        return Entry(MISSING, detail=why_missing(cell, "not scored"), tone="quiet")
+    interval = f"{number(accuracy.ci_low)}–{number(accuracy.ci_high)}"
+    return Entry(number(accuracy.value, 4), detail=interval, sort=accuracy.value)
 
 
 def _memory(cell: Cell, memory: Memory | None, figure: str) -> Entry:
     value: float | None = getattr(memory, figure) if memory else None
-    unknown = "not measured" if cell.own else f"{engine_name(cell.key.engine)} does not say"
-    return quantity(value, why_missing="" if value is not None else _why_missing(cell, unknown))
-
-
-def _why_missing(cell: Cell, otherwise: str) -> str:
-    """Why a good cell lacks a figure; a cell that is not good has its reason in its own table."""
-    if cell.record.status != "ok":
-        return ""
-    return cell.record.reason or otherwise
+    unknown = "not measured" if cell.own else "not reported"
+    return quantity(value, why_missing=why_missing(cell, unknown))

@@ -1,0 +1,60 @@
+"""A compiled network on disk: `model.so` and `artifact.json`, which describes it.
+
+The folder is all that a worker, the report or an export needs; reading it does not need TVM.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.documents import Frozen
+from harness.errors import InputError
+from harness.record import Fusion, Tuning
+
+LIBRARY = "model.so"
+DESCRIPTION = "artifact.json"
+
+
+class TensorDescription(Frozen):
+    """One input or output: NumPy's name of the dtype, and the static shape."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class KernelDescription(Frozen):
+    """One kernel: how often an inference calls it, and what a call costs in theory.
+
+    `bytes` counts every distinct byte it reads or writes once.
+    """
+
+    name: str
+    calls: int
+    flops: float
+    bytes: float
+    tuned: bool
+
+
+class Artifact(Frozen):
+    """What is known of a compiled network before it has run."""
+
+    schema_version: int = 1
+    inputs: tuple[TensorDescription, ...]
+    outputs: tuple[TensorDescription, ...]
+    kernels: tuple[KernelDescription, ...]
+    fusion: Fusion
+    tuning: Tuning | None
+    weights_mb: float
+    activation_mb: float
+    artifact_mb: float
+    target: dict[str, object]
+
+    @classmethod
+    def read(cls, folder: Path) -> Artifact:
+        """Read a folder's description. Raises InputError when it is not one."""
+        path = folder / DESCRIPTION
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: not a compiled model: {error}") from None

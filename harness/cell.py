@@ -1,0 +1,155 @@
+"""One cell, from model file to compiled network: the life of a configuration, stage by stage.
+
+    import → canonicalise → layout → fuse → tune → build
+
+What follows, `verify → measure → record`, takes all cells of a model and target together and is in
+`harness.measure.group` and `harness.sweep`. This module runs in a child process (`python -m
+harness.cell`), because every stage of it may crash, hang or eat memory.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from harness.artifact import Artifact, TensorDescription
+from harness.child import Channel, Message, channel
+from harness.documents import Frozen
+from harness.errors import CellSkipped, HarnessError
+from harness.spec import Configuration, TargetSpec
+
+_PROGRESS_SECONDS = 0.3
+
+
+class Order(Frozen):
+    """What a cell's child process is asked to do. Folders are absolute."""
+
+    model: Path
+    shapes: dict[str, tuple[int, ...]]
+    work: Path
+    target: TargetSpec
+    configuration: Configuration
+    seed: int
+    tuning_database: Path
+    artifact: Path
+
+
+class ImportOrder(Frozen):
+    """What the child of a model's first stage is asked to do."""
+
+    model: Path
+    shapes: dict[str, tuple[int, ...]]
+    work: Path
+
+
+class ImportedModel(Frozen):
+    """What importing says of a model: its tensors, and the file that other engines run."""
+
+    inputs: tuple[TensorDescription, ...]
+    outputs: tuple[TensorDescription, ...]
+    runnable: Path
+
+
+Tell = Callable[[Message], None]
+
+
+def import_stage(order: ImportOrder) -> ImportedModel:
+    """Import a model once, to know its inputs and to have the static file for the baselines."""
+    from harness.models.imported import import_model
+
+    imported = import_model(order.model, order.shapes, order.work)
+    return ImportedModel(
+        inputs=tuple(TensorDescription(**asdict(spec)) for spec in imported.inputs),
+        outputs=tuple(TensorDescription(**asdict(spec)) for spec in imported.outputs),
+        runnable=imported.prepared or order.model,
+    )
+
+
+def compile_cell(order: Order, tell: Tell) -> Artifact:
+    """The compiled network of one cell, in `order.artifact`.
+
+    Raises InputError and CellFailure. `tell` hears the stage and the tuner's progress.
+    """
+    from harness.build import build
+    from harness.models.imported import import_model
+    from harness.passes.canonicalise import canonicalise
+    from harness.passes.fusion import fuse, summarise
+    from harness.passes.layout import to_channels_last
+    from harness.tuning.database import TuningDatabase, database_of
+    from harness.tuning.tuner import Tuner, tasks_of
+    from harness.tvm_api import tvm
+
+    configuration, spec = order.configuration, order.target
+    target = tvm.target.Target(spec.tvm.as_tvm())
+
+    tell({"stage": "import"})
+    imported = import_model(order.model, order.shapes, order.work)
+    tell({"stage": "canonicalise"})
+    canonical = canonicalise(imported.module)
+    if spec.passes.layout == "NHWC":
+        canonical = to_channels_last(canonical)
+    tell({"stage": "fuse"})
+    fused = fuse(canonical, configuration.fusion)
+    fusion = summarise(canonical, fused)
+
+    tuning, database = None, database_of([], {})
+    if configuration.tune is not None:
+        tell({"stage": "tune"})
+        tasks = tasks_of(fused, target)
+        with TuningDatabase(order.tuning_database) as found:
+            listener = _throttled(tell)
+            tuning = Tuner(
+                tasks, target, spec.tvm.num_cores, found, configuration.tune, order.seed, listener
+            ).run()
+            database = database_of([task.module for task in tasks], found.chosen())
+
+    tell({"stage": "build"})
+    return build(fused, target, database, imported, fusion, tuning, order.artifact)
+
+
+def _throttled(tell: Tell) -> Callable[[object], None]:
+    """Passes the tuner's progress on, a few times a second at most."""
+    last = 0.0
+
+    def listener(progress: object) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _PROGRESS_SECONDS:
+            last = time.monotonic()
+            tell({"tuning": asdict(progress)})  # type: ignore[call-overload]
+
+    return listener
+
+
+def _answer(message: Message, parent: Channel) -> Message:
+    if message["do"] == "import":
+        parent.send({"stage": "import"})
+        return import_stage(ImportOrder.model_validate(message["order"])).model_dump(mode="json")
+    order = Order.model_validate(message["order"])
+    return compile_cell(order, parent.send).model_dump(mode="json")
+
+
+def main() -> None:
+    parent = channel()
+    for message in parent:
+        try:
+            answer = _answer(message, parent)
+        except Exception as error:
+            # Whatever a stage raises is this cell's failure; the sweep goes on.
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            words = f"{type(error).__name__}: {lines[-1] if lines else error!r}"
+            parent.send(
+                {
+                    "error": str(error) if isinstance(error, HarnessError) else words,
+                    "skipped": isinstance(error, CellSkipped),
+                    "trace": "".join(traceback.format_exception(error)),
+                }
+            )
+        else:
+            parent.send({"answer": answer})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+"""Child processes that a crash, a hang or a flood of memory in them cannot outlive or spread from.
+
+Parent and child exchange one JSON object a line over a socket of their own, so that whatever a
+library prints does no harm. A child dies with its parent, however the parent dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import psutil
+
+from harness.errors import HarnessError
+
+Message = dict[str, Any]
+
+_CHANNEL = "LAYEREDGE_CHANNEL"
+_SET_PARENT_DEATH_SIGNAL = 1  # prctl(2)
+_WATCH_SECONDS = 0.25
+_REASON_CHARACTERS = 300
+
+
+class ChildLost(HarnessError):
+    """The child crashed, hung, or used more memory than it may; the text says which."""
+
+
+class Child:
+    """`python -m module` with a channel to it. Use as a context manager.
+
+    `memory_mb` bounds the resident memory of the child and its own children together. `environment`
+    goes on top of this process's.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        *,
+        memory_mb: float | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._module = module
+        self._memory_mb = memory_mb
+        self._socket, far = socket.socketpair()
+        # The child's own words, for the reason when it is lost; a file cannot fill up and block.
+        self._errors: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 (closed by kill)
+        with far:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module],
+                stdin=subprocess.DEVNULL,
+                stdout=self._errors,
+                stderr=self._errors,
+                pass_fds=[far.fileno()],
+                env={**os.environ, **(environment or {}), _CHANNEL: str(far.fileno())},
+                start_new_session=True,
+            )
+        self._buffer = b""
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    @property
+    def process_id(self) -> int:
+        return self._process.pid
+
+    def send(self, message: Message) -> None:
+        """Send one message. Raises ChildLost when nobody is there to read it."""
+        try:
+            self._socket.sendall(json.dumps(message).encode() + b"\n")
+        except OSError:
+            raise ChildLost(self._reason()) from None
+
+    def receive(self, seconds: float, watch_seconds: float = _WATCH_SECONDS) -> Message:
+        """Wait for the next message; look at the child's memory every `watch_seconds` meanwhile.
+
+        Raises ChildLost when the child ends or exceeds its memory, or `seconds` go by; it is killed
+        then.
+        """
+        deadline = time.monotonic() + seconds
+        while b"\n" not in self._buffer:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                self.kill()
+                raise ChildLost(f"took more than {_duration(seconds)} and was stopped")
+            ready, _, _ = select.select([self._socket], [], [], min(left, watch_seconds))
+            if not ready:
+                self._check_memory()
+                continue
+            try:
+                data = self._socket.recv(1 << 20)
+            except OSError:
+                data = b""
+            if not data:
+                raise ChildLost(self._reason())
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        message: Message = json.loads(line)
+        return message
+
+    def call(self, message: Message, seconds: float) -> Message:
+        """Send a message and wait for its answer."""
+        self.send(message)
+        return self.receive(seconds)
+
+    def interrupt(self, seconds: float) -> None:
+        """Ask the child to stop as Ctrl-C would, wait at most `seconds`, then kill it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the child and its own children at once; harmless when they have ended."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._socket.close()
+        self._errors.close()
+
+    def _check_memory(self) -> None:
+        if self._memory_mb is None:
+            return
+        used_mb = resident_mb(self._process.pid)
+        if used_mb > self._memory_mb:
+            self.kill()
+            raise ChildLost(
+                f"used {used_mb:.0f} MB of memory, more than the {self._memory_mb:.0f} MB it may, "
+                "and was stopped"
+            )
+
+    def _reason(self) -> str:
+        """Why a child that closed its channel ended."""
+        try:
+            code = self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            code = None
+        said = self._last_words()
+        self.kill()
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            hint = " (out of memory?)" if name == "SIGKILL" else ""
+            return f"crashed with {name}{hint}"
+        return f"ended unexpectedly: {said}" if said else f"ended with exit code {code}"
+
+    def _last_words(self) -> str:
+        size = self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, size - 4096))
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return lines[-1][:_REASON_CHARACTERS] if lines else ""
+
+
+def resident_mb(process_id: int) -> float:
+    """Resident memory of a process and all below it, in MB; 0 when it is gone."""
+    total = 0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(process_id)
+        for process in [parent, *parent.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                total += process.memory_info().rss
+    return total / 1e6
+
+
+class Channel:
+    """The child's end: the parent's messages, and answers to it."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._reader = connection.makefile("rb")
+        self._writer = connection.makefile("wb")
+
+    def __iter__(self) -> Iterator[Message]:
+        for line in self._reader:
+            yield json.loads(line)
+
+    def send(self, message: Message) -> None:
+        self._writer.write(json.dumps(message).encode() + b"\n")
+        self._writer.flush()
+
+
+def channel() -> Channel:
+    """Called once, first thing, by a module that `Child` runs.
+
+    From here on this process is killed when its parent ends, and is the first to go when the
+    machine runs out of memory.
+    """
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the signal was set
+        os._exit(1)
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
+        score.write("1000")
+    return Channel(socket.socket(fileno=int(os.environ.pop(_CHANNEL))))
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.3g} minutes" if seconds >= 120 else f"{seconds:.3g} s"

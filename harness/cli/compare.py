@@ -1,0 +1,94 @@
+"""`layeredge compare`: two results folders, cell by cell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from harness.compare import CellComparison, Comparison
+
+
+@click.command("compare")
+@click.argument("dir_a", type=click.Path(path_type=Path))
+@click.argument("dir_b", type=click.Path(path_type=Path))
+@click.option(
+    "--threshold",
+    type=click.FloatRange(min=0),
+    default=0.05,
+    show_default=True,
+    help="How much slower a cell may get, as a share: 0.05 is 5 %.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.pass_context
+def command(
+    context: click.Context, dir_a: Path, dir_b: Path, threshold: float, as_json: bool
+) -> None:
+    """Say which cells of DIR_B are faster or slower than in DIR_A, and by how much.
+
+    Cells are matched by model, target, configuration and engine. "Faster" and "slower" are said
+    only where a rank test, a 95 % interval and a minimum effect of 2 % agree.
+
+    \b
+    Exit code: 0 no regression
+               1 a cell got slower by more than the threshold, failed, or lost accuracy
+               2 bad input
+
+    \b
+    Example, as a gate before merging:
+      layeredge run sweep.yaml --out results/before
+      layeredge run sweep.yaml --out results/after
+      layeredge compare results/before results/after --threshold 0.03
+    """
+    from harness.compare import compare_results
+    from harness.store import FILE_NAME, Store
+
+    with Store(dir_a / FILE_NAME) as store_a, Store(dir_b / FILE_NAME) as store_b:
+        comparison = compare_results(store_a, store_b, threshold)
+    if as_json:
+        click.echo(comparison.model_dump_json(indent=2))
+    else:
+        _print(comparison)
+    context.exit(1 if comparison.regressed else 0)
+
+
+def _print(comparison: Comparison) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("cell", overflow="fold")
+    for name in ("A, ms", "B, ms", "B / A", "p"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("verdict", "remarks"):
+        table.add_column(name, overflow="fold")
+    for cell in comparison.cells:
+        remarks = Text("\n".join(cell.regressions), style="red")
+        if cell.regressions and cell.notes:
+            remarks.append("\n")
+        table.add_row(str(cell.key), *_figures(cell), remarks.append("\n".join(cell.notes), ""))
+    console = Console(highlight=False)
+    console.print(table)
+    for title, lines in (
+        ("only in A", comparison.only_in_a),
+        ("only in B", comparison.only_in_b),
+        ("not the same environment", comparison.environment),
+    ):
+        if lines:
+            console.print("\n".join([f"{title}:", *(f"  {one}" for one in lines)]), markup=False)
+    tests = sorted({cell.latency.test for cell in comparison.cells if cell.latency})
+    console.print("; ".join([*tests, "95 % intervals"]), style="dim")
+    count = len(comparison.regressed)
+    console.print(f"{count or 'no'} regression{'' if count == 1 else 's'}", style="bold")
+
+
+def _figures(cell: CellComparison) -> tuple[str, ...]:
+    a, b = ("–" if ms is None else f"{ms:.4g}" for ms in (cell.median_ms_a, cell.median_ms_b))
+    if (found := cell.latency) is None:
+        return a, b, "–", "–", "–"
+    effect = f"{found.ratio:.3f}\n{found.ci_low:.3f}–{found.ci_high:.3f}"
+    colour = {"faster": "green", "slower": "red"}.get(found.verdict, "none")
+    return a, b, effect, f"{found.p_value:.1g}", f"[{colour}]{found.verdict}"

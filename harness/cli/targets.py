@@ -1,0 +1,98 @@
+"""`layeredge targets`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def command() -> None:
+    """Hardware descriptions: list, show, check and detect them.
+
+    \b
+    Example:
+      layeredge targets list
+      layeredge targets show znver4
+      layeredge targets detect --measure > my-machine.yaml
+      layeredge targets check my-machine.yaml
+    """
+
+
+@command.command("list")
+def list_targets() -> None:
+    """List the known targets, and say which of them this machine can run."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from harness.hardware import known_targets, load_target, missing_features
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("target", "description", "cores", "SIMD bits", "runs here"):
+        table.add_column(heading, overflow="fold")
+    for name in known_targets():
+        spec = load_target(name)
+        missing = missing_features(spec)
+        runs = f"no: lacks {', '.join(missing)}" if missing else "yes"
+        bits = str(spec.hardware.simd_bits or "")
+        table.add_row(name, Text(spec.description), str(spec.hardware.cores), bits, runs)
+    Console().print(table)
+
+
+@command.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Print the description NAME, or that of a file, as YAML.
+
+    \b
+    Example:
+      layeredge targets show x86-host
+    """
+    from harness.hardware import as_yaml, load_target
+
+    click.echo(as_yaml(load_target(name)), nl=False)
+
+
+@command.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def check(file: Path) -> None:
+    """Check a description FILE: its keys, and its processor and features against LLVM.
+
+    Says as well whether this machine can run it, which a good description need not.
+
+    \b
+    Example:
+      layeredge targets check my-machine.yaml
+    """
+    from harness.errors import CellFailure
+    from harness.hardware import check_target_file, require_runnable
+
+    spec = check_target_file(file)
+    click.echo(f"{file}: ok, target '{spec.name}'")
+    try:
+        require_runnable(spec)
+    except CellFailure as reason:
+        click.echo(f"note: {reason}")
+    else:
+        click.echo("this machine can run it")
+
+
+@command.command()
+@click.option("--measure", is_flag=True, help="Measure peak GFLOP/s and memory bandwidth as well.")
+@click.option("--name", default="my-machine", show_default=True, help="Name to write into it.")
+def detect(measure: bool, name: str) -> None:
+    """Describe this machine, as YAML that is ready to be saved.
+
+    \b
+    Example:
+      layeredge targets detect --measure --name my-server > my-server.yaml
+    """
+    from harness.hardware import as_yaml, detect_host
+    from harness.roofline import with_measured_roofs
+
+    spec = detect_host()
+    if measure:
+        spec = with_measured_roofs(spec, fresh=True)
+    click.echo(as_yaml(spec.model_copy(update={"name": name})), nl=False)

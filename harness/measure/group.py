@@ -1,0 +1,278 @@
+"""Measures the artifacts of one model on one target together, baselines included.
+
+Each sits in a process of its own and takes its turn in every round, so that a machine that drifts
+drifts for all of them. What is wrong is thrown out before its latency counts; what crashes or
+hangs is thrown out and the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+
+from harness.child import Child, ChildLost, Message
+from harness.errors import CellFailure, CellSkipped, HarnessError
+from harness.measure.inputs import read_arrays, verification_inputs, write_arrays
+from harness.measure.verification import verify
+from harness.models.metrics import agreement
+from harness.models.task import Task
+from harness.models.tensors import TensorSpec
+from harness.record import Accuracy, Verification
+from harness.spec import Limits, Measure, ModelSpec
+
+_WARM_UP_SECONDS = 0.3
+_KERNEL_RUNS = 20
+_ANSWER_SECONDS = 120.0
+_WATCH_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Something to measure: an engine and what it loads. `mark` is the cell's fingerprint."""
+
+    mark: str
+    label: str
+    engine: str
+    path: Path
+    wants_accuracy: bool = True
+
+
+@dataclass
+class Measured:
+    """What was measured of one contestant; `failure` is set when it did not come through."""
+
+    verification: Verification | None = None
+    samples: list[float] = field(default_factory=list)
+    runs_per_sample: int = 1
+    peak_rss_mb: float | None = None
+    base_rss_mb: float | None = None
+    kernel_seconds: dict[str, list[float]] = field(default_factory=dict)
+    accuracy: Accuracy | None = None
+    failure: HarnessError | None = None
+    stage: str = "verify"
+
+
+@dataclass(frozen=True)
+class GroupSubject:
+    """The model that a group runs: its spec, its inputs, its data, and who is right about it."""
+
+    model: ModelSpec
+    inputs: tuple[TensorSpec, ...]
+    task: Task | None
+    reference_engine: str
+    reference_path: Path
+
+
+Listener = Callable[[str, str, float, float], None]
+"""Told (stage, label, done, total)."""
+
+
+class _Runner:
+    """One contestant's process."""
+
+    def __init__(self, contestant: Contestant, threads: int, limits: Limits) -> None:
+        self.contestant = contestant
+        self.measured = Measured()
+        self.seconds_per_run = 0.0
+        self._limits = limits
+        self._threads = threads
+        self._child = Child(
+            "harness.measure.worker",
+            memory_mb=limits.memory_mb,
+            environment={"TVM_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)},
+        )
+
+    def ask(
+        self,
+        message: Message,
+        seconds: float = _ANSWER_SECONDS,
+        heard: Callable[[float, float], None] | None = None,
+    ) -> Message:
+        """Send a message and wait for the answer, passing on progress meanwhile.
+
+        Raises CellFailure, or CellSkipped where the engine says that it does not apply here.
+        """
+        deadline = monotonic() + seconds
+        try:
+            self._child.send(message)
+            while True:
+                answer = self._child.receive(max(0.1, deadline - monotonic()), _WATCH_SECONDS)
+                if "answer" in answer:
+                    found: Message = answer["answer"]
+                    return found
+                if "error" in answer:
+                    skipped = answer["kind"] == CellSkipped.__name__
+                    raise (CellSkipped if skipped else CellFailure)(answer["error"])
+                if heard:
+                    heard(answer["done"], answer["total"])
+        except ChildLost as error:
+            raise CellFailure(str(error)) from None
+
+    def load(self) -> None:
+        answer = self.ask(
+            {
+                "do": "load",
+                "engine": self.contestant.engine,
+                "path": str(self.contestant.path),
+                "threads": self._threads,
+            }
+        )
+        self.measured.base_rss_mb = answer["base_rss_mb"]
+
+    def fail(self, stage: str, error: HarnessError) -> None:
+        self.measured.failure = error
+        self.measured.stage = stage
+        self.close()
+
+    def close(self) -> None:
+        self._child.kill()
+
+    @property
+    def alive(self) -> bool:
+        return self.measured.failure is None
+
+
+class Group:
+    """Verifies and measures contestants; `measure` gives what came out, by their marks."""
+
+    def __init__(
+        self,
+        subject: GroupSubject,
+        measure: Measure,
+        limits: Limits,
+        threads: int,
+        seed: int,
+        work: Path,
+        listener: Listener,
+    ) -> None:
+        self._subject = subject
+        self._measure = measure
+        self._limits = limits
+        self._threads = threads
+        self._seed = seed
+        self._work = work
+        self._listener = listener
+        self._runners: list[_Runner] = []
+
+    def measure(self, contestants: Sequence[Contestant]) -> dict[str, Measured]:
+        """Measure all, in turns. Raises CellFailure when the reference itself does not run."""
+        self._work.mkdir(parents=True, exist_ok=True)
+        inputs = self._work / "inputs.npz"
+        feeds, real = verification_inputs(
+            self._subject.task, self._subject.inputs, self._measure.verify_inputs, self._seed
+        )
+        write_arrays(inputs, [list(row.items()) for row in feeds])
+        try:
+            reference = self._reference(inputs)
+            for contestant in contestants:
+                self._listener("verify", contestant.label, 0, 1)
+                self._runners.append(_Runner(contestant, self._threads, self._limits))
+                self._step(self._runners[-1], "verify", lambda r: self._verify(r, reference, real))
+            for runner in self._alive():
+                self._step(runner, "measure", lambda r: self._prepare(r, inputs))
+            self._rounds()
+            for runner in self._alive():
+                self._step(runner, "measure", lambda r: self._memory(r, inputs))
+            for runner in self._alive():
+                self._step(runner, "accuracy", lambda r: self._accuracy(r, reference))
+        finally:
+            for runner in self._runners:
+                runner.close()
+        return {runner.contestant.mark: runner.measured for runner in self._runners}
+
+    def _alive(self) -> list[_Runner]:
+        return [runner for runner in self._runners if runner.alive]
+
+    def _step(self, runner: _Runner, stage: str, action: Callable[[_Runner], None]) -> None:
+        """Do something with one runner; what goes wrong is its own failure."""
+        try:
+            action(runner)
+        except (CellFailure, CellSkipped) as error:
+            runner.fail(stage, error)
+
+    def _reference(self, inputs: Path) -> list[list[np.ndarray]]:
+        engine = self._subject.reference_engine
+        self._listener("verify", f"reference {engine}", 0, 1)
+        contestant = Contestant("", "reference", engine, self._subject.reference_path)
+        runner = _Runner(contestant, self._threads, self._limits)
+        try:
+            runner.load()
+            return self._outputs(runner, inputs)
+        except HarnessError as error:
+            raise CellFailure(f"the reference {engine} does not run the model: {error}") from None
+        finally:
+            runner.close()
+
+    def _outputs(self, runner: _Runner, inputs: Path) -> list[list[np.ndarray]]:
+        outputs = self._work / f"outputs-{runner.contestant.mark or 'reference'}.npz"
+        runner.ask({"do": "outputs", "inputs": str(inputs), "outputs": str(outputs)})
+        try:
+            return [list(row.values()) for row in read_arrays(outputs)]
+        finally:
+            outputs.unlink(missing_ok=True)
+
+    def _verify(self, runner: _Runner, reference: list[list[np.ndarray]], real: bool) -> None:
+        runner.load()
+        found = self._outputs(runner, self._work / "inputs.npz")
+        runner.measured.verification = verify(
+            self._subject.reference_engine, reference, found, real
+        )
+
+    def _prepare(self, runner: _Runner, inputs: Path) -> None:
+        answer = runner.ask(
+            {"do": "prepare", "inputs": str(inputs), "warm_up_seconds": _WARM_UP_SECONDS}
+        )
+        runner.seconds_per_run = float(answer["seconds"])
+        wanted = self._measure.sample_ms / 1e3 / max(runner.seconds_per_run, 1e-9)
+        runner.measured.runs_per_sample = max(1, round(wanted))
+
+    def _rounds(self) -> None:
+        """Rounds until there are enough and enough time has passed; order shuffled each time."""
+        order = np.random.default_rng(self._seed)
+        started = monotonic()
+        done = 0
+        while self._alive() and (
+            done < self._measure.repeats or monotonic() - started < self._measure.min_seconds
+        ):
+            runners = self._alive()
+            for at in order.permutation(len(runners)):
+                self._step(runners[at], "measure", self._sample)
+            done += 1
+            self._listener("measure", f"{len(runners)} in turns", done, self._measure.repeats)
+
+    def _sample(self, runner: _Runner) -> None:
+        runs = runner.measured.runs_per_sample
+        answer = runner.ask(
+            # The caches hold another process's data, and its threads may still spin for a while.
+            {"do": "sample", "warm_up_runs": max(1, runs // 2), "runs": runs}
+        )
+        runner.measured.samples.append(float(answer["seconds"]))
+
+    def _memory(self, runner: _Runner, inputs: Path) -> None:
+        runner.measured.peak_rss_mb = float(runner.ask({"do": "memory"})["peak_rss_mb"])
+        if runner.contestant.engine == "tvm":
+            answer = runner.ask({"do": "kernels", "inputs": str(inputs), "runs": _KERNEL_RUNS})
+            runner.measured.kernel_seconds = answer["seconds"]
+
+    def _accuracy(self, runner: _Runner, reference: list[list[np.ndarray]]) -> None:
+        if not runner.contestant.wants_accuracy:
+            return
+        label = runner.contestant.label
+        if self._subject.task is None:
+            found = self._outputs(runner, self._work / "inputs.npz")
+            runner.measured.accuracy = agreement(reference, found)
+            return
+        answer = runner.ask(
+            {
+                "do": "accuracy",
+                "model": self._subject.model.model_dump(mode="json"),
+                "limit": self._measure.accuracy_samples,
+            },
+            60 * self._limits.cell_minutes,
+            lambda done, total: self._listener("accuracy", label, done, total),
+        )
+        runner.measured.accuracy = Accuracy.model_validate(answer["accuracy"])

@@ -1,0 +1,137 @@
+"""One model in one engine in a process of its own: verifies, times and scores what it is told to.
+
+Run by `harness.measure.group`. Nothing but the engine is loaded before the peak memory is read.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.child import Channel, Message, channel
+from harness.measure.inputs import read_arrays, write_arrays
+
+if TYPE_CHECKING:
+    from harness.baselines.base import Session
+
+_PROGRESS_SECONDS = 0.5
+
+
+class Worker:
+    """Answers one message after another about the one session it holds."""
+
+    def __init__(self, parent: Channel) -> None:
+        self._parent = parent
+        self._session: Session
+        self._run: Callable[[], object]
+
+    def load(self, message: Message) -> Message:
+        """Open the model; from here on the process holds it."""
+        if message["engine"] == "tvm":
+            from harness.measure.tvm_session import TvmSession
+
+            base_mb = status_mb("VmRSS")
+            self._session = TvmSession(Path(message["path"]))
+        else:
+            from harness.baselines.registry import ENGINES, open_session
+
+            __import__(ENGINES[message["engine"]].module)
+            base_mb = status_mb("VmRSS")
+            self._session = open_session(
+                message["engine"], Path(message["path"]), message["threads"]
+            )
+        return {"base_rss_mb": base_mb}
+
+    def outputs(self, message: Message) -> Message:
+        """Run once on each input, and write what comes out."""
+        rows = [self._session.run(feeds) for feeds in read_arrays(Path(message["inputs"]))]
+        write_arrays(
+            Path(message["outputs"]),
+            [[(f"output_{at}", array) for at, array in enumerate(row)] for row in rows],
+        )
+        return {}
+
+    def prepare(self, message: Message) -> Message:
+        """Bind the first input, warm up for some seconds, and say how long one run takes."""
+        self._run = self._session.bind(read_arrays(Path(message["inputs"]))[0])
+        deadline = time.perf_counter() + message["warm_up_seconds"]
+        fastest = float("inf")
+        while True:
+            fastest = min(fastest, self._timed(1))
+            if time.perf_counter() >= deadline:
+                return {"seconds": fastest}
+
+    def sample(self, message: Message) -> Message:
+        """One latency sample: the mean of back-to-back runs, after runs that do not count."""
+        for _ in range(message["warm_up_runs"]):
+            self._run()
+        return {"seconds": self._timed(message["runs"])}
+
+    def _timed(self, runs: int) -> float:
+        run = self._run
+        gc.disable()
+        try:
+            started = time.perf_counter()
+            for _ in range(runs):
+                run()
+            return (time.perf_counter() - started) / runs
+        finally:
+            gc.enable()
+
+    def memory(self, message: Message) -> Message:
+        """The peak resident memory so far."""
+        return {"peak_rss_mb": status_mb("VmHWM")}
+
+    def kernels(self, message: Message) -> Message:
+        """Seconds per call of each kernel of a compiled model."""
+        from harness.measure.tvm_session import TvmSession
+
+        assert isinstance(self._session, TvmSession)
+        feeds = read_arrays(Path(message["inputs"]))[0]
+        return {"seconds": self._session.kernel_times(feeds, message["runs"])}
+
+    def accuracy(self, message: Message) -> Message:
+        """Score the model on its labelled data."""
+        from harness.models.catalog import resolve
+        from harness.spec import ModelSpec
+
+        task = resolve(ModelSpec.model_validate(message["model"])).task
+        assert task is not None
+        told = [time.monotonic()]
+
+        def progress(done: int, total: int) -> None:
+            if time.monotonic() - told[0] >= _PROGRESS_SECONDS:
+                told[0] = time.monotonic()
+                self._parent.send({"done": done, "total": total})
+
+        found = task.evaluate(self._session.run, progress, message["limit"])
+        return {"accuracy": found.model_dump()}
+
+
+def status_mb(field: str) -> float:
+    """A memory figure of this process from /proc/self/status, in MB of 10^6 bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise KeyError(field)
+
+
+def main() -> None:
+    parent = channel()
+    worker = Worker(parent)
+    for message in parent:
+        try:
+            answer = getattr(worker, message.pop("do"))(message)
+        except Exception as error:
+            # Whatever an engine raises fails this cell with its first line as the reason.
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            parent.send({"error": lines[0] if lines else repr(error), "kind": type(error).__name__})
+        else:
+            parent.send({"answer": answer})
+
+
+if __name__ == "__main__":
+    main()

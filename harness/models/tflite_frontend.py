@@ -1,0 +1,108 @@
+"""TFLite to Relax."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from harness.errors import InputError
+from harness.models.foreign_errors import first_line
+from harness.models.imported import Imported, output_specs, require_shapes
+from harness.models.tensors import TensorSpec
+
+# What reading beyond the end of a damaged flat buffer raises.
+_DAMAGED = (AttributeError, IndexError, TypeError, ValueError, struct.error)
+
+_FLOATS = ("float16", "float32", "float64")
+_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_NUMBERS = ("bool", *_FLOATS, *_INTEGERS)
+
+
+def import_tflite(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Imported:
+    """Import a `.tflite` file, in floats or fully quantized to integers.
+
+    Shapes are those that stand in the file; where a converter marked a dimension as dynamic, that
+    is 1, as it is for LiteRT.
+
+    Raises InputError when the package `tflite` is not installed, the file is damaged, and for
+    operators that are not supported, named with their outputs: custom ones, and those with
+    integer weights and float inputs (dynamic range quantization).
+    """
+    if find_spec("tflite") is None:
+        raise InputError(f"{path}: tflite is not installed: pip install 'layeredge[tflite]'")
+    import tflite
+    from tvm.relax.frontend.tflite import from_tflite
+
+    content = path.read_bytes()
+    try:
+        model = tflite.Model.GetRootAsModel(content, 0)
+        graph = model.Subgraphs(0)
+        inputs = tuple(_spec(graph.Tensors(index), path) for index in graph.InputsAsNumpy())
+        outputs = [_name(graph.Tensors(index)) for index in graph.OutputsAsNumpy()]
+    except _DAMAGED as error:
+        raise InputError(f"{path}: a damaged or truncated TFLite model: {error}") from None
+    require_shapes(shapes, inputs, path)
+    try:
+        module = from_tflite(model, op_converter=_naming_converter(path))
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path}: TVM cannot import it: {first_line(error)}") from error
+    return Imported(module, inputs, output_specs(module, outputs, path), prepared=None)
+
+
+def _naming_converter(path: Path) -> Any:
+    """TVM's converter of operators, which names the operators it refuses and where they are."""
+    from tvm.relax.frontend.tflite.tflite_frontend import OperatorConverter
+
+    class NamingConverter(OperatorConverter):  # type: ignore[misc]
+        def check_unsupported_ops(self) -> None:
+            operators = map(self.subgraph.Operators, range(self.subgraph.OperatorsLength()))
+            refused = [
+                (self.get_op_code_str(operator), _output_name(self.subgraph, operator), reason)
+                for operator in operators
+                if (reason := self._refusal(operator))
+            ]
+            if refused:
+                found = "; ".join(f"{name} → '{out}' ({why})" for name, out, why in refused)
+                raise InputError(f"{path}: operators that TVM cannot import: {found}")
+
+        def _refusal(self, operator: Any) -> str:
+            """Why an operator cannot be imported, or the empty text; as TVM's own check decides."""
+            name = self.get_op_code_str(operator)
+            if name not in self.convert_map:
+                return "not supported"
+            ins = [t.qnn_params is not None for t in self.get_input_tensors(operator)]
+            outs = [t.qnn_params is not None for t in self.get_output_tensors(operator)]
+            if any(ins[1:]) and not any(ins[:1]) and not any(outs):
+                return (
+                    "integer weights with float inputs, which is dynamic range quantization; "
+                    "convert the model without it, or with full integer quantization"
+                )
+            if any(ins + outs) and name not in self._SUPPORTED_QUANTIZED_OPS:
+                return "not supported with integers"
+            return ""
+
+    return NamingConverter
+
+
+def _output_name(graph: Any, operator: Any) -> str:
+    return _name(graph.Tensors(operator.Outputs(0))) if operator.OutputsLength() else "?"
+
+
+def _name(tensor: Any) -> str:
+    return str(tensor.Name().decode())
+
+
+def _spec(tensor: Any, path: Path) -> TensorSpec:
+    import tflite
+
+    dtypes = {getattr(tflite.TensorType, dtype.upper()): dtype for dtype in _NUMBERS}
+    name = _name(tensor)
+    if tensor.Type() not in dtypes:
+        raise InputError(f"{path}: input '{name}' holds no plain numbers (type {tensor.Type()})")
+    shape = tuple(tensor.Shape(axis) for axis in range(tensor.ShapeLength()))
+    return TensorSpec(name, shape, dtypes[tensor.Type()])

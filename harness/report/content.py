@@ -1,0 +1,85 @@
+"""What a report says and shows, in order; the page and the Markdown file differ only in form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.report.data import Results
+from harness.report.headline import Finding, findings, summary
+from harness.report.plots import FAMILIES, Family, Picture, draw_all
+from harness.report.tables import (
+    Table,
+    accuracy_table,
+    environment_table,
+    fusion_table,
+    kernel_table,
+    result_tables,
+    unfinished_table,
+    verification_table,
+)
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The panels of one family of plots."""
+
+    family: Family
+    pictures: tuple[Picture, ...]
+
+    @property
+    def name(self) -> str:
+        return self.family.name
+
+    @property
+    def title(self) -> str:
+        return self.family.title
+
+
+Section = Table | Gallery
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything in a report."""
+
+    name: str
+    summary: list[str]
+    findings: list[Finding]
+    sections: list[Section]
+
+    @property
+    def pictures(self) -> list[Picture]:
+        return [
+            picture
+            for section in self.sections
+            if isinstance(section, Gallery)
+            for picture in section.pictures
+        ]
+
+
+def compose(results: Results) -> Content:
+    """Draw the plots, make the tables, and put them in the order they are read in."""
+    pictures = draw_all(results)
+    galleries = {family.name: Gallery(family, pictures[family.name]) for family in FAMILIES}
+    sections: list[Section] = [
+        galleries["latency"],
+        *result_tables(results),
+        unfinished_table(results),
+        galleries["accuracy-latency"],
+        accuracy_table(results),
+        galleries["waterfall"],
+        galleries["memory"],
+        galleries["kernels"],
+        kernel_table(results),
+        fusion_table(results),
+        galleries["tuning"],
+        verification_table(results),
+        environment_table(results),
+    ]
+    found = findings(results)
+    return Content(
+        name=results.name,
+        summary=summary(results, found),
+        findings=found,
+        sections=sections,
+    )

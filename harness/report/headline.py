@@ -1,0 +1,144 @@
+"""The findings in words: what is fastest, and how it stands to what a user would pick instead."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from harness.report.data import REFERENCE_ENGINE, Cell, Group, Results, engine_name
+from harness.report.wording import number, with_interval
+from harness.statistics import Verdict
+
+Standing = Literal["faster", "slower", "no difference", "not known"]
+_STANDINGS: tuple[Standing, ...] = ("faster", "slower", "no difference", "not known")
+_REFERENCE = engine_name(REFERENCE_ENGINE)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One model's finding. `ratio` is a text such as `0.71×`, empty where nothing is known."""
+
+    title: str
+    standing: Standing
+    ratio: str
+    sentence: str
+
+
+def findings(results: Results) -> list[Finding]:
+    """A finding for each model on each target, in the plan's order."""
+    return [_finding(group) for group in results.groups]
+
+
+def summary(results: Results, found: Sequence[Finding]) -> list[str]:
+    """What was run, and in how many cases our fastest is faster or slower than the reference."""
+    counts = results.counts
+    said = ", ".join(f"{count} {status}" for status, count in counts.items())
+    planned = sum(counts.values())
+    lines = [f"{planned} {'cell' if planned == 1 else 'cells'} planned: {said or 'none'}."]
+    standings = Counter(finding.standing for finding in found)
+    parts = [
+        f"{standing} in {standings[standing]}" for standing in _STANDINGS if standings[standing]
+    ]
+    if parts:
+        whole = sum(standings.values())
+        lines.append(
+            f"The fastest configuration of each model against {_REFERENCE}, {whole} "
+            f"{'case' if whole == 1 else 'cases'}: {', '.join(parts)}."
+        )
+    return lines
+
+
+def _finding(group: Group) -> Finding:
+    if group.kind != "measured":
+        said = f"Nothing was timed here: these records are {group.kind}."
+        return Finding(group.title, "not known", "", said)
+    fastest = group.fastest
+    if fastest is None:
+        return Finding(group.title, "not known", "", _why_nothing(group))
+    sentence = _fastest_sentence(group, fastest)
+    standing, ratio, against = _against_reference(group, fastest)
+    others = _against_others(group, fastest)
+    return Finding(group.title, standing, ratio, f"{sentence} {against} {others}".rstrip())
+
+
+def _fastest_sentence(group: Group, fastest: Cell) -> str:
+    latency = fastest.record.latency
+    assert latency is not None
+    median, interval = with_interval(latency.median_ms, latency.ci_low_ms, latency.ci_high_ms)
+    figures = f"{median} ms (95 % interval {interval})"
+    others = [cell for cell in group.own if cell is not fastest]
+    if not others:
+        return f"{fastest.label}, the only configuration with a latency, takes {figures}."
+    verdicts = [(cell.label, fastest.against(cell)) for cell in others]
+    level = [label for label, found in verdicts if found and found.verdict != "faster"]
+    apart = [label for label, found in verdicts if found is None]
+    if not level and not apart:
+        return f"{fastest.label} is the fastest configuration: {figures}."
+    notes = []
+    if level:
+        notes.append(f"the test does not tell it from {_listed(level)}")
+    if apart:
+        notes.append(f"{_listed(apart)} did not take turns with it")
+    return f"{fastest.label} has the lowest median, {figures}; {', and '.join(notes)}."
+
+
+def _against_reference(group: Group, fastest: Cell) -> tuple[Standing, str, str]:
+    reference = group.reference
+    if reference is None:
+        return "not known", "", f"How it stands to {_REFERENCE} is not known: {_why_no(group)}."
+    found = fastest.against(reference)
+    if found is None:
+        return "not known", "", _apart(reference)
+    known = found.verdict != "too few samples"
+    return (
+        cast(Standing, found.verdict) if known else "not known",
+        f"{with_interval(found.ratio, found.ci_low, found.ci_high)[0]}×",
+        _compared(found, reference),
+    )
+
+
+def _against_others(group: Group, fastest: Cell) -> str:
+    """How the fastest stands to the other engines, which are named as plainly as the reference."""
+    others = [cell for cell in group.timed if not cell.own and cell is not group.reference]
+    verdicts = [(cell, fastest.against(cell)) for cell in others]
+    return " ".join(_compared(found, cell) if found else _apart(cell) for cell, found in verdicts)
+
+
+def _compared(found: Verdict, engine: Cell) -> str:
+    ratio, interval = with_interval(found.ratio, found.ci_low, found.ci_high)
+    times = f"it takes {ratio} times as long ({interval})"
+    said = {
+        "faster": f"Faster than {engine.label}",
+        "slower": f"Slower than {engine.label}",
+        "no difference": f"Neither faster nor slower than {engine.label} by the test",
+        "too few samples": f"There are too few samples to compare it with {engine.label}",
+    }
+    return f"{said[found.verdict]}: {times}."
+
+
+def _apart(engine: Cell) -> str:
+    return f"{engine.label}'s {number(engine.median_ms)} ms was not measured together with it."
+
+
+def _why_nothing(group: Group) -> str:
+    own = [cell for cell in group.cells if cell.own]
+    if not own:
+        return "No configuration has finished yet."
+    said = Counter(cell.record.status for cell in own)
+    if set(said) == {"ok"}:
+        return "No configuration has a latency."
+    listed = ", ".join(f"{count} {status}" for status, count in said.items())
+    return f"No configuration has a latency: {listed}; the reasons are below."
+
+
+def _why_no(group: Group) -> str:
+    for cell in group.cells:
+        if cell.key.engine == REFERENCE_ENGINE and cell.record.status != "ok":
+            return f"it {'failed' if cell.record.status == 'failed' else 'was skipped'} here"
+    return "it was not measured here"
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

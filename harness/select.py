@@ -1,0 +1,301 @@
+"""Chooses what to deploy: the best cell within the constraints, why, and what came close.
+
+Cells of different kinds are never ranked against each other, and accuracy that is only agreement
+with the reference runtime does not stand in for accuracy on labelled data unless that is asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from pydantic import PositiveFloat
+
+from harness.documents import Frozen
+from harness.errors import InputError, unknown_name
+from harness.models.metrics import AGREEMENT
+from harness.record import Accuracy, CellKey, Record
+from harness.spec import Kind
+from harness.statistics import compare_paired
+
+Objective = Literal["latency", "memory", "accuracy"]
+LatencyFigure = Literal["median", "p90", "p99"]
+MemoryFigure = Literal["weights", "activation", "artifact", "peak"]
+Samples = Callable[[str], Mapping[str, np.ndarray]]
+"""Raw samples of a session by fingerprint, as `Store.samples`."""
+
+_ASPECTS: tuple[Objective, ...] = ("latency", "memory", "accuracy")
+_MEMORY: dict[MemoryFigure, tuple[str, str]] = {
+    "weights": ("weights_mb", "weights"),
+    "activation": ("activation_mb", "activation memory"),
+    "artifact": ("artifact_mb", "artifact size"),
+    "peak": ("peak_rss_mb", "peak resident memory"),
+}
+
+
+class Constraints(Frozen):
+    """What a cell must keep to, and which figures are held against the limits."""
+
+    max_latency_ms: PositiveFloat | None = None
+    max_memory_mb: PositiveFloat | None = None
+    min_accuracy: PositiveFloat | None = None
+    latency_figure: LatencyFigure = "median"
+    memory_figure: MemoryFigure = "peak"
+    allow_agreement: bool = False
+
+    def limit(self, aspect: Objective) -> float | None:
+        limits = (self.max_latency_ms, self.max_memory_mb, self.min_accuracy)
+        return limits[_ASPECTS.index(aspect)]
+
+    def name(self, aspect: Objective) -> str:
+        names = (f"{self.latency_figure} latency", _MEMORY[self.memory_figure][1], "accuracy")
+        return names[_ASPECTS.index(aspect)]
+
+
+class Candidate(Frozen):
+    """A cell by the figures it is chosen by, None if not known; nor is `accuracy` where only
+    agreement was found and that does not count. `accuracy_is` says what was found."""
+
+    key: CellKey
+    fingerprint: str
+    latency_ms: float | None
+    memory_mb: float | None
+    accuracy: float | None
+    accuracy_is: str | None
+
+    def figure(self, aspect: Objective) -> float | None:
+        return (self.latency_ms, self.memory_mb, self.accuracy)[_ASPECTS.index(aspect)]
+
+    def cost(self, aspect: Objective) -> float:
+        """The figure, turned so that less is better; infinite where it is not known."""
+        value = self.figure(aspect)
+        if value is None:
+            return math.inf
+        return -value if aspect == "accuracy" else value
+
+
+class RunnerUp(Frozen):
+    """A cell that keeps to every constraint too; `behind` is its distance in the objective, and
+    `dominated_by` one that is no worse in latency, memory and accuracy, and better in one."""
+
+    candidate: Candidate
+    behind: str
+    dominated_by: CellKey | None
+
+
+class Broken(Frozen):
+    """A constraint not kept to; `by` is the excess as a share of the limit, None if not known."""
+
+    text: str
+    by: float | None
+
+
+class Rejected(Frozen):
+    """A cell that breaks a constraint. `distance` is the sum of the excesses, None if unknown."""
+
+    candidate: Candidate
+    broken: tuple[Broken, ...]
+    distance: float | None
+
+
+class Selection(Frozen):
+    """The choice, in words and figures. `runners_up` are best first, `rejected` nearest first."""
+
+    objective: Objective
+    constraints: Constraints
+    choice: Candidate | None
+    why: tuple[str, ...]
+    runners_up: tuple[RunnerUp, ...]
+    rejected: tuple[Rejected, ...]
+    left_out: tuple[str, ...]
+
+
+def narrow(
+    records: Sequence[Record],
+    *,
+    model: str | None = None,
+    target: str | None = None,
+    engine: str | None = None,
+) -> list[Record]:
+    """The records of one model, and of one target and engine where given. Raises InputError for a
+    name that is not there, and where one of several models has to be named."""
+    for kind, wanted in (("model", model), ("target", target), ("engine", engine)):
+        known = {getattr(record.key, kind) for record in records}
+        if wanted is not None:
+            if wanted not in known:
+                raise unknown_name(kind, wanted, known)
+            records = [record for record in records if getattr(record.key, kind) == wanted]
+        elif kind == "model" and len(known) > 1:
+            names = ", ".join(sorted(known))
+            raise InputError(f"there are {len(known)} models; choose one with --model: {names}")
+    return list(records)
+
+
+def select(
+    records: Sequence[Record],
+    constraints: Constraints,
+    objective: Objective = "latency",
+    *,
+    kind: Kind = "measured",
+    samples: Samples | None = None,
+) -> Selection:
+    """Choose among the good cells of one kind.
+
+    Cells whose median latency cannot be told from the lowest one are a tie, which the smaller
+    memory breaks: by a paired test where `samples` holds both in one session, else where their
+    intervals overlap. Equal memory or accuracy is broken by the lower latency.
+    """
+    eligible = {
+        record.fingerprint: record
+        for record in records
+        if record.status == "ok" and record.kind == kind
+    }
+    fitting: list[Candidate] = []
+    rejected: list[Rejected] = []
+    for candidate in (_candidate(record, constraints) for record in eligible.values()):
+        if broken := _broken(candidate, constraints, objective):
+            excess = [one.by for one in broken if one.by is not None]
+            distance = sum(excess) if len(excess) == len(broken) else None
+            rejected.append(Rejected(candidate=candidate, broken=broken, distance=distance))
+        else:
+            fitting.append(candidate)
+    rejected.sort(key=lambda one: math.inf if one.distance is None else one.distance)
+    fitting.sort(key=lambda one: (one.cost(objective), one.cost("latency")))
+
+    breakable = objective == "latency" and constraints.latency_figure == "median"
+    leader = eligible[fitting[0].fingerprint] if fitting and breakable else None
+    tied = fitting[:1] + [
+        one for one in fitting[1:] if leader and _tie(leader, eligible[one.fingerprint], samples)
+    ]
+    # The sort above is by latency, and min keeps the first of equals.
+    choice = min(tied, key=lambda one: one.cost("memory"), default=None)
+    why: tuple[str, ...] = (f"none of {len(eligible)} {kind} cells keeps to every constraint",)
+    runners_up: tuple[RunnerUp, ...] = ()
+    if choice:
+        interval = eligible[choice.fingerprint].accuracy
+        why = tuple(_reasons(choice, fitting, tied, interval, constraints, objective))
+        runners_up = tuple(
+            RunnerUp(
+                candidate=one,
+                behind=_behind(one, choice, objective) + (", a tie" if one in tied else ""),
+                dominated_by=next((by.key for by in fitting if _dominates(by, one)), None),
+            )
+            for one in fitting
+            if one is not choice
+        )
+    return Selection(
+        objective=objective,
+        constraints=constraints,
+        choice=choice,
+        why=why,
+        runners_up=runners_up,
+        rejected=tuple(rejected),
+        left_out=_left_out(records, kind),
+    )
+
+
+def _candidate(record: Record, constraints: Constraints) -> Candidate:
+    accuracy = record.accuracy
+    value, name = (accuracy.value, accuracy.metric) if accuracy else (None, None)
+    if accuracy and name == AGREEMENT and not constraints.allow_agreement:
+        value, name = None, f"only {AGREEMENT} ({value:.4g}), which is not labelled data"
+    return Candidate(
+        key=record.key,
+        fingerprint=record.fingerprint,
+        latency_ms=getattr(record.latency, f"{constraints.latency_figure}_ms", None),
+        memory_mb=getattr(record.memory, _MEMORY[constraints.memory_figure][0], None),
+        accuracy=value,
+        accuracy_is=name,
+    )
+
+
+def _broken(
+    candidate: Candidate, constraints: Constraints, objective: Objective
+) -> tuple[Broken, ...]:
+    """What keeps a candidate out; a figure that is needed and not known keeps it out too."""
+    found = []
+    for aspect in _ASPECTS:
+        value, limit = candidate.figure(aspect), constraints.limit(aspect)
+        name = constraints.name(aspect)
+        if value is None and (limit is not None or aspect == objective):
+            known = candidate.accuracy_is if aspect == "accuracy" else None
+            found.append(Broken(text=f"{name}: {known or 'not known'}", by=None))
+        elif value is not None and limit is not None:
+            by = (limit - value if aspect == "accuracy" else value - limit) / limit
+            side = "below" if aspect == "accuracy" else "above"
+            excess = f"{by:.{0 if by >= 1 else 1}%} {side} {_written(aspect, limit)}"
+            text = f"{name} {_written(aspect, value)} is {excess}"
+            if by > 0:
+                found.append(Broken(text=text, by=by))
+    return tuple(found)
+
+
+def _tie(best: Record, other: Record, samples: Samples | None) -> bool:
+    """Whether the median latencies of two records cannot be told apart."""
+    assert best.latency is not None and other.latency is not None
+    if samples and best.session and best.session == other.session:
+        turns = samples(best.session)
+        ours, theirs = (turns.get(one.fingerprint, np.empty(0)) for one in (best, other))
+        if len(ours) == len(theirs) > 0:
+            verdict = compare_paired(ours, theirs).verdict
+            if verdict != "too few samples":
+                return verdict == "no difference"
+    return (
+        best.latency.ci_low_ms <= other.latency.ci_high_ms
+        and other.latency.ci_low_ms <= best.latency.ci_high_ms
+    )
+
+
+def _dominates(one: Candidate, other: Candidate) -> bool:
+    costs = [(one.cost(aspect), other.cost(aspect)) for aspect in _ASPECTS]
+    return all(ours <= theirs for ours, theirs in costs) and any(
+        ours < theirs for ours, theirs in costs if math.isfinite(theirs)
+    )
+
+
+def _reasons(
+    choice: Candidate,
+    fitting: Sequence[Candidate],
+    tied: Sequence[Candidate],
+    accuracy: Accuracy | None,
+    constraints: Constraints,
+    objective: Objective,
+) -> Iterator[str]:
+    extreme = "highest" if objective == "accuracy" else "lowest"
+    name, value = constraints.name(objective), _written(objective, choice.figure(objective))
+    if len(tied) == 1:
+        yield f"{extreme} {name}, {value}, of {len(fitting)} that keep to every constraint"
+    else:
+        names = " and ".join(f"{one.key.configuration} ({one.key.engine})" for one in tied)
+        yield f"{names} tie for the lowest {name} of {len(fitting)} that keep to every constraint"
+        if choice.memory_mb is not None:
+            memory = _written("memory", choice.memory_mb)
+            yield f"of these none takes less {constraints.name('memory')} than its {memory}"
+    if accuracy and choice.accuracy_is == AGREEMENT:
+        yield f"its accuracy is {AGREEMENT}, not accuracy on labelled data"
+    least = constraints.min_accuracy
+    if accuracy and least is not None and accuracy.ci_low < least:
+        yield f"the 95 % interval of its accuracy reaches down to {accuracy.ci_low:.4g}"
+
+
+def _behind(candidate: Candidate, choice: Candidate, objective: Objective) -> str:
+    ours, best = candidate.cost(objective), choice.cost(objective)
+    relative = objective != "accuracy" and best > 0
+    return f"{ours / best - 1:+.1%}" if relative else f"{abs(ours) - abs(best):+.4g}"
+
+
+def _left_out(records: Sequence[Record], kind: Kind) -> tuple[str, ...]:
+    reasons = Counter(
+        record.status if record.status != "ok" else f"{record.kind}, never ranked with {kind}"
+        for record in records
+        if record.status != "ok" or record.kind != kind
+    )
+    return tuple(f"{count} left out: {reason}" for reason, count in sorted(reasons.items()))
+
+
+def _written(aspect: Objective, value: float | None) -> str:
+    unit = {"latency": " ms", "memory": " MB", "accuracy": ""}[aspect]
+    return "not known" if value is None else f"{value:.4g}{unit}"

@@ -1,0 +1,144 @@
+"""What tuning has learned of one target, kept for every model and every sweep.
+
+One folder per target fingerprint, because TVM's database ignores the target. In it:
+- `database_*.json`: every measured candidate, in MetaSchedule's own format;
+- `ledger.jsonl`: trials and seconds spent on each kernel, failed trials included;
+- `chosen.json`: for each kernel the schedule to use, chosen by measuring the best again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from harness.cache import write_atomically
+from harness.errors import InputError
+from harness.tvm_api import meta_schedule, structural_hash, tvm
+
+WORKLOADS = "database_workload.json"
+RECORDS = "database_tuning_record.json"
+LEDGER = "ledger.jsonl"
+CHOSEN = "chosen.json"
+
+
+@dataclass
+class Spent:
+    """What one kernel has cost so far."""
+
+    trials: int = 0
+    failed_trials: int = 0
+    seconds: float = 0.0
+
+
+class TuningDatabase:
+    """The folder of one target, held by this process alone. Use as a context manager.
+
+    A line that a killed process left half written is dropped on opening. Raises InputError when the
+    folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (folder / "lock").open("w")
+        except OSError as error:
+            raise InputError(
+                f"{folder}: the tuning database cannot be written: {error.strerror}; "
+                "name another folder with --tuning-db or LAYEREDGE_CACHE"
+            ) from None
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        for name in (WORKLOADS, RECORDS, LEDGER):
+            _drop_half_line(folder / name)
+        self._drop_dangling()
+        self.records = meta_schedule.database.JSONDatabase(
+            str(folder / WORKLOADS), str(folder / RECORDS)
+        )
+
+    def __enter__(self) -> TuningDatabase:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._lock.close()
+
+    def _drop_dangling(self) -> None:
+        """Drop records of workloads that were lost with a half-written line."""
+        try:
+            known = len((self.folder / WORKLOADS).read_bytes().splitlines())
+            lines = (self.folder / RECORDS).read_bytes().splitlines(keepends=True)
+        except FileNotFoundError:
+            return
+        kept = [line for line in lines if int(json.loads(line)[0]) < known]
+        if len(kept) != len(lines):
+            write_atomically(self.folder / RECORDS, b"".join(kept).decode())
+
+    def spent(self) -> dict[str, Spent]:
+        """Kernel to what was spent on it, from the ledger."""
+        spent: dict[str, Spent] = defaultdict(Spent)
+        ledger = self.folder / LEDGER
+        for line in ledger.read_text().splitlines() if ledger.exists() else ():
+            entry = json.loads(line)
+            kernel = spent[entry["kernel"]]
+            kernel.trials += entry["trials"]
+            kernel.failed_trials += entry["failed_trials"]
+            kernel.seconds += entry["seconds"]
+        return spent
+
+    def note(self, kernel: str, cost: Spent) -> None:
+        """Add to the ledger what a round of trials on a kernel cost."""
+        entry = {
+            "kernel": kernel,
+            "trials": cost.trials,
+            "failed_trials": cost.failed_trials,
+            "seconds": round(cost.seconds, 3),
+        }
+        with (self.folder / LEDGER).open("a") as ledger:
+            ledger.write(json.dumps(entry) + "\n")
+
+    def chosen(self) -> dict[str, Any]:
+        """Kernel to the schedule chosen for it, as MetaSchedule writes a record."""
+        path = self.folder / CHOSEN
+        found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        return found
+
+    def choose(self, choices: dict[str, Any]) -> None:
+        """Set the schedules of some kernels, all or none of them."""
+        write_atomically(self.folder / CHOSEN, json.dumps({**self.chosen(), **choices}))
+
+
+def kernel_identity(module: tvm.IRModule) -> str:
+    """What a kernel is known by: the same for structurally equal modules, in every process."""
+    return f"{structural_hash(module) & (2**64 - 1):016x}"
+
+
+def database_of(modules: Iterable[tvm.IRModule], chosen: dict[str, Any]) -> Any:
+    """A database in memory with the chosen schedules of some kernels, for the compiler to apply."""
+    database = meta_schedule.database.MemoryDatabase()
+    for module in modules:
+        record = chosen.get(kernel_identity(module))
+        if record is not None:
+            workload = database.commit_workload(module)
+            database.commit_tuning_record(
+                meta_schedule.database.TuningRecord.from_json(record, workload)
+            )
+    return database
+
+
+def _drop_half_line(path: Path) -> None:
+    if not path.exists():
+        return
+    data = path.read_bytes()
+    if data and not data.endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(data.rfind(b"\n") + 1)

@@ -1,0 +1,369 @@
+"""Tunes the kernels of one network: MetaSchedule's search and XGBoost cost model, our measuring.
+
+Rounds go to the kernel with most to gain; every trial is kept in the target's database; at the end
+the best candidates of each kernel meet in an interleaved contest, and its winner is chosen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from harness.build import flops
+from harness.errors import CellFailure
+from harness.passes.fusion import kernels
+from harness.record import Tuning, TuningPoint
+from harness.spec import Tune
+from harness.tuning.database import Spent, TuningDatabase, kernel_identity
+from harness.tuning.measurer import KernelFailed, KernelMeasurer
+from harness.tuning.progress import Listener, TuningProgress
+from harness.tvm_api import (
+    ArgInfo,
+    Schedule,
+    extract_tasks,
+    load_tensor_intrinsics,
+    meta_schedule,
+    tvm,
+)
+
+TRIALS_PER_ROUND = 16
+_POPULATION = 128
+_GENERATIONS = 3
+_WARM_UP_SAMPLES = 48
+"""Samples before the cost model is asked; MetaSchedule's default of 100 suits longer runs."""
+_CONTENDERS = 4
+_CONTEST_ROUNDS = 15
+_STALE_ROUNDS = 6
+"""A kernel whose best time has not improved for this many rounds gets no more."""
+_IMPROVEMENT = 0.99
+
+
+@dataclass(frozen=True)
+class KernelTask:
+    """A kernel to tune: the module that the database knows it by, and its calls an inference."""
+
+    name: str
+    module: tvm.IRModule
+    calls: int
+
+
+@dataclass
+class _Task:
+    """One kernel being tuned."""
+
+    kernel: KernelTask
+    identity: str
+    flops: float
+    earlier: Spent
+    best: float | None = None
+    spent: Spent = field(default_factory=Spent)
+    context: meta_schedule.TuneContext | None = None
+    stale_rounds: int = 0
+    finished: bool = False
+    last_error: str = ""
+
+    @property
+    def promise(self) -> float:
+        """What another round may gain, in seconds of the network's latency: its share, halved with
+        each round that gained nothing. Those never measured come first, the largest of them first."""
+        if not self.spent.trials and self.best is None:
+            return 1e9 * (1 + self.kernel.calls * self.flops)
+        if self.best is None:
+            return 1e-3 * self.kernel.calls * 0.5**self.stale_rounds
+        return self.kernel.calls * self.best * 0.5**self.stale_rounds
+
+
+@dataclass
+class Budget:
+    """How much tuning is left, in trials or in seconds."""
+
+    total: float
+    used: float
+    in_trials: bool
+
+    @property
+    def left(self) -> float:
+        return self.total - self.used
+
+
+def tasks_of(fused: tvm.IRModule, target: tvm.target.Target) -> list[KernelTask]:
+    """The kernels of a fused network; equal ones once, with their calls added up."""
+    wanted = {kernel.name for kernel in kernels(fused)}
+    return [
+        KernelTask(task.task_name, task.dispatched[0], int(task.weight))
+        for task in extract_tasks(fused, target)
+        if task.task_name in wanted
+    ]
+
+
+class Tuner:
+    """Tunes the kernels of one network within a budget.
+
+    The budget counts what earlier runs spent on the same kernels, so that a kernel tuned once is
+    not tuned twice. `seed` decides every random choice of the search; what is measured is not
+    repeatable, so neither is the outcome.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[KernelTask],
+        target: tvm.target.Target,
+        threads: int,
+        database: TuningDatabase,
+        tune: Tune,
+        seed: int,
+        listener: Listener,
+    ) -> None:
+        load_tensor_intrinsics("x86")
+        self._target = target
+        self._threads = threads
+        self._database = database
+        self._listener = listener
+        self._random = np.random.default_rng(seed)
+        self._started = time.monotonic()
+        spent = database.spent()
+        chosen = database.chosen()
+        self._tasks = []
+        for kernel in tasks:
+            identity = kernel_identity(kernel.module)
+            task = _Task(kernel, identity, flops(kernel.module["main"]), spent[identity])
+            if identity in chosen:
+                task.best = float(np.median(_seconds(chosen[identity])))
+            self._tasks.append(task)
+        self._budget = self._budget_of(tune)
+        self._reused = sum(task.identity in chosen for task in self._tasks)
+        self._curve: list[TuningPoint] = []
+        self._cost_model = meta_schedule.cost_model.XGBModel(
+            num_warmup_samples=_WARM_UP_SAMPLES, num_tuning_cores=threads, verbose_eval=0
+        )
+
+    def _budget_of(self, tune: Tune) -> Budget:
+        if tune.trials is not None:
+            used = sum(task.earlier.trials for task in self._tasks)
+            return Budget(tune.trials, used, in_trials=True)
+        assert tune.minutes is not None
+        used = sum(task.earlier.seconds for task in self._tasks)
+        return Budget(60 * tune.minutes, used, in_trials=False)
+
+    def run(self) -> Tuning:
+        """Tune until the budget is spent or nothing improves any more, then choose.
+
+        On KeyboardInterrupt what was measured is in the database, and the exception goes on. Raises
+        CellFailure when nothing at all could be measured.
+        """
+        self._note_point()
+        with KernelMeasurer(self._target, self._threads) as measurer:
+            while self._budget.left > 0 and (task := self._next()) is not None:
+                self._round(task, measurer)
+            self._choose(measurer)
+        return self._outcome()
+
+    def _next(self) -> _Task | None:
+        open_tasks = [task for task in self._tasks if not task.finished]
+        return max(open_tasks, key=lambda task: task.promise, default=None)
+
+    def _round(self, task: _Task, measurer: KernelMeasurer) -> None:
+        """One round of search and trials on one kernel."""
+        started = time.monotonic()
+        cost = Spent()
+        try:
+            candidates = self._candidates(task)
+            if not candidates:
+                task.finished = True
+                return
+            best_before = task.best
+            results = self._measure_all(task, candidates, measurer, cost)
+            measured = candidates[: len(results)]
+            assert task.context is not None
+            task.context.notify_runner_results(measured, results)
+            self._cost_model.update(task.context, measured, results)
+            improved = task.best is not None and (
+                best_before is None or task.best < _IMPROVEMENT * best_before
+            )
+            task.stale_rounds = 0 if improved else task.stale_rounds + 1
+            task.finished = task.stale_rounds >= _STALE_ROUNDS
+        finally:
+            cost.seconds = time.monotonic() - started
+            task.spent.seconds += cost.seconds
+            if not self._budget.in_trials:
+                self._budget.used += cost.seconds
+            self._database.note(task.identity, cost)
+            self._note_point()
+
+    def _candidates(self, task: _Task) -> list[meta_schedule.MeasureCandidate]:
+        if task.context is None:
+            task.context = meta_schedule.TuneContext(
+                mod=task.kernel.module,
+                target=self._target,
+                space_generator="post-order-apply",
+                search_strategy=meta_schedule.search_strategy.EvolutionarySearch(
+                    population_size=_POPULATION,
+                    genetic_num_iters=_GENERATIONS,
+                    init_min_unmeasured=TRIALS_PER_ROUND,
+                ),
+                task_name=task.kernel.name,
+                rand_state=int(self._random.integers(1, 2**30)),
+                num_threads=self._threads,
+            )
+            task.context.pre_tuning(
+                max_trials=2**30,
+                num_trials_per_iter=TRIALS_PER_ROUND,
+                design_spaces=task.context.generate_design_space(),
+                database=self._database.records,
+                cost_model=self._cost_model,
+            )
+        return list(task.context.generate_measure_candidates() or ())
+
+    def _measure_all(
+        self,
+        task: _Task,
+        candidates: Sequence[meta_schedule.MeasureCandidate],
+        measurer: KernelMeasurer,
+        cost: Spent,
+    ) -> list[meta_schedule.runner.RunnerResult]:
+        """Measure candidates until done or out of budget; one result for each that was measured."""
+        workload = self._database.records.commit_workload(task.kernel.module)
+        round_started = time.monotonic()
+        results = []
+        for candidate in candidates:
+            elapsed = 0.0 if self._budget.in_trials else time.monotonic() - round_started
+            if self._budget.left - elapsed <= 0:
+                break
+            cost.trials += 1
+            task.spent.trials += 1
+            if self._budget.in_trials:
+                self._budget.used += 1
+            try:
+                seconds = measurer.measure(candidate.sch.mod, task.best)
+            except KernelFailed as error:
+                cost.failed_trials += 1
+                task.spent.failed_trials += 1
+                task.last_error = str(error)
+                results.append(meta_schedule.runner.RunnerResult(None, str(error)))
+            else:
+                results.append(meta_schedule.runner.RunnerResult(seconds, None))
+                median = float(np.median(seconds))
+                task.best = median if task.best is None else min(task.best, median)
+                self._database.records.commit_tuning_record(
+                    meta_schedule.database.TuningRecord(
+                        candidate.sch.trace,
+                        workload,
+                        seconds,
+                        self._target,
+                        ArgInfo.from_prim_func(task.kernel.module["main"]),
+                    )
+                )
+            self._listener(self._progress(task, elapsed))
+        return results
+
+    def _choose(self, measurer: KernelMeasurer) -> None:
+        """Measure the best candidates of each newly tuned kernel again, in turns; keep the winner.
+
+        What was chosen before takes part. The best of many single measurements is biased towards
+        the lucky ones; this one is not.
+        """
+        chosen = self._database.chosen()
+        choices = {}
+        for task in self._tasks:
+            if not task.spent.trials and task.identity in chosen:
+                continue
+            contenders = self._contenders(task, chosen)
+            if not contenders:
+                continue
+            try:
+                rounds = measurer.contest([mod for _, mod in contenders], _CONTEST_ROUNDS)
+            except KernelFailed as error:
+                task.last_error = str(error)
+                continue
+            medians = [float(np.median(seconds)) for seconds in rounds]
+            winner = int(np.argmin(medians))
+            record = list(contenders[winner][0])
+            record[1] = rounds[winner]
+            choices[task.identity] = record
+            task.best = medians[winner]
+        self._database.choose(choices)
+        self._note_point()
+
+    def _contenders(
+        self, task: _Task, chosen: dict[str, list[object]]
+    ) -> list[tuple[list[object], tvm.IRModule]]:
+        """The best records of a kernel, as JSON, with their scheduled modules; different ones."""
+        if not self._database.records.has_workload(task.kernel.module):
+            return []
+        workload = self._database.records.commit_workload(task.kernel.module)
+        records = list(self._database.records.get_top_k(workload, _CONTENDERS))
+        if task.identity in chosen:
+            records.append(
+                meta_schedule.database.TuningRecord.from_json(chosen[task.identity], workload)
+            )
+        contenders: dict[str, tuple[list[object], tvm.IRModule]] = {}
+        for record in records:
+            schedule = Schedule(task.kernel.module)
+            record.trace.apply_to_schedule(schedule, remove_postproc=False)
+            contenders.setdefault(
+                kernel_identity(schedule.mod), (list(record.as_json()), schedule.mod)
+            )
+        return list(contenders.values())
+
+    def _note_point(self) -> None:
+        self._curve.append(
+            TuningPoint(
+                seconds=round(time.monotonic() - self._started, 3),
+                trials=sum(task.spent.trials for task in self._tasks),
+                estimate_ms=self._estimate_ms(),
+            )
+        )
+
+    def _estimate_ms(self) -> float | None:
+        if any(task.best is None for task in self._tasks):
+            return None
+        return 1e3 * sum(task.kernel.calls * (task.best or 0.0) for task in self._tasks)
+
+    def _progress(self, task: _Task, elapsed: float) -> TuningProgress:
+        seconds = time.monotonic() - self._started
+        trials = sum(each.spent.trials for each in self._tasks)
+        rate = trials / seconds
+        left = max(0.0, self._budget.left - elapsed)
+        return TuningProgress(
+            kernel=task.kernel.name,
+            trials=trials,
+            failed_trials=sum(each.spent.failed_trials for each in self._tasks),
+            trials_per_second=rate,
+            best_us=None if task.best is None else 1e6 * task.best,
+            estimate_ms=self._estimate_ms(),
+            done=self._budget.total - left,
+            total=self._budget.total,
+            seconds_left=left / rate if self._budget.in_trials else left,
+        )
+
+    def _outcome(self) -> Tuning:
+        trials = sum(task.spent.trials for task in self._tasks)
+        failed = sum(task.spent.failed_trials for task in self._tasks)
+        if self._tasks and all(task.best is None for task in self._tasks):
+            why = next(
+                (task.last_error for task in self._tasks if task.last_error), "no candidates"
+            )
+            raise CellFailure(f"tuning measured nothing: {trials} trials, all failed; {why}")
+        if not trials:
+            stopped_by = "nothing to tune"
+        elif self._budget.left > 0:
+            stopped_by = "exhausted"
+        else:
+            stopped_by = "trials" if self._budget.in_trials else "minutes"
+        return Tuning(
+            trials=trials,
+            failed_trials=failed,
+            seconds=round(time.monotonic() - self._started, 3),
+            tasks=len(self._tasks),
+            tasks_reused=self._reused,
+            stopped_by=stopped_by,
+            curve=tuple(self._curve),
+        )
+
+
+def _seconds(record: list[object]) -> list[float]:
+    """The measurements in a record as MetaSchedule writes it: [trace, seconds, target, …]."""
+    return [float(value) for value in record[1]]  # type: ignore[attr-defined]

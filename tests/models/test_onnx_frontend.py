@@ -1,0 +1,387 @@
+"""ONNX to Relax: the numbers of ONNX Runtime, and one clear line for what cannot be imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import small_models
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+from small_models import FLOAT
+from tvm_runs import assert_same_numbers, operators_of
+
+from harness.baselines.registry import open_session
+from harness.errors import InputError
+from harness.models.imported import import_model
+from harness.models.onnx_shapes import fix_shapes
+from harness.models.tensors import TensorSpec
+
+
+def refused(
+    model: onnx.ModelProto | Path, tmp_path: Path, shapes: dict[str, tuple[int, ...]] | None = None
+) -> str:
+    path = model if isinstance(model, Path) else small_models.save(model, tmp_path / "model.onnx")
+    with pytest.raises(InputError) as error:
+        import_model(path, shapes or {}, tmp_path / "work")
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("build", "shapes"),
+    [
+        (lambda: small_models.convolutional(), {}),
+        (lambda: small_models.convolutional("N", None), {"x": (1, 3, 8, 8)}),
+        (small_models.shape_arithmetic, {"x": (2, 3, 4)}),
+    ],
+    ids=["static", "dynamic", "shape-arithmetic"],
+)
+def test_import_computes_what_onnxruntime_does_when_compiled(
+    tmp_path: Path,
+    build: Callable[[], onnx.ModelProto],
+    shapes: dict[str, tuple[int, ...]],
+) -> None:
+    path = small_models.save(build(), tmp_path / "model.onnx")
+    imported = import_model(path, shapes, tmp_path / "work")
+    assert imported.prepared == tmp_path / "work" / "prepared.onnx"
+    session = open_session("onnxruntime", imported.prepared, threads=1)
+    assert session.inputs == imported.inputs
+    feeds = small_models.feeds(imported.inputs)
+    reference = session.run(feeds)
+    assert_same_numbers(imported, feeds, reference)
+    # The prepared file is still the user's model.
+    original = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(original.run(None, feeds)[0], reference[0], rtol=1e-5)
+
+
+def test_import_names_inputs_and_outputs_as_the_file_does_when_names_are_no_identifiers(
+    tmp_path: Path,
+) -> None:
+    model = small_models.onnx_model(
+        [
+            helper.make_node("Relu", ["serving/x:0"], ["1.out"]),
+            helper.make_node("Neg", ["serving/x:0"], ["b/c:1"]),
+        ],
+        [("serving/x:0", FLOAT, ["n", 4])],
+        ["1.out", "b/c:1"],
+    )
+    path = small_models.save(model, tmp_path / "model.onnx")
+    imported = import_model(path, {"serving/x:0": (2, 4)}, tmp_path)
+    assert imported.inputs == (TensorSpec("serving/x:0", (2, 4), "float32"),)
+    assert [spec.name for spec in imported.outputs] == ["1.out", "b/c:1"]
+    feeds = small_models.feeds(imported.inputs)
+    x = feeds["serving/x:0"]
+    assert_same_numbers(imported, feeds, [np.maximum(x, 0), -x])
+
+
+def test_prepared_model_is_static_plain_onnx_when_shape_arithmetic_was_folded(
+    tmp_path: Path,
+) -> None:
+    path = small_models.save(small_models.shape_arithmetic(), tmp_path / "model.onnx")
+    prepared = import_model(path, {"x": (2, 3, 4)}, tmp_path).prepared
+    assert prepared is not None
+    model = onnx.load(prepared)
+    onnx.checker.check_model(model, full_check=True)
+    # No Gemm: it would bring reshapes along.
+    assert [node.op_type for node in model.graph.node] == ["Reshape", "MatMul", "Add"]
+    assert [opset.domain for opset in model.opset_import] == [""]
+    dims = model.graph.output[0].type.tensor_type.shape.dim
+    assert [dim.dim_value for dim in dims] == [2, 5]
+    assert not list(tmp_path.glob(".prepared*"))
+
+
+def test_import_settles_a_symbol_everywhere_when_one_input_fixes_it(tmp_path: Path) -> None:
+    model = small_models.onnx_model(
+        [helper.make_node("Add", ["a", "b"], ["y"])],
+        [("a", FLOAT, ["batch", 3]), ("b", FLOAT, ["batch", 3])],
+        ["y"],
+    )
+    path = small_models.save(model, tmp_path / "model.onnx")
+    imported = import_model(path, {"a": (4, 3)}, tmp_path)
+    assert [spec.shape for spec in imported.inputs] == [(4, 3), (4, 3)]
+    assert "dimension batch is 4" in refused(path, tmp_path, {"a": (4, 3), "b": (5, 3)})
+
+
+def test_import_takes_unknown_dimensions_as_independent_when_all_are_called_question_mark(
+    tmp_path: Path,
+) -> None:
+    path = small_models.save(small_models.convolutional("?", "?"), tmp_path / "model.onnx")
+    assert import_model(path, {"x": (1, 3, 6, 9)}, tmp_path).inputs[0].shape == (1, 3, 6, 9)
+
+
+def test_import_says_which_shape_to_give_when_a_dimension_is_dynamic(tmp_path: Path) -> None:
+    text = refused(small_models.convolutional("batch", None), tmp_path)
+    assert "input 'x' is [batch, 3, ?, ?]" in text
+    assert "--shape x=<batch>,3,<?>,<?>" in text
+
+
+def test_import_names_the_nearest_input_when_a_shape_is_for_an_unknown_one(tmp_path: Path) -> None:
+    model = small_models.onnx_model(
+        [helper.make_node("Relu", ["input_ids"], ["y"])], [("input_ids", FLOAT, ["n"])], ["y"]
+    )
+    text = refused(model, tmp_path, {"input_id": (1,)})
+    assert "no input 'input_id'; did you mean 'input_ids'?" in text
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((3, 8, 8), "4 dimensions; --shape x=3,8,8 has 3"),
+        ((1, 4, 8, 8), "dimension 1 is 3; --shape x=1,4,8,8 makes it 4"),
+        ((0, 3, 8, 8), "at least 1"),
+    ],
+)
+def test_import_says_what_does_not_fit_when_a_shape_contradicts_the_model(
+    tmp_path: Path, shape: tuple[int, ...], expected: str
+) -> None:
+    assert expected in refused(small_models.convolutional("N", "S"), tmp_path, {"x": shape})
+
+
+def test_import_explains_when_the_shapes_make_no_sense_inside_the_model(tmp_path: Path) -> None:
+    text = refused(small_models.shape_arithmetic(), tmp_path, {"x": (2, 5, 5)})
+    assert "ONNX Runtime refuses it with these shapes" in text
+
+
+@given(st.lists(st.integers(1, 64), min_size=1, max_size=5), st.data())
+@settings(max_examples=50)
+def test_fixed_shapes_are_those_asked_for_whatever_was_dynamic(
+    shape: list[int], data: st.DataObject
+) -> None:
+    known = data.draw(st.lists(st.booleans(), min_size=len(shape), max_size=len(shape)))
+    dims = [
+        extent if static else f"d{index}"
+        for index, (extent, static) in enumerate(zip(shape, known, strict=True))
+    ]
+    model = small_models.onnx_model(
+        [helper.make_node("Relu", ["x"], ["y"])], [("x", FLOAT, dims)], ["y"]
+    )
+    fix_shapes(model, {"x": tuple(shape)}, Path("model.onnx"))
+    found = model.graph.input[0].type.tensor_type.shape.dim
+    assert [dim.dim_value for dim in found] == shape
+
+
+def test_import_lists_every_unsupported_operator_when_there_are_several(tmp_path: Path) -> None:
+    branch = helper.make_graph(
+        [helper.make_node("Celu", ["x"], ["inner"], name="inside")],
+        "then",
+        [],
+        [helper.make_tensor_value_info("inner", FLOAT, [2, 4])],
+    )
+    other = helper.make_graph(
+        [helper.make_node("Neg", ["x"], ["outer"])],
+        "else",
+        [],
+        [helper.make_tensor_value_info("outer", FLOAT, [2, 4])],
+    )
+    model = small_models.onnx_model(
+        [
+            helper.make_node("Celu", ["x"], ["a"], name="first"),
+            helper.make_node("Det", ["m"], ["b"], name="determinant"),
+            helper.make_node(
+                "If", ["c"], ["d"], name="choice", then_branch=branch, else_branch=other
+            ),
+        ],
+        [("x", FLOAT, [2, 4]), ("m", FLOAT, [3, 3]), ("c", TensorProto.BOOL, [])],
+        ["a", "b", "d"],
+    )
+    text = refused(model, tmp_path)
+    assert "model.onnx" in text
+    assert "Celu (nodes 'first', 'inside')" in text
+    assert "Det (node 'determinant')" in text
+
+
+def test_import_names_the_domain_when_an_operator_is_of_a_custom_one(tmp_path: Path) -> None:
+    model = small_models.onnx_model(
+        [helper.make_node("Relu", ["x"], ["y"], name="mine", domain="com.example")],
+        [("x", FLOAT, [2])],
+        [("y", FLOAT, [2])],
+        domains={"com.example": 1},
+    )
+    assert "com.example.Relu (node 'mine')" in refused(model, tmp_path)
+
+
+def test_import_names_the_operator_when_onnx_has_none_of_that_name(tmp_path: Path) -> None:
+    model = small_models.onnx_model(
+        [helper.make_node("Convolute", ["x"], ["y"], name="typo")],
+        [("x", FLOAT, [2])],
+        [("y", FLOAT, [2])],
+    )
+    text = refused(model, tmp_path)
+    assert "Convolute" in text
+    assert "typo" in text
+
+
+def test_import_names_the_node_when_a_converter_gives_up(tmp_path: Path, capfd) -> None:
+    model = small_models.onnx_model(
+        [helper.make_node("Upsample", ["x", "s"], ["y"], name="bigger", mode="nearest")],
+        [("x", FLOAT, [1, 1, 4, 4]), ("s", FLOAT, [4])],
+        [("y", FLOAT, [None, None, None, None])],
+        opset=9,
+    )
+    text = refused(model, tmp_path)
+    assert "operator Upsample of node 'bigger'" in text
+    assert capfd.readouterr().out == ""
+
+
+def test_import_refuses_when_an_output_shape_depends_on_values(tmp_path: Path) -> None:
+    model = small_models.onnx_model(
+        [helper.make_node("NonZero", ["x"], ["y"])],
+        [("x", FLOAT, [3, 4])],
+        [("y", TensorProto.INT64, [2, "found"])],
+    )
+    assert "output 'y'" in refused(model, tmp_path)
+
+
+def test_import_inlines_functions_when_the_model_defines_its_own(tmp_path: Path) -> None:
+    model = small_models.onnx_model(
+        [helper.make_node("Twice", ["x"], ["y"], domain="local")],
+        [("x", FLOAT, [2, 2])],
+        [("y", FLOAT, [2, 2])],
+        domains={"local": 1},
+    )
+    body = [helper.make_node("Add", ["a", "a"], ["b"])]
+    opsets = [helper.make_opsetid("", 17)]
+    model.functions.append(helper.make_function("local", "Twice", ["a"], ["b"], body, opsets))
+    path = small_models.save(model, tmp_path / "model.onnx")
+    imported = import_model(path, {}, tmp_path)
+    feeds = small_models.feeds(imported.inputs)
+    assert_same_numbers(imported, feeds, [2 * feeds["x"]])
+
+
+def test_weights_are_inside_the_module_when_the_file_lists_them_as_inputs(tmp_path: Path) -> None:
+    model = small_models.convolutional()
+    for tensor in model.graph.initializer:
+        model.graph.input.append(
+            helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        )
+    imported = import_model(small_models.save(model, tmp_path / "model.onnx"), {}, tmp_path)
+    assert [spec.name for spec in imported.inputs] == ["x"]
+    assert len(imported.module["main"].params) == 1
+
+
+def test_convolution_and_its_normalisation_are_one_when_imported(tmp_path: Path) -> None:
+    model = small_models.onnx_model(
+        [
+            helper.make_node("Conv", ["x", "w"], ["c"]),
+            helper.make_node("BatchNormalization", ["c", "g", "b", "m", "v"], ["y"]),
+        ],
+        [("x", FLOAT, [1, 3, 8, 8])],
+        ["y"],
+        {
+            "w": small_models.weights(4, 3, 3, 3),
+            "g": np.ones(4, np.float32) * 2,
+            "b": np.ones(4, np.float32),
+            "m": np.zeros(4, np.float32),
+            "v": np.ones(4, np.float32),
+        },
+    )
+    imported = import_model(small_models.save(model, tmp_path / "model.onnx"), {}, tmp_path)
+    assert "relax.nn.batch_norm" not in operators_of(imported.module)
+
+
+# What the file itself may do to its reader.
+
+
+def with_data(folder: Path) -> bytes:
+    """The weights that `save_with_external_data` leaves out, as the file beside the model."""
+    (tensor,) = [t for t in small_models.convolutional().graph.initializer if len(t.raw_data) > 512]
+    (folder / "weights.bin").write_bytes(tensor.raw_data)
+    return tensor.raw_data
+
+
+def model_with_data_in(location: str, tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    model = small_models.convolutional()
+    return small_models.save_with_external_data(model, folder / "model.onnx", location)
+
+
+def test_import_reads_external_data_when_it_lies_beside_the_model(tmp_path: Path) -> None:
+    path = model_with_data_in("weights.bin", tmp_path)
+    with_data(path.parent)
+    imported = import_model(path, {}, tmp_path / "work")
+    assert imported.prepared is not None
+    feeds = small_models.feeds(imported.inputs)
+    whole = small_models.save(small_models.convolutional(), tmp_path / "whole.onnx")
+    reference = open_session("onnxruntime", whole, 1).run(feeds)
+    prepared = open_session("onnxruntime", imported.prepared, 1)
+    np.testing.assert_allclose(prepared.run(feeds)[0], reference[0], rtol=1e-5)
+    assert_same_numbers(imported, feeds, reference)
+
+
+def test_import_refuses_external_data_when_the_path_climbs_out(tmp_path: Path) -> None:
+    path = model_with_data_in("../weights.bin", tmp_path)
+    with_data(tmp_path)
+    text = refused(path, tmp_path)
+    assert "tensor 'w'" in text
+    assert "../weights.bin" in text
+
+
+def test_import_refuses_external_data_when_the_path_is_absolute(tmp_path: Path) -> None:
+    with_data(tmp_path)
+    path = model_with_data_in(str(tmp_path / "weights.bin"), tmp_path)
+    assert "tensor 'w'" in refused(path, tmp_path)
+
+
+def test_import_refuses_external_data_when_a_link_leads_out(tmp_path: Path) -> None:
+    path = model_with_data_in("weights.bin", tmp_path)
+    with_data(tmp_path)
+    (path.parent / "weights.bin").symlink_to(tmp_path / "weights.bin")
+    text = refused(path, tmp_path)
+    assert "tensor 'w'" in text
+    assert "inside the model's folder" in text
+
+
+def test_import_refuses_external_data_when_it_is_in_a_node_of_a_branch(tmp_path: Path) -> None:
+    hidden = TensorProto(name="hidden", data_type=FLOAT, dims=[2])
+    hidden.data_location = TensorProto.EXTERNAL
+    hidden.external_data.add(key="location", value="../secret")
+    branch = helper.make_graph(
+        [helper.make_node("Constant", [], ["k"], value=hidden)],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("k", FLOAT, [2])],
+    )
+    model = small_models.onnx_model(
+        [helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)],
+        [("c", TensorProto.BOOL, [])],
+        ["y"],
+    )
+    assert "tensor 'hidden'" in refused(model, tmp_path)
+
+
+def test_import_says_which_file_is_missing_when_external_data_is_not_there(tmp_path: Path) -> None:
+    assert "'weights.bin', which is not there" in refused(
+        model_with_data_in("weights.bin", tmp_path), tmp_path
+    )
+
+
+def test_import_refuses_when_external_data_is_too_short(tmp_path: Path) -> None:
+    path = model_with_data_in("weights.bin", tmp_path)
+    (path.parent / "weights.bin").write_bytes(with_data(tmp_path)[:100])
+    assert "not a valid ONNX model" in refused(path, tmp_path)
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
+def test_import_refuses_when_the_file_is_truncated(tmp_path: Path, keep: float) -> None:
+    content = small_models.convolutional().SerializeToString()
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content[: int(len(content) * keep)])
+    assert "ONNX model" in refused(path, tmp_path)
+
+
+def test_import_refuses_when_the_file_is_noise(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(np.random.default_rng(0).bytes(4096))
+    assert "expected an ONNX model" in refused(path, tmp_path)
+
+
+def test_import_refuses_when_the_folder_for_its_work_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "work").write_text("a file")
+    assert "cannot be written" in refused(small_models.convolutional(), tmp_path)

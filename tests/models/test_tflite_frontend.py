@@ -1,0 +1,76 @@
+"""TFLite to Relax: the same numbers as LiteRT, and one clear line for what cannot be imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import small_models
+from tvm_runs import assert_same_numbers, run_on_cpu
+
+from harness.baselines.registry import open_session
+from harness.errors import InputError
+from harness.models.imported import import_model
+from harness.models.tensors import TensorSpec
+
+REASON = "needs the extra: pip install 'layeredge[tflite]'"
+pytest.importorskip("tflite", reason=REASON)
+pytest.importorskip("ai_edge_litert", reason=REASON)
+
+
+def refused(path: Path, shapes: dict[str, tuple[int, ...]] | None = None) -> str:
+    with pytest.raises(InputError) as error:
+        import_model(path, shapes or {}, path.parent)
+    assert "\n" not in str(error.value)
+    assert path.name in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("operator", ["RELU6", "LOGISTIC", "HARD_SWISH"])
+def test_import_computes_what_litert_does_when_compiled(tmp_path: Path, operator: str) -> None:
+    path = small_models.save_tflite(tmp_path / "model.tflite", operator=operator)
+    imported = import_model(path, {"x": (1, 4, 4, 2)}, tmp_path)
+    assert imported.prepared is None
+    assert imported.outputs == (TensorSpec("y", (1, 3), "float32"),)
+    session = open_session("litert", path, threads=1)
+    assert session.inputs == imported.inputs == (TensorSpec("x", (1, 4, 4, 2), "float32"),)
+    feeds = small_models.feeds(imported.inputs)
+    assert_same_numbers(imported, feeds, session.run(feeds))
+
+
+def test_import_computes_what_litert_does_when_the_model_is_in_integers(tmp_path: Path) -> None:
+    path = small_models.save_int8_tflite(tmp_path / "model.tflite")
+    imported = import_model(path, {}, tmp_path)
+    assert imported.inputs == (TensorSpec("x", (1, 8), "int8"),)
+    x = np.random.default_rng(0).integers(-128, 128, (1, 8)).astype(np.int8)
+    (expected,) = open_session("litert", path, 1).run({"x": x})
+    (found,) = run_on_cpu(imported, {"x": x})
+    assert found.dtype == np.int8
+    # TVM computes in floats, LiteRT in integers: they may round to neighbours.
+    assert np.abs(found.astype(int) - expected.astype(int)).max() <= 1
+
+
+def test_import_says_what_to_do_when_weights_are_dynamic_range_quantized(tmp_path: Path) -> None:
+    text = refused(small_models.save_tflite(tmp_path / "model.tflite", weight_type="int8"))
+    assert "FULLY_CONNECTED → 'y'" in text
+    assert "dynamic range quantization" in text
+    assert "full integer quantization" in text
+
+
+def test_import_names_operator_and_output_when_there_is_no_converter(tmp_path: Path) -> None:
+    text = refused(small_models.save_tflite(tmp_path / "model.tflite", operator="LSH_PROJECTION"))
+    assert "LSH_PROJECTION → 'activated' (not supported)" in text
+
+
+def test_import_says_convert_again_when_a_shape_is_not_the_one_in_the_file(tmp_path: Path) -> None:
+    path = small_models.save_tflite(tmp_path / "model.tflite")
+    assert "is fixed in the file" in refused(path, {"x": (2, 4, 4, 2)})
+
+
+@pytest.mark.parametrize("keep", [0.02, 0.3, 0.8])
+def test_import_refuses_when_the_file_is_truncated(tmp_path: Path, keep: float) -> None:
+    path = small_models.save_tflite(tmp_path / "model.tflite")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * keep)])
+    refused(path)

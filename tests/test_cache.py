@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.cache import cache_folder, write_atomically
+from harness.errors import InputError
+
+
+def test_cache_folder_is_created_where_the_variable_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAYEREDGE_CACHE", str(tmp_path / "a" / "b"))
+    assert cache_folder() == tmp_path / "a" / "b"
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_cache_folder_is_the_users_when_the_variable_is_not_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LAYEREDGE_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "layeredge"
+
+
+def test_cache_folder_says_what_to_set_when_it_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LAYEREDGE_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(InputError, match="set LAYEREDGE_CACHE to a folder"):
+        cache_folder()
+
+
+def test_write_leaves_the_new_text_and_no_other_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "text.json"
+    write_atomically(path, "old")
+    write_atomically(path, "é")
+    assert path.read_text(encoding="utf-8") == "é"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_write_leaves_nothing_behind_when_the_place_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="folder: cannot be written"):
+        write_atomically(tmp_path / "folder", "text")
+    assert [item.name for item in tmp_path.iterdir()] == ["folder"]

@@ -1,0 +1,416 @@
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import settings as with_settings
+from hypothesis import strategies as st
+from scipy import signal
+
+from harness.statistics import (
+    ALPHA,
+    Verdict,
+    bootstrap_interval,
+    compare_independent,
+    compare_paired,
+    median_interval,
+    summarise,
+    variance_inflation,
+    wilson_interval,
+)
+
+Compare = Callable[..., Verdict]
+Noise = Callable[[np.random.Generator, int], np.ndarray]
+BOTH = pytest.mark.parametrize("compare", [compare_paired, compare_independent])
+OPPOSITE = {"faster": "slower", "slower": "faster"}
+
+durations = st.floats(1e-6, 1e3)
+series = st.lists(durations, min_size=1, max_size=40)
+pairs = st.lists(st.tuples(durations, durations), min_size=1, max_size=40)
+settings = with_settings(max_examples=60, deadline=None)
+exact_scales = st.sampled_from([2.0**power for power in (-30, -3, 1, 10)])
+
+
+# Noise models: log durations of two cells over rounds, shape [2, rounds].
+
+
+def _outliers(random: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Two in a hundred samples take up to three times as long."""
+    return np.where(random.random(shape) < 0.02, np.log(random.uniform(1, 3, shape)), 0)
+
+
+def _autoregressive(
+    random: np.random.Generator, shape: tuple[int, ...], memory: float, sigma: float
+) -> np.ndarray:
+    steps = random.normal(0, sigma * math.sqrt(1 - memory**2), (*shape[:-1], shape[-1] + 200))
+    return signal.lfilter([1], [1, -memory], steps)[..., 200:]
+
+
+def lognormal(random: np.random.Generator, rounds: int) -> np.ndarray:
+    """3 % noise, outliers, and slow drift that both share."""
+    time = np.arange(rounds) / rounds
+    drift = 0.1 * time + 0.05 * np.sin(2 * math.pi * (2 * time + random.random()))
+    return random.normal(0, 0.03, (2, rounds)) + _outliers(random, (2, rounds)) + drift
+
+
+def wandering(random: np.random.Generator, rounds: int) -> np.ndarray:
+    """A machine whose speed wanders by 10 %, for both, and each by itself with a short memory."""
+    shared = _autoregressive(random, (rounds,), 0.95, 0.10)
+    own = _autoregressive(random, (2, rounds), 0.25, 0.03)
+    return own + shared + _outliers(random, (2, rounds))
+
+
+def remembering(random: np.random.Generator, rounds: int) -> np.ndarray:
+    """Each side's noise remembers the rounds before."""
+    return _autoregressive(random, (2, rounds), 0.3, 0.03) + _outliers(random, (2, rounds))
+
+
+def heavy_tailed(random: np.random.Generator, rounds: int) -> np.ndarray:
+    """Delays that only add time, without a finite variance."""
+    return np.abs(random.standard_t(2, (2, rounds))) * 0.04
+
+
+def quantised(random: np.random.Generator, rounds: int) -> np.ndarray:
+    """A timer so coarse that most samples tie."""
+    return np.log(np.maximum(1, np.round(20 * np.exp(random.normal(0, 0.03, (2, rounds))))))
+
+
+def outcomes(
+    compare: Compare, noise: Noise, *, slowdown: float, rounds: int, comparisons: int, seed: int
+) -> Counter[str]:
+    random = np.random.default_rng(seed)
+    found: Counter[str] = Counter()
+    for _ in range(comparisons):
+        a, b = np.exp(noise(random, rounds))
+        found[compare(a, b * (1 + slowdown)).verdict] += 1
+    return found
+
+
+# Promises
+
+
+@pytest.mark.parametrize("noise", [lognormal, wandering, remembering, heavy_tailed, quantised])
+def test_compare_paired_says_faster_or_slower_at_most_once_in_a_hundred_when_a_is_b(
+    noise: Noise,
+) -> None:
+    found = outcomes(compare_paired, noise, slowdown=0, rounds=30, comparisons=2000, seed=1)
+    assert found["faster"] + found["slower"] <= 20
+    assert found["too few samples"] <= 20
+
+
+@pytest.mark.parametrize("noise", [lognormal, remembering])
+def test_compare_independent_says_faster_or_slower_at_most_once_in_a_hundred_when_a_is_b(
+    noise: Noise,
+) -> None:
+    random = np.random.default_rng(2)
+    found = Counter(
+        compare_independent(
+            np.exp(noise(random, 60)[0]),
+            np.exp(noise(random, 60)[1]),
+        ).verdict
+        for _ in range(2000)
+    )
+    assert found["faster"] + found["slower"] <= 20
+
+
+@pytest.mark.parametrize(("slowdown", "word"), [(0.05, "slower"), (1 / 1.05 - 1, "faster")])
+def test_compare_paired_finds_a_true_five_per_cent_nine_times_in_ten_when_rounds_are_thirty(
+    slowdown: float, word: str
+) -> None:
+    found = outcomes(
+        compare_paired, lognormal, slowdown=slowdown, rounds=30, comparisons=1000, seed=3
+    )
+    assert found[word] >= 900
+
+
+def test_compare_paired_finds_five_per_cent_in_a_wandering_machine_when_rounds_are_a_hundred() -> (
+    None
+):
+    found = outcomes(compare_paired, wandering, slowdown=0.05, rounds=100, comparisons=300, seed=4)
+    assert found["slower"] >= 270
+
+
+def test_compare_independent_finds_five_per_cent_when_noise_is_plain() -> None:
+    def plain(random: np.random.Generator, rounds: int) -> np.ndarray:
+        return random.normal(0, 0.03, (2, rounds)) + _outliers(random, (2, rounds))
+
+    found = outcomes(compare_independent, plain, slowdown=0.05, rounds=40, comparisons=300, seed=5)
+    assert found["slower"] >= 270
+
+
+def test_compare_paired_covers_the_true_ratio_nineteen_times_in_twenty() -> None:
+    random = np.random.default_rng(6)
+    covered = 0
+    for _ in range(1000):
+        a, b = np.exp(lognormal(random, 30))
+        found = compare_paired(a, 1.5 * b)
+        covered += found.ci_low <= 1.5 <= found.ci_high
+    assert 930 <= covered <= 990
+
+
+# Refusals
+
+
+@BOTH
+def test_compare_refuses_to_decide_when_samples_cannot_reach_alpha(compare: Compare) -> None:
+    a = np.linspace(1.0, 1.1, 4)
+    found = compare(a, 3 * a)
+    assert found.verdict == "too few samples"
+    assert found.ratio == pytest.approx(3)
+
+
+def test_compare_paired_decides_from_ten_rounds_on() -> None:
+    random = np.random.default_rng(7)
+    a, b = random.uniform(1, 1.01, 10), random.uniform(1.5, 1.51, 10)
+    assert 2.0**-9 <= ALPHA < 2.0**-8
+    assert compare_paired(a[:9], b[:9]).verdict == "too few samples"
+    assert compare_paired(a, b).verdict == "slower"
+
+
+def test_compare_paired_refuses_when_rounds_are_worth_few_independent_ones() -> None:
+    swing = np.repeat([1.0, 1.5, 1.05, 1.6], 5)
+    found = compare_paired(np.ones(20), 2 * swing)
+    assert found.effective_samples < 10
+    assert found.verdict == "too few samples"
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "bad", [[1.0, -1.0], [1.0, 0.0], [1.0, math.nan], [1.0, math.inf], [], [[1.0], [2.0]]]
+)
+def test_compare_raises_when_samples_are_not_durations(compare: Compare, bad: list[float]) -> None:
+    with pytest.raises(ValueError, match="samples"):
+        compare(bad, [1.0, 2.0])
+
+
+def test_compare_paired_raises_when_numbers_of_rounds_differ() -> None:
+    with pytest.raises(ValueError, match="equal numbers, found 2 and 3"):
+        compare_paired([1.0, 2.0], [1.0, 2.0, 3.0])
+
+
+# What makes a verdict
+
+
+def test_compare_paired_says_no_difference_when_the_effect_is_below_the_minimum() -> None:
+    random = np.random.default_rng(8)
+    a = np.exp(random.normal(0, 0.001, 50))
+    found = compare_paired(a, 1.015 * np.exp(random.normal(0, 0.001, 50)))
+    assert found.p_value < 1e-6
+    assert found.ci_low > 1
+    assert found.verdict == "no difference"
+    assert compare_paired(a, a * 1.015, minimum_effect=0.01).verdict == "slower"
+
+
+def test_compare_paired_says_no_difference_when_only_delayed_rounds_differ() -> None:
+    """Contention for a core: most rounds of b are delayed, the quick ones are as quick as a's."""
+    random = np.random.default_rng(9)
+    a, b = np.exp(random.normal(0, 0.005, (2, 60)))
+    delayed = random.random(60) < 0.6
+    found = compare_paired(a, np.where(delayed, 1.6 * b, b))
+    assert found.p_value < ALPHA
+    assert found.ratio > 1.1
+    assert found.verdict == "no difference"
+
+
+def test_compare_paired_is_not_misled_when_drift_is_far_larger_than_the_effect() -> None:
+    random = np.random.default_rng(10)
+    drift = np.exp(np.linspace(0, 1, 40))
+    a, b = np.exp(random.normal(0, 0.01, (2, 40))) * drift
+    assert compare_paired(a, b).verdict == "no difference"
+    assert compare_paired(a, 1.05 * b).verdict == "slower"
+    assert compare_independent(a, 1.05 * b).verdict != "slower"
+
+
+@BOTH
+def test_compare_says_no_difference_when_all_samples_are_the_same(compare: Compare) -> None:
+    found = compare([1.0] * 30, [1.0] * 30)
+    assert (found.verdict, found.ratio, found.p_value) == ("no difference", 1.0, 1.0)
+
+
+@BOTH
+def test_compare_decides_when_each_side_is_constant(compare: Compare) -> None:
+    found = compare([1.0] * 30, [1.1] * 30)
+    assert found.verdict == "slower"
+    assert (found.ratio, found.ci_low, found.ci_high) == pytest.approx((1.1, 1.1, 1.1))
+
+
+@BOTH
+def test_compare_takes_many_rounds_in_bounded_memory(compare: Compare) -> None:
+    random = np.random.default_rng(11)
+    a, b = np.exp(random.normal(0, 0.1, (2, 50_000)))
+    found = compare(a, 1.03 * b)
+    assert found.verdict == "slower"
+    assert found.samples == 50_000
+    assert found.ratio == pytest.approx(1.03, rel=0.005)
+
+
+@BOTH
+@settings
+@given(rounds=pairs, scale=exact_scales)
+def test_compare_is_the_same_when_the_unit_changes(
+    compare: Compare, rounds: list[tuple[float, float]], scale: float
+) -> None:
+    a, b = np.array(rounds).T
+    found, scaled = compare(a, b), compare(scale * a, scale * b)
+    assert scaled.verdict == found.verdict
+    assert scaled.ratio == pytest.approx(found.ratio)
+    assert scaled.p_value == pytest.approx(found.p_value)
+
+
+@BOTH
+@settings
+@given(rounds=pairs)
+def test_compare_mirrors_when_the_sides_swap(
+    compare: Compare, rounds: list[tuple[float, float]]
+) -> None:
+    a, b = np.array(rounds).T
+    found, mirrored = compare(a, b), compare(b, a)
+    assert mirrored.verdict == OPPOSITE.get(found.verdict, found.verdict)
+    assert mirrored.ratio == pytest.approx(1 / found.ratio)
+    assert mirrored.p_value == pytest.approx(found.p_value)
+    if found.ci_low > 0:
+        assert mirrored.ci_high == pytest.approx(1 / found.ci_low)
+
+
+@BOTH
+@settings
+@given(rounds=pairs, factor=st.floats(1.01, 3))
+def test_compare_stays_slower_when_b_gets_slower_still(
+    compare: Compare, rounds: list[tuple[float, float]], factor: float
+) -> None:
+    a, b = np.array(rounds).T
+    before, after = compare(a, b), compare(a, factor * b)
+    assert after.ratio == pytest.approx(factor * before.ratio)
+    if before.verdict == "slower" and compare is compare_paired:
+        assert after.verdict == "slower"
+    assert not (before.verdict == "slower" and after.verdict == "faster")
+
+
+@BOTH
+@settings
+@given(rounds=pairs)
+def test_compare_keeps_its_own_rules(compare: Compare, rounds: list[tuple[float, float]]) -> None:
+    found = compare(*np.array(rounds).T)
+    assert found.ci_low <= found.ratio <= found.ci_high
+    assert 0 <= found.p_value <= 1
+    assert found.effective_samples <= found.samples == len(rounds)
+    if found.verdict == "slower":
+        assert found.p_value <= ALPHA and found.ci_low > 1 and found.ratio >= 1.02
+    if found.verdict == "faster":
+        assert found.p_value <= ALPHA and found.ci_high < 1 and found.ratio <= 1 / 1.02
+
+
+# Correlation
+
+
+def test_variance_inflation_is_near_the_theory_when_the_series_is_autoregressive() -> None:
+    random = np.random.default_rng(12)
+    found = [variance_inflation(_autoregressive(random, (2000,), 0.5, 1.0)) for _ in range(20)]
+    assert np.mean(found) == pytest.approx((1 + 0.5) / (1 - 0.5), rel=0.15)
+
+
+@settings
+@given(values=series)
+def test_variance_inflation_is_never_below_one(values: list[float]) -> None:
+    assert variance_inflation(values) >= 1
+    assert variance_inflation([values[0]] * len(values)) == 1
+
+
+# Intervals
+
+
+def test_median_interval_is_that_of_the_binomial_table() -> None:
+    """Conover's example sizes: ranks 2 and 9 of 10, 6 and 15 of 20, 10 and 21 of 30."""
+    for count, low, high in ((6, 1, 6), (10, 2, 9), (20, 6, 15), (30, 10, 21)):
+        assert median_interval(np.arange(1, count + 1)) == (low, high)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_median_interval_raises_when_samples_are_too_few(count: int) -> None:
+    with pytest.raises(ValueError, match=f"needs at least 6 samples, found {count}"):
+        median_interval(np.ones(count))
+
+
+@settings
+@given(values=st.lists(durations, min_size=6, max_size=60), scale=exact_scales)
+def test_median_interval_holds_the_median_and_scales_with_the_unit(
+    values: list[float], scale: float
+) -> None:
+    low, high = median_interval(values)
+    assert low <= np.median(values) <= high
+    assert median_interval(scale * np.array(values)) == (scale * low, scale * high)
+    narrow = median_interval(values, confidence=0.9)
+    assert low <= narrow[0] <= narrow[1] <= high
+
+
+def test_median_interval_covers_the_true_median_at_least_as_often_as_it_says() -> None:
+    random = np.random.default_rng(13)
+    intervals = [median_interval(random.lognormal(0, 1, 25)) for _ in range(2000)]
+    covered = np.mean([low <= 1 <= high for low, high in intervals])
+    assert 0.94 <= covered <= 0.99
+
+
+def test_summarise_gives_no_p99_when_samples_are_fewer_than_a_hundred() -> None:
+    assert summarise(np.arange(1.0, 100.0)).p99 is None
+    found = summarise(np.arange(1.0, 102.0))
+    assert (found.median, found.p90, found.p99, found.samples) == (51, 91, 100, 101)
+
+
+@settings
+@given(values=st.lists(durations, min_size=6, max_size=120))
+def test_summarise_orders_its_figures(values: list[float]) -> None:
+    found = summarise(values)
+    assert min(values) <= found.ci_low <= found.median <= found.ci_high <= max(values)
+    assert found.median <= found.p90 <= max(values)
+
+
+def test_wilson_interval_is_that_of_the_formula() -> None:
+    share, total, z = 0.915, 2000, 1.959964
+    centre = (share + z**2 / (2 * total)) / (1 + z**2 / total)
+    half = z * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2)) / (1 + z**2 / total)
+    assert wilson_interval(1830, 2000) == pytest.approx((centre - half, centre + half))
+    assert wilson_interval(0, 10)[0] == pytest.approx(0)
+    assert wilson_interval(10, 10)[1] == pytest.approx(1)
+
+
+def test_wilson_interval_raises_when_there_is_nothing_to_count() -> None:
+    with pytest.raises(ValueError):
+        wilson_interval(0, 0)
+
+
+def test_bootstrap_interval_is_near_the_normal_one_and_the_same_when_the_seed_is() -> None:
+    data = np.random.default_rng(14).normal(10, 2, 400)
+
+    def mean(values: np.ndarray) -> float:
+        return float(values.mean())
+
+    low, high = bootstrap_interval(data, mean, seed=3)
+    error = 1.96 * data.std() / 20
+    assert (low, high) == pytest.approx((data.mean() - error, data.mean() + error), abs=0.02)
+    assert bootstrap_interval(data, mean, seed=3) == (low, high)
+    assert bootstrap_interval(data, mean, seed=4) != (low, high)
+
+
+def test_bootstrap_interval_draws_whole_rows_when_samples_have_several_numbers() -> None:
+    rows = np.array([[1.0, 2.0], [2.0, 4.0], [5.0, 10.0]])
+    low, high = bootstrap_interval(
+        rows, lambda drawn: float(drawn[:, 1].sum() / drawn[:, 0].sum()), seed=0, resamples=50
+    )
+    assert (low, high) == (2, 2)
+
+
+def test_bootstrap_interval_raises_when_there_are_no_samples() -> None:
+    with pytest.raises(ValueError, match="at least one sample"):
+        bootstrap_interval(np.empty(0), lambda values: float(values.mean()), seed=0)
+
+
+@settings
+@given(rounds=st.lists(durations, min_size=30, max_size=60))
+def test_compare_says_no_difference_when_a_cell_meets_itself(rounds: list[float]) -> None:
+    assume(len(set(rounds)) > 1)
+    assert compare_paired(rounds, rounds).verdict == "no difference"
+    assert compare_independent(rounds, rounds).verdict in ("no difference", "too few samples")
