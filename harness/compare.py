@@ -60,6 +60,7 @@ class Comparison(Frozen):
     only_in_a: tuple[CellKey, ...]
     only_in_b: tuple[CellKey, ...]
     environment: tuple[Difference, ...]
+    cautions: tuple[str, ...]
 
     @property
     def regressed(self) -> tuple[CellComparison, ...]:
@@ -82,15 +83,17 @@ def compare_results(store_a: Store, store_b: Store, threshold: float = 0.05) -> 
             "have no cell in common; cells are matched by model, target, configuration and engine"
         )
     pairs = [(records_a[key], records_b[key]) for key in shared]
+    cells = tuple(
+        _compare_cell(a, b, _raw_samples(store_a, a), _raw_samples(store_b, b), threshold)
+        for a, b in pairs
+    )
     return Comparison(
         threshold=threshold,
-        cells=tuple(
-            _compare_cell(a, b, _raw_samples(store_a, a), _raw_samples(store_b, b), threshold)
-            for a, b in pairs
-        ),
+        cells=cells,
         only_in_a=tuple(key for key in records_a if key not in records_b),
         only_in_b=tuple(key for key in records_b if key not in records_a),
         environment=_environment_differences(pairs),
+        cautions=tuple(_cautions(pairs, cells)),
     )
 
 
@@ -157,6 +160,20 @@ def _compare_accuracy(a: Accuracy, b: Accuracy, regressions: list[str], notes: l
 
 def _raw_samples(store: Store, record: Record) -> Raw:
     return store.samples(record.session) if record.session else {}
+
+
+def _cautions(
+    pairs: Sequence[tuple[Record, Record]], cells: Sequence[CellComparison]
+) -> Iterator[str]:
+    """Baselines that moved though their version did not: a sign that the machine did."""
+    for (a, b), cell in zip(pairs, cells, strict=True):
+        versions = [one.environment.get("versions", {}).get(cell.key.engine) for one in (a, b)]
+        moved = cell.latency is not None and cell.latency.verdict in ("faster", "slower")
+        if cell.latency and moved and versions[0] is not None and versions[0] == versions[1]:
+            yield (
+                f"{cell.key} is {cell.latency.verdict} ({cell.latency.ratio:.3f} of A) though its "
+                f"version is the same, {versions[0]}: the machine may have changed, not the code"
+            )
 
 
 def _environment_differences(pairs: Sequence[tuple[Record, Record]]) -> tuple[Difference, ...]:

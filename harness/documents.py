@@ -1,4 +1,4 @@
-"""Reads YAML files into frozen models, and says file, line and the nearest known key when it cannot.
+"""Reads YAML files into frozen models; what does not fit is named with its line and nearest key.
 
 Plain data only: the loader is PyYAML's safe one, so a file can never construct an object or run
 code.
@@ -7,10 +7,11 @@ code.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from harness.errors import InputError, did_you_mean
 
@@ -18,7 +19,9 @@ from harness.errors import InputError, did_you_mean
 class Frozen(BaseModel):
     """Base of every specification and result: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=True, ser_json_inf_nan="constants"
+    )
 
 
 Document = TypeVar("Document", bound=BaseModel)
@@ -84,14 +87,18 @@ def validate(
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        problems = [_explain(detail, model, data, source, lines or {}) for detail in error.errors()]
+        # A tuple whose items failed is also reported as too short, which is not what is wrong.
+        details = [
+            found for found in error.errors() if found["type"] != "too_short"
+        ] or error.errors()
+        problems = [_explain(detail, model, data, source, lines or {}) for detail in details]
         raise InputError("\n".join(dict.fromkeys(problems))) from None
 
 
 def _explain(
     detail: Any, model: type[BaseModel], data: Any, source: str, lines: dict[Location, int]
 ) -> str:
-    location, known = _resolve(tuple(detail["loc"]), model, data)
+    location = _as_written(tuple(detail["loc"]), data)
     line = next(
         (lines[location[:end]] for end in range(len(location), -1, -1) if location[:end] in lines),
         None,
@@ -99,7 +106,8 @@ def _explain(
     where = f"{source}:{line}" if line else source
     dotted = ".".join(str(part) for part in location)
     if detail["type"] == "extra_forbidden":
-        return f"{where}: unknown key '{location[-1]}'{did_you_mean(str(location[-1]), known)}"
+        key = str(location[-1])
+        return f"{where}: unknown key '{key}'{did_you_mean(key, _known_keys(model, location))}"
     if detail["type"] == "missing":
         return f"{where}: '{dotted}' is required"
     message = detail["msg"].removeprefix("Value error, ")
@@ -113,54 +121,40 @@ def _explain(
     return f"{where}: {dotted}: {message}" if dotted else f"{where}: {message}"
 
 
-def _resolve(loc: Location, model: type[BaseModel], data: Any) -> tuple[Location, list[str]]:
-    """Drop the parts of a pydantic location that name union branches, and list the sibling keys.
+def _as_written(location: Location, data: Any) -> Location:
+    """A pydantic location without the names of union branches, which the user did not write."""
+    written: list[str | int] = []
+    here = data
+    for index, part in enumerate(location):
+        if isinstance(here, list):
+            if not isinstance(part, int) or part >= len(here):
+                continue
+            here = here[part]
+        elif isinstance(here, dict) and part in here:
+            here = here[part]
+        elif not isinstance(here, dict) or index < len(location) - 1:
+            continue  # neither something written nor, last, a key that is missing
+        written.append(part)
+    return tuple(written)
 
-    Pydantic inserts the branch's name into the location; what the user wrote does not contain it.
-    """
-    from typing import get_args
 
-    kept: list[str | int] = []
-    here: Any = data
+def _known_keys(model: type[BaseModel], location: Location) -> list[str]:
+    """The keys that may stand where the last part of a location stands."""
     types: list[Any] = [model]
-    for index, part in enumerate(loc):
-        last = index == len(loc) - 1
-        inside = (
-            (isinstance(here, dict)
-            and (part in here or last))
-            or (isinstance(here, list)
-            and isinstance(part, int)
-            and part < len(here))
-        )
-        if not inside:
-            continue
-        kept.append(part)
-        models = [item for item in _models(types) if isinstance(part, str)]
-        if last:
-            known = [
-                field.alias or name for item in models for name, field in item.model_fields.items()
-            ]
-            return tuple(kept), known
-        if isinstance(part, str):
-            types = [
-                field.annotation
-                for item in models
-                for name, field in item.model_fields.items()
-                if (field.alias or name) == part
-            ]
-        else:
+    for part in location[:-1]:
+        if isinstance(part, int):
             types = [argument for item in types for argument in get_args(item)]
-        here = here[part] if isinstance(here, list) or part in here else None
-    return tuple(kept), []
+        else:
+            types = [field.annotation for key, field in _fields(types) if key == part]
+    return [key for key, _ in _fields(types)]
 
 
-def _models(types: list[Any]) -> list[type[BaseModel]]:
-    from typing import get_args
-
-    found: list[type[BaseModel]] = []
+def _fields(types: list[Any]) -> list[tuple[str, FieldInfo]]:
+    """The fields, by the keys they are written with, of the models among some types."""
+    found: list[tuple[str, FieldInfo]] = []
     for item in types:
         if isinstance(item, type) and issubclass(item, BaseModel):
-            found.append(item)
+            found += [(field.alias or name, field) for name, field in item.model_fields.items()]
         else:
-            found.extend(_models(list(get_args(item))))
+            found += _fields(list(get_args(item)))
     return found

@@ -1,4 +1,4 @@
-"""The errors a user can cause, each one clear line: what was found, what was expected, what to do."""
+"""The errors a user can cause: what was found, what was expected and what to do, in a line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class CellFailure(HarnessError):
 
 
 class CellSkipped(HarnessError):
-    """One cell does not apply here (a missing extra, a target the host lacks); not a failure."""
+    """One cell does not apply here, as where an optional package is missing; not a failure."""
 
 
 def did_you_mean(found: str, known: Iterable[str]) -> str:

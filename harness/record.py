@@ -17,6 +17,7 @@ from harness.spec import Kind
 
 RECORD_SCHEMA = 1
 Status = Literal["ok", "failed", "skipped"]
+StoppedBy = Literal["trials", "minutes", "exhausted", "nothing to tune"]
 BASELINE_CONFIGURATION = "baseline"
 
 
@@ -93,8 +94,8 @@ class KernelTime(Frozen):
 
 
 class TuningPoint(Frozen):
-    """One point of a tuning curve: after `seconds` and `trials`, the sum over the model's kernels of
-    the best time found so far, in milliseconds (None while some kernel has none)."""
+    """One point of a tuning curve: after `seconds` and `trials`, the sum over the kernels of the
+    best time found so far, in milliseconds (None while some kernel has none)."""
 
     seconds: float
     trials: int
@@ -110,7 +111,7 @@ class Tuning(Frozen):
     seconds: float
     tasks: int
     tasks_reused: int
-    stopped_by: Literal["trials", "minutes", "exhausted", "nothing to tune"]
+    stopped_by: StoppedBy
     curve: tuple[TuningPoint, ...] = ()
 
 
@@ -125,7 +126,7 @@ class Fusion(Frozen):
 class Record(Frozen):
     """One cell of a sweep, done."""
 
-    schema_version: Literal[1] = RECORD_SCHEMA
+    schema_version: Literal[1] = 1
     fingerprint: str = Field(description="hash of everything that decides the cell's result")
     key: CellKey
     status: Status

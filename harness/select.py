@@ -26,7 +26,6 @@ LatencyFigure = Literal["median", "p90", "p99"]
 MemoryFigure = Literal["weights", "activation", "artifact", "peak"]
 Samples = Callable[[str], Mapping[str, np.ndarray]]
 """Raw samples of a session by fingerprint, as `Store.samples`."""
-
 _ASPECTS: tuple[Objective, ...] = ("latency", "memory", "accuracy")
 _MEMORY: dict[MemoryFigure, tuple[str, str]] = {
     "weights": ("weights_mb", "weights"),

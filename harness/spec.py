@@ -6,12 +6,14 @@ Every class here is frozen and validated; an unknown key is an error that names 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from harness.documents import Frozen, read_document
+from harness.errors import InputError
 
 SCHEMA_VERSION = 1
 
@@ -91,7 +93,7 @@ class Limits(Frozen):
 
 
 class Sweep(Frozen):
-    """A sweep: every model on every target in every configuration, and the baselines beside them."""
+    """A sweep: each model on each target in each configuration, and the baselines beside them."""
 
     schema_version: Literal[1] = Field(alias="schema")
     name: Name = "sweep"
@@ -128,6 +130,29 @@ class Sweep(Frozen):
             for model in sweep.models
         )
         return sweep.model_copy(update={"models": models})
+
+    def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> Sweep:
+        """This sweep with input shapes set for its models that are files."""
+        models = tuple(
+            model.model_copy(update={"shapes": {**model.shapes, **shapes}}) if model.path else model
+            for model in self.models
+        )
+        return self.model_copy(update={"models": models})
+
+
+def parse_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Shapes from `name=1,3,224,224` texts. Raises InputError for anything else."""
+    shapes = {}
+    for text in texts:
+        name, equals, extents = text.rpartition("=")
+        try:
+            shape = tuple(int(extent) for extent in extents.split(","))
+        except ValueError:
+            shape = ()
+        if not equals or not name or not shape or min(shape) < 1:
+            raise InputError(f"--shape {text}: expected NAME=1,3,224,224 with positive numbers")
+        shapes[name] = shape
+    return shapes
 
 
 class TvmTarget(Frozen):

@@ -11,18 +11,23 @@ import sys
 import types
 
 import numpy as np
-import tvm
-from tvm import relax, tirx
-from tvm.ir import Op
-from tvm.ir.expr import GenericConst as Constant
-from tvm.relax.backend.cpu_generic.pipeline import dataflow_lower_passes, finalize_passes
-from tvm.relax.frontend.onnx import from_onnx
-from tvm.s_tir import SBlock, Schedule, meta_schedule
-from tvm.s_tir.analysis import estimate_tir_flops
-from tvm.s_tir.meta_schedule.arg_info import ArgInfo
-from tvm.s_tir.meta_schedule.relax_integration import extract_tasks
-from tvm.tirx import PrimFunc
-from tvm_ffi import structural_equal, structural_hash, structural_walk
+
+from harness.without_torch import without_torch
+
+with without_torch():
+    import tvm
+    from tvm import relax, tirx
+    from tvm.ir import Op
+    from tvm.ir.expr import GenericConst as Constant
+    from tvm.relax.backend.cpu_generic.pipeline import dataflow_lower_passes, finalize_passes
+    from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
+    from tvm.relax.frontend.onnx.onnx_frontend import _get_convert_map as onnx_converters
+    from tvm.s_tir import SBlock, Schedule, meta_schedule
+    from tvm.s_tir.analysis import estimate_tir_flops
+    from tvm.s_tir.meta_schedule.arg_info import ArgInfo
+    from tvm.s_tir.meta_schedule.relax_integration import extract_tasks
+    from tvm.tirx import PrimFunc
+    from tvm_ffi import structural_equal, structural_hash, structural_walk
 
 # How a kernel may fuse, as TVM's FuseOps reads it from the attribute `op_pattern`.
 ELEMENTWISE, BROADCAST, INJECTIVE, REDUCTION, OUT_FUSABLE, OPAQUE = 0, 1, 2, 3, 4, 8
@@ -79,6 +84,7 @@ __all__ = [
     "REDUCTION",
     "ArgInfo",
     "Constant",
+    "ONNXGraphImporter",
     "Op",
     "PrimFunc",
     "SBlock",
@@ -89,9 +95,9 @@ __all__ = [
     "estimate_tir_flops",
     "extract_tasks",
     "finalize_passes",
-    "from_onnx",
     "load_tensor_intrinsics",
     "meta_schedule",
+    "onnx_converters",
     "operator_name",
     "relax",
     "shape_of",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -11,14 +12,16 @@ from example_results import example_record, example_results
 
 from harness.errors import InputError
 from harness.export import replace_file, table, write_exports
-from harness.record import CellKey, Verification, fingerprint
+from harness.record import CellKey, fingerprint
 from harness.store import FILE_NAME, Store
 
-CONTRACT = (
-    "model,target,configuration,engine,status,kind,latency_ms_median,latency_ms_p90,"
-    "latency_ms_ci_low,latency_ms_ci_high,weights_mb,activation_mb,peak_rss_mb,artifact_mb,"
-    "accuracy,accuracy_metric,accuracy_samples,max_abs_error,tuning_trials,tuning_seconds,reason"
-).split(",")
+CONTRACT = [
+    *("model", "target", "configuration", "engine", "status", "kind"),
+    *("latency_ms_median", "latency_ms_p90", "latency_ms_ci_low", "latency_ms_ci_high"),
+    *("weights_mb", "activation_mb", "peak_rss_mb", "artifact_mb"),
+    *("accuracy", "accuracy_metric", "accuracy_samples", "max_abs_error"),
+    *("tuning_trials", "tuning_seconds", "reason"),
+]
 KEY = CellKey(model="m", target="t", configuration="fused", engine="tvm")
 
 
@@ -73,17 +76,17 @@ def test_write_exports_csv_reads_back_as_the_table_when_parsed(tmp_path: Path) -
 
 
 def test_write_exports_json_is_strict_when_a_figure_is_infinite(tmp_path: Path) -> None:
-    wrong = Verification(
-        reference="onnxruntime",
-        inputs=1,
-        real_inputs=True,
-        max_abs_error=math.inf,
-        max_error_of_scale=math.nan,
-        tolerance_of_scale=1e-4,
-    )
     with Store(tmp_path / FILE_NAME, create=True) as store:
         store.plan([(fingerprint(str(KEY)), KEY)])
-        store.write(example_record(KEY, verification=wrong))
+        store.write(example_record(KEY))
+    with sqlite3.connect(tmp_path / FILE_NAME) as database:
+        database.execute(
+            "UPDATE record SET json = json_set(json, '$.verification.max_abs_error', 123456.0)"
+        )
+        database.execute("UPDATE record SET json = replace(json, '123456.0', 'Infinity')")
+    database.close()
+    with Store(tmp_path / FILE_NAME) as store:
+        assert table(store)["max_abs_error"].iloc[0] == math.inf
         write_exports(store, tmp_path)
 
     def refuse(constant: str) -> None:

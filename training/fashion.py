@@ -7,7 +7,8 @@ DIR holds the four ``*-ubyte.gz`` files of Fashion-MNIST, as installed by the De
 
 The last ``HELD_OUT`` training images are held out and choose the epoch that is kept. The test
 images are read after training and choose nothing. The same seed, library versions, processor type
-and thread count give the same weights.
+and thread count give the same weights. Where others use the cores too, OMP_WAIT_POLICY=passive
+keeps the two threads from spending them on waiting for each other.
 """
 
 from __future__ import annotations
@@ -191,7 +192,7 @@ class Classifier(nn.Sequential):
 
 
 def resnet8() -> Classifier:
-    """ResNet-8 of MLPerf Tiny (arXiv:2106.07597, image classification), on 28x28 grey images."""
+    """ResNet-8 in the style of MLPerf Tiny (arXiv:2106.07597), for 28x28 grey images."""
     return Classifier(
         ConvNorm(1, 16, kernel=3, activation=nn.ReLU()),
         [Residual(16, 16, 1), Residual(16, 32, 2), Residual(32, 64, 2)],

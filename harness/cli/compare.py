@@ -76,6 +76,7 @@ def _print(comparison: Comparison) -> None:
         ("only in A", comparison.only_in_a),
         ("only in B", comparison.only_in_b),
         ("not the same environment", comparison.environment),
+        ("beware", comparison.cautions),
     ):
         if lines:
             console.print("\n".join([f"{title}:", *(f"  {one}" for one in lines)]), markup=False)

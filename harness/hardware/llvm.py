@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.errors import InputError, did_you_mean
 from harness.spec import TvmTarget
+from harness.without_torch import without_torch
 
 _PREFIXES = {
     "x86": ("x86_64", "i386", "i486", "i586", "i686"),
@@ -52,9 +53,7 @@ def host_features() -> dict[str, bool]:
     LLVM asks the processor itself (CPUID) and the operating system (saved register state), so a
     feature that a hypervisor hides is absent here whatever the processor's name implies.
     """
-    import tvm
-
-    found = tvm.get_global_func("tvm.codegen.llvm.GetHostCPUFeatures")()
+    found = _tvm().get_global_func("tvm.codegen.llvm.GetHostCPUFeatures")()
     return {
         str(name): bool(there) for name, there in found.items() if str(name) not in _SYSTEM_FEATURES
     }
@@ -133,16 +132,22 @@ def _features_of_any_cpu(triple: str) -> frozenset[str]:
     )
 
 
+def _tvm() -> Any:
+    with without_torch():
+        import tvm
+
+    return tvm
+
+
 def _codegen() -> Any:
+    _tvm()
     from tvm.target import codegen
 
     return codegen
 
 
 def _as_tvm(target: TvmTarget) -> Any:
-    import tvm
-
-    return tvm.target.Target(target.as_tvm())
+    return _tvm().target.Target(target.as_tvm())
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def write_arrays(path: Path, rows: Sequence[Sequence[tuple[str, np.ndarray]]]) -
     }
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".npz")
     with os.fdopen(handle, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]
     os.replace(temporary, path)
 
 

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
-# The runtime alone is wanted here: 250 MB of compiler and, where torch is installed, another
-# 200 MB that TVM's ffi imports for it would count as this model's memory.
-os.environ["TVM_USE_RUNTIME_LIB"] = "1"
-sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
-
-import tvm
-from tvm.runtime.vm import VirtualMachine
-
 from harness.artifact import LIBRARY, Artifact
 from harness.baselines.base import Feeds, checked
 from harness.models.tensors import TensorSpec
+from harness.without_torch import without_torch
+
+# The runtime alone is wanted here: 250 MB of compiler would count as this model's memory.
+os.environ["TVM_USE_RUNTIME_LIB"] = "1"
+with without_torch():
+    import tvm
+    from tvm.runtime.vm import VirtualMachine
 
 _FUNCTION = "main"
 

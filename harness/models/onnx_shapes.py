@@ -66,7 +66,8 @@ def fix_shapes(model: onnx.ModelProto, shapes: Shapes, path: Path) -> None:
     # What was inferred for the dynamic model no longer holds, its outputs' dimensions included.
     del model.graph.value_info[:]
     for output in model.graph.output:
-        output.type.tensor_type.ClearField("shape")
+        if output.type.HasField("tensor_type"):
+            output.type.tensor_type.ClearField("shape")
 
 
 def fold(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import json
+import operator
 import re
 import zipfile
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ _EXPORT_ADVICE = (
     "torch.export.save(torch.export.export(network.eval(), (example_input,)), 'network.pt2')"
 )
 CHANGES_STATE = "the network changes its own state while it runs; call .eval() before the export"
+# Arguments that are a branch of the graph, a function, or an object of a class of its own.
+_NOT_STATIC = frozenset({"as_graph", "as_operator", "as_custom_obj"})
 _PLAIN_TEXT = re.compile(r"[\w.+-]*", re.ASCII)
 _OPERATOR = re.compile(r"torch\.ops\.aten\._?[A-Za-z]\w*\.[A-Za-z]\w*|_operator\.getitem", re.ASCII)
 
@@ -232,6 +235,8 @@ def _check_texts(plain: Any, path: Path) -> None:
     for key, text in _texts(plain, ""):
         if key == "as_expr":
             raise InputError(f"{path}: dynamic shapes; export without dynamic_shapes")
+        if key in _NOT_STATIC:
+            raise InputError(f"{path}: an operator's argument is a {key.removeprefix('as_')}")
         # The values of text arguments are quoted by PyTorch: "tanh", or an einsum's equation.
         if key not in {"as_string", "as_strings"} and not _PLAIN_TEXT.fullmatch(text):
             raise InputError(f"{path}: {text!r} is no name of a node, an operator or a tensor")
@@ -243,7 +248,7 @@ def _texts(plain: Any, key: str) -> Iterator[tuple[str, str]]:
         yield key, plain
     elif isinstance(plain, dict):
         for name, value in plain.items():
-            yield ("as_expr" if name == "as_expr" else ""), name
+            yield name, name
             yield from _texts(value, name)
     elif isinstance(plain, list):
         for value in plain:
@@ -252,11 +257,11 @@ def _texts(plain: Any, key: str) -> Iterator[tuple[str, str]]:
 
 def _check_operators(program: torch.export.ExportedProgram, path: Path) -> None:
     for node in program.graph.nodes:
-        if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
+        if node.op != "call_function" or node.target is operator.getitem:
             continue
+        where = f"{path}: operator {node.target} of node '{node.name}'"
+        if not isinstance(node.target, torch._ops.OpOverload):
+            raise InputError(f"{where} is unknown to PyTorch {torch.__version__}")
         # aten::from_file and aten::save, whatever else may come.
         if any(argument.name == "filename" for argument in node.target._schema.arguments):
-            raise InputError(
-                f"{path}: operator {node.target} of node '{node.name}' reads or writes files, "
-                f"and is not run"
-            )
+            raise InputError(f"{where} reads or writes files, and is not run")

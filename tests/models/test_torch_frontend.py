@@ -276,6 +276,15 @@ def hostile_operator(graph: Any, code: str) -> None:
     graph["graph_module"]["graph"]["nodes"][0]["target"] = "torch.hub.load"
 
 
+def hostile_method(graph: Any, code: str) -> None:
+    graph["graph_module"]["graph"]["nodes"][0]["target"] = "torch.ops.aten.conv2d.overloads"
+
+
+def hostile_function_argument(graph: Any, code: str) -> None:
+    inputs = graph["graph_module"]["graph"]["nodes"][0]["inputs"]
+    inputs[0]["arg"] = {"as_operator": "torch.hub.load"}
+
+
 def hostile_enumeration(graph: Any, code: str) -> None:
     call = graph["graph_module"]["module_call_graph"][0]["signature"]
     call["in_spec"] = '[1, {"__enum__": true, "fqn": "antigravity:x", "name": "y"}]'
@@ -289,6 +298,8 @@ def hostile_enumeration(graph: Any, code: str) -> None:
         hostile_input_name,
         hostile_weight_name,
         hostile_operator,
+        hostile_method,
+        hostile_function_argument,
         hostile_enumeration,
     ],
 )

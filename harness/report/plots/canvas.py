@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,10 +186,8 @@ class Scale:
     by_ratio: bool = False
 
     def __call__(self, value: float) -> float:
-        from math import log
-
         if self.by_ratio:
-            part = log(max(value, 1e-300) / self.low) / log(self.high / self.low)
+            part = math.log(max(value, 1e-300) / self.low) / math.log(self.high / self.low)
         else:
             part = (value - self.low) / (self.high - self.low)
         return self.start + part * (self.end - self.start)

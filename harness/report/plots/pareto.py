@@ -19,7 +19,7 @@ _LABEL_ROOM = 100.0
 
 def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
     """One panel, or None when nothing in the group has both a latency and an accuracy."""
-    cells = _scored(group)
+    cells = scored(group)
     if not cells:
         return None
     figures = [_figures(cell) for cell in cells]
@@ -91,7 +91,7 @@ def _front(figures: list[tuple[Latency, Accuracy]]) -> list[int]:
     return pareto_front((latency.median_ms, accuracy.value) for latency, accuracy in figures)
 
 
-def _scored(group: Group) -> list[Cell]:
+def scored(group: Group) -> list[Cell]:
     """The timed cells that were scored by the group's usual metric; others cannot share an axis."""
     scored = [cell for cell in group.timed if cell.record.accuracy]
     metrics = Counter(cell.record.accuracy.metric for cell in scored if cell.record.accuracy)

@@ -18,7 +18,7 @@ _MOST_POINTS = 400
 
 def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
     """One panel, or None when no configuration of the group has a tuning curve."""
-    curves = {cell.label: curve for cell in group.cells if (curve := _curve(cell))}
+    curves = {cell.label: curve for cell in group.cells if (curve := curve_of(cell))}
     cells = [cell for cell in group.cells if cell.label in curves]
     if not cells:
         return None
@@ -54,7 +54,7 @@ def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
     return canvas
 
 
-def _curve(cell: Cell) -> list[tuple[int, float]]:
+def curve_of(cell: Cell) -> list[tuple[int, float]]:
     """(trials, estimate in ms) from the first point on which every kernel has a time.
 
     Long curves are thinned; the last point stays.

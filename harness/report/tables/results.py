@@ -37,7 +37,7 @@ def _table(results: Results, kind: Kind) -> Table:
     if kind == "measured":
         reading = (
             f"“× {_REFERENCE}” is the time a cell takes as a multiple of {_REFERENCE}'s: below 1 "
-            "is faster. It is given only for cells that took turns with it. Small figures are 95 % "
+            "is faster. Only cells that took turns with it have one. Second figures are 95 % "
             "intervals."
         )
     else:
@@ -47,7 +47,7 @@ def _table(results: Results, kind: Kind) -> Table:
         title,
         rows,
         reading=reading,
-        absent="No cell has finished yet.",
+        absent="No cell has finished yet; layeredge run starts or goes on with a sweep.",
         without=without,
     )
 

@@ -1,0 +1,88 @@
+"""The command `layeredge`: loads one sub-command's module when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+
+import click
+
+import harness
+from harness.errors import HarnessError, InputError
+
+COMMANDS = {
+    "run": "Run a sweep: import, fuse, tune, build, verify, measure, store, report.",
+    "report": "Write the report of a results folder.",
+    "select": "Choose what to deploy within limits of latency, memory and accuracy.",
+    "compare": "Compare two results folders cell by cell.",
+    "inspect": "Show a model's kernels at a fusion level.",
+    "models": "List, fetch and describe the models of the catalog.",
+    "targets": "List, show, check and detect hardware descriptions.",
+    "doctor": "Check this machine and installation, and say what to do.",
+}
+
+
+class _Commands(click.Group):
+    """Sub-commands by name, each in its own module, imported only when needed."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"harness.cli.{name}").command
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        # From the table, so that `--help` imports nothing.
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from harness.errors import unknown_name
+
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            raise unknown_name("command", args[0], COMMANDS)
+        return super().resolve_command(context, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(harness.__version__, prog_name="layeredge")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def command(debug: bool) -> None:
+    """Fuse, tune and measure neural networks with Apache TVM, and choose what to deploy where.
+
+    \b
+    A first run, and what to do with it:
+      layeredge doctor
+      layeredge run examples/quickstart.yaml --out results/quickstart
+      layeredge select results/quickstart --model fashion-resnet8 --min-accuracy 0.9
+    """
+
+
+def main() -> None:
+    """Entry point: errors become one line on standard error, and exit code 2 (1 for a cell's)."""
+    debug = "--debug" in sys.argv[1:2]
+    try:
+        sys.exit(command(standalone_mode=False) or 0)
+    except click.exceptions.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; what was finished is kept, the same command goes on", err=True)
+        sys.exit(130)
+    except HarnessError as error:
+        if debug:
+            traceback.print_exc()
+        click.echo(f"layeredge: {error}", err=True)
+        sys.exit(2 if isinstance(error, InputError) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""`layeredge run`: runs a sweep and writes its report."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import click
+
+
+@click.command(name="run")
+@click.argument("sweep", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Results folder."
+)
+@click.option("--fresh", is_flag=True, help="Forget what the folder holds and start over.")
+@click.option("--retry-failed", is_flag=True, help="Run failed cells again.")
+@click.option(
+    "--tuning-db",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the tuning databases; by default in the user's cache folder.",
+)
+@click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    metavar="NAME=1,3,224,224",
+    help="Static shape of an input, for every model of the sweep that is a file and has it.",
+)
+def command(
+    sweep: Path,
+    out: Path,
+    fresh: bool,
+    retry_failed: bool,
+    tuning_db: Path | None,
+    shapes: tuple[str, ...],
+) -> int:
+    """Run the sweep in the file SWEEP and write results and report to the folder --out.
+
+    What the folder already holds is not run again: an interrupted sweep goes on where it was.
+    Exit code 0: all cells ok; 1: some failed; 2: the input is wrong.
+
+    \b
+    Example:
+      layeredge run examples/quickstart.yaml --out results/quickstart
+    """
+    from harness.cache import cache_folder
+    from harness.cli.sweep_display import SweepDisplay
+    from harness.spec import Sweep, parse_shapes
+    from harness.sweep import run_sweep
+    from harness.tvm_pair import check_tvm_pair
+
+    found = Sweep.read(sweep).with_shapes(parse_shapes(shapes))
+    check_tvm_pair()
+    if fresh and out.exists():
+        for name in ("results.sqlite", "results.sqlite-wal", "results.sqlite-shm"):
+            (out / name).unlink(missing_ok=True)
+        shutil.rmtree(out / "artifacts", ignore_errors=True)
+    page = out / "report" / "index.html"
+    with SweepDisplay() as display:
+        try:
+            outcome = run_sweep(
+                found,
+                out,
+                tuning_db or cache_folder() / "tuning",
+                display,
+                retry_failed=retry_failed,
+            )
+        except KeyboardInterrupt:
+            _report(out)
+            raise
+        if outcome.ran or not page.exists():
+            display.working("all cells", "report")
+            _report(out)
+    display.conclude(outcome, page)
+    return 1 if outcome.failed else 0
+
+
+def _report(out: Path) -> None:
+    from harness.report import write_report
+    from harness.store import FILE_NAME
+
+    if (out / FILE_NAME).exists():
+        write_report(out)

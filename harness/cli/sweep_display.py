@@ -1,0 +1,137 @@
+"""Shows a running sweep: what is being done, how far it is, and what each cell came to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from harness.record import Record
+from harness.sweep import Outcome
+
+_MARKS = {"ok": "[green]✓", "failed": "[red]✗", "skipped": "[yellow]–"}
+
+
+class SweepDisplay:
+    """A bar for the sweep and one for what goes on now; a line for each cell that ends.
+
+    Without a terminal only the lines are printed.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console()
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._cells: TaskID | None = None
+        self._now = self._progress.add_task("planning", total=None, detail="")
+        self._said = ""
+
+    def __enter__(self) -> SweepDisplay:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the bars away; the lines stay."""
+        self._progress.stop()
+
+    def planned(self, total: int, finished: int) -> None:
+        self._cells = self._progress.add_task(
+            "cells", total=total, completed=finished, detail=f"{finished} of {total}"
+        )
+        if finished:
+            self._console.print(f"{finished} of {total} cells are finished already")
+
+    def working(self, label: str, stage: str) -> None:
+        self._progress.reset(self._now, description=f"{label}: {stage}", total=None, detail="")
+        self._say(f"{label}: {stage}")
+
+    def progress(self, label: str, stage: str, done: float, total: float) -> None:
+        self._progress.update(
+            self._now,
+            description=f"{label}: {stage}",
+            completed=done,
+            total=total,
+            detail=f"{done:.0f}/{total:.0f}",
+        )
+        self._say(f"{label}: {stage}")
+
+    def tuning(self, label: str, progress: dict[str, Any]) -> None:
+        best = progress["best_us"]
+        estimate = progress["estimate_ms"]
+        detail = (
+            f"{progress['kernel'][:28]} "
+            + (f"best {best:.1f} µs · " if best else "")
+            + (f"model ≈ {estimate:.3f} ms · " if estimate else "")
+            + f"{progress['trials_per_second']:.1f} trials/s · "
+            + f"{progress['failed_trials']} failed · {_clock(progress['seconds_left'])} left"
+        )
+        self._progress.update(
+            self._now,
+            description=f"{label}: tune",
+            completed=progress["done"],
+            total=progress["total"],
+            detail=detail,
+        )
+
+    def finished(self, record: Record) -> None:
+        if self._cells is not None:
+            self._progress.advance(self._cells)
+            done = self._progress.tasks[self._cells]
+            self._progress.update(self._cells, detail=f"{done.completed:.0f} of {done.total:.0f}")
+        self._console.print(f"{_MARKS[record.status]}[/] {record.key}: {_summary(record)}")
+
+    def conclude(self, outcome: Outcome, page: Path) -> None:
+        """The last lines: how it ended, and where the report is."""
+        ok = sum(record.status == "ok" for record in outcome.records)
+        skipped = sum(record.status == "skipped" for record in outcome.records)
+        self._console.print(
+            f"{ok} cells ok, {len(outcome.failed)} failed, {skipped} skipped; report: {page}"
+        )
+
+    def _say(self, text: str) -> None:
+        """Without a terminal there are no bars: say each stage once."""
+        if not self._console.is_terminal and text != self._said:
+            self._said = text
+            self._console.print(text)
+
+
+def _summary(record: Record) -> str:
+    if record.latency is None:
+        where = f"{record.stage}: " if record.stage else ""
+        return f"{record.status}: {where}{record.reason}"
+    latency = record.latency
+    text = f"{latency.median_ms:.4g} ms [{latency.ci_low_ms:.4g}, {latency.ci_high_ms:.4g}]"
+    if record.accuracy is not None:
+        text += f", {record.accuracy.metric} {record.accuracy.value:.4g}"
+    if record.tuning is not None:
+        text += f", {record.tuning.trials} trials in {record.tuning.seconds:.0f} s"
+    return text
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

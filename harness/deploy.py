@@ -1,0 +1,166 @@
+"""Writes a cell's compiled network as a folder that runs without this package.
+
+The folder holds the library, what is known of it, licence notes, and a runner that needs TVM's
+runtime and NumPy alone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.artifact import LIBRARY, Artifact, TensorDescription
+from harness.documents import Frozen
+from harness.errors import InputError
+from harness.record import Accuracy, CellKey, Fusion, Latency, Memory, Record, Verification
+from harness.spec import Kind
+from harness.tvm_pair import KNOWN_PAIR
+
+DEPLOYMENT_SCHEMA = 1
+
+
+class Deployment(Frozen):
+    """What `metadata.json` says of an exported network: what it takes and gives, what it needs,
+    and what was measured of it where."""
+
+    schema_version: Literal[1] = DEPLOYMENT_SCHEMA
+    cell: CellKey
+    model: dict[str, Any]
+    inputs: tuple[TensorDescription, ...]
+    outputs: tuple[TensorDescription, ...]
+    threads: int
+    requires: dict[str, str]
+    target: dict[str, Any]
+    configuration: dict[str, Any]
+    kind: Kind
+    latency: Latency | None
+    memory: Memory | None
+    accuracy: Accuracy | None
+    verification: Verification | None
+    fusion: Fusion | None
+    environment: dict[str, Any]
+    finished_at: str
+    fingerprint: str
+
+
+def export(results_dir: Path, record: Record, out: Path) -> Path:
+    """Write the compiled network of `record`, a cell of `results_dir`, to the folder `out`.
+
+    The folder appears complete or not at all; `out` is returned. Raises InputError when `out` is
+    there and not empty or cannot be written, and when the cell has no compiled network.
+    """
+    artifact_folder = _artifact_folder(results_dir, record)
+    about = _describe(record, Artifact.read(artifact_folder))
+    out = out.absolute()
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise InputError(f"{out}: is there already; expected a new or empty folder to export to")
+    part: Path | None = None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+        part.chmod(0o755)  # a temporary folder is its owner's alone
+        shutil.copyfile(artifact_folder / LIBRARY, part / LIBRARY)
+        for name, text in _texts(about).items():
+            (part / name).write_text(text, encoding="utf-8")
+        os.replace(part, out)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written: {error.strerror or error}") from None
+    finally:
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
+    return out
+
+
+def _artifact_folder(results_dir: Path, record: Record) -> Path:
+    if record.status != "ok":
+        raise InputError(f"{record.key}: this cell {record.status}; there is nothing to export")
+    if record.artifact is None:
+        raise InputError(
+            f"{record.key}: the engine {record.key.engine} runs the model file itself; expected "
+            "a cell of the engine tvm, which has a compiled model to export"
+        )
+    folder = results_dir / record.artifact
+    if not (folder / LIBRARY).is_file():
+        raise InputError(
+            f"{folder}: the compiled model of {record.key} is no longer there; run the sweep "
+            "again with --fresh to build it"
+        )
+    return folder
+
+
+def _describe(record: Record, artifact: Artifact) -> Deployment:
+    model, versions = record.spec["model"], record.environment.get("versions", {})
+    return Deployment(
+        cell=record.key,
+        model={
+            "name": record.key.model,
+            "fingerprint": model.get("fingerprint"),
+            "format": model.get("format"),
+            "licence": model.get("licence") or "unknown: you supplied this model",
+        },
+        inputs=artifact.inputs,
+        outputs=artifact.outputs,
+        threads=record.spec["threads"],
+        requires={name: versions.get(name, known) for name, known in KNOWN_PAIR.items()},
+        target=record.spec["target"],
+        configuration=record.spec["configuration"],
+        kind=record.kind,
+        latency=record.latency if record.kind == "measured" else None,
+        memory=record.memory,
+        accuracy=record.accuracy,
+        verification=record.verification,
+        fusion=record.fusion,
+        environment=record.environment,
+        finished_at=record.finished_at,
+        fingerprint=record.fingerprint,
+    )
+
+
+def _texts(about: Deployment) -> dict[str, str]:
+    """File name to content, the library apart."""
+    pins = "".join(f"{name}=={number}\n" for name, number in about.requires.items())
+    cell, processor = about.cell, about.target["tvm"].get("mcpu") or about.target["architecture"]
+    return {
+        "metadata.json": about.model_dump_json(indent=1) + "\n",
+        "requirements.txt": f"{pins}numpy>=1.26\n",
+        "LICENCE.txt": _LICENCE.format(model=cell.model, licence=about.model["licence"]),
+        "README.md": _README.format(
+            model=cell.model,
+            configuration=cell.configuration,
+            target=cell.target,
+            processor=processor,
+        ),
+        "run.py": files("harness").joinpath("deploy_runner.py").read_text(encoding="utf-8"),
+    }
+
+
+_README = """\
+# {model}, {configuration}, for {target}
+
+Runs on a processor that can execute code for `{processor}`; `metadata.json` says what was measured.
+
+```
+python3 -m venv venv && venv/bin/pip install -r requirements.txt
+venv/bin/python run.py --time                         # random inputs
+venv/bin/python run.py inputs.npz --out outputs.npz   # an array per input, named as in metadata.json
+```
+"""
+
+_LICENCE = """\
+Licence notes. They are no legal advice.
+
+model.so holds the weights of the model '{model}' and code that was generated for it.
+Licence of the model: {licence}
+
+The code was generated by Apache TVM, Copyright The Apache Software Foundation, which
+requirements.txt installs and run.py loads. Apache TVM is licensed under the Apache License,
+Version 2.0: https://www.apache.org/licenses/LICENSE-2.0
+
+run.py is part of LayerEdge and is licensed under the Apache License, Version 2.0.
+
+Data that the model was trained, tuned or scored with is not included, nor is a licence to it.
+"""

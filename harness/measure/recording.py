@@ -1,0 +1,179 @@
+"""Makes a record of what became of each cell, and commits it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import numpy as np
+
+from harness.artifact import Artifact
+from harness.errors import CellSkipped, HarnessError
+from harness.measure.group import Measured
+from harness.record import CellKey, KernelTime, Latency, Memory, Record
+from harness.spec import Kind, Sweep, TargetSpec
+from harness.store import Store
+
+if TYPE_CHECKING:
+    from harness.sweep import PlannedCell, PlannedGroup
+
+_KINDS: dict[str, Kind] = {
+    "local": "measured",
+    "rpc": "measured",
+    "emulated": "emulated-count",
+    "static": "static",
+}
+
+
+class RecordWriter:
+    """Writes the records of one group. `target` is the description with its measured roofs."""
+
+    def __init__(
+        self, sweep: Sweep, group: PlannedGroup, store: Store, told: Callable[[Record], None]
+    ) -> None:
+        self.target: TargetSpec = group.target
+        self._sweep = sweep
+        self._group = group
+        self._store = store
+        self._told = told
+        self._seconds: dict[str, float] = {}
+
+    def built(self, mark: str, seconds: float) -> None:
+        """Remember how long a cell took to build."""
+        self._seconds[mark] = seconds
+
+    def lost(
+        self,
+        key: CellKey,
+        mark: str,
+        stage: str,
+        error: HarnessError,
+        environment: Mapping[str, Any],
+        seconds: float,
+    ) -> None:
+        """Record a cell that did not get to be measured."""
+        skipped = isinstance(error, CellSkipped)
+        self._commit(
+            self._base(key, mark, environment, seconds)
+            | {
+                "status": "skipped" if skipped else "failed",
+                "stage": None if skipped else stage,
+                "reason": str(error),
+            }
+        )
+
+    def measured(
+        self,
+        cells: Sequence[PlannedCell],
+        found: Mapping[str, Measured],
+        paths: Mapping[str, Path],
+        environment: Mapping[str, Any],
+    ) -> None:
+        """Record the cells of a measured group; all share one session and its raw samples."""
+        session = uuid4().hex[:16]
+        samples = {
+            mark: np.asarray(each.samples)
+            for mark, each in found.items()
+            if each.samples and each.failure is None
+        }
+        for cell in cells:
+            each = found[cell.mark]
+            seconds = self._seconds.get(cell.mark, 0.0)
+            if each.failure is not None:
+                self.lost(cell.key, cell.mark, each.stage, each.failure, environment, seconds)
+                continue
+            fields = self._base(cell.key, cell.mark, environment, seconds)
+            fields |= _results(each, paths[cell.mark], cell.key.engine)
+            if cell.configuration is not None:
+                fields["artifact"] = f"artifacts/{cell.mark}"
+            self._commit(fields | {"status": "ok", "session": session}, samples)
+
+    def _base(
+        self, key: CellKey, mark: str, environment: Mapping[str, Any], seconds: float
+    ) -> dict[str, Any]:
+        configuration = next(
+            (found for found in self._sweep.configurations if found.name == key.configuration), None
+        )
+        model = self._group.model
+        return {
+            "fingerprint": mark,
+            "key": key,
+            "kind": _KINDS[self.target.device.kind],
+            "spec": {
+                "model": self._group.spec.model_dump(mode="json")
+                | {
+                    "fingerprint": model.fingerprint,
+                    "licence": model.licence,
+                    "format": model.format,
+                    "no_accuracy_because": model.task_missing_reason,
+                },
+                "target": self.target.model_dump(mode="json", by_alias=True),
+                "configuration": configuration.model_dump(mode="json") if configuration else None,
+                "measure": self._sweep.measure.model_dump(mode="json"),
+                "limits": self._sweep.limits.model_dump(mode="json"),
+                "seed": self._sweep.seed,
+                "threads": self.target.tvm.num_cores,
+            },
+            "environment": dict(environment),
+            "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "seconds": round(seconds, 3),
+        }
+
+    def _commit(
+        self, fields: dict[str, Any], samples: Mapping[str, np.ndarray] | None = None
+    ) -> None:
+        record = Record.model_validate(fields)
+        self._store.write(record, samples)
+        self._told(record)
+
+
+def _results(measured: Measured, path: Path, engine: str) -> dict[str, Any]:
+    """The fields of a record that measuring fills."""
+    from harness.statistics import summarise  # SciPy takes a second to import
+
+    summary = summarise(1e3 * np.asarray(measured.samples))
+    latency = Latency(
+        median_ms=summary.median,
+        p90_ms=summary.p90,
+        p99_ms=summary.p99,
+        ci_low_ms=summary.ci_low,
+        ci_high_ms=summary.ci_high,
+        samples=summary.samples,
+        runs_per_sample=measured.runs_per_sample,
+    )
+    fields: dict[str, Any] = {
+        "latency": latency,
+        "accuracy": measured.accuracy,
+        "verification": measured.verification,
+    }
+    process = {"peak_rss_mb": measured.peak_rss_mb, "base_rss_mb": measured.base_rss_mb}
+    if engine != "tvm":
+        return fields | {"memory": Memory(artifact_mb=path.stat().st_size / 1e6, **process)}
+    artifact = Artifact.read(path)
+    kernels = tuple(
+        KernelTime(
+            name=kernel.name,
+            calls=kernel.calls,
+            median_us=1e6 * float(np.median(measured.kernel_seconds[kernel.name])),
+            flops=kernel.flops,
+            bytes=kernel.bytes,
+        )
+        for kernel in artifact.kernels
+        if kernel.name in measured.kernel_seconds
+    )
+    inside_us = sum(kernel.calls * kernel.median_us for kernel in kernels)
+    return fields | {
+        "memory": Memory(
+            weights_mb=artifact.weights_mb,
+            activation_mb=artifact.activation_mb,
+            artifact_mb=artifact.artifact_mb,
+            **process,
+        ),
+        "fusion": artifact.fusion,
+        "tuning": artifact.tuning,
+        "kernels": kernels,
+        "outside_kernels_us": max(0.0, 1e3 * summary.median - inside_us),
+    }

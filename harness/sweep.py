@@ -1,0 +1,380 @@
+"""Plans a sweep's cells, runs those that are not finished, and keeps each as soon as it is done.
+
+Cells are built one by one, and measured in groups: all configurations of one model on one target,
+baselines included, taking turns. Building, tuning and measuring never share the cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from time import monotonic
+from typing import Protocol
+
+from harness.artifact import Artifact
+from harness.baselines.registry import ENGINES, applicable, engine_named, reference_engine
+from harness.cell import ImportedModel, ImportOrder, Order
+from harness.child import Child, ChildLost, Message
+from harness.environment import environment
+from harness.errors import CellFailure, CellSkipped, HarnessError, InputError
+from harness.hardware import load_target, require_runnable, target_fingerprint
+from harness.measure.group import Contestant, Group, GroupSubject, Measured
+from harness.measure.recording import RecordWriter
+from harness.models.catalog import resolve
+from harness.models.resolved import ResolvedModel
+from harness.models.tensors import TensorSpec
+from harness.record import BASELINE_CONFIGURATION, RECORD_SCHEMA, CellKey, Record, fingerprint
+from harness.roofline import with_measured_roofs
+from harness.spec import Configuration, ModelSpec, Sweep, TargetSpec, Tune
+from harness.store import FILE_NAME, Store
+
+TVM = "tvm"
+_SECONDS_PER_TRIAL = 10.0
+"""An upper bound, for the time limit of a cell whose tuning budget is in trials."""
+_INTERRUPT_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """One cell to run: its names, its fingerprint, and for our own engine its configuration."""
+
+    key: CellKey
+    mark: str
+    configuration: Configuration | None
+
+
+@dataclass(frozen=True)
+class PlannedGroup:
+    """The cells of one model on one target."""
+
+    spec: ModelSpec
+    model: ResolvedModel
+    target: TargetSpec
+    cells: tuple[PlannedCell, ...]
+
+
+class Listener(Protocol):
+    """Hears what a sweep is doing."""
+
+    def planned(self, total: int, finished: int) -> None: ...
+
+    def working(self, label: str, stage: str) -> None: ...
+
+    def progress(self, label: str, stage: str, done: float, total: float) -> None: ...
+
+    def tuning(self, label: str, progress: Message) -> None: ...
+
+    def finished(self, record: Record) -> None: ...
+
+
+def plan(sweep: Sweep, *, fetch_missing: bool = True) -> list[PlannedGroup]:
+    """All cells of a sweep, grouped. Fetches catalog models that are not there yet.
+
+    Raises InputError for a name, file or engine that does not exist.
+    """
+    for engine in sweep.baselines:
+        engine_named(engine)
+    targets = [_with_threads(load_target(name), sweep.measure.threads) for name in sweep.targets]
+    groups = []
+    for spec in sweep.models:
+        model = resolve(spec, fetch_missing=fetch_missing)
+        for target in targets:
+            groups.append(PlannedGroup(spec, model, target, _cells(sweep, model, target)))
+    return groups
+
+
+def _with_threads(target: TargetSpec, threads: int | None) -> TargetSpec:
+    if threads is None:
+        return target
+    tvm = target.tvm.model_copy(update={"num_cores": threads})
+    return target.model_copy(update={"tvm": tvm})
+
+
+def _cells(sweep: Sweep, model: ResolvedModel, target: TargetSpec) -> tuple[PlannedCell, ...]:
+    common = {
+        "schema": RECORD_SCHEMA,
+        "model": model.fingerprint,
+        "shapes": model.shapes,
+        "target": target_fingerprint(target),
+        "passes": target.passes.model_dump(),
+        "device": target.device.model_dump(),
+        "measure": sweep.measure.model_dump(),
+        "seed": sweep.seed,
+    }
+
+    def cell(engine: str, name: str, configuration: Configuration | None) -> PlannedCell:
+        decisive = configuration.model_dump(exclude={"name"}) if configuration else None
+        mark = fingerprint(
+            {
+                **common,
+                "names": [model.name, target.name, name, engine],
+                "configuration": decisive,
+                "engine": _engine_version(engine),
+            }
+        )
+        key = CellKey(model=model.name, target=target.name, configuration=name, engine=engine)
+        return PlannedCell(key, mark, configuration)
+
+    ours = [cell(TVM, found.name, found) for found in sweep.configurations]
+    others = [cell(engine, BASELINE_CONFIGURATION, None) for engine in sweep.baselines]
+    return (*ours, *others)
+
+
+def _engine_version(engine: str) -> str | None:
+    """The installed version of what an engine's name stands for; None when it is not installed."""
+    packages = {TVM: "apache-tvm", "litert": "ai-edge-litert"}
+    try:
+        return version(packages.get(engine, engine))
+    except PackageNotFoundError:
+        return None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a sweep's cells ended."""
+
+    records: tuple[Record, ...]
+    ran: int
+    """How many of them this run added."""
+
+    @property
+    def failed(self) -> tuple[Record, ...]:
+        return tuple(record for record in self.records if record.status == "failed")
+
+
+def run_sweep(
+    sweep: Sweep,
+    out: Path,
+    tuning_databases: Path,
+    listener: Listener,
+    *,
+    retry_failed: bool = False,
+) -> Outcome:
+    """Run what is not finished in `out`, and return the records of all cells.
+
+    `tuning_databases` holds a folder for each target. Finished cells, failed ones included unless
+    `retry_failed`, are not run again. Raises InputError for a sweep that cannot be planned or a
+    folder that cannot be written; KeyboardInterrupt goes through with everything finished kept.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written: {error.strerror}") from None
+    groups = plan(sweep)
+    with Store(out / FILE_NAME, create=True) as store:
+        store.plan((cell.mark, cell.key) for group in groups for cell in group.cells)
+        statuses = store.statuses()
+        done = {
+            mark for mark, status in statuses.items() if not (retry_failed and status == "failed")
+        }
+        cells = [cell for group in groups for cell in group.cells]
+        listener.planned(len(cells), sum(cell.mark in done for cell in cells))
+        for group in groups:
+            if any(cell.mark not in done for cell in group.cells):
+                _GroupRun(sweep, group, out, tuning_databases, store, listener, done).run()
+        return Outcome(tuple(store.records()), sum(cell.mark not in done for cell in cells))
+
+
+class _GroupRun:
+    """Takes the unfinished cells of one group through all stages."""
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        group: PlannedGroup,
+        out: Path,
+        tuning_databases: Path,
+        store: Store,
+        listener: Listener,
+        done: set[str],
+    ) -> None:
+        self._sweep = sweep
+        self._group = group
+        self._target = group.target
+        self._out = out
+        self._work = out / "work" / fingerprint([group.model.fingerprint, group.model.name])
+        self._tuning_databases = tuning_databases
+        self._store = store
+        self._listener = listener
+        self._stage = "import"
+        self._pending = [cell for cell in group.cells if cell.mark not in done]
+        self._companions = [
+            cell
+            for cell in group.cells
+            if cell.mark in done and store.statuses().get(cell.mark) == "ok"
+        ]
+
+    def run(self) -> None:
+        """Every pending cell has a record afterwards."""
+        self._writer = RecordWriter(self._sweep, self._group, self._store, self._listener.finished)
+        try:
+            require_runnable(self._group.target)
+            self._target = with_measured_roofs(self._group.target)
+            self._writer.target = self._target
+            imported = self._import()
+        except (CellFailure, InputError) as error:
+            for cell in self._pending:
+                self._writer.lost(cell.key, cell.mark, "import", error, environment(), 0.0)
+            return
+        contestants = self._contestants(imported)
+        if any(found.mark in {cell.mark for cell in self._pending} for found in contestants):
+            self._measure(imported, contestants)
+
+    def _import(self) -> ImportedModel:
+        label = f"{self._group.model.name} · {self._target.name}"
+        order = ImportOrder(
+            model=self._group.model.path, shapes=self._group.model.shapes, work=self._work
+        )
+        self._work.mkdir(parents=True, exist_ok=True)
+        answer = self._in_child("import", order.model_dump(mode="json"), label, self._limit(None))
+        return ImportedModel.model_validate(answer)
+
+    def _contestants(self, imported: ImportedModel) -> list[Contestant]:
+        """What is ready to be measured, building what is not; records what cannot be."""
+        contestants = []
+        pending = {cell.mark for cell in self._pending}
+        for cell in self._group.cells:
+            if cell.mark not in pending and cell not in self._companions:
+                continue
+            started = monotonic()
+            self._stage = "import"
+            try:
+                path = self._ready(cell, imported)
+            except HarnessError as error:
+                if cell.mark in pending:
+                    seconds = monotonic() - started
+                    self._writer.lost(
+                        cell.key, cell.mark, self._stage, error, environment(), seconds
+                    )
+                continue
+            self._writer.built(cell.mark, monotonic() - started)
+            contestants.append(
+                Contestant(
+                    mark=cell.mark,
+                    label=_short(cell),
+                    engine=cell.key.engine,
+                    path=path,
+                    wants_accuracy=cell.mark in pending,
+                )
+            )
+        return contestants
+
+    def _ready(self, cell: PlannedCell, imported: ImportedModel) -> Path:
+        """What the cell's worker loads: a compiled artifact, or the model for another engine."""
+        if cell.configuration is None:
+            engine, format = cell.key.engine, self._group.model.format
+            if not applicable(engine, format):
+                formats = ", ".join(sorted(ENGINES[engine].formats))
+                raise CellSkipped(f"{engine} does not run {format} models, only {formats}")
+            return imported.runnable
+        folder = self._out / "artifacts" / cell.mark
+        try:
+            Artifact.read(folder)
+        except InputError:
+            self._build(cell, cell.configuration, folder)
+        return folder
+
+    def _build(self, cell: PlannedCell, configuration: Configuration, folder: Path) -> None:
+        order = Order(
+            model=self._group.model.path,
+            shapes=self._group.model.shapes,
+            work=self._work,
+            target=self._target,
+            configuration=configuration,
+            seed=self._sweep.seed,
+            tuning_database=self._tuning_databases / target_fingerprint(self._target),
+            artifact=folder.absolute(),
+        )
+        self._in_child(
+            "compile",
+            order.model_dump(mode="json", by_alias=True),
+            _label(cell),
+            self._limit(configuration.tune),
+        )
+
+    def _limit(self, tune: Tune | None) -> float:
+        """Seconds that a cell's child may take: the sweep's limit, and the tuning asked for."""
+        budget = 0.0
+        if tune is not None:
+            budget = 60 * tune.minutes if tune.minutes else _SECONDS_PER_TRIAL * (tune.trials or 0)
+        return 60 * self._sweep.limits.cell_minutes + budget
+
+    def _in_child(self, do: str, order: Message, label: str, seconds: float) -> Message:
+        """Have a child carry out an order. Raises CellFailure or CellSkipped with its reason."""
+        deadline = monotonic() + seconds
+        threads = str(self._target.tvm.num_cores)
+        with Child(
+            "harness.cell",
+            memory_mb=self._sweep.limits.memory_mb,
+            environment={"TVM_NUM_THREADS": threads, "OMP_NUM_THREADS": threads},
+        ) as child:
+            try:
+                child.send({"do": do, "order": order})
+                while True:
+                    message = child.receive(max(0.1, deadline - monotonic()))
+                    if "answer" in message:
+                        answer: Message = message["answer"]
+                        return answer
+                    if "error" in message:
+                        self._keep_trace(label, message["trace"])
+                        kind = CellSkipped if message["skipped"] else CellFailure
+                        raise kind(message["error"])
+                    if "stage" in message:
+                        self._stage = message["stage"]
+                        self._listener.working(label, self._stage)
+                    else:
+                        self._listener.tuning(label, message["tuning"])
+            except ChildLost as error:
+                raise CellFailure(f"the {self._stage} stage {error}") from None
+            except KeyboardInterrupt:
+                child.interrupt(_INTERRUPT_SECONDS)
+                raise
+
+    def _keep_trace(self, label: str, trace: str) -> None:
+        """Keep a child's traceback for `--debug` and for bug reports."""
+        with (self._out / "failures.log").open("a", encoding="utf-8") as log:
+            log.write(f"--- {label}: {self._stage}\n{trace}\n")
+
+    def _measure(self, imported: ImportedModel, contestants: Sequence[Contestant]) -> None:
+        subject = GroupSubject(
+            model=self._group.spec,
+            inputs=tuple(TensorSpec(i.name, i.shape, i.dtype) for i in imported.inputs),
+            task=self._group.model.task,
+            reference_engine=reference_engine(self._group.model.format),
+            reference_path=imported.runnable,
+        )
+        group = Group(
+            subject,
+            self._sweep.measure,
+            self._sweep.limits,
+            self._target.tvm.num_cores,
+            self._sweep.seed,
+            self._work,
+            lambda stage, label, done, total: self._listener.progress(
+                f"{self._group.model.name} · {label}", stage, done, total
+            ),
+        )
+        found_environment = environment()
+        try:
+            measured = group.measure(contestants)
+        except CellFailure as error:
+            measured = {
+                found.mark: Measured(failure=error, stage="verify") for found in contestants
+            }
+        paths = {found.mark: found.path for found in contestants}
+        self._writer.measured(
+            [cell for cell in self._pending if cell.mark in paths],
+            measured,
+            paths,
+            found_environment,
+        )
+
+
+def _short(cell: PlannedCell) -> str:
+    return cell.key.configuration if cell.key.engine == TVM else cell.key.engine
+
+
+def _label(cell: PlannedCell) -> str:
+    return f"{cell.key.model} · {_short(cell)}"

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from example_results import example_record, example_results
+
+from harness.record import CellKey, Record, fingerprint
+from harness.report.data import Results, load
+from harness.report.headline import Finding, findings, summary
+from harness.store import FILE_NAME, Store
+
+
+def key(configuration: str, engine: str = "tvm") -> CellKey:
+    return CellKey(model="m", target="t", configuration=configuration, engine=engine)
+
+
+def results_of(
+    folder: Path, cells: dict[CellKey, np.ndarray | None], apart: CellKey | None = None
+) -> Results:
+    """Results of cells with these milliseconds; None is a failed cell, `apart` its own session."""
+    with Store(folder / FILE_NAME, create=True) as store:
+        store.plan((fingerprint(str(name)), name) for name in cells)
+        together = {
+            fingerprint(str(name)): samples / 1e3
+            for name, samples in cells.items()
+            if samples is not None and name != apart
+        }
+        for name, samples in cells.items():
+            record = record_of(name, samples)
+            if name == apart and samples is not None:
+                alone = record.model_copy(update={"session": "alone"})
+                store.write(alone, {record.fingerprint: samples / 1e3})
+            else:
+                store.write(record, together if samples is not None else None)
+    return load(folder)
+
+
+def record_of(name: CellKey, samples: np.ndarray | None) -> Record:
+    if samples is None:
+        return example_record(name, status="failed", reason="it broke", latency=None)
+    return example_record(name, float(np.median(samples)), session="one")
+
+
+def only(results: Results) -> Finding:
+    (finding,) = findings(results)
+    return finding
+
+
+def noisy(level: float, seed: int, rounds: int = 60) -> np.ndarray:
+    return level * np.random.default_rng(seed).lognormal(0, 0.01, rounds)
+
+
+RUNTIME = key("baseline", "onnxruntime")
+
+
+def test_finding_says_a_win_and_a_loss_in_the_same_words(tmp_path: Path) -> None:
+    lost, won = findings(load(example_results(tmp_path)))
+    assert (lost.standing, won.standing) == ("slower", "faster")
+    assert "tuned is the fastest configuration" in lost.sentence
+    assert "Slower than ONNX Runtime: it takes 1.1" in lost.sentence
+    assert "Slower than OpenVINO: it takes 1.4" in lost.sentence
+    assert "Faster than ONNX Runtime: it takes 0.7" in won.sentence
+
+
+def test_summary_counts_cells_and_standings(tmp_path: Path) -> None:
+    results = load(example_results(tmp_path))
+    assert summary(results, findings(results)) == [
+        "10 cells planned: 8 ok, 1 failed, 1 skipped.",
+        "The fastest configuration of each model against ONNX Runtime, 2 cases: "
+        "faster in 1, slower in 1.",
+    ]
+
+
+def test_finding_claims_nothing_when_the_test_sees_no_difference(tmp_path: Path) -> None:
+    cells = {key("a"): noisy(1, 1), key("b"): noisy(1, 2), RUNTIME: noisy(1, 3)}
+    finding = only(results_of(tmp_path, cells))
+    assert finding.standing == "no difference"
+    assert "has the lowest median" in finding.sentence
+    assert "the test does not tell it from" in finding.sentence
+    assert "Neither faster nor slower than ONNX Runtime by the test" in finding.sentence
+
+
+def test_finding_claims_nothing_when_samples_are_few(tmp_path: Path) -> None:
+    cells = {key("a"): noisy(1, 1, rounds=6), RUNTIME: noisy(2, 2, rounds=6)}
+    finding = only(results_of(tmp_path, cells))
+    assert finding.standing == "not known"
+    assert "too few samples" in finding.sentence
+
+
+def test_finding_claims_nothing_when_cells_were_not_measured_together(tmp_path: Path) -> None:
+    cells = {key("a"): noisy(1, 1), RUNTIME: noisy(2, 2)}
+    finding = only(results_of(tmp_path, cells, apart=RUNTIME))
+    assert (finding.standing, finding.ratio) == ("not known", "")
+    assert "not measured together" in finding.sentence
+
+
+def test_finding_says_so_when_the_reference_failed(tmp_path: Path) -> None:
+    finding = only(results_of(tmp_path, {key("a"): noisy(1, 1), RUNTIME: None}))
+    assert "How it stands to ONNX Runtime is not known: it failed here." in finding.sentence
+
+
+def test_finding_says_so_when_every_configuration_failed(tmp_path: Path) -> None:
+    finding = only(results_of(tmp_path, {key("a"): None, key("b"): None, RUNTIME: noisy(1, 1)}))
+    assert finding.sentence == ("No configuration has a latency: 2 failed; the reasons are below.")
+
+
+def test_finding_ranks_nothing_when_the_records_are_counts(tmp_path: Path) -> None:
+    with Store(tmp_path / FILE_NAME, create=True) as store:
+        store.plan([(fingerprint(str(key("a"))), key("a"))])
+        store.write(example_record(key("a"), kind="emulated-count"))
+    finding = only(load(tmp_path))
+    assert finding.sentence == "Nothing was timed here: these records are emulated-count."

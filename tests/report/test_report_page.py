@@ -1,0 +1,196 @@
+"""The page as a reader gets it: opened in headless Chromium."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from example_results import example_results
+
+from harness.report import write_report
+
+BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1280,900",
+)
+
+pytestmark = pytest.mark.skipif(
+    not (BROWSER and DRIVER), reason="needs Debian's packages chromium and chromium-driver"
+)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER or ""
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(executable_path=DRIVER))
+    try:
+        files = write_report(example_results(tmp_path_factory.mktemp("results")))
+        driver.get(files.page.resolve().as_uri())
+        yield driver
+    finally:
+        driver.quit()
+
+
+def column(browser: Any, section: str, heading: str) -> list[str]:
+    """The first line of each cell under a heading, from top to bottom."""
+    return list(
+        browser.execute_script(
+            """
+            const table = document.querySelector(`#${arguments[0]} table`);
+            const at = [...table.tHead.rows[0].cells].findIndex(
+              (cell) => cell.innerText.trim() === arguments[1]);
+            return [...table.tBodies[0].rows].map((row) => row.cells[at].firstChild.textContent);
+            """,
+            section,
+            heading,
+        )
+    )
+
+
+def click(browser: Any, section: str, heading: str) -> None:
+    from selenium.webdriver.common.by import By
+
+    path = f"//section[@id='{section}']//th[normalize-space()='{heading}']/button"
+    button = browser.find_element(By.XPATH, path)
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
+    button.click()
+
+
+def numbers(texts: list[str]) -> list[float]:
+    return [float(text.replace(",", "")) for text in texts if text != "–"]
+
+
+def test_page_logs_nothing_and_requests_nothing(browser: Any) -> None:
+    assert browser.get_log("browser") == []
+    asked = [
+        entry["message"]
+        for entry in browser.get_log("performance")
+        if '"Network.requestWillBeSent"' in entry["message"]
+    ]
+    assert any('"url":"file://' in message for message in asked), "the page itself is seen"
+    assert not [message for message in asked if '"url":"http' in message]
+
+
+def test_every_plot_is_visible(browser: Any) -> None:
+    sizes = browser.execute_script(
+        """
+        return [...document.images].map((image) => {
+          const box = image.getBoundingClientRect();
+          return [image.complete, image.naturalWidth, box.width, box.height, image.alt];
+        });
+        """
+    )
+    assert len(sizes) == 12
+    for complete, natural_width, width, height, alt in sizes:
+        assert complete and natural_width > 0 and width > 300 and height > 50, alt
+    assert len({alt for *_, alt in sizes}) == 12, "each plot has a text of its own"
+
+
+def test_page_is_not_wider_than_the_window(browser: Any) -> None:
+    width = "return [document.documentElement.scrollWidth, window.innerWidth]"
+    for window in (1280, 480):
+        browser.set_window_size(window, 900)
+        scrolled, inner = browser.execute_script(width)
+        assert scrolled <= inner
+    browser.set_window_size(1280, 900)
+
+
+def test_heading_sorts_numbers_both_ways_when_clicked(browser: Any) -> None:
+    section, heading = "results-measured", "Latency, ms"
+    before = column(browser, section, heading)
+    click(browser, section, heading)
+    upwards = column(browser, section, heading)
+    click(browser, section, heading)
+    downwards = column(browser, section, heading)
+    assert numbers(upwards) == sorted(numbers(before))
+    assert numbers(downwards) == sorted(numbers(before), reverse=True)
+    # As text, 3.77 would come before 0.2 or after 9.1 in one of the two.
+    assert sorted(before) == sorted(upwards) == sorted(downwards)
+    assert upwards[-2:] == downwards[-2:] == ["–", "–"], "what is missing stays last"
+
+
+def test_heading_sorts_text_and_says_which_way_when_clicked(browser: Any) -> None:
+    section, heading = "results-measured", "Configuration"
+    click(browser, section, heading)
+    found = column(browser, section, heading)
+    assert found == sorted(found, key=str.lower)
+    state = "return document.querySelectorAll('#results-measured th[aria-sort]')"
+    (marked,) = browser.execute_script(state)
+    assert marked.get_attribute("aria-sort") == "ascending"
+
+
+def test_rows_stay_whole_when_sorted(browser: Any) -> None:
+    def rows() -> set[str]:
+        script = "return [...document.querySelectorAll('#slowest-kernels tbody tr')]"
+        return {row.text for row in browser.execute_script(script)}
+
+    before = rows()
+    click(browser, "slowest-kernels", "GFLOP/s")
+    assert rows() == before
+    found = numbers(column(browser, "slowest-kernels", "GFLOP/s"))
+    assert found == sorted(found)
+
+
+def test_every_link_leads_to_a_section(browser: Any) -> None:
+    missing = browser.execute_script(
+        """
+        return [...document.querySelectorAll("nav a")]
+          .filter((link) => !document.querySelector(link.getAttribute("href")))
+          .map((link) => link.textContent);
+        """
+    )
+    assert missing == []
+
+
+def test_page_can_be_read_in_the_dark(browser: Any, tmp_path: Path) -> None:
+    """Text and what is behind it differ by 4.5 to 1 (WCAG 2.1, 1.4.3), light and dark."""
+    script = """
+        const rgb = (text) => text.match(/[\\d.]+/g).slice(0, 3).map(Number);
+        const body = getComputedStyle(document.body);
+        const style = (name) => getComputedStyle(document.querySelector(name));
+        return [[rgb(body.color), rgb(body.backgroundColor)],
+                [rgb(style(".reading").color), rgb(body.backgroundColor)],
+                [rgb(style("td.bad").color), rgb(style(".scroll").backgroundColor)],
+                [rgb(style("td.good").color), rgb(style(".scroll").backgroundColor)]];
+    """
+    backgrounds = set()
+    for scheme in ("light", "dark"):
+        feature = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", feature)
+        for ink, paper in browser.execute_script(script):
+            assert contrast(ink, paper) >= 4.5, (scheme, ink, paper)
+            backgrounds.add(tuple(paper))
+    assert len(backgrounds) == 4, "two schemes, each with paper and cards"
+
+
+def contrast(one: list[float], other: list[float]) -> float:
+    """The contrast ratio of two sRGB colours (WCAG 2.1, relative luminance)."""
+
+    def luminance(color: list[float]) -> float:
+        parts = [part / 255 for part in color]
+        red, green, blue = (
+            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+        )
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)

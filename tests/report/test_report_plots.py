@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from example_results import example_record, example_results
+
+from harness.record import CellKey, Tuning, TuningPoint
+from harness.report import plots
+from harness.report.data import Cell, Group, load
+from harness.report.plots import latency, pareto, style, tuning
+from harness.report.plots.canvas import Canvas, shorten, text_width
+from harness.report.plots.labels import Box
+from harness.report.plots.waterfall import change
+
+CONFIGURATIONS = (
+    "unfused",
+    "elementwise",
+    "fused",
+    "tuned",
+    "tuned-sparse-0.7",
+    "tuned-sparse-0.9-with-a-rather-long-name",
+)
+TOUCH = 1.0
+"""Square points two texts may share: boxes of text are a little taller than their letters."""
+
+
+def crowded(medians: list[float], accuracies: list[float]) -> Group:
+    """A group of six tuned configurations and ONNX Runtime, all measured together."""
+    names = [*((name, "tvm") for name in CONFIGURATIONS), ("baseline", "onnxruntime")]
+    cells = []
+    random = np.random.default_rng(0)
+    curve = (TuningPoint(seconds=1, trials=1, estimate_ms=9.0),)
+    for (configuration, engine), median, accuracy in zip(names, medians, accuracies, strict=True):
+        key = CellKey(model="m" * 80, target="t", configuration=configuration, engine=engine)
+        record = example_record(key, median)
+        assert record.accuracy is not None
+        changes: dict[str, Any] = {
+            "accuracy": record.accuracy.model_copy(update={"value": accuracy}),
+            "tuning": Tuning(
+                trials=100,
+                failed_trials=0,
+                seconds=90,
+                tasks=3,
+                tasks_reused=0,
+                stopped_by="trials",
+                curve=(*curve, TuningPoint(seconds=9, trials=100, estimate_ms=median)),
+            ),
+        }
+        cells.append(record.model_copy(update=changes))
+    turns = {
+        record.fingerprint: record.latency.median_ms * random.lognormal(0, 0.01, 40)
+        for record in cells
+        if record.latency
+    }
+    return Group(
+        model="m" * 80,
+        target="t",
+        kind="measured",
+        title="m" * 80,
+        cells=tuple(Cell(record, turns) for record in cells),
+    )
+
+
+@pytest.mark.parametrize("family", plots.FAMILIES, ids=lambda family: family.name)
+@pytest.mark.parametrize(
+    "medians",
+    [
+        [60.0, 40.0, 20.0, 3.1, 3.0, 2.95, 2.2],
+        [4.2, 4.1, 3.6, 3.5, 3.4, 3.45, 3.3],
+        [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0],
+    ],
+    ids=["far apart", "close", "equal"],
+)
+def test_no_text_covers_another_when_there_are_many_configurations(
+    family: plots.Family, medians: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[str, Box]] = []
+    write = Canvas.text
+
+    def record(canvas: Canvas, at: tuple[float, float], text: str, **options: Any) -> None:
+        size, bold = options.get("size", style.TEXT_SIZE), options.get("bold", False)
+        room = options.get("room")
+        shown = text if room is None else shorten(text, room, size=size, bold=bold)
+        width = text_width(shown, size=size, bold=bold)
+        start = {"left": 0.0, "center": 0.5, "right": 1.0}[options.get("align", "left")]
+        left = at[0] - width * start
+        box = Box(left, at[1] - size * 0.45, left + width, at[1] + size * 0.45)
+        assert box.inside(Box(0, 0, canvas.width, canvas.height)), f"{shown} leaves the picture"
+        written.append((shown, box))
+        write(canvas, at, text, **options)
+
+    monkeypatch.setattr(Canvas, "text", record)
+    group = crowded(medians, [0.91, 0.91, 0.91, 0.91, 0.9, 0.86, 0.91])
+    colors = style.colors(CONFIGURATIONS, ["ONNX Runtime"])
+    assert family.draw(group, colors) is not None
+    for (one, its_box), (other, other_box) in combinations(written, 2):
+        assert its_box.overlap(other_box) < TOUCH, f"{one!r} covers {other!r}"
+
+
+def test_draw_all_has_a_panel_for_each_model_in_each_family(tmp_path: Path) -> None:
+    drawn = plots.draw_all(load(example_results(tmp_path)))
+    assert list(drawn) == [family.name for family in plots.FAMILIES]
+    assert {len(panels) for panels in drawn.values()} == {2}
+    files = [picture.file for panels in drawn.values() for picture in panels]
+    assert len(set(files)) == len(files)
+    assert all(file.replace("-", "").replace(".", "").isalnum() for file in files)
+
+
+def test_draw_all_gives_file_names_that_stay_in_the_folder_when_names_are_hostile(
+    tmp_path: Path,
+) -> None:
+    example_results(tmp_path)
+    results = load(tmp_path)
+    group = results.groups[0]
+    hostile = Group(group.model, group.target, group.kind, "../../<b>", group.cells)
+    drawn = plots.draw_all(type(results)("x", results.table, results.cells, (hostile, hostile)))
+    files = [picture.file for picture in drawn["latency"]]
+    assert files == ["latency-01-b.png", "latency-02-b.png"]
+
+
+def test_plots_are_absent_when_there_is_nothing_to_draw() -> None:
+    key = CellKey(model="m", target="t", configuration="fused", engine="tvm")
+    failed = example_record(
+        key, status="failed", latency=None, memory=None, kernels=(), tuning=None, accuracy=None
+    )
+    group = Group("m", "t", "measured", "m", (Cell(failed),))
+    assert [family.name for family in plots.FAMILIES if family.draw(group, {})] == []
+
+
+def test_latency_panel_has_a_row_for_a_cell_that_failed(tmp_path: Path) -> None:
+    resnet, dscnn = load(example_results(tmp_path)).groups
+    names = [cell.label for cell in (*resnet.cells, *dscnn.cells)]
+    colors = style.colors(names, [])
+    whole, partly = latency.draw(resnet, colors), latency.draw(dscnn, colors)
+    assert whole is not None and partly is not None
+    assert whole.height == partly.height
+
+
+def test_pareto_leaves_out_cells_scored_by_another_metric() -> None:
+    group = crowded([1.0] * 7, [0.9] * 7)
+    odd = group.cells[0].record
+    assert odd.accuracy is not None
+    other = odd.accuracy.model_copy(update={"metric": "agreement with the reference"})
+    changed = Cell(odd.model_copy(update={"accuracy": other}), group.cells[0].turns)
+    mixed = Group("m", "t", "measured", "m", (changed, *group.cells[1:]))
+    scored = pareto.scored(mixed)
+    assert changed not in scored and len(scored) == 6
+
+
+def test_tuning_curve_starts_when_every_kernel_has_a_time(tmp_path: Path) -> None:
+    resnet = load(example_results(tmp_path)).groups[0]
+    (tuned,) = (cell for cell in resnet.cells if cell.label == "tuned")
+    curve = tuning.curve_of(tuned)
+    assert [trials for trials, _ in curve][:2] == [96, 128]
+    assert curve[-1][0] == 512
+
+
+@pytest.mark.parametrize(
+    ("factor", "said"), [(0.5, "−50 %"), (1.25, "+25 %"), (1.0, "≈"), (0.951, "−4.9 %")]
+)
+def test_change_says_what_a_step_did(factor: float, said: str) -> None:
+    before = example_record(CellKey(model="m", target="t", configuration="a", engine="tvm"))
+    after = example_record(
+        CellKey(model="m", target="t", configuration="b", engine="tvm"), median_ms=factor
+    )
+    noise = np.random.default_rng(2).lognormal(0, 0.003, (2, 40))
+    turns = {before.fingerprint: noise[0], after.fingerprint: noise[1] * factor}
+    assert said in change(Cell(before, turns), Cell(after, turns))
+    assert change(Cell(before), Cell(after)).endswith("†"), "not measured in turns"
+
+
+def test_colors_are_the_same_for_a_configuration_whatever_the_model() -> None:
+    colors = style.colors(["a", "b", "a"], ["ONNX Runtime"])
+    assert len(set(colors.values())) == 3
+    many = style.colors([f"c{at}" for at in range(20)], [])
+    assert len(many) == 20, "colours are used again rather than running out"

@@ -1,0 +1,263 @@
+"""Exported folders, run for real: by this interpreter, and in a fresh virtual environment."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from example_results import example_record
+from small_models import convolutional, feeds, save
+
+from harness.artifact import Artifact
+from harness.cell import Order, compile_cell
+from harness.deploy import export
+from harness.environment import environment
+from harness.errors import InputError
+from harness.hardware import HOST, load_target
+from harness.record import CellKey, Record
+from harness.spec import Configuration
+
+FILES = ["LICENCE.txt", "README.md", "metadata.json", "model.so", "requirements.txt", "run.py"]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Record]:
+    """A results folder with one compiled network (`x` 1×3×8×8 to `y` 1×4), and its record."""
+    results = tmp_path_factory.mktemp("results")
+    spec, configuration = load_target(HOST), Configuration(name="fused", fusion="full")
+    order = Order(
+        model=save(convolutional(), results / "small.onnx"),
+        shapes={},
+        work=results,
+        target=spec,
+        configuration=configuration,
+        seed=0,
+        tuning_database=results / "tuning",
+        artifact=results / "artifacts" / "0123456789abcdef",
+    )
+    compile_cell(order, lambda _: None)
+    record = example_record(
+        CellKey(model="small", target=HOST, configuration="fused", engine="tvm"),
+        artifact="artifacts/0123456789abcdef",
+        environment=environment(),
+        spec={
+            "model": {"name": "small", "fingerprint": "f00d", "format": "onnx", "licence": None},
+            "target": spec.model_dump(mode="json", by_alias=True),
+            "configuration": configuration.model_dump(mode="json"),
+            "threads": spec.tvm.num_cores,
+        },
+    )
+    return results, record
+
+
+@pytest.fixture
+def inputs(tmp_path: Path, built: tuple[Path, Record]) -> Path:
+    """An .npz of the network's inputs."""
+    path = tmp_path / "inputs.npz"
+    np.savez(path, **feeds(Artifact.read(built[0] / str(built[1].artifact)).inputs))
+    return path
+
+
+def run(python: Path | str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run an exported folder's runner in its parent, isolated from this checkout."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(
+        [str(python), "-I", str(folder / "run.py"), *arguments],
+        cwd=folder.parent, env=inherited, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+def assert_as_onnx_runtime(results: Path, inputs: Path, outputs: Path) -> None:
+    with np.load(inputs) as given, np.load(outputs) as found:
+        session = onnxruntime.InferenceSession(
+            str(results / "small.onnx"), providers=["CPUExecutionProvider"]
+        )
+        (expected,) = session.run(["y"], dict(given))
+        assert list(found) == ["y"]
+        np.testing.assert_allclose(found["y"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_export_holds_library_metadata_and_licences_when_cell_is_compiled(
+    built: tuple[Path, Record], tmp_path: Path
+) -> None:
+    results, record = built
+    out = export(results, record, tmp_path / "new" / "deploy")
+    assert sorted(path.name for path in out.iterdir()) == FILES
+    assert [path.name for path in out.parent.iterdir()] == ["deploy"]
+    assert stat.S_IMODE(out.stat().st_mode) == 0o755
+    library = results / str(record.artifact) / "model.so"
+    assert (out / "model.so").read_bytes() == library.read_bytes()
+    about = json.loads((out / "metadata.json").read_text())
+    assert about["inputs"] == [{"name": "x", "shape": [1, 3, 8, 8], "dtype": "float32"}]
+    assert about["outputs"] == [{"name": "y", "shape": [1, 4], "dtype": "float32"}]
+    assert record.latency is not None and record.accuracy is not None
+    assert about["latency"] == record.latency.model_dump(mode="json")
+    assert about["accuracy"]["samples"] == record.accuracy.samples
+    assert about["configuration"]["fusion"] == "full"
+    assert about["model"]["fingerprint"] == "f00d"
+    assert about["threads"] == load_target(HOST).tvm.num_cores
+    pins = (out / "requirements.txt").read_text().splitlines()
+    versions = record.environment["versions"]
+    assert pins == [
+        f"apache-tvm=={versions['apache-tvm']}",
+        f"apache-tvm-ffi=={versions['apache-tvm-ffi']}",
+        "numpy>=1.26",
+    ]
+    licence = (out / "LICENCE.txt").read_text()
+    assert "unknown: you supplied this model" in licence
+    assert "Apache TVM is licensed under the Apache License" in licence
+
+
+def test_licence_of_the_model_is_named_when_it_is_known(
+    built: tuple[Path, Record], tmp_path: Path
+) -> None:
+    results, record = built
+    model = record.spec["model"] | {"licence": "MIT, by the authors"}
+    record = record.model_copy(update={"spec": record.spec | {"model": model}})
+    out = export(results, record, tmp_path / "deploy")
+    assert "Licence of the model: MIT, by the authors" in (out / "LICENCE.txt").read_text()
+
+
+def test_runner_imports_tvm_and_numpy_alone_when_standard_library_is_left_out(
+    built: tuple[Path, Record], tmp_path: Path
+) -> None:
+    out = export(*built, tmp_path / "deploy")
+    found = set()
+    for node in ast.walk(ast.parse((out / "run.py").read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name.split(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+    assert found - sys.stdlib_module_names == {"numpy", "tvm"}
+
+
+def test_runner_gives_the_reference_outputs_when_inputs_are_given(
+    built: tuple[Path, Record], inputs: Path, tmp_path: Path
+) -> None:
+    out = export(*built, tmp_path / "deploy")
+    done = run(sys.executable, out, str(inputs), "--out", "found.npz", "--time")
+    assert done.returncode == 0, done.stderr
+    shape, median = done.stdout.splitlines()
+    assert shape == "y: float32 (1, 4)"
+    label, milliseconds, unit = median.rsplit(" ", 2)
+    assert (label, unit) == ("median latency:", "ms") and float(milliseconds) > 0
+    assert_as_onnx_runtime(built[0], inputs, tmp_path / "found.npz")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "found"),
+    [
+        ({"x": np.zeros((1, 3, 8, 9), np.float32)}, "found float32 [1, 3, 8, 9]"),
+        ({"x": np.zeros((1, 3, 8, 8))}, "found float64 [1, 3, 8, 8]"),
+        ({"other": np.zeros(1)}, "found nothing"),
+    ],
+)
+def test_runner_refuses_in_one_line_when_inputs_do_not_fit(
+    built: tuple[Path, Record], tmp_path: Path, arrays: dict[str, np.ndarray], found: str
+) -> None:
+    out = export(*built, tmp_path / "deploy")
+    np.savez(tmp_path / "wrong.npz", **arrays)
+    done = run(sys.executable, out, "wrong.npz")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "'x'" in line and line.endswith(found)
+
+
+@pytest.mark.network
+def test_export_runs_with_tvm_and_numpy_alone_when_environment_is_clean(
+    built: tuple[Path, Record], inputs: Path, tmp_path: Path
+) -> None:
+    out = export(*built, tmp_path / "deploy")
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+
+    def pip(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(python), "-m", "pip", "--disable-pip-version-check", *arguments],
+            capture_output=True, text=True, timeout=600,
+        )  # fmt: skip
+
+    # A small package tells an index that cannot be reached from requirements that are wrong.
+    probe = pip("download", "--retries=1", "--no-deps", "typing_extensions", "-d", str(tmp_path))
+    if probe.returncode:
+        pytest.skip(f"no package index can be reached: {probe.stderr.splitlines()[-1]}")
+    installed = pip("install", "--quiet", "-r", str(out / "requirements.txt"))
+    assert installed.returncode == 0, installed.stderr
+    assert run(python, out, str(inputs)).returncode == 0
+    assert_as_onnx_runtime(built[0], inputs, tmp_path / "outputs.npz")
+    done = run(python, out)
+    assert (done.returncode, done.stdout) == (0, "y: float32 (1, 4)\n"), done.stderr
+    absent = subprocess.run([str(python), "-I", "-c", "import harness"], capture_output=True)
+    assert absent.returncode == 1
+
+
+def test_export_is_refused_when_folder_holds_something(
+    built: tuple[Path, Record], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.txt").write_text("keep me")
+    with pytest.raises(InputError, match="expected a new or empty folder"):
+        export(*built, tmp_path)
+    with pytest.raises(InputError, match="expected a new or empty folder"):
+        export(*built, tmp_path / "mine.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_export_fills_the_folder_when_it_is_empty(
+    built: tuple[Path, Record], tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    export(*built, tmp_path / "empty")
+    assert sorted(path.name for path in (tmp_path / "empty").iterdir()) == FILES
+
+
+def test_export_is_refused_when_parent_is_a_file(
+    built: tuple[Path, Record], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"deploy: cannot be written: "):
+        export(*built, tmp_path / "file" / "deploy")
+
+
+def test_export_is_refused_when_cell_is_a_baseline(
+    built: tuple[Path, Record], tmp_path: Path
+) -> None:
+    key = CellKey(model="small", target=HOST, configuration="baseline", engine="onnxruntime")
+    record = built[1].model_copy(update={"key": key, "artifact": None})
+    with pytest.raises(InputError, match="onnxruntime runs the model file itself"):
+        export(built[0], record, tmp_path / "deploy")
+    assert not (tmp_path / "deploy").exists()
+
+
+def test_export_is_refused_when_cell_failed(built: tuple[Path, Record], tmp_path: Path) -> None:
+    record = built[1].model_copy(update={"status": "failed"})
+    with pytest.raises(InputError, match="this cell failed; there is nothing to export"):
+        export(built[0], record, tmp_path / "deploy")
+
+
+def test_export_asks_for_the_sweep_again_when_artifact_is_gone(
+    built: tuple[Path, Record], tmp_path: Path
+) -> None:
+    copied = tmp_path / "results"
+    shutil.copytree(built[0], copied)
+    shutil.rmtree(copied / "artifacts")
+    with pytest.raises(InputError, match="run the sweep again"):
+        export(copied, built[1], tmp_path / "deploy")
+    assert not (tmp_path / "deploy").exists()
+
+
+def test_latency_is_left_out_when_it_is_a_count(
+    built: tuple[Path, Record], tmp_path: Path
+) -> None:
+    record = built[1].model_copy(update={"kind": "emulated-count"})
+    out = export(built[0], record, tmp_path / "deploy")
+    assert json.loads((out / "metadata.json").read_text())["latency"] is None

@@ -1,0 +1,334 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from example_results import example_record, example_results
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.cli.select import command
+from harness.errors import InputError
+from harness.models.metrics import AGREEMENT
+from harness.record import Accuracy, CellKey, Latency, Memory, Record
+from harness.select import Constraints, Selection, narrow, select
+
+
+def cell(
+    name: str,
+    ms: float = 1.0,
+    mb: float | None = 50.0,
+    accuracy: float | None = 0.92,
+    *,
+    engine: str = "tvm",
+    metric: str = "top-1 accuracy",
+    **changes: Any,
+) -> Record:
+    """A good record of these figures, with an interval of ±1 % around its median latency."""
+    key = CellKey(model="net", target="x86-host", configuration=name, engine=engine)
+    figures: dict[str, Any] = {
+        "fingerprint": f"{name}-{engine}",
+        "session": None,
+        "latency": Latency(
+            median_ms=ms,
+            p90_ms=2 * ms,
+            p99_ms=None,
+            ci_low_ms=0.99 * ms,
+            ci_high_ms=1.01 * ms,
+            samples=40,
+            runs_per_sample=1,
+        ),
+        "memory": Memory(weights_mb=1.0, artifact_mb=2.0, peak_rss_mb=mb),
+        "accuracy": None
+        if accuracy is None
+        else Accuracy(
+            value=accuracy,
+            ci_low=accuracy - 0.01,
+            ci_high=accuracy + 0.01,
+            metric=metric,
+            samples=2000,
+        ),
+    }
+    return example_record(key, **(figures | changes))
+
+
+def chosen(found: Selection) -> str | None:
+    return found.choice.key.configuration if found.choice else None
+
+
+def names(found: Selection) -> list[str]:
+    return [one.candidate.key.configuration for one in found.runners_up]
+
+
+THREE = [cell("quick", 1.0, 90.0, 0.90), cell("small", 2.0, 30.0, 0.91), cell("right", 4.0, 60.0)]
+
+
+@pytest.mark.parametrize(
+    ("objective", "order"),
+    [
+        ("latency", ["quick", "small", "right"]),
+        ("memory", ["small", "right", "quick"]),
+        ("accuracy", ["right", "small", "quick"]),
+    ],
+)
+def test_select_orders_cells_by_the_objective_when_all_fit(
+    objective: Any, order: list[str]
+) -> None:
+    found = select(THREE, Constraints(), objective)
+    assert [chosen(found), *names(found)] == order
+
+
+def test_select_says_how_far_behind_the_runners_up_are() -> None:
+    found = select(THREE, Constraints())
+    assert [one.behind for one in found.runners_up] == ["+100.0%", "+300.0%"]
+    found = select(THREE, Constraints(), "accuracy")
+    assert [one.behind for one in found.runners_up] == ["-0.01", "-0.02"]
+
+
+def test_select_names_every_broken_constraint_with_its_excess() -> None:
+    limits = Constraints(max_latency_ms=3, max_memory_mb=80, min_accuracy=0.91)
+    found = select(THREE, limits)
+    assert chosen(found) == "small"
+    broken = {
+        one.candidate.key.configuration: [what.text for what in one.broken]
+        for one in found.rejected
+    }
+    assert broken == {
+        "quick": [
+            "peak resident memory 90 MB is 12.5% above 80 MB",
+            "accuracy 0.9 is 1.1% below 0.91",
+        ],
+        "right": ["median latency 4 ms is 33.3% above 3 ms"],
+    }
+
+
+def test_select_orders_misses_by_distance_when_nothing_fits() -> None:
+    unknown = cell("unknown", 1.0, None)
+    found = select([unknown, *THREE], Constraints(max_latency_ms=0.8, max_memory_mb=20))
+    assert found.choice is None
+    assert [one.candidate.key.configuration for one in found.rejected] == [
+        "small",
+        "quick",
+        "right",
+        "unknown",
+    ]
+    assert found.rejected[0].distance == pytest.approx(1.5 + 0.5)
+    assert found.rejected[-1].distance is None
+    assert found.rejected[-1].broken[-1].text == "peak resident memory: not known"
+    assert found.why == ("none of 4 measured cells keeps to every constraint",)
+
+
+def test_select_uses_the_figure_that_is_asked_for() -> None:
+    limits = Constraints(max_latency_ms=3, latency_figure="p90")
+    assert chosen(select(THREE, limits)) == "quick"
+    assert len(select(THREE, limits).rejected) == 2
+    limits = Constraints(max_memory_mb=1.5, memory_figure="weights")
+    assert not select(THREE, limits).rejected
+    limits = Constraints(max_memory_mb=1.5, memory_figure="activation")
+    assert select(THREE, limits).rejected[0].broken[0].text == "activation memory: not known"
+    assert "p99 latency: not known" in str(select(THREE, Constraints(latency_figure="p99")))
+
+
+def test_select_does_not_take_agreement_for_accuracy_unless_allowed() -> None:
+    cells = [cell("agrees", 1.0, accuracy=0.99, metric=AGREEMENT), cell("labelled", 2.0)]
+    found = select(cells, Constraints(min_accuracy=0.9))
+    assert chosen(found) == "labelled"
+    assert found.rejected[0].broken[0].text == (
+        "accuracy: only agreement with reference (0.99), which is not labelled data"
+    )
+    allowed = select(cells, Constraints(min_accuracy=0.9, allow_agreement=True))
+    assert chosen(allowed) == "agrees"
+    assert any("agreement with reference, not accuracy" in line for line in allowed.why)
+    assert chosen(select(cells, Constraints())) == "agrees"
+    assert chosen(select(cells, Constraints(), "accuracy")) == "labelled"
+
+
+def test_select_warns_when_the_interval_of_the_accuracy_reaches_below_the_limit() -> None:
+    found = select([cell("near", accuracy=0.905)], Constraints(min_accuracy=0.9))
+    assert chosen(found) == "near"
+    assert "the 95 % interval of its accuracy reaches down to 0.895" in found.why
+
+
+def test_select_leaves_out_cells_when_they_are_not_ok_or_of_another_kind() -> None:
+    cells = [
+        cell("slow", 5.0),
+        cell("counted", 1.0, kind="emulated-count"),
+        cell("broken", 1.0, status="failed"),
+        cell("absent", 1.0, status="skipped"),
+    ]
+    found = select(cells, Constraints())
+    assert chosen(found) == "slow"
+    assert found.left_out == (
+        "1 left out: emulated-count, never ranked with measured",
+        "1 left out: failed",
+        "1 left out: skipped",
+    )
+    assert chosen(select(cells, Constraints(), kind="emulated-count")) == "counted"
+
+
+def test_select_breaks_a_tie_by_memory_when_intervals_overlap() -> None:
+    cells = [cell("quick", 1.0, 90.0), cell("close", 1.01, 40.0), cell("far", 1.1, 10.0)]
+    found = select(cells, Constraints())
+    assert chosen(found) == "close"
+    assert "quick (tvm) and close (tvm) tie" in found.why[0]
+    assert "none takes less peak resident memory than its 40 MB" in found.why[1]
+    assert [one.behind for one in found.runners_up] == ["-1.0%, a tie", "+8.9%"]
+
+
+@pytest.mark.parametrize(("factor", "choice"), [(1.0, "lean"), (1.06, "quick")])
+def test_select_tells_ties_by_the_paired_test_when_cells_took_turns(
+    factor: float, choice: str
+) -> None:
+    """Drift makes the intervals overlap in both cases; in turns, 6 % is plain to see."""
+    random = np.random.default_rng(3)
+    drift = np.linspace(1, 2, 40)
+    turns = {
+        "quick-tvm": drift * random.lognormal(0, 0.01, 40),
+        "lean-tvm": drift * factor * 1.002 * random.lognormal(0, 0.01, 40),
+    }
+    wide = [
+        cell(name, float(np.median(turns[f"{name}-tvm"])), mb, session="one")
+        for name, mb in (("quick", 90.0), ("lean", 40.0))
+    ]
+    records = [
+        one.model_copy(
+            update={"latency": one.latency.model_copy(update={"ci_low_ms": 1, "ci_high_ms": 2})}
+        )
+        for one in wide
+        if one.latency
+    ]
+    asked: list[str] = []
+
+    def samples(session: str) -> dict[str, np.ndarray]:
+        asked.append(session)
+        return turns
+
+    assert chosen(select(records, Constraints(), samples=samples)) == choice
+    assert asked == ["one"]
+    assert chosen(select(records, Constraints())) == "lean"
+
+
+def test_select_names_the_cell_that_dominates_a_runner_up() -> None:
+    cells = [*THREE, cell("pointless", 5.0, 70.0, 0.92)]
+    dominated = {
+        one.candidate.key.configuration: one.dominated_by and one.dominated_by.configuration
+        for one in select(cells, Constraints()).runners_up
+    }
+    assert dominated == {"small": None, "right": None, "pointless": "right"}
+
+
+@given(
+    figures=st.lists(
+        st.tuples(st.floats(0.1, 10), st.floats(1, 100), st.floats(0.1, 1)), min_size=1, max_size=8
+    ),
+    limits=st.tuples(st.floats(0.1, 10), st.floats(1, 100), st.floats(0.1, 1)),
+    objective=st.sampled_from(["latency", "memory", "accuracy"]),
+)
+@settings(max_examples=60, deadline=None)
+def test_select_sorts_every_cell_into_one_place_when_limits_are_anything(
+    figures: list[tuple[float, float, float]], limits: tuple[float, float, float], objective: Any
+) -> None:
+    cells = [cell(f"c{at}", *figure) for at, figure in enumerate(figures)]
+    ms, mb, least = limits
+    found = select(
+        cells, Constraints(max_latency_ms=ms, max_memory_mb=mb, min_accuracy=least), objective
+    )
+    fitting = [found.choice] * (found.choice is not None)
+    fitting += [one.candidate for one in found.runners_up]
+    placed = {one.fingerprint for one in fitting if one}
+    placed |= {one.candidate.fingerprint for one in found.rejected}
+    assert placed == {one.fingerprint for one in cells}
+    assert len(fitting) + len(found.rejected) == len(cells)
+    for candidate in fitting:
+        assert candidate is not None
+        assert candidate.cost("latency") <= ms and candidate.cost("memory") <= mb
+        assert -candidate.cost("accuracy") >= least
+    distances = [one.distance for one in found.rejected]
+    assert distances == sorted(distances) and all(distances)
+
+
+def test_narrow_raises_when_several_models_are_there_and_none_is_named() -> None:
+    other = cell("quick").model_copy(
+        update={"key": CellKey(model="n2", target="x86-host", configuration="a", engine="tvm")}
+    )
+    with pytest.raises(InputError, match="2 models; choose one with --model: n2, net"):
+        narrow([*THREE, other])
+    assert narrow([*THREE, other], model="n2") == [other]
+    with pytest.raises(InputError, match="no engine 'tmv'; did you mean 'tvm'"):
+        narrow(THREE, engine="tmv")
+    with pytest.raises(InputError, match="no model 'nett'; did you mean 'net'"):
+        narrow(THREE, model="nett")
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return example_results(tmp_path_factory.mktemp("select") / "results")
+
+
+def invoke(*arguments: object) -> Any:
+    return CliRunner().invoke(command, [str(one) for one in arguments], env={"COLUMNS": "200"})
+
+
+def test_command_names_the_choice_and_the_runners_up(results: Path) -> None:
+    found = invoke(results, "--model", "fashion-dscnn", "--min-accuracy", 0.9)
+    assert found.exit_code == 0, found.output
+    assert found.output.startswith("fashion-dscnn · x86-host · tuned · tvm\n")
+    assert "onnxruntime" in found.output and "1 left out: failed" in found.output
+
+
+def test_command_ends_with_1_and_the_nearest_misses_when_nothing_fits(results: Path) -> None:
+    found = invoke(results, "--model", "fashion-dscnn", "--max-latency-ms", 0.01)
+    assert found.exit_code == 1
+    assert "no cell fits" in found.output and "above 0.01 ms" in found.output
+
+
+def test_command_prints_json_when_asked(results: Path) -> None:
+    found = invoke(results, "--model", "fashion-dscnn", "--engine", "onnxruntime", "--json")
+    assert found.exit_code == 0, found.output
+    plain = json.loads(found.output)
+    assert plain["choice"]["key"]["engine"] == "onnxruntime"
+    assert plain["runners_up"] == []
+
+
+def test_command_raises_input_error_when_the_model_has_to_be_named(results: Path) -> None:
+    found = invoke(results)
+    assert isinstance(found.exception, InputError)
+    assert "fashion-dscnn, fashion-resnet8" in str(found.exception)
+
+
+def test_command_refuses_to_export_when_the_choice_is_not_ours(
+    results: Path, tmp_path: Path
+) -> None:
+    found = invoke(
+        results, "--model", "fashion-dscnn", "--objective", "memory", "--export", tmp_path / "out"
+    )
+    assert isinstance(found.exception, InputError)
+    assert "add --engine tvm" in str(found.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_command_hands_the_chosen_record_to_the_exporter(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which record is exported, and from where to where; exporting itself has its own tests."""
+    handed: list[tuple[Path, str, Path]] = []
+    module = ModuleType("harness.deploy")
+
+    def export(folder: Path, record: Record, out: Path) -> None:
+        handed.append((folder, record.key.configuration, out))
+
+    monkeypatch.setattr(module, "export", export, raising=False)
+    monkeypatch.setitem(sys.modules, "harness.deploy", module)
+    out = tmp_path / "out"
+    found = invoke(results, "--model", "fashion-dscnn", "--engine", "tvm", "--export", out)
+    assert found.exit_code == 0, found.output
+    assert handed == [(results, "tuned", out)]
