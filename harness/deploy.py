@@ -20,7 +20,7 @@ from harness.record import Accuracy, CellKey, Fusion, Latency, Memory, Record, V
 from harness.spec import Kind
 from harness.tvm_pair import KNOWN_PAIR
 
-DEPLOYMENT_SCHEMA = 1
+DEPLOYMENT_SCHEMA: Literal[1] = 1
 
 
 class Deployment(Frozen):
@@ -146,7 +146,7 @@ Runs on a processor that can execute code for `{processor}`; `metadata.json` say
 ```
 python3 -m venv venv && venv/bin/pip install -r requirements.txt
 venv/bin/python run.py --time                         # random inputs
-venv/bin/python run.py inputs.npz --out outputs.npz   # an array per input, named as in metadata.json
+venv/bin/python run.py inputs.npz --out outputs.npz   # names as in metadata.json
 ```
 """
 

@@ -19,12 +19,6 @@ def main() -> None:
     parser.add_argument("--time", action="store_true", help="print the median of 100 more runs")
     asked, folder = parser.parse_args(), Path(__file__).resolve().parent
     about = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
-    # Both are read when TVM is imported: the runtime without the compiler, and its threads.
-    os.environ["TVM_USE_RUNTIME_LIB"] = "1"
-    os.environ.setdefault("TVM_NUM_THREADS", str(about["threads"]))
-    import tvm
-    from tvm.runtime.vm import VirtualMachine
-
     random = np.random.default_rng(0)
     given = np.load(asked.inputs) if asked.inputs else {
         spec["name"]: random.uniform(0, 2, spec["shape"]).astype(spec["dtype"])
@@ -35,6 +29,12 @@ def main() -> None:
         if array is None or [list(array.shape), array.dtype] != [spec["shape"], spec["dtype"]]:
             found = "nothing" if array is None else f"{array.dtype} {list(array.shape)}"
             sys.exit(f"{asked.inputs}: expected {spec}, found {found}")
+    # Both are read when TVM is imported: the runtime without the compiler, and its threads.
+    os.environ["TVM_USE_RUNTIME_LIB"] = "1"
+    os.environ.setdefault("TVM_NUM_THREADS", str(about["threads"]))
+    import tvm
+    from tvm.runtime.vm import VirtualMachine
+
     machine = VirtualMachine(tvm.runtime.load_module(str(folder / "model.so")), tvm.cpu())
     machine.set_input("main", *(tvm.runtime.tensor(given[i["name"]]) for i in about["inputs"]))
     machine.invoke_stateful("main")

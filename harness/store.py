@@ -105,16 +105,19 @@ class Store:
         `samples` maps fingerprints to seconds per inference (float64, shape [rounds]), all taken in
         turns in the record's session; they are committed with it.
         """
-        with self._db:
-            self._db.execute(
-                "INSERT OR REPLACE INTO record VALUES (?, ?, ?)",
-                (record.fingerprint, record.status, record.model_dump_json()),
-            )
-            for mark, seconds in (samples or {}).items():
+        rows = [
+            (record.session, mark, np.asarray(seconds, dtype="<f8").tobytes())
+            for mark, seconds in (samples or {}).items()
+        ]
+        try:
+            with self._db:
                 self._db.execute(
-                    "INSERT OR REPLACE INTO samples VALUES (?, ?, ?)",
-                    (record.session, mark, np.asarray(seconds, dtype="<f8").tobytes()),
+                    "INSERT OR REPLACE INTO record VALUES (?, ?, ?)",
+                    (record.fingerprint, record.status, record.model_dump_json()),
                 )
+                self._db.executemany("INSERT OR REPLACE INTO samples VALUES (?, ?, ?)", rows)
+        except sqlite3.Error as error:
+            raise InputError(f"{self.path}: cannot be written: {error}") from None
 
     def statuses(self) -> dict[str, str]:
         """Fingerprint to status of every stored record, in the plan or not."""

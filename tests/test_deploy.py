@@ -13,10 +13,12 @@ import venv
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from example_results import example_record
-from small_models import convolutional, feeds, save
+from onnx import helper
+from small_models import FLOAT, INT64, convolutional, feeds, onnx_model, save
 
 from harness.artifact import Artifact
 from harness.cell import Order, compile_cell
@@ -30,13 +32,11 @@ from harness.spec import Configuration
 FILES = ["LICENCE.txt", "README.md", "metadata.json", "model.so", "requirements.txt", "run.py"]
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Record]:
-    """A results folder with one compiled network (`x` 1×3×8×8 to `y` 1×4), and its record."""
-    results = tmp_path_factory.mktemp("results")
+def compiled(results: Path, network: onnx.ModelProto) -> Record:
+    """Compile a network into a results folder, beside its file; the record of its cell."""
     spec, configuration = load_target(HOST), Configuration(name="fused", fusion="full")
     order = Order(
-        model=save(convolutional(), results / "small.onnx"),
+        model=save(network, results / "small.onnx"),
         shapes={},
         work=results,
         target=spec,
@@ -46,7 +46,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Record]:
         artifact=results / "artifacts" / "0123456789abcdef",
     )
     compile_cell(order, lambda _: None)
-    record = example_record(
+    return example_record(
         CellKey(model="small", target=HOST, configuration="fused", engine="tvm"),
         artifact="artifacts/0123456789abcdef",
         environment=environment(),
@@ -57,7 +57,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Record]:
             "threads": spec.tvm.num_cores,
         },
     )
-    return results, record
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Record]:
+    """A results folder with one compiled network (`x` 1×3×8×8 to `y` 1×4), and its record."""
+    results = tmp_path_factory.mktemp("results")
+    return results, compiled(results, convolutional())
 
 
 @pytest.fixture
@@ -152,6 +158,26 @@ def test_runner_gives_the_reference_outputs_when_inputs_are_given(
     label, milliseconds, unit = median.rsplit(" ", 2)
     assert (label, unit) == ("median latency:", "ms") and float(milliseconds) > 0
     assert_as_onnx_runtime(built[0], inputs, tmp_path / "found.npz")
+
+
+def test_runner_names_every_output_when_there_are_several(tmp_path: Path) -> None:
+    network = onnx_model(
+        [
+            helper.make_node("Gather", ["table", "index"], ["row"]),
+            helper.make_node("Mul", ["row", "scale"], ["scaled"]),
+        ],
+        [("index", INT64, [2]), ("scale", FLOAT, [2, 3])],
+        ["scaled", "row"],
+        {"table": np.arange(12, dtype=np.float32).reshape(4, 3)},
+    )
+    out = export(tmp_path, compiled(tmp_path, network), tmp_path / "deploy")
+    scale = np.full((2, 3), 2, np.float32)
+    np.savez(tmp_path / "inputs.npz", scale=scale, index=np.array([3, 1]))
+    done = run(sys.executable, out, "inputs.npz")
+    assert done.stdout.splitlines() == ["scaled: float32 (2, 3)", "row: float32 (2, 3)"]
+    with np.load(tmp_path / "outputs.npz") as found:
+        np.testing.assert_array_equal(found["row"], [[9, 10, 11], [3, 4, 5]])
+        np.testing.assert_array_equal(found["scaled"], 2 * found["row"])
 
 
 @pytest.mark.parametrize(
@@ -255,9 +281,7 @@ def test_export_asks_for_the_sweep_again_when_artifact_is_gone(
     assert not (tmp_path / "deploy").exists()
 
 
-def test_latency_is_left_out_when_it_is_a_count(
-    built: tuple[Path, Record], tmp_path: Path
-) -> None:
+def test_latency_is_left_out_when_it_is_a_count(built: tuple[Path, Record], tmp_path: Path) -> None:
     record = built[1].model_copy(update={"kind": "emulated-count"})
     out = export(built[0], record, tmp_path / "deploy")
     assert json.loads((out / "metadata.json").read_text())["latency"] is None

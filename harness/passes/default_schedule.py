@@ -22,28 +22,355 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from tvm.ir.expr import TensorLoad
 
-from harness.tvm_api import PrimFunc, SBlock, Schedule, structural_walk, tirx, tvm
+from harness.tvm_api import PrimFunc, SBlock, Schedule, structural_walk, tvm
 
 SCHEDULED = "tirx.is_scheduled"
-
 _PARALLEL_OPERATIONS = 20_000
-"""Waking threads costs microseconds: below this many operations one thread is quicker."""
-
+"""Waking threads costs microseconds: below this many (vector) operations one is quicker."""
 _INLINED_READS = 64
 """Computing operators where they are read repeats them for each reader; this bounds the code."""
+_UNROLLED_TAPS = 5
+"""Unrolling the taps of a filter's row lets neighbouring outputs share what they read."""
 
 
 def schedule_untuned(module: tvm.IRModule, target: tvm.target.Target, threads: int) -> tvm.IRModule:
     """Give every kernel of a fused module that is not scheduled yet a simple schedule.
 
-    The results differ from the unscheduled kernels' only by the order of summation. Kernels that
-    have dynamic shapes or that TVM cannot schedule are left untouched; `threads` is how many the
+    The results differ from the unscheduled kernels' only by the order of summation. A kernel with
+    dynamic shapes or of which TVM refuses every step is left untouched. `threads` is how many the
     kernels will run on.
     """
-    machine = _machine(target, threads)
+    vector_bytes = tvm.target.codegen.llvm_get_vector_width(target) // 8
+    # AVX-512 and the ARM cores have 32 vector registers, older x86 has 16.
+    registers = 16 if "x86" in str(target.attrs.get("mtriple", "x86")) and vector_bytes < 64 else 32
     result = module.clone()
     for variable, function in module.functions_items():
-        if isinstance(function, PrimFunc) and not function.attrs.get(SCHEDULED, False):
-            result.update_func(variable, _scheduled(function, machine))
+        if isinstance(function, PrimFunc) and not (function.attrs or {}).get(SCHEDULED, False):
+            result.update_func(variable, _scheduled(function, vector_bytes, registers, threads))
     return result
+
+
+def _scheduled(function: PrimFunc, vector_bytes: int, registers: int, threads: int) -> PrimFunc:
+    kernel = _Kernel(Schedule(function), vector_bytes, registers, threads)
+    try:
+        changed = kernel.run()
+    except (TypeError, ValueError, RuntimeError):
+        # A dynamic extent, or something that has no loops to schedule.
+        return function
+    return kernel.schedule.mod["main"].with_attr(SCHEDULED, True) if changed else function
+
+
+@dataclass(frozen=True)
+class _Tile:
+    rows: int
+    channels: int
+    lanes: int
+
+
+class _Kernel:
+    """One kernel's schedule as it grows. Blocks are known by name, which survives copying."""
+
+    def __init__(
+        self, schedule: Schedule, vector_bytes: int, registers: int, threads: int
+    ) -> None:
+        self.schedule = schedule
+        self.vector_bytes = vector_bytes
+        self.registers = registers
+        self.threads = threads
+        self.done: set[str] = set()
+
+    def run(self) -> bool:
+        """Schedule the kernel; whether any step succeeded."""
+        self._inline()
+        for name in self._names():
+            if self._is_reduction(name) and self._has_vector_output(name):
+                self._tile_somewhere(name)
+        while rows := [n for n in self._names() if n not in self.done and self._is_reduction(n)]:
+            if not self._attempt(lambda: self._compute_by_rows(rows)):
+                break
+        for name in self._names():
+            if name not in self.done:
+                plain = self._attempt(lambda name=name: self._spread(name, vectorise=True))
+                if not plain and not self._attempt(lambda name=name: self._spread(name, False)):
+                    continue
+                self.done.add(name)
+        return bool(self.done)
+
+    def _attempt(self, step: Callable[[], None]) -> bool:
+        """Run a step; if TVM refuses a part of it, undo all of it."""
+        schedule, done = self.schedule, set(self.done)
+        self.schedule = schedule.copy()
+        try:
+            step()
+        except (RuntimeError, ValueError):
+            self.schedule, self.done = schedule, done
+            return False
+        return True
+
+    # What a kernel consists of
+
+    def _names(self) -> list[str]:
+        root = self.schedule.get_sblock("root")
+        return [self.schedule.get(block).name_hint for block in self.schedule.get_child_blocks(root)]
+
+    def _block(self, name: str) -> SBlock:
+        return self.schedule.get(self.schedule.get_sblock(name))
+
+    def _readers(self, name: str) -> list[str]:
+        return [self.schedule.get(reader).name_hint for reader in self.schedule.get_consumers(name)]
+
+    def _is_reduction(self, name: str) -> bool:
+        return any(axis.iter_type != 0 for axis in self._block(name).iter_vars)
+
+    def _extents(self, name: str, kind: int | None = None) -> list[int]:
+        axes = self._block(name).iter_vars
+        return [int(axis.dom.extent) for axis in axes if kind in (None, int(axis.iter_type))]
+
+    def _has_vector_output(self, name: str) -> bool:
+        """Whether neighbours in the reduction's output read neighbours, or the same element."""
+        block = self._block(name)
+        last = [axis.var for axis in block.iter_vars if axis.iter_type == 0][-1]
+        along = False
+        for read in block.reads:
+            *outer, inner = [any(last.same_as(v) for v in _variables(r.min)) for r in read.region]
+            if any(outer):
+                return False
+            along = along or inner
+        return along
+
+    def _lanes(self, name: str) -> int:
+        dtype = self._block(name).writes[0].source.dtype
+        return max(1, self.vector_bytes // max(1, np.dtype(str(dtype)).itemsize))
+
+    # Elementwise operators
+
+    def _inline(self) -> None:
+        for name in self._names():
+            if not self._is_reduction(name) and self._worth_inlining(name):
+                self._attempt(lambda name=name: self.schedule.compute_inline(name))
+
+    def _worth_inlining(self, name: str) -> bool:
+        block, readers = self._block(name), self._readers(name)
+        if _is_copy(block):
+            return True
+        functions = [op for op in _calls(block.body) if op != "prim.if_then_else"]
+        if functions and len(readers) > 1:
+            return False
+        # A reduction reads an element many times, unless it sums the elements themselves up.
+        size = math.prod(self._extents(name))
+        if any(self._is_reduction(n) and math.prod(self._extents(n)) != size for n in readers):
+            return False
+        buffer = block.writes[0].source
+        uses = max((_reads(self._block(reader).body, buffer) for reader in readers), default=0)
+        return uses * _reads(block.body) <= _INLINED_READS
+
+    # Reductions with a contiguous output axis
+
+    def _tile_somewhere(self, name: str) -> None:
+        """Tile inside the reader's loops if it reads each result once, else inside a copy's."""
+        readers = self._readers(name)
+        size = math.prod(self._extents(name, 0))
+        if len(readers) == 1 and readers[0] not in self.done:
+            reader = readers[0]
+            fits = not self._is_reduction(reader) and math.prod(self._extents(reader)) == size
+            if fits and self._attempt(lambda: self._tile(name, reader)):
+                return
+
+        def beside() -> None:
+            copy = self.schedule.get(self.schedule.cache_write(name, 0, "global")).name_hint
+            self._tile(name, copy)
+
+        self._attempt(beside)
+
+    def _tile(self, name: str, reader: str) -> None:
+        schedule, lanes = self.schedule, self._lanes(name)
+        work = math.prod(self._extents(name))
+        loops = schedule.get_loops(reader)
+        extents = self._extents(reader)
+        wide = [index for index, extent in enumerate(extents[:-1]) if extent > 1]
+        row = wide[-1] if wide else None
+        tile = self._choose(1 if row is None else extents[row], extents[-1], lanes)
+        column_outer, column = schedule.split(loops[-1], [None, tile.channels])
+        outer, inner = loops[:-1], []
+        if row is not None:
+            outer[row], row_inner = schedule.split(loops[row], [None, tile.rows])
+            inner.append(row_inner)
+        schedule.reorder(*outer, column_outer, *inner, column)
+        # The larger operand should be walked once: weights when there are more channels than rows.
+        if extents[-1] > math.prod(extents[:-1]):
+            schedule.reorder(column_outer, *outer)
+            outer = [column_outer, *outer]
+        else:
+            outer = [*outer, column_outer]
+        place = schedule.fuse(*outer)
+        self._parallel(place, work // lanes)
+
+        schedule.compute_at(name, place, preserve_unit_loops=True)
+        schedule.set_scope(name, 0, "local")
+        axes = schedule.get_loops(name)[1:]
+        spatial = len(self._extents(name, 0))
+        *rows, channels = axes[:spatial]
+        taps = axes[spatial:]
+        sizes = [_extent(schedule, loop) for loop in rows]
+        if _extent(schedule, channels) != tile.channels or math.prod(sizes) != tile.rows:
+            raise ValueError("the reader's tile is no tile of the reduction")
+        vectors = self._vectors(channels, tile.lanes)
+        schedule.reorder(*taps, *rows, *vectors)
+        for loop in (*rows, *vectors[:-1], *inner, *self._vectors(column, tile.lanes)[:-1]):
+            schedule.unroll(loop)
+        self._unroll_taps(taps)
+        self._decompose(name, taps[0])
+        self.done.add(reader)
+
+    def _decompose(self, name: str, tap: Any) -> None:
+        self.schedule.decompose_reduction(name, tap)
+        self.done |= {name, f"{name}_init", f"{name}_update"}
+
+    def _unroll_taps(self, taps: list[Any]) -> None:
+        if len(taps) == 3 and _extent(self.schedule, taps[1]) <= _UNROLLED_TAPS:
+            depth = _extent(self.schedule, taps[2])
+            if depth == 1:
+                self.schedule.unroll(taps[1])
+
+    def _vectors(self, loop: Any, lanes: int) -> list[Any]:
+        """Split a loop into vectors of `lanes`, the last of the returned loops being vectorised."""
+        extent = _extent(self.schedule, loop)
+        width = _vector_width(extent, lanes)
+        loops = self.schedule.split(loop, [None, width]) if width < extent else [loop]
+        if _extent(self.schedule, loops[-1]) > 1:
+            self.schedule.vectorize(loops[-1])
+        return list(loops)
+
+    def _choose(self, rows: int, channels: int, lanes: int) -> _Tile:
+        """The tile that gets most multiplications from each vector loaded, within the registers."""
+
+        def score(tile: tuple[int, int]) -> float:
+            vectors = tile[1] // _vector_width(tile[1], lanes)
+            return tile[0] * tile[1] / (lanes * (tile[0] + vectors))
+
+        budget = self.registers * 3 // 4
+        fits = [
+            (r, c)
+            for r in _divisors(rows)
+            for c in _divisors(channels)
+            if r <= 16
+            and r * c <= budget * _vector_width(c, lanes)
+        ]
+        best = max(fits, key=score)
+        return _Tile(*best, lanes)
+
+    # Reductions along the contiguous axis
+
+    def _compute_by_rows(self, reductions: list[str]) -> None:
+        schedule = self.schedule
+        count = math.prod(self._extents(reductions[-1], 0))
+        partial = [self._split_by_lanes(name) for name in reductions]
+        last = [name for name in self._names() if name not in self.done][-1]
+        if self._is_reduction(last):
+            last = schedule.get(schedule.cache_write(last, 0, "global")).name_hint
+        loops, extents = schedule.get_loops(last), self._extents(last)
+        depths = [d for d in range(1, len(extents) + 1) if math.prod(extents[:d]) == count]
+        if not depths:
+            raise ValueError("the result's outer loops are not the rows")
+        depth = depths[-1]
+        row = schedule.fuse(*loops[:depth])
+        work = sum(math.prod(self._extents(name)) for name in self._names())
+        self._parallel(row, work)
+        names = [name for name in self._names() if name not in self.done]
+        for name in reversed(names[: names.index(last)]):
+            schedule.compute_at(name, row, preserve_unit_loops=True)
+        for name in names:
+            if not self._is_reduction(name) and len(schedule.get_loops(name)) > 1:
+                self._vectors_or_parts(schedule.get_loops(name)[-1], self._lanes(name))
+            elif name in partial:
+                axes = self._block(name).iter_vars
+                inside = list(zip(axes, schedule.get_loops(name)[1:], strict=True))
+                taps = [loop for axis, loop in inside if axis.iter_type != 0]
+                kept = [loop for axis, loop in inside if axis.iter_type == 0]
+                kept.sort(key=lambda loop: _extent(schedule, loop))
+                schedule.reorder(*taps, *kept)
+                schedule.vectorize(kept[-1])
+                self._decompose(name, taps[0])
+        self.done |= set(names)
+
+    def _split_by_lanes(self, name: str) -> str | None:
+        """Reduce into one partial result a vector lane; the name of the block that does it."""
+        schedule, lanes = self.schedule, self._lanes(name)
+        tap = schedule.get_loops(name)[-1]
+        extent = _extent(schedule, tap)
+        if extent % lanes or extent == lanes or len(self._extents(name, 2)) > 1:
+            return None
+        _, lane = schedule.split(tap, [None, lanes])
+        return str(schedule.get(schedule.rfactor(lane, len(self._extents(name, 0)))).name_hint)
+
+    # Everything else
+
+    def _spread(self, name: str, vectorise: bool) -> None:
+        """Parallel over the outer loops and vectorised over the innermost spatial one."""
+        schedule, extents = self.schedule, self._extents(name, 0)
+        loops = schedule.get_loops(name)[: len(extents)]
+        wide = [index for index, extent in enumerate(extents) if extent > 1]
+        inner = wide[-1] if wide else 0
+        if vectorise and not self._is_reduction(name) and wide:
+            outer, _ = self._vectors_or_parts(loops[inner], self._lanes(name))
+            loops[inner] = outer
+        self._parallel(schedule.fuse(*loops[: inner + 1]), math.prod(self._extents(name)))
+
+    def _vectors_or_parts(self, loop: Any, lanes: int) -> list[Any]:
+        """Split a loop in two, the inner one vectorised: of `lanes`, or what divides the extent."""
+        extent = _extent(self.schedule, loop)
+        width = max(part for part in _divisors(extent) if part <= max(lanes, 1))
+        if width * 2 <= lanes and extent <= 4 * lanes:
+            width = extent
+        outer, inner = self.schedule.split(loop, [None, width])
+        if width > 1:
+            self.schedule.vectorize(inner)
+        return [outer, inner]
+
+    def _parallel(self, loop: Any, operations: int) -> None:
+        if self.threads > 1 and operations >= _PARALLEL_OPERATIONS:
+            self.schedule.parallel(loop)
+
+
+def _extent(schedule: Schedule, loop: Any) -> int:
+    return int(schedule.get(loop).extent)
+
+
+def _divisors(number: int) -> list[int]:
+    return [part for part in range(1, number + 1) if number % part == 0]
+
+
+def _vector_width(extent: int, lanes: int) -> int:
+    """The vectors that an extent is split into: LLVM spills vectors of other odd widths."""
+    width = math.gcd(extent, lanes)
+    return width if width >= 4 or extent > lanes else extent
+
+
+def _variables(expr: Any) -> list[Any]:
+    found: list[Any] = []
+    structural_walk(expr, (tvm.ir.Var, found.append))
+    return found
+
+
+def _calls(body: Any) -> list[str]:
+    """The names of the functions that a statement calls, such as exponentials."""
+    found: list[str] = []
+    structural_walk(body, (tvm.ir.Call, lambda call: found.append(str(call.op.name))))
+    return found
+
+
+def _reads(body: Any, buffer: Any = None) -> int:
+    """How many times a statement's text reads a buffer, or any."""
+    found: list[Any] = []
+    structural_walk(body, (TensorLoad, lambda load: found.append(load.source)))
+    return sum(buffer is None or source.same_as(buffer) for source in found)
+
+
+def _is_copy(block: SBlock) -> bool:
+    """Whether a block copies elements to where they were, as padding by nothing does."""
+    value = getattr(block.body, "value", None)
+    return isinstance(value, TensorLoad) and len(value.indices) == len(block.iter_vars) and all(
+        axis.var.same_as(index) for axis, index in zip(block.iter_vars, value.indices, strict=True)
+    )

@@ -12,8 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harness.passes.canonicalise import permuted
-from harness.passes.rewriter import Rewriter
+from harness.passes.rewriter import Rewriter, permutation
 from harness.tvm_api import Constant, constant_array, operator_name, relax, shape_of, tvm
 
 Rule = Callable[["ChannelsLast", relax.Call, relax.VarBinding], "relax.Expr | None"]
@@ -58,13 +57,16 @@ class ChannelsLast(Rewriter):
             self._last[binding.var] = self.builder.emit(result)
 
     def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
+        # A transpose of the network's own may undo the conversion that it would need.
+        if operator_name(call) == "relax.permute_dims":
+            return self.permuted(call.args[0], permutation(call))
         return None
 
     def value(self, expr: relax.Expr) -> relax.Expr:
         """The channels-first form, converted (once) where only the other one was computed."""
         if isinstance(expr, relax.Var) and expr in self._last and expr not in self._new:
             last = self._last[expr]
-            self.define(expr, self._emitted(permuted(last, _to_first(len(shape_of(last))))))
+            self.define(expr, self.emitted(self.permuted(last, _to_first(len(shape_of(last))))))
         return super().value(expr)
 
     def is_last(self, expr: relax.Expr) -> bool:
@@ -87,13 +89,10 @@ class ChannelsLast(Rewriter):
             return relax.const(np.ascontiguousarray(array.transpose(_to_last(rank))))
         if len(shape) < rank:
             widened = relax.op.reshape(self.value(expr), (1,) * (rank - len(shape)) + shape)
-            return self._emitted(permuted(self._emitted(widened), _to_last(rank)))
+            return self.emitted(self.permuted(self.emitted(widened), _to_last(rank)))
         if expr not in self._last:
-            self._last[expr] = self._emitted(permuted(self.value(expr), _to_last(rank)))
+            self._last[expr] = self.emitted(self.permuted(self.value(expr), _to_last(rank)))
         return self._last[expr]
-
-    def _emitted(self, expr: relax.Expr) -> relax.Expr:
-        return expr if isinstance(expr, relax.Var) else self.builder.emit(expr)
 
 
 def _rule(*names: str) -> Callable[[Rule], Rule]:

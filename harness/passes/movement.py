@@ -7,7 +7,7 @@ that the data is moved on the way and never stored twice.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 
 from harness.passes.rewriter import MAIN
 from harness.tvm_api import (
@@ -21,17 +21,11 @@ from harness.tvm_api import (
 )
 
 
-def is_movement(kernel: PrimFunc) -> bool:
-    """Whether every statement of a kernel stores a loaded value, or a constant around it.
+def is_stray(kernel: PrimFunc) -> bool:
+    """Whether a kernel does nothing but move or clip data: it should have been fused.
 
     Resampling is not movement: it is an operator of its own, whatever its interpolation.
     """
-    values = _stored(kernel)
-    return bool(values) and all(map(_moves, values)) and not _resamples(kernel)
-
-
-def is_stray(kernel: PrimFunc) -> bool:
-    """Whether a kernel does nothing but move or clip data: it should have been fused."""
     values = _stored(kernel)
     pure = all(_moves(value) or _clips(value) for value in values)
     return bool(values) and pure and not _resamples(kernel)
@@ -51,6 +45,10 @@ def _resamples(kernel: PrimFunc) -> bool:
     blocks: list[str] = []
     structural_walk(kernel.body, (SBlock, lambda block: blocks.append(str(block.name_hint))))
     return any(name.startswith("resize") for name in blocks)
+
+
+def _pads(kernel: PrimFunc) -> bool:
+    return any(operator_name(value) == "prim.if_then_else" for value in _stored(kernel))
 
 
 def _moves(value: tvm.ir.Expr) -> bool:
@@ -86,51 +84,56 @@ def reshapes(module: tvm.IRModule) -> frozenset[str]:
 
 
 def absorb_movement(module: tvm.IRModule) -> tvm.IRModule:
-    """Merge each data-moving kernel into its only reader, or else into its only writer.
+    """Merge each kernel that only moves or clips data into the only kernel that writes or reads it.
 
-    `module` holds fused kernels; reshapes, which become views, are left as they are.
+    Padding goes to the reader, which looks at a value's neighbours anyway; a transpose goes to the
+    writer, which then stores each value once where it belongs. Where that side has other readers
+    or is no kernel, the other side takes it. `module` holds fused kernels; reshapes, which become
+    views, are left as they are.
     """
     module = relax.transform.CanonicalizeBindings()(module)
-    while True:
-        pair = _next_pair(module)
-        if pair is None:
-            return relax.transform.DeadCodeElimination()(module)
-        module = _merge(module, *pair)
+    while pairs := _pairs(module):
+        module = _merge(module, pairs)
+    return relax.transform.DeadCodeElimination()(module)
 
 
-def _next_pair(module: tvm.IRModule) -> tuple[relax.Var, relax.Var] | None:
-    """The next two bindings to merge, writer first."""
+def _pairs(module: tvm.IRModule) -> list[tuple[relax.Var, relax.Var]]:
+    """Bindings to merge, writer first; none of them is in two pairs."""
     views = reshapes(module)
-    uses: Counter[relax.Var] = Counter()
-    calls: dict[relax.Var, relax.Call] = {}
     function = module[MAIN]
+    calls: dict[relax.Var, relax.Call] = {}
+    readers: dict[relax.Var, list[relax.Var | None]] = defaultdict(list)
     for block in function.body.blocks:
         for binding in block.bindings:
-            for argument in _inputs(binding.value):
-                uses[argument] += 1
-            if operator_name(binding.value) == "relax.call_tir":
-                calls[binding.var] = binding.value
+            value = binding.value
+            if operator_name(value) == "relax.call_tir" and value.args[0].name_hint not in views:
+                calls[binding.var] = value
+            for argument in _inputs(value):
+                readers[argument].append(binding.var)
     for argument in _inputs(function.body.body):
-        uses[argument] += 1
+        readers[argument].append(None)
 
-    def kernel(variable: relax.Var) -> str:
-        return str(calls[variable].args[0].name_hint)
-
-    moving = {
-        variable
-        for variable in calls
-        if kernel(variable) not in views and is_movement(module[kernel(variable)])
-    }
-    for reader, call in calls.items():
-        if kernel(reader) in views:
-            continue
-        for argument in _inputs(call):
-            if uses[argument] == 1 and argument in calls and kernel(argument) not in views:
-                if argument in moving:
-                    return argument, reader
-                if reader in moving and not isinstance(argument.ty, relax.TupleType):
-                    return argument, reader
-    return None
+    kernels = {variable: module[call.args[0]] for variable, call in calls.items()}
+    moving = [variable for variable, kernel in kernels.items() if is_stray(kernel)]
+    taken: set[relax.Var] = set()
+    pairs = []
+    for mover in moving:
+        writers = [
+            (argument, mover)
+            for argument in _inputs(calls[mover])
+            if argument in calls
+            and len(readers[argument]) == 1
+            and not isinstance(argument.ty, relax.TupleType)
+        ]
+        reader = readers[mover][0] if len(readers[mover]) == 1 else None
+        after = [(mover, reader)] if reader in calls else []
+        candidates = after + writers if _pads(kernels[mover]) else writers + after
+        for pair in candidates:
+            if taken.isdisjoint(pair):
+                taken.update(pair)
+                pairs.append(pair)
+                break
+    return pairs
 
 
 def _inputs(value: relax.Expr) -> list[relax.Var]:
@@ -146,14 +149,39 @@ def _inputs(value: relax.Expr) -> list[relax.Var]:
     return []
 
 
-def _merge(module: tvm.IRModule, writer: relax.Var, reader: relax.Var) -> tvm.IRModule:
-    """Put the kernels that bind `writer` and `reader` into one; FuseTIR builds its body."""
+def _merge(module: tvm.IRModule, pairs: list[tuple[relax.Var, relax.Var]]) -> tvm.IRModule:
+    """Put the kernels that bind the two variables of each pair into one; FuseTIR builds it."""
     function = module[MAIN]
     bindings = [binding for block in function.body.blocks for binding in block.bindings]
     values = {binding.var: binding.value for binding in bindings}
-    first, second = values[writer], values[reader]
-
     builder = relax.BlockBuilder(module.clone())
+    merged = {
+        reader: _grouped(builder, values[writer], writer, values[reader], reader)
+        for writer, reader in pairs
+    }
+    gone = {writer for writer, _ in pairs}
+    rebuilt = [
+        relax.VarBinding(binding.var, merged.get(binding.var, binding.value))
+        for binding in bindings
+        if binding.var not in gone
+    ]
+    body = relax.SeqExpr([relax.DataflowBlock(rebuilt)], function.body.body)
+    result = builder.get()
+    result.update_func(
+        result.get_global_var(MAIN),
+        relax.Function(function.params, body, function.ret_ty, function.is_pure, function.attrs),
+    )
+    return relax.transform.FuseTIR()(relax.transform.Normalize()(result))
+
+
+def _grouped(
+    builder: relax.BlockBuilder,
+    first: relax.Call,
+    writer: relax.Var,
+    second: relax.Call,
+    reader: relax.Var,
+) -> relax.Call:
+    """A call of a new primitive function that does what two kernel calls do."""
     outer: list[relax.Expr] = []
     inner: dict[relax.Expr, relax.Var] = {}
     for argument in [*first.args[1].fields, *second.args[1].fields]:
@@ -163,29 +191,12 @@ def _merge(module: tvm.IRModule, writer: relax.Var, reader: relax.Var) -> tvm.IR
     name = f"{first.args[0].name_hint}_{second.args[0].name_hint}"
     with builder.function(name, list(inner.values()), {"Primitive": True}, private=True):
         with builder.dataflow():
-            moved = builder.emit(
-                relax.call_tir(first.args[0], [inner[a] for a in first.args[1].fields], writer.ty)
-            )
-            result = builder.emit_output(
-                relax.call_tir(
-                    second.args[0],
-                    [moved if a.same_as(writer) else inner[a] for a in second.args[1].fields],
-                    reader.ty,
-                )
-            )
-        grouped = builder.emit_func_output(result)
-    replaced = relax.Call(grouped, outer)
+            inner[writer] = builder.emit(_called(first, writer, inner))
+            result = builder.emit_output(_called(second, reader, inner))
+        function = builder.emit_func_output(result)
+    return relax.Call(function, outer)
 
-    rebuilt = [
-        relax.VarBinding(b.var, replaced) if b.var.same_as(reader) else b
-        for b in bindings
-        if not b.var.same_as(writer)
-    ]
-    body = relax.SeqExpr([relax.DataflowBlock(rebuilt)], function.body.body)
-    merged = builder.get()
-    merged.update_func(
-        merged.get_global_var(MAIN),
-        relax.Function(function.params, body, function.ret_ty, function.is_pure, function.attrs),
-    )
-    merged = relax.transform.Normalize()(merged)
-    return relax.transform.FuseTIR()(merged)
+
+def _called(call: relax.Call, bound: relax.Var, inner: dict[relax.Expr, relax.Var]) -> relax.Call:
+    types = list(bound.ty.fields) if isinstance(bound.ty, relax.TupleType) else bound.ty
+    return relax.call_tir(call.args[0], [inner[value] for value in call.args[1].fields], types)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from harness.tvm_api import Constant, relax, tvm
+from harness.tvm_api import Constant, operator_name, relax, shape_of, tvm
 
 MAIN = "main"
 
@@ -61,13 +61,39 @@ class Rewriter:
             return relax.TupleGetItem(source, value.index)
         return self.value(value)
 
+    def source(self, value: relax.Expr) -> relax.Expr:
+        """What a new variable is bound to; anything else as it is."""
+        bound = self.builder.lookup_binding(value) if isinstance(value, relax.Var) else None
+        return value if bound is None else bound
+
+    def permuted(self, value: relax.Expr, axes: tuple[int, ...]) -> relax.Expr:
+        """A new value with its dimensions in another order.
+
+        That is the value as it is, a reshape where no data moves, or one real transpose.
+        """
+        source = self.source(value)
+        if operator_name(source) == "relax.permute_dims":
+            inner = permutation(source)
+            return self.permuted(source.args[0], tuple(inner[axis] for axis in axes))
+        if axes == tuple(range(len(axes))):
+            return value
+        shape = shape_of(value)
+        moved = [axis for axis in axes if shape[axis] != 1]
+        if moved == sorted(moved):
+            return relax.op.reshape(value, tuple(shape[axis] for axis in axes))
+        return relax.op.permute_dims(value, list(axes))
+
+    def emitted(self, expr: relax.Expr) -> relax.Expr:
+        """A variable for an expression, or the one that it is."""
+        return expr if isinstance(expr, relax.Var) else self.builder.emit(expr)
+
     def visit(self, binding: relax.VarBinding) -> None:
         """Rebuild one binding."""
         value = self.substituted(binding.value)
         if isinstance(value, relax.Call):
             replaced = self.rewrite(value, binding)
             value = value if replaced is None else replaced
-        if isinstance(value, (relax.Var, relax.Tuple, Constant)):
+        if isinstance(value, (relax.Var, relax.Tuple, relax.ShapeExpr, Constant)):
             self.define(binding.var, value)
         else:
             self.define(binding.var, self.builder.emit(value))
@@ -85,6 +111,15 @@ class Rewriter:
                 result = self.builder.emit_output(self.value(body.body))
             self.builder.emit_func_output(result)
         return self.builder.get()[name].with_attr("global_symbol", MAIN)
+
+
+def permutation(call: relax.Call) -> tuple[int, ...]:
+    """The axes of a `permute_dims` call; reversed order is what leaving them out means."""
+    rank = len(shape_of(call.args[0]))
+    axes = call.attrs.axes
+    if axes is None:
+        return tuple(reversed(range(rank)))
+    return tuple(int(axis) % rank for axis in axes)
 
 
 def _count_uses(function: relax.Function) -> Counter[relax.Var]:

@@ -29,7 +29,10 @@ from harness.tvm_api import (
     tvm,
 )
 
-TRIALS_PER_ROUND = 16
+_ROUND_MOST, _ROUND_LEAST = 16, 4
+"""Trials in a round: fewer where the budget would not reach every kernel otherwise."""
+_TYPICAL_RATE = 3.0
+"""Trials per second, to know beforehand how many a budget in minutes may hold."""
 _UNBOUNDED = 2**30
 _POPULATION = 128
 _GENERATIONS = 3
@@ -136,6 +139,7 @@ class Tuner:
                 task.best = float(np.median(_seconds(chosen[identity])))
             self._tasks.append(task)
         self._budget = self._budget_of(tune)
+        self._trials_per_round = self._round_size()
         self._reused = sum(task.identity in chosen for task in self._tasks)
         self._curve: list[TuningPoint] = []
         self._cost_model = meta_schedule.cost_model.XGBModel(
@@ -149,6 +153,10 @@ class Tuner:
         assert tune.minutes is not None
         seconds = sum(task.earlier.seconds for task in self._tasks)
         return Budget(60 * tune.minutes, seconds, in_trials=False)
+
+    def _round_size(self) -> int:
+        left = self._budget.left * (1.0 if self._budget.in_trials else _TYPICAL_RATE)
+        return int(np.clip(left / max(1, len(self._tasks)), _ROUND_LEAST, _ROUND_MOST))
 
     def run(self) -> Tuning:
         """Tune until the budget is spent or nothing improves any more, then choose.
@@ -204,15 +212,15 @@ class Tuner:
                 mod=task.kernel.module,
                 target=self._target,
                 space_generator="post-order-apply",
-                search_strategy=_sampling() if first else _evolution(),
+                search_strategy=_sampling() if first else _evolution(self._trials_per_round),
                 task_name=task.kernel.name,
                 rand_state=int(self._random.integers(1, 2**30)),
                 num_threads=self._threads,
             )
             task.sampled = first
             task.context.pre_tuning(
-                max_trials=TRIALS_PER_ROUND if first else _UNBOUNDED,
-                num_trials_per_iter=TRIALS_PER_ROUND,
+                max_trials=self._trials_per_round if first else _UNBOUNDED,
+                num_trials_per_iter=self._trials_per_round,
                 design_spaces=task.context.generate_design_space(),
                 database=self._database.records,
                 cost_model=self._cost_model,
@@ -371,11 +379,11 @@ def _sampling() -> meta_schedule.SearchStrategy:
     return meta_schedule.search_strategy.ReplayTrace()
 
 
-def _evolution() -> meta_schedule.SearchStrategy:
+def _evolution(trials_per_round: int) -> meta_schedule.SearchStrategy:
     return meta_schedule.search_strategy.EvolutionarySearch(
         population_size=_POPULATION,
         genetic_num_iters=_GENERATIONS,
-        init_min_unmeasured=TRIALS_PER_ROUND,
+        init_min_unmeasured=trials_per_round,
     )
 
 

@@ -1,0 +1,174 @@
+"""Shows what fusion makes of a model: its kernels, their operators, and what a call costs."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.build import flops, moved_bytes
+from harness.documents import Frozen
+from harness.errors import CellFailure, HarnessError, unknown_name
+from harness.models import catalog
+from harness.models.imported import import_model
+from harness.models.resolved import ResolvedModel
+from harness.passes.canonicalise import canonicalise
+from harness.passes.fusion import fuse, kernels, summarise
+from harness.passes.layout import to_channels_last
+from harness.passes.rewriter import MAIN
+from harness.record import Fusion
+from harness.spec import FusionLevel, ModelSpec, TargetSpec
+from harness.tvm_api import operator_name, relax, tvm
+
+
+class InspectedKernel(Frozen):
+    """One kernel of a fused network. `flops` and `bytes` (every distinct byte that is read or
+    written, once) are per call; `intensity` is their quotient, in FLOP per byte."""
+
+    name: str
+    operators: tuple[str, ...]
+    calls: int
+    flops: float
+    bytes: float
+    intensity: float
+    output_shapes: tuple[tuple[int, ...], ...]
+    stray: bool
+
+
+class Inspection(Frozen):
+    """The kernels of a model at a fusion level, in the order of their first call.
+
+    `total_flops` and `total_bytes` are those of one inference.
+    """
+
+    model: str
+    target: str
+    level: FusionLevel
+    fusion: Fusion
+    kernels: tuple[InspectedKernel, ...]
+    total_flops: float
+    total_bytes: float
+
+
+def inspect(
+    model: str, level: FusionLevel, target: TargetSpec, shapes: Mapping[str, tuple[int, ...]]
+) -> Inspection:
+    """Import and fuse a model, a catalog name or a path, as a sweep would; nothing is compiled.
+
+    `shapes` gives an input, by name, its static shape. Raises InputError for a model that is
+    unknown, not fetched or cannot be imported, and CellFailure for one that cannot be fused.
+    """
+    found = _find(model, shapes)
+    with tempfile.TemporaryDirectory() as work:
+        imported = import_model(found.path, found.shapes, Path(work))
+    groups = _Groups()
+    try:
+        network = canonicalise(imported.module)
+        if target.passes.layout == "NHWC":
+            network = to_channels_last(network)
+        with tvm.transform.PassContext(instruments=[groups]):
+            fused = fuse(network, level)
+        fusion = summarise(network, fused)
+        shown = _kernels(fused, fusion, groups.members)
+    except HarnessError:
+        raise
+    except Exception as error:
+        # TVM's passes raise whatever they like at a network they cannot handle.
+        words = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = words[-1] if words else repr(error)
+        raise CellFailure(f"{model}: cannot be fused: {type(error).__name__}: {reason}") from error
+    return Inspection(
+        model=model,
+        target=target.name,
+        level=level,
+        fusion=fusion,
+        kernels=shown,
+        total_flops=sum(kernel.calls * kernel.flops for kernel in shown),
+        total_bytes=sum(kernel.calls * kernel.bytes for kernel in shown),
+    )
+
+
+def _find(model: str, shapes: Mapping[str, tuple[int, ...]]) -> ResolvedModel:
+    if model in catalog.names():
+        return catalog.resolve(ModelSpec(name=model, shapes=dict(shapes)))
+    path = Path(model).expanduser()
+    if "/" not in model and not path.suffix:
+        raise unknown_name("model", model, catalog.names())
+    return catalog.resolve(ModelSpec(name="model", path=path, shapes=dict(shapes)))
+
+
+@tvm.instrument.pass_instrument
+class _Groups:
+    """Listens to the passes of fusion, and notes which operators' kernels each group is made of.
+
+    A fused kernel's name does not tell it: `conv2d_transpose_add` is two operators or three.
+    """
+
+    members: dict[str, tuple[str, ...]]
+
+    def __init__(self) -> None:
+        self.members = {}
+
+    def run_before_pass(self, module: tvm.IRModule, info: object) -> None:
+        """Groups are functions of Relax until FuseTIR makes a kernel of each."""
+        if getattr(info, "name", "") != "FuseTIR":
+            return
+        for variable, function in module.functions.items():
+            if isinstance(function, relax.Function) and variable.name_hint != MAIN:
+                self.members[variable.name_hint] = tuple(
+                    member
+                    for callee in _called(function)
+                    for member in self.members.get(callee, (callee,))
+                )
+
+
+def _called(function: relax.Function) -> list[str]:
+    """The kernels that a function calls, in order."""
+    return [
+        str(binding.value.args[0].name_hint)
+        for block in function.body.blocks
+        for binding in block.bindings
+        if operator_name(binding.value) == "relax.call_tir"
+    ]
+
+
+def _kernels(
+    fused: tvm.IRModule, fusion: Fusion, members: Mapping[str, tuple[str, ...]]
+) -> tuple[InspectedKernel, ...]:
+    shapes = _output_shapes(fused)
+    found = []
+    for kernel in kernels(fused):
+        operations, moved = flops(kernel.function), moved_bytes(kernel.function)
+        found.append(
+            InspectedKernel(
+                name=kernel.name,
+                operators=tuple(map(_operator, members.get(kernel.name, (kernel.name,)))),
+                calls=kernel.calls,
+                flops=operations,
+                bytes=moved,
+                intensity=operations / moved if moved else 0.0,
+                output_shapes=shapes[kernel.name],
+                stray=kernel.name in fusion.stray,
+            )
+        )
+    return tuple(found)
+
+
+def _operator(kernel: str) -> str:
+    """The operator of an unfused kernel, whose name ends in the number that makes it unique."""
+    return re.sub(r"\d+$", "", kernel).removeprefix("tir_")
+
+
+def _output_shapes(fused: tvm.IRModule) -> dict[str, tuple[tuple[int, ...], ...]]:
+    """Kernel name to the shapes of what it writes."""
+    found = {}
+    for block in fused[MAIN].body.blocks:
+        for binding in block.bindings:
+            if operator_name(binding.value) == "relax.call_tir":
+                written = binding.var.ty
+                tensors = written.fields if isinstance(written, relax.TupleType) else [written]
+                found[str(binding.value.args[0].name_hint)] = tuple(
+                    tuple(int(extent) for extent in tensor.shape) for tensor in tensors
+                )
+    return found

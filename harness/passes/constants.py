@@ -1,0 +1,70 @@
+"""Evaluates operators on constants with NumPy.
+
+TVM's own FoldConstant compiles a kernel for each such operator, 0.1 s a time; frontends reshape
+every bias. What is not listed here is left to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from harness.passes.rewriter import Rewriter
+from harness.tvm_api import constant_array, operator_name, relax, shape_of
+
+_ARITHMETIC: dict[str, Callable[..., Any]] = {
+    "relax.add": np.add,
+    "relax.isnan": np.isnan,
+    "relax.less": np.less,
+    "relax.multiply": np.multiply,
+    "relax.negative": np.negative,
+    "relax.sqrt": np.sqrt,
+    "relax.rsqrt": lambda value: np.reciprocal(np.sqrt(value)),
+    "relax.subtract": np.subtract,
+    "relax.where": np.where,
+}
+_RESHAPES = {"relax.reshape", "relax.expand_dims", "relax.squeeze", "relax.flatten"}
+
+
+class EvaluateConstants(Rewriter):
+    """Replaces calls whose arguments are all constant, and static shapes, by their values."""
+
+    def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
+        name = operator_name(call)
+        if name == "relax.shape_of":
+            return relax.ShapeExpr(shape_of(call.args[0]))
+        if name == "relax.shape_to_tensor" and isinstance(call.args[0], relax.ShapeExpr):
+            return relax.const([int(value) for value in call.args[0].values], "int64")
+        evaluated = _evaluated(name, call, original)
+        if evaluated is None:
+            return None
+        # Without its type, an array of int64 would become one of int32.
+        return relax.const(evaluated.copy(order="C"), str(original.var.ty.dtype))
+
+
+def _evaluated(
+    name: str, call: relax.Call, original: relax.VarBinding
+) -> np.ndarray | None:
+    arrays = [constant_array(argument) for argument in call.args]
+    if not arrays or arrays[0] is None:
+        return None
+    if name in _RESHAPES:
+        return arrays[0].reshape(shape_of(original.var))
+    if name == "relax.permute_dims":
+        return arrays[0].transpose(call.attrs.axes and [int(axis) for axis in call.attrs.axes])
+    known = [array for array in arrays if array is not None]
+    if len(known) < len(arrays):
+        return None
+    if name == "relax.take" and call.attrs.axis is not None and _in_range(*known, call.attrs.axis):
+        return known[0].take(known[1], axis=int(call.attrs.axis))
+    if name == "relax.divide" and known[0].dtype.kind == "f":
+        return np.divide(*known)
+    if name in _ARITHMETIC:
+        return np.asarray(_ARITHMETIC[name](*known), dtype=str(original.var.ty.dtype))
+    return None
+
+
+def _in_range(values: np.ndarray, indices: np.ndarray, axis: int) -> bool:
+    return bool(np.all((indices >= 0) & (indices < values.shape[int(axis)])))

@@ -1,0 +1,56 @@
+"""Makes child processes of a sweep misbehave, as native code does: see `tests/test_faults.py`.
+
+Python imports this at start when its folder is on PYTHONPATH. `FAULTS` is `model=fault,…`: when a
+model of that file name is to be compiled, the fault happens instead.
+"""
+
+import importlib.machinery
+import os
+import signal
+import sys
+import time
+
+_FAULTS = dict(item.split("=") for item in os.environ.get("FAULTS", "").split(",") if item)
+
+
+def _happen(fault):
+    if fault == "segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif fault == "hang":
+        while True:
+            time.sleep(1)
+    elif fault == "eat-memory":
+        eaten = []
+        while True:
+            eaten.append(bytearray(64_000_000))
+            time.sleep(0.01)
+
+
+class _Finder:
+    """Wraps `import_model`, as `harness.cell.compile_cell` calls it, when its module is loaded."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name != "harness.models.imported":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        load = spec.loader.exec_module
+
+        def exec_module(module):
+            load(module)
+            import_model = module.import_model
+
+            def faulty(path, shapes, work):
+                fault = _FAULTS.get(path.stem)
+                if fault is not None and sys._getframe(1).f_code.co_name == "compile_cell":
+                    _happen(fault)
+                return import_model(path, shapes, work)
+
+            module.import_model = faulty
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+if _FAULTS:
+    sys.meta_path.insert(0, _Finder)

@@ -1,0 +1,72 @@
+"""Compiles networks after the graph passes and runs them, to compare their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from small_models import feeds, save
+
+from harness.models.imported import Imported, import_model
+from harness.passes.canonicalise import canonicalise
+from harness.passes.fusion import fuse, kernels
+from harness.passes.layout import to_channels_last
+from harness.spec import FusionLevel
+from harness.tvm_api import dataflow_lower_passes, finalize_passes, relax, tvm
+
+
+def imported(model: onnx.ModelProto, folder: Path) -> Imported:
+    """An ONNX model as Relax."""
+    return import_model(save(model, folder / "model.onnx"), {}, folder)
+
+
+def reference(model: onnx.ModelProto, values: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """The outputs by ONNX Runtime on one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return list(session.run(None, dict(values)))
+
+
+def run_fused(module: tvm.IRModule, values: list[np.ndarray]) -> list[np.ndarray]:
+    """The outputs of a fused network, compiled without tuning for this machine."""
+    target = tvm.target.Target({"kind": "llvm", "num-cores": 2})
+    with target, tvm.transform.PassContext(opt_level=3):
+        lowered = tvm.transform.Sequential(dataflow_lower_passes(target))(module)
+        finished = tvm.transform.Sequential(finalize_passes(target))(lowered)
+        pipeline = tvm.transform.Sequential([])
+        library = relax.build(finished, target=target, relax_pipeline=pipeline)
+    machine = relax.VirtualMachine(library, tvm.cpu())
+    found = machine["main"](*[tvm.runtime.tensor(value) for value in values])
+    return [found.numpy()] if hasattr(found, "numpy") else [tensor.numpy() for tensor in found]
+
+
+def compiled(
+    network: Imported, level: FusionLevel = "full", channels_last: bool = True
+) -> tvm.IRModule:
+    """A network after all graph passes."""
+    module = canonicalise(network.module)
+    return fuse(to_channels_last(module) if channels_last else module, level)
+
+
+def kernel_names(module: tvm.IRModule) -> list[str]:
+    """The kernels of a fused network, as often as they are called."""
+    return [kernel.name for kernel in kernels(module) for _ in range(kernel.calls)]
+
+
+def assert_agrees(
+    model: onnx.ModelProto, network: Imported, fused: tvm.IRModule, tolerance: float = 1e-4
+) -> None:
+    """Fails when outputs differ from ONNX Runtime's by more than `tolerance` of their scale."""
+    values = feeds(network.inputs)
+    found = run_fused(fused, [values[spec.name] for spec in network.inputs])
+    expected = reference(model, values)
+    assert len(found) == len(expected)
+    for output, right in zip(found, expected, strict=True):
+        scale = max(1e-3, float(np.abs(right).max()))
+        np.testing.assert_allclose(output, right, rtol=0, atol=tolerance * scale)

@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from compiling import assert_agrees, compiled, imported, kernel_names
+from onnx import ModelProto, helper
+from small_models import FLOAT, INT64, onnx_model, weights
+from tvm_runs import operators_of
+
+from harness.errors import CellFailure
+from harness.passes.canonicalise import canonicalise
+from harness.tvm_api import relax, tvm
+
+_CONV = {"w": weights(8, 3, 3, 3), "b": weights(8, seed=1)}
+_STATISTICS = {
+    "scale": np.linspace(0.5, 2.0, 8, dtype=np.float32),
+    "bias": np.linspace(-1.0, 1.0, 8, dtype=np.float32),
+    "mean": np.linspace(-0.3, 0.2, 8, dtype=np.float32),
+    "variance": np.linspace(0.2, 3.0, 8, dtype=np.float32),
+}
+
+
+def _after_convolution(nodes: list[object], more: dict[str, np.ndarray], opset: int = 17) -> ModelProto:
+    return onnx_model(
+        [helper.make_node("Conv", ["x", "w", "b"], ["c"], pads=[1, 1, 1, 1]), *nodes],
+        [("x", FLOAT, [1, 3, 6, 6])],
+        ["y"],
+        {**_CONV, **more},
+        opset=opset,
+    )
+
+
+def _activation(name: str) -> ModelProto:
+    half, one, root = np.float32(0.5), np.float32(1), np.float32(np.sqrt(2))
+    if name == "clip":
+        bounds = {"low": np.array(0, np.float32), "high": np.array(0.6, np.float32)}
+        return _after_convolution([helper.make_node("Clip", ["c", "low", "high"], ["y"])], bounds)
+    if name == "hardswish":
+        return _after_convolution([helper.make_node("HardSwish", ["c"], ["y"])], {})
+    if name == "silu":
+        nodes = [
+            helper.make_node("Sigmoid", ["c"], ["s"]),
+            helper.make_node("Mul", ["c", "s"], ["y"]),
+        ]
+        return _after_convolution(nodes, {})
+    if name == "gelu":
+        return _after_convolution([helper.make_node("Gelu", ["c"], ["y"])], {}, opset=20)
+    nodes = [
+        helper.make_node("Div", ["c", "root"], ["d"]),
+        helper.make_node("Erf", ["d"], ["e"]),
+        helper.make_node("Add", ["e", "one"], ["a"]),
+        helper.make_node("Mul", ["c", "a"], ["m"]),
+        helper.make_node("Mul", ["m", "half"], ["y"]),
+    ]
+    return _after_convolution(nodes, {"root": root, "one": one, "half": half})
+
+
+@pytest.mark.parametrize("name", ["clip", "hardswish", "silu", "gelu", "erf"])
+def test_activation_shares_the_convolutions_kernel_when_fused(name: str, tmp_path: Path) -> None:
+    model = _activation(name)
+    network = imported(model, tmp_path)
+    fused = compiled(network, channels_last=False)
+    assert len(kernel_names(fused)) == 1, kernel_names(fused)
+    assert_agrees(model, network, fused)
+
+
+def test_clip_becomes_operators_when_imported_as_kernels(tmp_path: Path) -> None:
+    canonical = canonicalise(imported(_activation("clip"), tmp_path).module)
+    found = operators_of(canonical)
+    assert "relax.call_tir" not in found
+    assert {"relax.maximum", "relax.minimum"} <= set(found)
+
+
+def test_batch_normalisation_vanishes_when_it_follows_a_convolution(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("BatchNormalization", ["c", *_STATISTICS], ["n"]),
+        helper.make_node("Clip", ["n", "low", "high"], ["y"]),
+    ]
+    bounds = {"low": np.array(0, np.float32), "high": np.array(6, np.float32)}
+    model = _after_convolution(nodes, {**_STATISTICS, **bounds})
+    network = imported(model, tmp_path)
+    found = operators_of(canonicalise(network.module))
+    assert sorted(found) == sorted(
+        ["relax.nn.conv2d", "relax.add", "relax.maximum", "relax.minimum"]
+    )
+    fused = compiled(network)
+    assert len(kernel_names(fused)) == 1
+    assert_agrees(model, network, fused)
+
+
+def test_constants_stay_when_the_convolution_has_another_reader(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Mul", ["c", "factor"], ["m"]),
+        helper.make_node("Add", ["m", "c"], ["y"]),
+    ]
+    model = _after_convolution(nodes, {"factor": weights(8, 1, 1, seed=4)})
+    network = imported(model, tmp_path)
+    assert "relax.multiply" in operators_of(canonicalise(network.module))
+    assert_agrees(model, network, compiled(network))
+
+
+def test_layer_normalisation_keeps_its_numbers_when_canonical(tmp_path: Path) -> None:
+    model = onnx_model(
+        [helper.make_node("LayerNormalization", ["x", "gain", "shift"], ["y"], axis=-1)],
+        [("x", FLOAT, [1, 5, 8])],
+        ["y"],
+        {"gain": weights(8), "shift": weights(8, seed=1)},
+    )
+    network = imported(model, tmp_path)
+    assert_agrees(model, network, compiled(network))
+
+
+@pytest.mark.parametrize(
+    ("name", "operator"),
+    [("Max", "maximum"), ("Min", "minimum"), ("Sum", "add"), ("Mean", "add")],
+)
+def test_operator_of_many_inputs_becomes_binary_when_imported_as_stack(
+    name: str, operator: str, tmp_path: Path
+) -> None:
+    model = onnx_model(
+        [helper.make_node(name, ["a", "b", "c"], ["y"])],
+        [("a", FLOAT, [2, 3, 4]), ("b", FLOAT, [3, 4]), ("c", FLOAT, [2, 1, 4])],
+        ["y"],
+    )
+    network = imported(model, tmp_path)
+    found = operators_of(canonicalise(network.module))
+    assert "relax.stack" not in found
+    assert found.count(f"relax.{operator}") == 2
+    fused = compiled(network)
+    assert len(kernel_names(fused)) == 1
+    assert_agrees(model, network, fused)
+
+
+@pytest.mark.parametrize(
+    ("index", "expected"), [(1, {"strided_slice"}), ([1, 2, 3], {"strided_slice"}), ([2, 0], {"take"})]
+)
+def test_gather_becomes_a_slice_when_indices_are_contiguous(
+    index: int | list[int], expected: set[str], tmp_path: Path
+) -> None:
+    model = onnx_model(
+        [helper.make_node("Gather", ["x", "i"], ["y"], axis=1)],
+        [("x", FLOAT, [2, 5, 3])],
+        ["y"],
+        {"i": np.array(index, np.int64)},
+    )
+    network = imported(model, tmp_path)
+    found = set(operators_of(canonicalise(network.module))) - {"relax.reshape"}
+    assert found == {f"relax.{name}" for name in expected}
+    assert_agrees(model, network, compiled(network))
+
+
+def test_slice_of_everything_vanishes_but_a_reversed_one_stays(tmp_path: Path) -> None:
+    def sliced(start: int, end: int, step: int) -> ModelProto:
+        return onnx_model(
+            [helper.make_node("Slice", ["x", "s", "e", "a", "t"], ["y"])],
+            [("x", FLOAT, [2, 5])],
+            ["y"],
+            {name: np.array([value]) for name, value in zip("seat", (start, end, 1, step), strict=True)},
+        )
+
+    whole = imported(sliced(0, 2**31 - 1, 1), tmp_path)
+    assert operators_of(canonicalise(whole.module)) == []
+    reverse = sliced(-1, -(2**31), -1)
+    network = imported(reverse, tmp_path)
+    assert_agrees(reverse, network, compiled(network))
+
+
+def test_scale_behind_a_transpose_is_folded_into_the_dense_layer(tmp_path: Path) -> None:
+    model = onnx_model(
+        [
+            helper.make_node("MatMul", ["x", "w"], ["m"]),
+            helper.make_node("Reshape", ["m", "heads"], ["r"]),
+            helper.make_node("Transpose", ["r"], ["t"], perm=[0, 2, 1, 3]),
+            helper.make_node("Mul", ["t", "scale"], ["y"]),
+        ],
+        [("x", FLOAT, [1, 6, 8])],
+        ["y"],
+        {"w": weights(8, 8), "heads": np.array([1, 6, 2, 4]), "scale": np.array(0.5, np.float32)},
+    )
+    network = imported(model, tmp_path)
+    assert "relax.multiply" not in operators_of(canonicalise(network.module))
+    fused = compiled(network)
+    assert len(kernel_names(fused)) == 1
+    assert_agrees(model, network, fused)
+
+
+def test_integer_constants_keep_their_type_when_evaluated(tmp_path: Path) -> None:
+    model = onnx_model(
+        [
+            helper.make_node("Add", ["i", "j"], ["k"]),
+            helper.make_node("Add", ["x", "k"], ["y"]),
+        ],
+        [("x", INT64, [3])],
+        [("y", INT64, [3])],
+        {"i": np.array([2**40, 1, 2]), "j": np.array([1])},
+    )
+    network = imported(model, tmp_path)
+    fused = compiled(network)
+    assert_agrees(model, network, fused, tolerance=0)
+
+
+def test_control_flow_is_refused_when_it_depends_on_an_input() -> None:
+    builder = relax.BlockBuilder()
+    condition = relax.Var("condition", relax.TensorType((), "bool"))
+    x = relax.Var("x", relax.TensorType((2,), "float32"))
+    with builder.function("main", [condition, x]):
+        branch = relax.If(condition, relax.op.negative(x), relax.op.exp(x))
+        builder.emit_func_output(builder.emit(branch))
+    module: tvm.IRModule = builder.get()
+    with pytest.raises(CellFailure, match="control flow"):
+        canonicalise(module)

@@ -1,0 +1,120 @@
+"""Cells that crash, hang or eat memory cost themselves; a killed sweep loses nothing finished."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from sweeps import FUSED, PLAIN, write_sweep
+
+from harness.record import Record
+from harness.store import FILE_NAME, Store
+
+FAULTS = Path(__file__).parent / "faults"
+
+
+def command(path: Path, out: Path) -> list[str]:
+    tuning = out.parent / "tuning"
+    return [sys.executable, "-m", "harness.cli.main", "run", str(path), "--out", str(out),
+            "--tuning-db", str(tuning)]  # fmt: skip
+
+
+def records(out: Path) -> list[Record]:
+    with Store(out / FILE_NAME) as store:
+        return store.records()
+
+
+def test_good_cells_finish_when_others_crash_hang_and_eat_memory(tmp_path: Path) -> None:
+    path = write_sweep(
+        tmp_path,
+        ["crashing", "hanging", "hungry", "good"],
+        configurations=[FUSED],
+        limits={"cell_minutes": 0.35, "memory_mb": 2000},
+    )
+    done = subprocess.run(
+        command(path, tmp_path / "out"),
+        env={
+            **os.environ,
+            "PYTHONPATH": str(FAULTS),
+            "FAULTS": "crashing=segfault,hanging=hang,hungry=eat-memory",
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, done.stderr
+    found = {record.key.model: record for record in records(tmp_path / "out")
+             if record.key.engine == "tvm"}  # fmt: skip
+    assert found["good"].status == "ok"
+    assert {found[name].status for name in ("crashing", "hanging", "hungry")} == {"failed"}
+    assert "SIGSEGV" in str(found["crashing"].reason)
+    assert "took more than" in str(found["hanging"].reason)
+    assert "more than the 2000 MB it may" in str(found["hungry"].reason)
+    baselines = [r for r in records(tmp_path / "out") if r.key.engine == "onnxruntime"]
+    assert [record.status for record in baselines] == ["ok"] * 4
+    assert (tmp_path / "out" / "report" / "index.html").exists()
+    assert "Traceback" not in done.stderr
+
+
+def test_nothing_finished_is_lost_or_run_again_when_killed(tmp_path: Path) -> None:
+    tuned = {**FUSED, "name": "tuned", "tune": {"trials": 48}}
+    path = write_sweep(tmp_path, ["one", "two"], configurations=[PLAIN, tuned])
+    out = tmp_path / "out"
+    moments = random.Random(0)
+    finished: dict[str, Record] = {}
+    for _ in range(3):
+        with subprocess.Popen(
+            command(path, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
+            time.sleep(moments.uniform(2, 9))
+            below = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        psutil.wait_procs(below, timeout=10)
+        assert not any(child.is_running() and child.status() != "zombie" for child in below)
+        if (out / FILE_NAME).exists():
+            now = {record.fingerprint: record for record in records(out)}
+            assert finished.items() <= now.items()
+            finished = now
+    done = subprocess.run(command(path, out), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    final = {record.fingerprint: record for record in records(out)}
+    assert len(final) == 6 and finished.items() <= final.items()
+    with sqlite3.connect(out / FILE_NAME) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    database.close()
+
+
+def test_interrupt_keeps_what_was_measured_and_says_how_to_go_on(tmp_path: Path) -> None:
+    tuned = {**FUSED, "name": "tuned", "tune": {"minutes": 5}}
+    path = write_sweep(tmp_path, ["one"], configurations=[tuned])
+    out = tmp_path / "out"
+    with subprocess.Popen(
+        command(path, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        records_file = _wait_for_trials(tmp_path / "tuning", process)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in errors and "Traceback" not in errors
+    assert records_file.read_bytes().endswith(b"\n")
+
+
+def _wait_for_trials(tuning: Path, process: subprocess.Popen[str]) -> Path:
+    for _ in range(600):
+        found = [
+            path for path in tuning.glob("*/database_tuning_record.json") if path.stat().st_size
+        ]
+        if found:
+            return found[0]
+        if process.poll() is not None:
+            pytest.fail(f"the sweep ended early: {process.stderr and process.stderr.read()}")
+        time.sleep(0.1)
+    pytest.fail("no trial was recorded in a minute")

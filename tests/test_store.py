@@ -1,0 +1,88 @@
+"""The store keeps what it is given, in order, and refuses what it cannot read."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+from example_results import example_record
+
+from harness.errors import InputError
+from harness.record import CellKey, Verification
+from harness.store import FILE_NAME, STORE_SCHEMA, Store
+
+
+def key(configuration: str) -> CellKey:
+    return CellKey(model="m", target="t", configuration=configuration, engine="tvm")
+
+
+def test_records_come_back_as_written_in_the_order_of_the_plan(tmp_path: Path) -> None:
+    first, second = example_record(key("a")), example_record(key("b"))
+    with Store(tmp_path / FILE_NAME, create=True) as store:
+        store.plan([(second.fingerprint, second.key), (first.fingerprint, first.key)])
+        store.write(first)
+        store.write(second)
+    with Store(tmp_path / FILE_NAME) as store:
+        assert store.records() == [second, first]
+        assert store.record(first.fingerprint) == first
+        assert store.record("unknown") is None
+
+
+def test_samples_are_kept_bit_for_bit_beside_their_record(tmp_path: Path) -> None:
+    record = example_record(key("a")).model_copy(update={"session": "s"})
+    seconds = np.random.default_rng(0).random(100)
+    with Store(tmp_path / FILE_NAME, create=True) as store:
+        store.write(record, {record.fingerprint: seconds, "companion": seconds[::-1]})
+        found = store.samples("s")
+    assert np.array_equal(found[record.fingerprint], seconds)
+    assert np.array_equal(found["companion"], seconds[::-1])
+
+
+def test_records_out_of_the_plan_are_kept_but_not_listed(tmp_path: Path) -> None:
+    record = example_record(key("a"))
+    with Store(tmp_path / FILE_NAME, create=True) as store:
+        store.write(record)
+        store.plan([])
+        assert store.records() == []
+        assert store.statuses() == {record.fingerprint: "ok"}
+
+
+def test_record_is_read_again_when_an_error_is_infinite(tmp_path: Path) -> None:
+    verification = Verification(
+        reference="onnxruntime",
+        inputs=1,
+        real_inputs=True,
+        max_abs_error=float("inf"),
+        max_error_of_scale=float("inf"),
+        tolerance_of_scale=1e-4,
+    )
+    record = example_record(key("a")).model_copy(update={"verification": verification})
+    with Store(tmp_path / FILE_NAME, create=True) as store:
+        store.write(record)
+        assert store.record(record.fingerprint) == record
+
+
+def test_what_is_not_a_store_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no results there"):
+        Store(tmp_path / FILE_NAME)
+    (tmp_path / FILE_NAME).write_text("not a database at all, but long enough to look like one\n")
+    with pytest.raises(InputError, match="cannot be used as a results file"):
+        Store(tmp_path / FILE_NAME)
+
+
+def test_newer_schema_is_refused_with_advice(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / FILE_NAME) as database:
+        database.execute(f"PRAGMA user_version={STORE_SCHEMA + 1}")
+    database.close()
+    with pytest.raises(InputError, match=r"newer version.*upgrade"):
+        Store(tmp_path / FILE_NAME)
+
+
+def test_full_disk_is_one_line(tmp_path: Path) -> None:
+    with Store(tmp_path / FILE_NAME, create=True) as store:
+        store._db.execute("PRAGMA max_page_count=20")
+        big = example_record(key("a")).model_copy(update={"reason": "x" * 1_000_000})
+        with pytest.raises(InputError, match=r"cannot be written.*full"):
+            store.write(big)

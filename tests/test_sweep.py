@@ -1,0 +1,154 @@
+"""A sweep of small models, whole: every stage for real, resuming, tuning, and what can go wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from small_models import convolutional, save
+from sweeps import FUSED, QUICK, Heard, write_sweep
+
+from harness.errors import InputError
+from harness.hardware import load_target
+from harness.hardware.description import as_yaml
+from harness.spec import Sweep
+from harness.store import FILE_NAME, Store
+from harness.sweep import Outcome, run_sweep
+
+
+def run(path: Path, out: Path, **options: bool) -> tuple[Outcome, Heard]:
+    heard = Heard()
+    return run_sweep(Sweep.read(path), out, out.parent / "tuning", heard, **options), heard
+
+
+def test_sweep_verifies_measures_and_resumes(tmp_path: Path) -> None:
+    path, out = write_sweep(tmp_path), tmp_path / "out"
+    outcome, heard = run(path, out)
+    assert [record.status for record in outcome.records] == ["ok"] * 3, outcome.failed
+    assert (heard.total, heard.finished_before, outcome.ran) == (3, 0, 3)
+    plain, fused, baseline = outcome.records
+    for record in outcome.records:
+        assert record.latency is not None and record.latency.samples == QUICK["repeats"]
+        assert record.latency.ci_low_ms <= record.latency.median_ms <= record.latency.ci_high_ms
+        assert record.verification is not None
+        assert record.verification.max_error_of_scale <= 1e-4
+        assert record.memory is not None and (record.memory.peak_rss_mb or 0) > 20
+        assert record.accuracy is not None and record.accuracy.metric.startswith("agreement")
+        assert record.environment["versions"]["apache-tvm"] == "0.27.0.post1"
+        assert record.session == plain.session
+    assert baseline.key.engine == "onnxruntime"
+    assert plain.fusion is not None and fused.fusion is not None
+    assert fused.fusion.kernels_after < plain.fusion.kernels_after == plain.fusion.kernels_before
+    assert sum(kernel.calls for kernel in fused.kernels) == fused.fusion.kernels_after
+    with Store(out / FILE_NAME) as store:
+        samples = store.samples(str(plain.session))
+    assert set(samples) == {record.fingerprint for record in outcome.records}
+    assert np.median(samples[plain.fingerprint]) * 1e3 == pytest.approx(plain.latency.median_ms)
+
+    again, heard = run(path, out)
+    assert again.records == outcome.records
+    assert (heard.finished_before, again.ran, heard.stages) == (3, 0, [])
+
+    sweep = yaml.safe_load(path.read_text())
+    sweep["configurations"].append({"name": "elementwise", "fusion": "elementwise"})
+    path.write_text(yaml.safe_dump(sweep))
+    more, heard = run(path, out)
+    assert (heard.total, more.ran) == (4, 1)
+    added = next(record for record in more.records if record.key.configuration == "elementwise")
+    with Store(out / FILE_NAME) as store:
+        together = store.samples(str(added.session))
+    assert set(together) == {record.fingerprint for record in more.records}
+    assert [r for r in more.records if r is not added] == list(outcome.records)
+
+
+def test_tuning_is_kept_and_not_repeated(tmp_path: Path) -> None:
+    tuned = {**FUSED, "name": "tuned", "tune": {"trials": 48}}
+    path = write_sweep(tmp_path, configurations=[tuned])
+    outcome, heard = run(path, tmp_path / "out")
+    record = outcome.records[0]
+    assert record.status == "ok", record.reason
+    assert record.tuning is not None and record.tuning.trials >= 32
+    assert heard.trials and record.tuning.curve[-1].trials == record.tuning.trials
+    assert len(list((tmp_path / "tuning").iterdir())) == 1
+
+    outcome, heard = run(path, tmp_path / "out-2")
+    again = outcome.records[0].tuning
+    assert again is not None
+    assert (again.trials, again.stopped_by, heard.trials) == (0, "nothing to tune", [])
+    assert again.tasks_reused == record.tuning.tasks
+
+
+def test_labelled_data_gives_accuracy_with_its_interval(tmp_path: Path) -> None:
+    inputs = np.random.default_rng(0).standard_normal((40, 3, 8, 8)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", inputs=inputs, labels=np.zeros(40, np.int64))
+    model = {"name": "net", "path": "./good.onnx", "data": "./data.npz", "metric": "top1"}
+    path = write_sweep(tmp_path, configurations=[FUSED])
+    sweep = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**sweep, "models": [model]}))
+    outcome, _ = run(path, tmp_path / "out")
+    ours, baseline = (record.accuracy for record in outcome.records)
+    assert ours is not None and ours == baseline
+    assert ours.samples == 40 and ours.ci_low <= ours.value <= ours.ci_high
+
+
+def test_dynamic_shapes_are_fixed_by_the_sweep(tmp_path: Path) -> None:
+    save(convolutional(batch="N", side="S"), tmp_path / "dynamic.onnx")
+    model = {"name": "net", "path": "./dynamic.onnx", "shapes": {"x": [1, 3, 8, 8]}}
+    path = write_sweep(tmp_path, configurations=[FUSED])
+    sweep = yaml.safe_load(path.read_text())
+    path.write_text(
+        yaml.safe_dump({**sweep, "models": [model, {**model, "shapes": {}, "name": "n"}]})
+    )
+    outcome, _ = run(path, tmp_path / "out")
+    assert [record.status for record in outcome.records] == ["ok", "ok", "failed", "failed"]
+    assert "--shape" in str(outcome.records[2].reason)
+
+
+def test_target_the_host_lacks_is_refused_before_anything_is_compiled(tmp_path: Path) -> None:
+    host = load_target("x86-host")
+    cores = host.tvm.model_copy(update={"num_cores": 999})
+    (tmp_path / "big.yaml").write_text(
+        as_yaml(host.model_copy(update={"name": "big", "tvm": cores}))
+    )
+    path = write_sweep(tmp_path, targets=[str(tmp_path / "big.yaml")])
+    outcome, heard = run(path, tmp_path / "out")
+    assert {record.status for record in outcome.records} == {"failed"}
+    assert "999 cores" in str(outcome.records[0].reason)
+    assert heard.stages == []
+
+
+def test_missing_extra_skips_the_baseline_with_its_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.baselines import registry
+
+    engine = registry.ENGINES["openvino"]
+    path = write_sweep(tmp_path, configurations=[FUSED], baselines=["onnxruntime", "litert"])
+    outcome, _ = run(path, tmp_path / "out")
+    litert = outcome.records[-1]
+    assert engine is registry.ENGINES["openvino"]
+    assert litert.status == "skipped" and "does not run onnx models" in str(litert.reason)
+    assert not outcome.failed
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"models": ["fashion-resnet"]}, "did you mean 'fashion-resnet8'"),
+        ({"models": ["./missing.onnx"]}, "missing.onnx"),
+        ({"targets": ["x86-hots"]}, "did you mean 'x86-host'"),
+        ({"baselines": ["onnxruntme"]}, "did you mean 'onnxruntime'"),
+        ({"configurations": []}, "at least 1"),
+        ({"measure": {"repeat": 3}}, "did you mean 'repeats'"),
+    ],
+)
+def test_wrong_sweep_is_refused_in_one_line(
+    tmp_path: Path, keys: dict[str, object], message: str
+) -> None:
+    path = write_sweep(tmp_path)
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **keys}))
+    with pytest.raises(InputError, match=message) as found:
+        run(path, tmp_path / "out")
+    assert "\n" not in str(found.value)
