@@ -22,10 +22,7 @@ if TYPE_CHECKING:
     help="Which operators share a kernel.",
 )
 @click.option(
-    "--target",
-    default="x86-host",
-    show_default=True,
-    help="A target's name or file; it decides the layout.",
+    "--target", default="x86-host", show_default=True, help="Its name or file; decides the layout."
 )
 @click.option(
     "--shape",

@@ -3,7 +3,8 @@
 - Kernels that a frontend emitted too early, as TIR (`Clip` as two of them), become operators again.
 - BatchNorm becomes arithmetic; arithmetic with constants per channel that follows a convolution or
   a dense layer is folded into its weights and one bias.
-- Layout changes that move only dimensions of extent 1 become reshapes, which cost nothing.
+- What does nothing goes; layout changes that move only dimensions of extent 1 become reshapes,
+  which cost nothing; operators over many inputs become chains of binary ones, which fuse.
 """
 
 from __future__ import annotations
@@ -39,19 +40,21 @@ def canonicalise(module: tvm.IRModule) -> tvm.IRModule:
     return transform.DeadCodeElimination()(module)
 
 
+_EARLY = {"maximum": relax.op.maximum, "minimum": relax.op.minimum}
+"""What frontends emit as kernels: the kernel's name, and the operator that it is."""
+
+
 class RaiseEarlyKernels(Rewriter):
     """`call_tir` of a kernel that some operator's own legalisation gives becomes that operator.
 
     The kernels are compared structurally, so nothing is recognised by its name alone.
     """
 
-    OPERATORS = {"maximum": relax.op.maximum, "minimum": relax.op.minimum}
-
     def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
         if operator_name(call) != "relax.call_tir":
             return None
         name = call.args[0].name_hint.rstrip("0123456789_")
-        build = self.OPERATORS.get(name)
+        build = _EARLY.get(name)
         arguments = list(call.args[1].fields)
         kernel = self.module[call.args[0]]
         if build is None or not structural_equal(

@@ -24,6 +24,16 @@ class _Anchor:
     shift: np.ndarray
 
 
+# Operator: axis of the output channels in the weights, and in the output.
+_ANCHORS = {
+    "relax.nn.conv1d": (0, 1),
+    "relax.nn.conv2d": (0, 1),
+    "relax.nn.conv3d": (0, 1),
+    "relax.nn.conv2d_transpose": (1, 1),
+    "relax.matmul": (-1, -1),
+}
+
+
 class FoldChannelArithmetic(Rewriter):
     """Folds constants per output channel that are added or multiplied after a convolution or a
     dense layer into its weights and a single bias.
@@ -31,23 +41,14 @@ class FoldChannelArithmetic(Rewriter):
     Only while nobody else reads the values in between. DeadCodeElimination drops the old layer.
     """
 
-    # Operator: axis of the output channels in the weights, and in the output.
-    ANCHORS = {
-        "relax.nn.conv1d": (0, 1),
-        "relax.nn.conv2d": (0, 1),
-        "relax.nn.conv3d": (0, 1),
-        "relax.nn.conv2d_transpose": (1, 1),
-        "relax.matmul": (-1, -1),
-    }
-
     def __init__(self, module: tvm.IRModule) -> None:
         super().__init__(module)
         self._anchors: dict[relax.Var, _Anchor] = {}
 
     def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
         name = operator_name(call)
-        if name in self.ANCHORS:
-            anchor = self._anchor(call, *self.ANCHORS[name], rank=len(shape_of(original.var)))
+        if name in _ANCHORS:
+            anchor = self._anchor(call, *_ANCHORS[name], rank=len(shape_of(original.var)))
             if anchor is not None:
                 self._anchors[original.var] = anchor
             return None
@@ -62,7 +63,8 @@ class FoldChannelArithmetic(Rewriter):
         elif name == "relax.subtract":
             anchor = replace(anchor, shift=anchor.shift - values)
         else:
-            factor = values if name == "relax.multiply" else 1.0 / values
+            with np.errstate(divide="ignore"):
+                factor = values if name == "relax.multiply" else 1.0 / values
             if not np.all(np.isfinite(factor)):
                 return None
             anchor = replace(anchor, scale=anchor.scale * factor, shift=anchor.shift * factor)

@@ -37,16 +37,15 @@ class EvaluateConstants(Rewriter):
             return relax.ShapeExpr(shape_of(call.args[0]))
         if name == "relax.shape_to_tensor" and isinstance(call.args[0], relax.ShapeExpr):
             return relax.const([int(value) for value in call.args[0].values], "int64")
-        evaluated = _evaluated(name, call, original)
+        with np.errstate(all="ignore"):
+            evaluated = _evaluated(name, call, original)
         if evaluated is None:
             return None
         # Without its type, an array of int64 would become one of int32.
         return relax.const(evaluated.copy(order="C"), str(original.var.ty.dtype))
 
 
-def _evaluated(
-    name: str, call: relax.Call, original: relax.VarBinding
-) -> np.ndarray | None:
+def _evaluated(name: str, call: relax.Call, original: relax.VarBinding) -> np.ndarray | None:
     arrays = [constant_array(argument) for argument in call.args]
     if not arrays or arrays[0] is None:
         return None
@@ -57,14 +56,12 @@ def _evaluated(
     known = [array for array in arrays if array is not None]
     if len(known) < len(arrays):
         return None
-    if name == "relax.take" and call.attrs.axis is not None and _in_range(*known, call.attrs.axis):
-        return known[0].take(known[1], axis=int(call.attrs.axis))
+    if name == "relax.take" and call.attrs.axis is not None:
+        values, indices, axis = known[0], known[1], int(call.attrs.axis)
+        inside = np.all((indices >= 0) & (indices < values.shape[axis]))
+        return np.asarray(values.take(indices, axis=axis)) if inside else None
     if name == "relax.divide" and known[0].dtype.kind == "f":
-        return np.divide(*known)
+        return np.asarray(np.divide(*known))
     if name in _ARITHMETIC:
         return np.asarray(_ARITHMETIC[name](*known), dtype=str(original.var.ty.dtype))
     return None
-
-
-def _in_range(values: np.ndarray, indices: np.ndarray, axis: int) -> bool:
-    return bool(np.all((indices >= 0) & (indices < values.shape[int(axis)])))

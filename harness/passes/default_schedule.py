@@ -22,9 +22,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tvm.ir.expr import TensorLoad
 
-from harness.tvm_api import PrimFunc, SBlock, Schedule, structural_walk, tvm
+from harness.passes.kernel_blocks import (
+    calls_functions,
+    divisors,
+    is_copy,
+    loop_extent,
+    reads,
+    variables,
+    vector_width,
+)
+from harness.tvm_api import PrimFunc, SBlock, Schedule, tvm
 
 SCHEDULED = "tirx.is_scheduled"
 _PARALLEL_OPERATIONS = 20_000
@@ -72,9 +80,7 @@ class _Tile:
 class _Kernel:
     """One kernel's schedule as it grows. Blocks are known by name, which survives copying."""
 
-    def __init__(
-        self, schedule: Schedule, vector_bytes: int, registers: int, threads: int
-    ) -> None:
+    def __init__(self, schedule: Schedule, vector_bytes: int, registers: int, threads: int) -> None:
         self.schedule = schedule
         self.vector_bytes = vector_bytes
         self.registers = registers
@@ -88,22 +94,22 @@ class _Kernel:
             if self._is_reduction(name) and self._has_vector_output(name):
                 self._tile_somewhere(name)
         while rows := [n for n in self._names() if n not in self.done and self._is_reduction(n)]:
-            if not self._attempt(lambda: self._compute_by_rows(rows)):
+            if not self._attempt(self._compute_by_rows, rows):
                 break
         for name in self._names():
             if name not in self.done:
-                plain = self._attempt(lambda name=name: self._spread(name, vectorise=True))
-                if not plain and not self._attempt(lambda name=name: self._spread(name, False)):
+                plain = self._attempt(self._spread, name, True)
+                if not plain and not self._attempt(self._spread, name, False):
                     continue
                 self.done.add(name)
         return bool(self.done)
 
-    def _attempt(self, step: Callable[[], None]) -> bool:
+    def _attempt(self, step: Callable[..., None], *arguments: Any) -> bool:
         """Run a step; if TVM refuses a part of it, undo all of it."""
         schedule, done = self.schedule, set(self.done)
         self.schedule = schedule.copy()
         try:
-            step()
+            step(*arguments)
         except (RuntimeError, ValueError):
             self.schedule, self.done = schedule, done
             return False
@@ -113,7 +119,9 @@ class _Kernel:
 
     def _names(self) -> list[str]:
         root = self.schedule.get_sblock("root")
-        return [self.schedule.get(block).name_hint for block in self.schedule.get_child_blocks(root)]
+        return [
+            self.schedule.get(block).name_hint for block in self.schedule.get_child_blocks(root)
+        ]
 
     def _block(self, name: str) -> SBlock:
         return self.schedule.get(self.schedule.get_sblock(name))
@@ -131,10 +139,13 @@ class _Kernel:
     def _has_vector_output(self, name: str) -> bool:
         """Whether neighbours in the reduction's output read neighbours, or the same element."""
         block = self._block(name)
-        last = [axis.var for axis in block.iter_vars if axis.iter_type == 0][-1]
+        kept = [axis.var for axis in block.iter_vars if axis.iter_type == 0]
+        last = kept[-1] if kept else None
+        if last is None or not all(read.region for read in block.reads):
+            return False
         along = False
         for read in block.reads:
-            *outer, inner = [any(last.same_as(v) for v in _variables(r.min)) for r in read.region]
+            *outer, inner = [any(last.same_as(v) for v in variables(r.min)) for r in read.region]
             if any(outer):
                 return False
             along = along or inner
@@ -149,22 +160,24 @@ class _Kernel:
     def _inline(self) -> None:
         for name in self._names():
             if not self._is_reduction(name) and self._worth_inlining(name):
-                self._attempt(lambda name=name: self.schedule.compute_inline(name))
+                self._attempt(self._compute_inline, name)
+
+    def _compute_inline(self, name: str) -> None:
+        self.schedule.compute_inline(name)
 
     def _worth_inlining(self, name: str) -> bool:
         block, readers = self._block(name), self._readers(name)
-        if _is_copy(block):
+        if is_copy(block):
             return True
-        functions = [op for op in _calls(block.body) if op != "prim.if_then_else"]
-        if functions and len(readers) > 1:
+        if calls_functions(block) and len(readers) > 1:
             return False
         # A reduction reads an element many times, unless it sums the elements themselves up.
         size = math.prod(self._extents(name))
         if any(self._is_reduction(n) and math.prod(self._extents(n)) != size for n in readers):
             return False
         buffer = block.writes[0].source
-        uses = max((_reads(self._block(reader).body, buffer) for reader in readers), default=0)
-        return uses * _reads(block.body) <= _INLINED_READS
+        uses = max((reads(self._block(reader).body, buffer) for reader in readers), default=0)
+        return uses * reads(block.body) <= _INLINED_READS
 
     # Reductions with a contiguous output axis
 
@@ -175,23 +188,25 @@ class _Kernel:
         if len(readers) == 1 and readers[0] not in self.done:
             reader = readers[0]
             fits = not self._is_reduction(reader) and math.prod(self._extents(reader)) == size
-            if fits and self._attempt(lambda: self._tile(name, reader)):
+            if fits and self._attempt(self._tile, name, reader):
                 return
 
-        def beside() -> None:
-            copy = self.schedule.get(self.schedule.cache_write(name, 0, "global")).name_hint
-            self._tile(name, copy)
+        self._attempt(self._tile_beside, name)
 
-        self._attempt(beside)
+    def _tile_beside(self, name: str) -> None:
+        copy = self.schedule.get(self.schedule.cache_write(name, 0, "global")).name_hint
+        self._tile(name, copy)
 
     def _tile(self, name: str, reader: str) -> None:
         schedule, lanes = self.schedule, self._lanes(name)
-        work = math.prod(self._extents(name))
+        costly = calls_functions(self._block(name)) or calls_functions(self._block(reader))
+        work = math.prod(self._extents(name)) // (1 if costly else lanes)
         loops = schedule.get_loops(reader)
         extents = self._extents(reader)
         wide = [index for index, extent in enumerate(extents[:-1]) if extent > 1]
         row = wide[-1] if wide else None
-        tile = self._choose(1 if row is None else extents[row], extents[-1], lanes)
+        parts = self.threads if work >= _PARALLEL_OPERATIONS else 1
+        tile = self._choose(1 if row is None else extents[row], extents[-1], lanes, parts)
         column_outer, column = schedule.split(loops[-1], [None, tile.channels])
         outer, inner = loops[:-1], []
         if row is not None:
@@ -205,7 +220,7 @@ class _Kernel:
         else:
             outer = [*outer, column_outer]
         place = schedule.fuse(*outer)
-        self._parallel(place, work // lanes)
+        self._parallel(place, work)
 
         schedule.compute_at(name, place, preserve_unit_loops=True)
         schedule.set_scope(name, 0, "local")
@@ -213,8 +228,8 @@ class _Kernel:
         spatial = len(self._extents(name, 0))
         *rows, channels = axes[:spatial]
         taps = axes[spatial:]
-        sizes = [_extent(schedule, loop) for loop in rows]
-        if _extent(schedule, channels) != tile.channels or math.prod(sizes) != tile.rows:
+        sizes = [loop_extent(schedule, loop) for loop in rows]
+        if loop_extent(schedule, channels) != tile.channels or math.prod(sizes) != tile.rows:
             raise ValueError("the reader's tile is no tile of the reduction")
         vectors = self._vectors(channels, tile.lanes)
         schedule.reorder(*taps, *rows, *vectors)
@@ -229,34 +244,37 @@ class _Kernel:
         self.done |= {name, f"{name}_init", f"{name}_update"}
 
     def _unroll_taps(self, taps: list[Any]) -> None:
-        if len(taps) == 3 and _extent(self.schedule, taps[1]) <= _UNROLLED_TAPS:
-            depth = _extent(self.schedule, taps[2])
-            if depth == 1:
-                self.schedule.unroll(taps[1])
+        extents = [loop_extent(self.schedule, loop) for loop in taps]
+        # Depthwise: rows of taps over one channel. With more channels it would only be more code.
+        if len(taps) == 3 and extents[1] <= _UNROLLED_TAPS and extents[2] == 1:
+            self.schedule.unroll(taps[1])
 
     def _vectors(self, loop: Any, lanes: int) -> list[Any]:
         """Split a loop into vectors of `lanes`, the last of the returned loops being vectorised."""
-        extent = _extent(self.schedule, loop)
-        width = _vector_width(extent, lanes)
+        extent = loop_extent(self.schedule, loop)
+        width = vector_width(extent, lanes)
         loops = self.schedule.split(loop, [None, width]) if width < extent else [loop]
-        if _extent(self.schedule, loops[-1]) > 1:
+        if loop_extent(self.schedule, loops[-1]) > 1:
             self.schedule.vectorize(loops[-1])
         return list(loops)
 
-    def _choose(self, rows: int, channels: int, lanes: int) -> _Tile:
-        """The tile that gets most multiplications from each vector loaded, within the registers."""
+    def _choose(self, rows: int, channels: int, lanes: int, parts: int) -> _Tile:
+        """The tile that gets most multiplications from each vector loaded, within the registers.
 
-        def score(tile: tuple[int, int]) -> float:
-            vectors = tile[1] // _vector_width(tile[1], lanes)
-            return tile[0] * tile[1] / (lanes * (tile[0] + vectors))
+        There should be `parts` tiles at least, for as many threads.
+        """
+
+        def score(tile: tuple[int, int]) -> tuple[int, float]:
+            vectors = tile[1] // vector_width(tile[1], lanes)
+            pieces = rows * channels // (tile[0] * tile[1])
+            return min(pieces, parts), tile[0] * tile[1] / (lanes * (tile[0] + vectors))
 
         budget = self.registers * 3 // 4
         fits = [
             (r, c)
-            for r in _divisors(rows)
-            for c in _divisors(channels)
-            if r <= 16
-            and r * c <= budget * _vector_width(c, lanes)
+            for r in divisors(rows)
+            for c in divisors(channels)
+            if r <= 16 and r * c <= budget * vector_width(c, lanes)
         ]
         best = max(fits, key=score)
         return _Tile(*best, lanes)
@@ -289,7 +307,7 @@ class _Kernel:
                 inside = list(zip(axes, schedule.get_loops(name)[1:], strict=True))
                 taps = [loop for axis, loop in inside if axis.iter_type != 0]
                 kept = [loop for axis, loop in inside if axis.iter_type == 0]
-                kept.sort(key=lambda loop: _extent(schedule, loop))
+                kept.sort(key=lambda loop: loop_extent(schedule, loop))
                 schedule.reorder(*taps, *kept)
                 schedule.vectorize(kept[-1])
                 self._decompose(name, taps[0])
@@ -299,7 +317,7 @@ class _Kernel:
         """Reduce into one partial result a vector lane; the name of the block that does it."""
         schedule, lanes = self.schedule, self._lanes(name)
         tap = schedule.get_loops(name)[-1]
-        extent = _extent(schedule, tap)
+        extent = loop_extent(schedule, tap)
         if extent % lanes or extent == lanes or len(self._extents(name, 2)) > 1:
             return None
         _, lane = schedule.split(tap, [None, lanes])
@@ -311,17 +329,21 @@ class _Kernel:
         """Parallel over the outer loops and vectorised over the innermost spatial one."""
         schedule, extents = self.schedule, self._extents(name, 0)
         loops = schedule.get_loops(name)[: len(extents)]
+        if not loops:
+            return
         wide = [index for index, extent in enumerate(extents) if extent > 1]
         inner = wide[-1] if wide else 0
         if vectorise and not self._is_reduction(name) and wide:
             outer, _ = self._vectors_or_parts(loops[inner], self._lanes(name))
             loops[inner] = outer
-        self._parallel(schedule.fuse(*loops[: inner + 1]), math.prod(self._extents(name)))
+        # What only moves data is bound by memory, so that vectors save less.
+        work = math.prod(self._extents(name)) // (1 if calls_functions(self._block(name)) else 4)
+        self._parallel(schedule.fuse(*loops[: inner + 1]), work)
 
     def _vectors_or_parts(self, loop: Any, lanes: int) -> list[Any]:
         """Split a loop in two, the inner one vectorised: of `lanes`, or what divides the extent."""
-        extent = _extent(self.schedule, loop)
-        width = max(part for part in _divisors(extent) if part <= max(lanes, 1))
+        extent = loop_extent(self.schedule, loop)
+        width = max(part for part in divisors(extent) if part <= max(lanes, 1))
         if width * 2 <= lanes and extent <= 4 * lanes:
             width = extent
         outer, inner = self.schedule.split(loop, [None, width])
@@ -332,45 +354,3 @@ class _Kernel:
     def _parallel(self, loop: Any, operations: int) -> None:
         if self.threads > 1 and operations >= _PARALLEL_OPERATIONS:
             self.schedule.parallel(loop)
-
-
-def _extent(schedule: Schedule, loop: Any) -> int:
-    return int(schedule.get(loop).extent)
-
-
-def _divisors(number: int) -> list[int]:
-    return [part for part in range(1, number + 1) if number % part == 0]
-
-
-def _vector_width(extent: int, lanes: int) -> int:
-    """The vectors that an extent is split into: LLVM spills vectors of other odd widths."""
-    width = math.gcd(extent, lanes)
-    return width if width >= 4 or extent > lanes else extent
-
-
-def _variables(expr: Any) -> list[Any]:
-    found: list[Any] = []
-    structural_walk(expr, (tvm.ir.Var, found.append))
-    return found
-
-
-def _calls(body: Any) -> list[str]:
-    """The names of the functions that a statement calls, such as exponentials."""
-    found: list[str] = []
-    structural_walk(body, (tvm.ir.Call, lambda call: found.append(str(call.op.name))))
-    return found
-
-
-def _reads(body: Any, buffer: Any = None) -> int:
-    """How many times a statement's text reads a buffer, or any."""
-    found: list[Any] = []
-    structural_walk(body, (TensorLoad, lambda load: found.append(load.source)))
-    return sum(buffer is None or source.same_as(buffer) for source in found)
-
-
-def _is_copy(block: SBlock) -> bool:
-    """Whether a block copies elements to where they were, as padding by nothing does."""
-    value = getattr(block.body, "value", None)
-    return isinstance(value, TensorLoad) and len(value.indices) == len(block.iter_vars) and all(
-        axis.var.same_as(index) for axis, index in zip(block.iter_vars, value.indices, strict=True)
-    )

@@ -78,7 +78,7 @@ def kernels(module: tvm.IRModule) -> list[KernelCall]:
 
 
 def summarise(canonical: tvm.IRModule, fused: tvm.IRModule) -> Fusion:
-    """How many kernels an inference calls unfused and fused, and the stray ones among the latter."""
+    """How many kernels an inference calls unfused and fused, and the stray ones left when fused."""
     found = kernels(fused)
     return Fusion(
         kernels_before=sum(kernel.calls for kernel in kernels(fuse(canonical, "none"))),

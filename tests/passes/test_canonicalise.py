@@ -22,7 +22,9 @@ _STATISTICS = {
 }
 
 
-def _after_convolution(nodes: list[object], more: dict[str, np.ndarray], opset: int = 17) -> ModelProto:
+def _after_convolution(
+    nodes: list[object], more: dict[str, np.ndarray], opset: int = 17
+) -> ModelProto:
     return onnx_model(
         [helper.make_node("Conv", ["x", "w", "b"], ["c"], pads=[1, 1, 1, 1]), *nodes],
         [("x", FLOAT, [1, 3, 6, 6])],
@@ -134,7 +136,8 @@ def test_operator_of_many_inputs_becomes_binary_when_imported_as_stack(
 
 
 @pytest.mark.parametrize(
-    ("index", "expected"), [(1, {"strided_slice"}), ([1, 2, 3], {"strided_slice"}), ([2, 0], {"take"})]
+    ("index", "expected"),
+    [(1, {"strided_slice"}), ([1, 2, 3], {"strided_slice"}), ([2, 0], {"take"})],
 )
 def test_gather_becomes_a_slice_when_indices_are_contiguous(
     index: int | list[int], expected: set[str], tmp_path: Path
@@ -157,7 +160,10 @@ def test_slice_of_everything_vanishes_but_a_reversed_one_stays(tmp_path: Path) -
             [helper.make_node("Slice", ["x", "s", "e", "a", "t"], ["y"])],
             [("x", FLOAT, [2, 5])],
             ["y"],
-            {name: np.array([value]) for name, value in zip("seat", (start, end, 1, step), strict=True)},
+            {
+                name: np.array([value])
+                for name, value in zip("seat", (start, end, 1, step), strict=True)
+            },
         )
 
     whole = imported(sliced(0, 2**31 - 1, 1), tmp_path)

@@ -189,7 +189,9 @@ class _Net:
                       nearest_mode="floor")  # fmt: skip
             self.shape = (channels, 2 * height, 2 * width)
         elif step == "scale":
-            self.node("Mul", self.constant(*[(channels, 1, 1), (width,), (1, channels, 1, 1)][number % 3]))
+            self.node(
+                "Mul", self.constant(*[(channels, 1, 1), (width,), (1, channels, 1, 1)][number % 3])
+            )
         elif step == "pad":
             self.constants["widths"] = np.array([0, 0, 1, 0, 0, 0, 0, 1])
             self.node("Pad", "widths", mode=["reflect", "constant"][number % 2])

@@ -1,0 +1,115 @@
+"""Is the latency that the harness reports what a bare loop over the same artifact takes?
+
+    python benchmarks/harness_honesty.py [RESULTS]
+
+For each compiled model in a results folder (default: results/quickstart): the harness's own
+measurement, and a loop of a few lines in a process that knows nothing of the harness, take turns.
+Prints both medians and their ratio; exit code 1 where they differ by more than 2 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from harness.artifact import Artifact
+from harness.child import Child
+from harness.measure.inputs import write_arrays
+from harness.store import FILE_NAME, Store
+
+LIMIT = 0.02
+BARE_LOOP = """
+import os, sys, time
+os.environ["TVM_USE_RUNTIME_LIB"] = "1"
+import numpy as np, tvm
+from tvm.runtime.vm import VirtualMachine
+folder, inputs, runs = sys.argv[1], sys.argv[2], int(sys.argv[3])
+machine = VirtualMachine(tvm.runtime.load_module(folder + "/model.so"), tvm.cpu())
+arrays = [tvm.runtime.tensor(array) for array in np.load(inputs).values()]
+machine.set_input("main", *arrays)
+for line in sys.stdin:
+    for _ in range(runs):
+        machine.invoke_stateful("main")
+    started = time.perf_counter()
+    for _ in range(runs):
+        machine.invoke_stateful("main")
+    print((time.perf_counter() - started) / runs, flush=True)
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("results", type=Path, nargs="?", default=Path("results/quickstart"))
+    parser.add_argument("--rounds", type=int, default=60)
+    arguments = parser.parse_args()
+    with Store(arguments.results / FILE_NAME) as store:
+        records = [record for record in store.records() if record.artifact and record.latency]
+    print(f"{'model · configuration':44}{'harness ms':>12}{'bare loop ms':>14}{'ratio':>8}")
+    worst = 0.0
+    for record in records:
+        folder = arguments.results / str(record.artifact)
+        harness, bare = measure(folder, record.spec["threads"], record.latency, arguments.rounds)
+        ratio = median(harness) / median(bare)
+        worst = max(worst, abs(ratio - 1))
+        name = f"{record.key.model} · {record.key.configuration}"
+        print(f"{name:44}{1e3 * median(harness):12.4f}{1e3 * median(bare):14.4f}{ratio:8.3f}")
+    print(f"largest difference {worst:.1%}, admitted {LIMIT:.0%}")
+    return int(worst > LIMIT)
+
+
+def measure(
+    folder: Path, threads: int, latency: object, rounds: int
+) -> tuple[list[float], list[float]]:
+    """Seconds per run of the harness's worker and of the bare loop, in turns."""
+    artifact = Artifact.read(folder)
+    generator = np.random.default_rng(0)
+    inputs = folder / "honesty-inputs.npz"
+    plain = folder / "honesty-plain.npz"
+    arrays = [
+        (i.name, generator.standard_normal(i.shape).astype(i.dtype)
+         if np.dtype(i.dtype).kind == "f" else np.zeros(i.shape, i.dtype))
+        for i in artifact.inputs
+    ]  # fmt: skip
+    write_arrays(inputs, [arrays])
+    np.savez(plain, *[array for _, array in arrays])
+    runs = latency.runs_per_sample
+    environment = {"TVM_NUM_THREADS": str(threads)}
+    try:
+        with (
+            Child("harness.measure.worker", environment=environment) as worker,
+            subprocess.Popen(
+                [sys.executable, "-c", BARE_LOOP, str(folder), str(plain), str(runs)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**__import__("os").environ, **environment},
+            ) as loop,
+        ):
+            ask = lambda **message: worker.call(message, 120)["answer"]  # noqa: E731
+            ask(do="load", engine="tvm", path=str(folder), threads=threads)
+            ask(do="prepare", inputs=str(inputs), warm_up_seconds=0.3)
+            found: tuple[list[float], list[float]] = ([], [])
+            for at in range(rounds):
+                for turn in (0, 1) if at % 2 else (1, 0):
+                    if turn:
+                        print("go", file=loop.stdin, flush=True)
+                        found[1].append(float(loop.stdout.readline()))
+                    else:
+                        sample = ask(do="sample", warm_up_runs=max(1, runs // 2), runs=runs)
+                        found[0].append(sample["seconds"])
+            loop.stdin.close()
+            return found
+    finally:
+        inputs.unlink(missing_ok=True)
+        plain.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""What the default schedule asks about the loops and blocks of a kernel."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tvm.ir.expr import TensorLoad
+
+from harness.tvm_api import SBlock, Schedule, structural_walk, tvm
+
+
+def loop_extent(schedule: Schedule, loop: Any) -> int:
+    """How often a loop runs; TypeError when that is dynamic."""
+    return int(schedule.get(loop).extent)
+
+
+def divisors(number: int) -> list[int]:
+    """What divides a number, ascending."""
+    return [part for part in range(1, number + 1) if number % part == 0]
+
+
+def vector_width(extent: int, lanes: int) -> int:
+    """The vectors that an extent is split into: LLVM spills vectors of other odd widths."""
+    width = math.gcd(extent, lanes)
+    return width if width >= 4 or extent > lanes else extent
+
+
+def variables(expr: Any) -> list[Any]:
+    """The variables that an expression reads."""
+    found: list[Any] = []
+    structural_walk(expr, (tvm.ir.Var, found.append))
+    return found
+
+
+def calls_functions(block: SBlock) -> bool:
+    """Whether a block calls exponentials and the like, which cost far more than arithmetic."""
+    found: list[str] = []
+    structural_walk(block.body, (tvm.ir.Call, lambda call: found.append(str(call.op.name))))
+    return any(name != "prim.if_then_else" for name in found)
+
+
+def reads(body: Any, buffer: Any = None) -> int:
+    """How many times a statement's text reads a buffer, or any."""
+    found: list[Any] = []
+    structural_walk(body, (TensorLoad, lambda load: found.append(load.source)))
+    return sum(buffer is None or source.same_as(buffer) for source in found)
+
+
+def is_copy(block: SBlock) -> bool:
+    """Whether a block copies elements to where they were, as padding by nothing does."""
+    value = getattr(block.body, "value", None)
+    return (
+        isinstance(value, TensorLoad)
+        and len(value.indices) == len(block.iter_vars)
+        and all(
+            axis.var.same_as(index)
+            for axis, index in zip(block.iter_vars, value.indices, strict=True)
+        )
+    )
