@@ -113,6 +113,8 @@ def _compare_cell(a: Record, b: Record, raw_a: Raw, raw_b: Raw, threshold: float
         verdict = compare_independent(
             raw_a[a.fingerprint], raw_b[b.fingerprint], minimum_effect=effect
         )
+        if verdict.busy:
+            notes.append(f"single samples scatter by {verdict.scatter:.0%}: a busy machine")
         if verdict.verdict == "slower" and verdict.ratio > 1 + threshold:
             regressions.append(f"slower by {verdict.ratio - 1:.1%}; {threshold:.1%} is tolerated")
     if a.status == b.status == "ok" and a.accuracy and b.accuracy:

@@ -239,9 +239,9 @@ def _tie(best: Record, other: Record, samples: Samples | None) -> bool:
         turns = samples(best.session)
         ours, theirs = (turns.get(one.fingerprint, np.empty(0)) for one in (best, other))
         if len(ours) == len(theirs) > 0:
-            verdict = compare_paired(ours, theirs).verdict
-            if verdict != "too few samples":
-                return verdict == "no difference"
+            found = compare_paired(ours, theirs)
+            if found.verdict != "too few samples" and not found.busy:
+                return found.verdict == "no difference"
     return (
         best.latency.ci_low_ms <= other.latency.ci_high_ms
         and other.latency.ci_low_ms <= best.latency.ci_high_ms

@@ -14,7 +14,6 @@ Sources
             autocorrelation consistent covariance matrix, Econometrica 55 (1987) 703-708.
 [YueWang]   S. Yue, C. Wang, The Mann-Kendall test modified by effective sample size to eliminate
             the influence of serial correlation, Water Resour. Manag. 18 (2004) 201-218.
-[ChenRev]   J. Chen, J. Revels, Robust benchmarking in noisy environments, arXiv:1608.04295 (2016).
 [Wilson]    E. B. Wilson, Probable inference, the law of succession, and statistical inference,
             J. Amer. Statist. Assoc. 22 (1927) 209-212.
 [EfrTib]    B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
@@ -37,6 +36,10 @@ ALPHA = 0.003
 MINIMUM_EFFECT = 0.02
 """Smallest relative change worth a verdict: processes running the same code differ by about 1 %."""
 
+BUSY_SCATTER = 0.10
+"""Scatter from round to round above which other work is taken to have contended for the cores."""
+
+_BUSY_EFFECT = 4  # how many times the scatter an effect must be where the machine was busy
 _P99_MINIMUM = 100
 _LONGEST = 400
 _EXACT = 50
@@ -66,7 +69,8 @@ class Verdict:
     `ratio` is b's duration over a's (below 1: b is faster), `ci_low` and `ci_high` its 95 %
     interval, which is 0 to infinity where the samples cannot bound it. `samples` is the number
     of rounds, or the smaller of two sample sizes; `effective_samples` is how many independent ones
-    those are worth in the test, which uses at most 400.
+    those are worth in the test, which uses at most 400. `scatter` is the spread of single log
+    ratios: the interquartile range as a standard deviation.
     """
 
     verdict: Outcome
@@ -77,6 +81,12 @@ class Verdict:
     test: str
     samples: int
     effective_samples: float
+    scatter: float
+
+    @property
+    def busy(self) -> bool:
+        """Whether the samples look like those of a machine that had other work to do."""
+        return self.scatter > BUSY_SCATTER
 
 
 def median_interval(samples: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
@@ -202,9 +212,9 @@ def compare_paired(
     averages = np.sort((differences[one] + differences[other]) / 2)
     deviation = math.sqrt(inflation * count * (count + 1) * (2 * count + 1) / 24)
     return _decide(
-        first,
-        second,
+        len(first),
         shifts=averages,
+        scatter=_scatter(differences),
         deviation=deviation,
         inflation=inflation,
         p_value=p_value,
@@ -238,10 +248,11 @@ def compare_independent(
     )
     p_value = float(stats.mannwhitneyu(x, y).pvalue) if np.ptp(np.append(x, y)) > 0 else 1.0
     deviation = math.sqrt(inflation * pairs * (len(x) + len(y) + 1) / 12)
+    shifts = np.sort(np.subtract.outer(y, x), axis=None)
     return _decide(
-        first,
-        second,
-        shifts=np.sort(np.subtract.outer(y, x), axis=None),
+        min(len(first), len(second)),
+        shifts=shifts,
+        scatter=_scatter(shifts),
         deviation=deviation,
         inflation=inflation,
         p_value=p_value,
@@ -253,10 +264,10 @@ def compare_independent(
 
 
 def _decide(
-    a: Samples,
-    b: Samples,
+    samples: int,
     *,
     shifts: Samples,
+    scatter: float,
     deviation: float,
     inflation: float,
     p_value: float,
@@ -267,11 +278,11 @@ def _decide(
 ) -> Verdict:
     """The verdict of a rank test whose statistic counts `shifts` (sorted log ratios) above zero.
 
-    "Faster" or "slower" is said only where all four agree: the p value is at most alpha, the
-    interval leaves out 1, the ratio is beyond the minimum effect, and the lower quartiles differ
-    the same way by at least half of it. The last is for processes that contend for a core: what
-    delays them only ever adds time [ChenRev], so a true change shows in the quick rounds too.
-    `deviation` is the statistic's standard deviation under the null hypothesis.
+    "Faster" or "slower" is said only where all agree: the p value is at most alpha, the interval
+    leaves out 1, and the ratio is beyond the minimum effect. On a busy machine that effect is four
+    times the scatter: a process that shares its core with another takes 1.5 to 3 times as long for
+    seconds on end, and more rounds do not average that away. `deviation` is the statistic's
+    standard deviation under the null hypothesis.
     """
     count = len(shifts)
     centre = float(np.median(shifts))
@@ -280,15 +291,15 @@ def _decide(
     low, high = (shifts[rank - 1], shifts[count - rank]) if rank >= 1 else (-math.inf, math.inf)
     p_value = _inflated(p_value, inflation)
     least = math.log1p(minimum_effect)
-    quick = math.log(np.percentile(b, 25) / np.percentile(a, 25))
+    if scatter > BUSY_SCATTER:
+        least = max(least, _BUSY_EFFECT * scatter)
     verdict: Outcome = "no difference"
     if _inflated(smallest_p, inflation) > alpha:
         verdict = "too few samples"
-    elif p_value <= alpha and low > 0 and centre >= least and quick >= least / 2:
+    elif p_value <= alpha and low > 0 and centre >= least:
         verdict = "slower"
-    elif p_value <= alpha and high < 0 and centre <= -least and quick <= -least / 2:
+    elif p_value <= alpha and high < 0 and centre <= -least:
         verdict = "faster"
-    samples = min(len(a), len(b))
     return Verdict(
         verdict=verdict,
         ratio=math.exp(centre),
@@ -298,12 +309,18 @@ def _decide(
         test=test,
         samples=samples,
         effective_samples=min(samples, _LONGEST) / inflation,
+        scatter=scatter,
     )
 
 
 def _inflated(p_value: float, inflation: float) -> float:
     """The two-sided p value once the statistic's variance is multiplied by `inflation`."""
     return float(2 * stats.norm.sf(stats.norm.isf(p_value / 2) / math.sqrt(inflation)))
+
+
+def _scatter(differences: Samples) -> float:
+    """The interquartile range, as the standard deviation of a normal distribution that has it."""
+    return float(stats.iqr(differences) / 1.349)
 
 
 def _series(samples: ArrayLike) -> Samples:

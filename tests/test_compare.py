@@ -182,6 +182,15 @@ def test_compare_results_names_what_differs_when_environment_and_specification_d
     assert found.cells[0].notes == ("configuration.tune.trials: 100 → 200",)
 
 
+def test_compare_results_notes_when_the_machine_was_busy(tmp_path: Path) -> None:
+    a, b = two(tmp_path)
+    with Store(b / FILE_NAME) as store:
+        (record,) = store.records()
+        delays = np.where(np.arange(40) % 2, 1.0, 1.8)
+        store.write(record, {record.fingerprint: delays / 1e3})
+    assert any("a busy machine" in note for note in compared(a, b).cells[0].notes)
+
+
 def test_compare_results_warns_when_an_unchanged_baseline_moved(tmp_path: Path) -> None:
     name = key("baseline", "onnxruntime")
     environment = {"versions": {"onnxruntime": "1.31"}}
