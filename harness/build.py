@@ -16,6 +16,7 @@ from harness.artifact import DESCRIPTION, LIBRARY, Artifact, KernelDescription, 
 from harness.cache import write_atomically
 from harness.errors import CellFailure
 from harness.models.imported import Imported
+from harness.passes.default_schedule import SCHEDULED, schedule_untuned
 from harness.passes.fusion import KernelCall, kernels
 from harness.passes.rewriter import MAIN
 from harness.record import Fusion, Tuning
@@ -38,13 +39,15 @@ _MEGABYTE = 1e6
 def build(
     fused: tvm.IRModule,
     target: tvm.target.Target,
+    threads: int,
     database: Any,
     imported: Imported,
     fusion: Fusion,
     tuning: Tuning | None,
     folder: Path,
 ) -> Artifact:
-    """Compile a fused network, with the schedules of `database`, into `folder`.
+    """Compile a fused network into `folder`: with the schedules of `database`, and the default
+    schedule for `threads` threads where it has none.
 
     The folder appears complete or not at all. Raises CellFailure when TVM or the C compiler that
     links the library cannot do it.
@@ -55,7 +58,8 @@ def build(
         )
     calls = kernels(fused)
     with target, database, tvm.transform.PassContext(opt_level=3):
-        scheduled = relax.transform.MetaScheduleApplyDatabase()(fused)
+        tuned = relax.transform.MetaScheduleApplyDatabase()(fused)
+        scheduled = schedule_untuned(tuned, target, threads)
         lowered = tvm.transform.Sequential(dataflow_lower_passes(target))(scheduled)
         finished = tvm.transform.Sequential(finalize_passes(target))(lowered)
         executable = relax.build(
@@ -68,7 +72,7 @@ def build(
         artifact = Artifact(
             inputs=tuple(_tensor(spec) for spec in imported.inputs),
             outputs=tuple(_tensor(spec) for spec in imported.outputs),
-            kernels=tuple(_kernel(call, scheduled) for call in calls),
+            kernels=tuple(_kernel(call, tuned) for call in calls),
             fusion=fusion,
             tuning=tuning,
             weights_mb=_weights_bytes(fused) / _MEGABYTE,
@@ -90,13 +94,13 @@ def _tensor(spec: Any) -> TensorDescription:
     return TensorDescription(name=spec.name, shape=spec.shape, dtype=spec.dtype)
 
 
-def _kernel(call: KernelCall, scheduled: tvm.IRModule) -> KernelDescription:
+def _kernel(call: KernelCall, tuned: tvm.IRModule) -> KernelDescription:
     return KernelDescription(
         name=call.name,
         calls=call.calls,
         flops=flops(call.function),
         bytes=moved_bytes(call.function),
-        tuned=bool(scheduled[call.name].attrs.get("tirx.is_scheduled", False)),
+        tuned=bool(tuned[call.name].attrs.get(SCHEDULED, False)),
     )
 
 

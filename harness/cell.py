@@ -107,7 +107,9 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
             database = database_of([task.module for task in tasks], found.chosen())
 
     tell({"stage": "build"})
-    return build(fused, target, database, imported, fusion, tuning, order.artifact)
+    return build(
+        fused, target, spec.tvm.num_cores, database, imported, fusion, tuning, order.artifact
+    )
 
 
 def _throttled(tell: Tell) -> Callable[[object], None]:

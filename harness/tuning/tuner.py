@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.build import flops
 from harness.errors import CellFailure
+from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import kernels
 from harness.record import StoppedBy, Tuning, TuningPoint
 from harness.spec import Tune
-from harness.tuning.database import Spent, TuningDatabase, kernel_identity
+from harness.tuning.database import Choice, Spent, TuningDatabase, kernel_identity
 from harness.tuning.measurer import KernelFailed, KernelMeasurer
 from harness.tuning.progress import Listener, TuningProgress
 from harness.tvm_api import (
@@ -29,10 +29,7 @@ from harness.tvm_api import (
     tvm,
 )
 
-_ROUND_MOST, _ROUND_LEAST = 16, 4
-"""Trials in a round: fewer where the budget would not reach every kernel otherwise."""
-_TYPICAL_RATE = 3.0
-"""Trials per second, to know beforehand how many a budget in minutes may hold."""
+TRIALS_PER_ROUND = 16
 _UNBOUNDED = 2**30
 _POPULATION = 128
 _GENERATIONS = 3
@@ -60,7 +57,7 @@ class _Task:
 
     kernel: KernelTask
     identity: str
-    flops: float
+    default: tvm.IRModule
     earlier: Spent
     best: float | None = None
     spent: Spent = field(default_factory=Spent)
@@ -73,12 +70,8 @@ class _Task:
     @property
     def promise(self) -> float:
         """What another round may gain, in seconds of the network's latency: its share, halved with
-        each round that gained nothing. Those never measured come first, largest first."""
-        if not self.spent.trials and self.best is None:
-            return 1e9 * (1 + self.kernel.calls * self.flops)
-        if self.best is None:
-            return 1e-3 * self.kernel.calls * 0.5**self.stale_rounds
-        return self.kernel.calls * self.best * 0.5**self.stale_rounds
+        each round that gained nothing."""
+        return self.kernel.calls * (self.best or 0.0) * 0.5**self.stale_rounds
 
 
 @dataclass
@@ -134,12 +127,13 @@ class Tuner:
         self._tasks = []
         for kernel in tasks:
             identity = kernel_identity(kernel.module)
-            task = _Task(kernel, identity, flops(kernel.module["main"]), spent[identity])
+            default = schedule_untuned(kernel.module, target, threads)
+            task = _Task(kernel, identity, default, spent[identity])
             if identity in chosen:
-                task.best = float(np.median(_seconds(chosen[identity])))
+                task.best = float(np.median(chosen[identity]["seconds"]))
             self._tasks.append(task)
         self._budget = self._budget_of(tune)
-        self._trials_per_round = self._round_size()
+        self._wanted = self._budget.left > 0
         self._reused = sum(task.identity in chosen for task in self._tasks)
         self._curve: list[TuningPoint] = []
         self._cost_model = meta_schedule.cost_model.XGBModel(
@@ -154,22 +148,30 @@ class Tuner:
         seconds = sum(task.earlier.seconds for task in self._tasks)
         return Budget(60 * tune.minutes, seconds, in_trials=False)
 
-    def _round_size(self) -> int:
-        left = self._budget.left * (1.0 if self._budget.in_trials else _TYPICAL_RATE)
-        return int(np.clip(left / max(1, len(self._tasks)), _ROUND_LEAST, _ROUND_MOST))
-
     def run(self) -> Tuning:
         """Tune until the budget is spent or nothing improves any more, then choose.
 
         On KeyboardInterrupt what was measured is in the database, and the exception goes on. Raises
         CellFailure when nothing at all could be measured.
         """
-        self._note_point()
         with KernelMeasurer(self._target, self._threads) as measurer:
+            self._measure_defaults(measurer)
+            self._note_point()
             while self._budget.left > 0 and (task := self._next()) is not None:
                 self._round(task, measurer)
             self._choose(measurer)
         return self._outcome()
+
+    def _measure_defaults(self, measurer: KernelMeasurer) -> None:
+        """Time the default schedule of each kernel that has none chosen yet: what tuning starts
+        from, and what tells where the network's time goes."""
+        for task in self._tasks:
+            if task.best is not None:
+                continue
+            try:
+                task.best = float(np.median(measurer.measure(task.default, None)))
+            except KernelFailed as error:
+                task.last_error = str(error)
 
     def _next(self) -> _Task | None:
         open_tasks = [task for task in self._tasks if not task.finished]
@@ -206,21 +208,21 @@ class Tuner:
     def _candidates(self, task: _Task) -> list[meta_schedule.MeasureCandidate]:
         """What to measure next. The first round of a new kernel samples its design space at random,
         which is all that evolution without a single measurement does, at a tenth of the time."""
-        first = task.best is None and task.context is None
+        first = task.context is None and not task.earlier.trials
         if task.context is None or task.sampled:
             task.context = meta_schedule.TuneContext(
                 mod=task.kernel.module,
                 target=self._target,
                 space_generator="post-order-apply",
-                search_strategy=_sampling() if first else _evolution(self._trials_per_round),
+                search_strategy=_sampling() if first else _evolution(),
                 task_name=task.kernel.name,
                 rand_state=int(self._random.integers(1, 2**30)),
                 num_threads=self._threads,
             )
             task.sampled = first
             task.context.pre_tuning(
-                max_trials=self._trials_per_round if first else _UNBOUNDED,
-                num_trials_per_iter=self._trials_per_round,
+                max_trials=TRIALS_PER_ROUND if first else _UNBOUNDED,
+                num_trials_per_iter=TRIALS_PER_ROUND,
                 design_spaces=task.context.generate_design_space(),
                 database=self._database.records,
                 cost_model=self._cost_model,
@@ -276,40 +278,38 @@ class Tuner:
         the lucky ones; this one is not.
         """
         chosen = self._database.chosen()
-        choices = {}
+        choices: dict[str, Choice] = {}
         for task in self._tasks:
-            if not task.spent.trials and task.identity in chosen:
+            tried = task.spent.trials + task.earlier.trials
+            if not task.spent.trials and (task.identity in chosen or not tried):
                 continue
-            contenders = self._contenders(task, chosen)
-            if not contenders:
-                continue
+            contenders = self._contenders(task, chosen.get(task.identity))
             try:
-                rounds = measurer.contest([mod for _, mod in contenders], _CONTEST_ROUNDS)
+                rounds = measurer.contest([module for _, module in contenders], _CONTEST_ROUNDS)
             except KernelFailed as error:
                 task.last_error = str(error)
                 continue
             medians = [float(np.median(seconds)) for seconds in rounds]
             winner = int(np.argmin(medians))
-            record = list(contenders[winner][0])
-            record[1] = rounds[winner]
-            choices[task.identity] = record
+            choices[task.identity] = {"record": contenders[winner][0], "seconds": rounds[winner]}
             task.best = medians[winner]
         self._database.choose(choices)
         self._note_point()
 
     def _contenders(
-        self, task: _Task, chosen: dict[str, list[object]]
-    ) -> list[tuple[list[object], tvm.IRModule]]:
-        """The best records of a kernel, as JSON, with their scheduled modules; different ones."""
-        if not self._database.records.has_workload(task.kernel.module):
-            return []
+        self, task: _Task, before: Choice | None
+    ) -> list[tuple[list[object] | None, tvm.IRModule]]:
+        """The best records of a kernel, as JSON, with their scheduled modules; different ones. The
+        default schedule, which has no record, is always among them."""
+        contenders: dict[str, tuple[list[object] | None, tvm.IRModule]] = {
+            kernel_identity(task.default): (None, task.default)
+        }
         workload = self._database.records.commit_workload(task.kernel.module)
         records = list(self._database.records.get_top_k(workload, _CONTENDERS))
-        if task.identity in chosen:
+        if before is not None and before["record"] is not None:
             records.append(
-                meta_schedule.database.TuningRecord.from_json(chosen[task.identity], workload)
+                meta_schedule.database.TuningRecord.from_json(before["record"], workload)
             )
-        contenders: dict[str, tuple[list[object], tvm.IRModule]] = {}
         for record in records:
             schedule = Schedule(task.kernel.module)
             record.trace.apply_to_schedule(schedule, remove_postproc=False)
@@ -352,7 +352,7 @@ class Tuner:
     def _outcome(self) -> Tuning:
         trials = sum(task.spent.trials for task in self._tasks)
         failed = sum(task.spent.failed_trials for task in self._tasks)
-        if self._tasks and all(task.best is None for task in self._tasks):
+        if failed == trials and (trials or self._reused < len(self._tasks)) and self._wanted:
             why = next(
                 (task.last_error for task in self._tasks if task.last_error), "no candidates"
             )
@@ -379,14 +379,9 @@ def _sampling() -> meta_schedule.SearchStrategy:
     return meta_schedule.search_strategy.ReplayTrace()
 
 
-def _evolution(trials_per_round: int) -> meta_schedule.SearchStrategy:
+def _evolution() -> meta_schedule.SearchStrategy:
     return meta_schedule.search_strategy.EvolutionarySearch(
         population_size=_POPULATION,
         genetic_num_iters=_GENERATIONS,
-        init_min_unmeasured=trials_per_round,
+        init_min_unmeasured=TRIALS_PER_ROUND,
     )
-
-
-def _seconds(record: list[object]) -> list[float]:
-    """The measurements in a record as MetaSchedule writes it: [trace, seconds, target, …]."""
-    return [float(value) for value in record[1]]  # type: ignore[attr-defined]
