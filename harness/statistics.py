@@ -284,8 +284,8 @@ def _decide(
 
     "Faster" or "slower" is said only where all agree: the p value is at most alpha, the interval
     leaves out 1, the ratio is beyond the minimum effect, and the lower quartiles differ the same
-    way by at least half the minimum: what delays a process only adds time [ChenRev], so a true change
-    shows in the quick rounds too. On a busy machine the minimum is four times the scatter: a
+    way by at least half of it: what delays a process only adds time [ChenRev], so that a true
+    change shows in the quick rounds too. On a busy machine the minimum is four times the scatter: a
     process that shares its core takes 1.5 to 3 times as long for seconds on end, and more rounds do
     not average that away. `deviation` is the statistic's standard deviation under the null
     hypothesis.

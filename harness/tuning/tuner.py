@@ -352,10 +352,9 @@ class Tuner:
     def _outcome(self) -> Tuning:
         trials = sum(task.spent.trials for task in self._tasks)
         failed = sum(task.spent.failed_trials for task in self._tasks)
-        if failed == trials and (trials or self._reused < len(self._tasks)) and self._wanted:
-            why = next(
-                (task.last_error for task in self._tasks if task.last_error), "no candidates"
-            )
+        if self._wanted and failed == trials and self._reused < len(self._tasks):
+            errors = [task.last_error for task in self._tasks if task.last_error]
+            why = errors[0] if errors else "the search gave no candidates"
             raise CellFailure(f"tuning measured nothing: {trials} trials, all failed; {why}")
         return Tuning(
             trials=trials,
