@@ -31,8 +31,8 @@ from harness.tvm_api import (
 
 TRIALS_PER_ROUND = 16
 _UNBOUNDED = 2**30
-_POPULATION = 128
-_GENERATIONS = 3
+_POPULATION = 64
+_GENERATIONS = 2
 _WARM_UP_SAMPLES = 48
 """Samples before the cost model is asked; MetaSchedule's default of 100 suits longer runs."""
 _CONTENDERS = 4
