@@ -122,6 +122,17 @@ class Child:
         self.send(message)
         return self.receive(seconds)
 
+    def pause(self) -> None:
+        """Stop all its threads where they are: engines keep theirs spinning for a while after a
+        run, on the cores that another's turn needs."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused child go on."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGCONT)
+
     def interrupt(self, seconds: float) -> None:
         """Ask the child to stop as Ctrl-C would, wait at most `seconds`, then kill it."""
         with contextlib.suppress(ProcessLookupError):

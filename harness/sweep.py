@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Protocol
 
-from harness.artifact import Artifact
+from harness.artifact import DESCRIPTION, Artifact
 from harness.baselines.registry import ENGINES, applicable, engine_named, reference_engine
 from harness.cell import ImportedModel, ImportOrder, Order
 from harness.child import Child, ChildLost, Message
@@ -31,6 +31,7 @@ from harness.spec import Configuration, ModelSpec, Sweep, TargetSpec, Tune
 from harness.store import FILE_NAME, Store
 
 TVM = "tvm"
+FAILURES = "failures.log"
 _SECONDS_PER_TRIAL = 10.0
 """An upper bound, for the time limit of a cell whose tuning budget is in trials."""
 _INTERRUPT_SECONDS = 15.0
@@ -235,12 +236,12 @@ class _GroupRun:
         """What is ready to be measured, building what is not; records what cannot be."""
         contestants = []
         pending = {cell.mark for cell in self._pending}
-        for cell in self._group.cells:
-            if cell.mark not in pending and cell not in self._companions:
-                continue
+        for cell in [*self._pending, *self._companions]:
             started = monotonic()
             self._stage = "import"
             try:
+                if cell.mark in pending:
+                    self._build(cell)
                 path = self._ready(cell, imported)
             except HarnessError as error:
                 if cell.mark in pending:
@@ -262,21 +263,28 @@ class _GroupRun:
         return contestants
 
     def _ready(self, cell: PlannedCell, imported: ImportedModel) -> Path:
-        """What the cell's worker loads: a compiled artifact, or the model for another engine."""
+        """What the cell's worker loads: a compiled artifact, or the model for another engine.
+
+        Raises InputError where a finished cell's artifact is gone: it is measured without it then.
+        """
         if cell.configuration is None:
             engine, format = cell.key.engine, self._group.model.format
             if not applicable(engine, format):
                 formats = ", ".join(sorted(ENGINES[engine].formats))
                 raise CellSkipped(f"{engine} does not run {format} models, only {formats}")
             return imported.runnable
-        folder = self._out / "artifacts" / cell.mark
-        try:
-            Artifact.read(folder)
-        except InputError:
-            self._build(cell, cell.configuration, folder)
+        folder = self._artifact(cell)
+        Artifact.read(folder)
         return folder
 
-    def _build(self, cell: PlannedCell, configuration: Configuration, folder: Path) -> None:
+    def _artifact(self, cell: PlannedCell) -> Path:
+        return self._out / "artifacts" / cell.mark
+
+    def _build(self, cell: PlannedCell) -> None:
+        """Compile a cell of ours, unless a run that was killed later has done so already."""
+        configuration, folder = cell.configuration, self._artifact(cell)
+        if configuration is None or (folder / DESCRIPTION).exists():
+            return
         order = Order(
             model=self._group.model.path,
             shapes=self._group.model.shapes,
@@ -333,8 +341,8 @@ class _GroupRun:
                 raise
 
     def _keep_trace(self, label: str, trace: str) -> None:
-        """Keep a child's traceback for `--debug` and for bug reports."""
-        with (self._out / "failures.log").open("a", encoding="utf-8") as log:
+        """Keep a child's traceback, for who wants to know where it failed."""
+        with (self._out / FAILURES).open("a", encoding="utf-8") as log:
             log.write(f"--- {label}: {self._stage}\n{trace}\n")
 
     def _measure(self, imported: ImportedModel, contestants: Sequence[Contestant]) -> None:

@@ -102,3 +102,13 @@ def test_child_ends_when_its_parent_is_killed() -> None:
         parent.kill()
         parent.wait()
     assert gone(process_id)
+
+
+def test_paused_child_answers_when_it_is_resumed(child: Child) -> None:
+    child.call({"do": "echo", "value": 1}, 30)
+    child.pause()
+    child.send({"do": "echo", "value": 2})
+    time.sleep(0.3)
+    assert psutil.Process(child.process_id).status() == psutil.STATUS_STOPPED
+    child.resume()
+    assert child.receive(30)["echo"] == 2

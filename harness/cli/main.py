@@ -77,11 +77,11 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; what was finished is kept, the same command goes on", err=True)
         sys.exit(130)
-    except HarnessError as error:
+    except (HarnessError, OSError) as error:  # OSError: a full disk, a folder without permission
         if debug:
             traceback.print_exc()
         click.echo(f"layeredge: {error}", err=True)
-        sys.exit(2 if isinstance(error, InputError) else 1)
+        sys.exit(2 if isinstance(error, (InputError, OSError)) else 1)
 
 
 if __name__ == "__main__":

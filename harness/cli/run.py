@@ -37,6 +37,8 @@ def command(
 ) -> int:
     """Run the sweep in the file SWEEP and write results and report to the folder --out.
 
+    SWEEP may also be the name of one of the sweeps that come with the package: quickstart, catalog.
+
     What the folder already holds is not run again: an interrupted sweep goes on where it was.
     Exit code 0: all cells ok; 1: some failed; 2: the input is wrong.
 
@@ -50,7 +52,7 @@ def command(
     from harness.sweep import run_sweep
     from harness.tvm_pair import check_tvm_pair
 
-    found = Sweep.read(sweep).with_shapes(parse_shapes(shapes))
+    found = Sweep.read(_found(sweep)).with_shapes(parse_shapes(shapes))
     check_tvm_pair()
     if fresh and out.exists():
         for name in ("results.sqlite", "results.sqlite-wal", "results.sqlite-shm"):
@@ -74,6 +76,14 @@ def command(
             _report(out)
     display.conclude(outcome, page)
     return 1 if outcome.failed else 0
+
+
+def _found(sweep: Path) -> Path:
+    """The file asked for, or the shipped sweep of that name."""
+    from harness.shipped import shipped_folder
+
+    shipped = shipped_folder("examples") / f"{sweep}.yaml"
+    return shipped if not sweep.exists() and len(sweep.parts) == 1 and shipped.exists() else sweep
 
 
 def _report(out: Path) -> None:

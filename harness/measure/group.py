@@ -72,7 +72,7 @@ Listener = Callable[[str, str, float, float], None]
 
 
 class _Runner:
-    """One contestant's process."""
+    """One contestant's process, paused whenever it is not its turn."""
 
     def __init__(self, contestant: Contestant, threads: int, limits: Limits) -> None:
         self.contestant = contestant
@@ -97,6 +97,7 @@ class _Runner:
         Raises CellFailure, or CellSkipped where the engine says that it does not apply here.
         """
         deadline = monotonic() + seconds
+        self._child.resume()
         try:
             self._child.send(message)
             while True:
@@ -111,6 +112,8 @@ class _Runner:
                     heard(answer["done"], answer["total"])
         except ChildLost as error:
             raise CellFailure(str(error)) from None
+        finally:
+            self._child.pause()
 
     def load(self) -> None:
         answer = self.ask(
@@ -247,7 +250,7 @@ class Group:
     def _sample(self, runner: _Runner) -> None:
         runs = runner.measured.runs_per_sample
         answer = runner.ask(
-            # The caches hold another process's data, and its threads may still spin for a while.
+            # The caches hold another process's data, and its own threads were asleep.
             {"do": "sample", "warm_up_runs": max(1, runs // 2), "runs": runs}
         )
         runner.measured.samples.append(float(answer["seconds"]))

@@ -15,6 +15,9 @@ _CANDIDATES_PER_WORKER = 400
 """LLVM keeps memory of what it compiled; a fresh worker now and then bounds it."""
 
 
+_WORKER = "harness.tuning.kernel_worker"
+
+
 class KernelFailed(Exception):
     """A candidate did not compile, or did not run to its end; the text says how."""
 
@@ -67,7 +70,7 @@ class KernelMeasurer:
             self._stop()
         if self._child is None:
             self._child = Child(
-                "harness.tuning.kernel_worker",
+                _WORKER,
                 memory_mb=_MEMORY_MB,
                 environment={"TVM_NUM_THREADS": str(self._threads)},
             )

@@ -1,0 +1,56 @@
+"""What a sweep file may say, and what becomes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import InputError
+from harness.shipped import shipped_folder
+from harness.spec import ModelSpec, Sweep, TvmTarget, parse_shapes
+
+
+@pytest.mark.parametrize(
+    "path", sorted(shipped_folder("examples").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_shipped_example_is_a_sweep(path: Path) -> None:
+    assert Sweep.read(path).configurations
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "is_file"),
+    [
+        ("fashion-resnet8", "fashion-resnet8", False),
+        ("./nets/my net.onnx", "my-net", True),
+        ("net.tflite", "net", True),
+    ],
+)
+def test_model_given_as_text_is_a_name_or_a_path(text: str, name: str, is_file: bool) -> None:
+    model = ModelSpec.model_validate(text)
+    assert (model.name, model.path is not None) == (name, is_file)
+
+
+def test_paths_are_relative_to_the_sweep_file(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text("schema: 1\nmodels: [./a/net.onnx]\nconfigurations: [{name: fused}]\n")
+    assert Sweep.read(path).models[0].path == tmp_path / "a" / "net.onnx"
+
+
+def test_shapes_from_the_command_line_reach_models_that_are_files() -> None:
+    sweep = Sweep.model_validate(
+        {"schema": 1, "models": ["a.onnx", "magika"], "configurations": [{"name": "fused"}]}
+    ).with_shapes(parse_shapes(["x=1,3,8,8", "odd=name=2"]))
+    assert sweep.models[0].shapes == {"x": (1, 3, 8, 8), "odd=name": (2,)}
+    assert sweep.models[1].shapes == {}
+
+
+@pytest.mark.parametrize("text", ["x", "x=", "=1,2", "x=1,a", "x=0,3", "x=-1"])
+def test_shape_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="expected NAME="):
+        parse_shapes([text])
+
+
+def test_tvm_target_has_the_keys_of_tvm() -> None:
+    target = TvmTarget.model_validate({"mcpu": "znver4", "mattr": ["+avx2"], "num-cores": 2})
+    assert target.as_tvm() == {"kind": "llvm", "mcpu": "znver4", "mattr": ["+avx2"], "num-cores": 2}

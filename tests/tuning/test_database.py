@@ -1,0 +1,92 @@
+"""A target's tuning database survives being cut off in the middle of a line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.tuning.database import (
+    LEDGER,
+    RECORDS,
+    WORKLOADS,
+    Spent,
+    TuningDatabase,
+    database_of,
+    kernel_identity,
+)
+from harness.tvm_api import ArgInfo, Schedule, meta_schedule, tvm
+
+TARGET = {"kind": "llvm", "num-cores": 2}
+
+
+def kernel(extent: int) -> tvm.IRModule:
+    from tvm import te
+
+    source = te.placeholder((extent,), name="source")
+    doubled = te.compute((extent,), lambda at: source[at] * 2.0, name="doubled")
+    return tvm.IRModule({"main": te.create_prim_func([source, doubled])})
+
+
+def add_record(database: TuningDatabase, module: tvm.IRModule, seconds: float) -> list[object]:
+    schedule = Schedule(module)
+    schedule.parallel(schedule.get_loops(schedule.get_sblock("doubled"))[0])
+    record = meta_schedule.database.TuningRecord(
+        schedule.trace,
+        database.records.commit_workload(module),
+        [seconds],
+        tvm.target.Target(TARGET),
+        ArgInfo.from_prim_func(module["main"]),
+    )
+    database.records.commit_tuning_record(record)
+    return list(record.as_json())
+
+
+def test_records_and_ledger_are_there_again(tmp_path: Path) -> None:
+    with TuningDatabase(tmp_path) as database:
+        add_record(database, kernel(8), 1e-3)
+        database.note("k", Spent(trials=3, failed_trials=1, seconds=2.5))
+        database.note("k", Spent(trials=2, failed_trials=0, seconds=1.0))
+    with TuningDatabase(tmp_path) as database:
+        assert len(database.records) == 1
+        assert database.records.has_workload(kernel(8))
+        assert not database.records.has_workload(kernel(9))
+        assert database.spent()["k"] == Spent(trials=5, failed_trials=1, seconds=3.5)
+        assert database.spent()["other"] == Spent()
+
+
+@pytest.mark.parametrize("name", [RECORDS, WORKLOADS, LEDGER])
+def test_half_a_line_is_dropped_and_the_rest_kept(tmp_path: Path, name: str) -> None:
+    with TuningDatabase(tmp_path) as database:
+        for extent in (8, 9):
+            add_record(database, kernel(extent), 1e-3)
+            database.note(str(extent), Spent(trials=1))
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[:-5])
+    with TuningDatabase(tmp_path) as database:
+        expected = {RECORDS: 1, WORKLOADS: 1, LEDGER: 2}[name]
+        assert len(database.records) == expected
+        assert database.spent()["9"].trials == (0 if name == LEDGER else 1)
+        add_record(database, kernel(9), 2e-3)
+    with TuningDatabase(tmp_path) as database:
+        assert len(database.records) == expected + 1
+
+
+def test_chosen_schedule_is_what_the_compiler_applies(tmp_path: Path) -> None:
+    module = kernel(64)
+    with TuningDatabase(tmp_path) as database:
+        record = add_record(database, module, 1e-3)
+        database.choose({kernel_identity(module): {"record": record, "seconds": [1e-3]}})
+        database.choose({"other": {"record": None, "seconds": [1.0]}})
+    with TuningDatabase(tmp_path) as database:
+        chosen = json.loads(json.dumps(database.chosen()))
+    assert set(chosen) == {kernel_identity(module), "other"}
+    applied = database_of([module, kernel(9)], chosen)
+    found = applied.query_schedule(module, tvm.target.Target(TARGET), "main")
+    assert found is not None and "T.parallel" in found.mod.script()
+    assert applied.query_schedule(kernel(9), tvm.target.Target(TARGET), "main") is None
+
+
+def test_identity_is_the_same_for_equal_kernels_only() -> None:
+    assert kernel_identity(kernel(8)) == kernel_identity(kernel(8)) != kernel_identity(kernel(9))

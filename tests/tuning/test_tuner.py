@@ -1,0 +1,72 @@
+"""Tuning keeps to its budget, counts failures, and never calls nothing a success."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_models import convolutional, save
+
+from harness.errors import CellFailure
+from harness.models.imported import import_model
+from harness.passes.canonicalise import canonicalise
+from harness.passes.fusion import fuse
+from harness.passes.layout import to_channels_last
+from harness.spec import Tune
+from harness.tuning import tuner as tuner_module
+from harness.tuning.database import TuningDatabase
+from harness.tuning.progress import TuningProgress
+from harness.tuning.tuner import Tuner, tasks_of
+from harness.tvm_api import tvm
+
+TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
+
+
+@pytest.fixture(scope="module")
+def fused(tmp_path_factory: pytest.TempPathFactory) -> tvm.IRModule:
+    folder = tmp_path_factory.mktemp("model")
+    imported = import_model(save(convolutional(), folder / "net.onnx"), {}, folder)
+    return fuse(to_channels_last(canonicalise(imported.module)), "full")
+
+
+def test_tuning_improves_or_keeps_the_default_and_counts(
+    fused: tvm.IRModule, tmp_path: Path
+) -> None:
+    heard: list[TuningProgress] = []
+    with TuningDatabase(tmp_path) as database:
+        tasks = tasks_of(fused, TARGET)
+        tuner = Tuner(tasks, TARGET, 2, database, Tune(trials=32), 0, heard.append)
+        found = tuner.run()
+        assert database.chosen()
+        assert sum(spent.trials for spent in database.spent().values()) == found.trials == 32
+    assert [progress.trials for progress in heard] == list(range(1, 33))
+    assert heard[-1].done == heard[-1].total == 32
+    assert found.stopped_by == "trials" and found.failed_trials == 0
+    estimates = [point.estimate_ms for point in found.curve]
+    assert all(estimate is not None for estimate in estimates)
+    assert (tmp_path / "chosen.json").exists()
+
+
+def test_tuning_that_measured_nothing_fails(
+    fused: tvm.IRModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A worker that does not exist: every candidate is lost, as when a toolchain is broken.
+    monkeypatch.setattr("harness.tuning.measurer._WORKER", "harness.tuning.no_such_worker")
+    with TuningDatabase(tmp_path) as database:
+        tasks = tasks_of(fused, TARGET)
+        tuner = Tuner(tasks, TARGET, 2, database, Tune(trials=4), 0, lambda progress: None)
+        with pytest.raises(CellFailure, match="tuning measured nothing: 4 trials, all failed"):
+            tuner.run()
+        assert not database.chosen()
+
+
+def test_rounds_stop_when_nothing_improves(
+    fused: tvm.IRModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuner_module, "_STALE_ROUNDS", 1)
+    monkeypatch.setattr(tuner_module, "_IMPROVEMENT", 0.0)
+    with TuningDatabase(tmp_path) as database:
+        tasks = tasks_of(fused, TARGET)[:1]
+        tuner = Tuner(tasks, TARGET, 2, database, Tune(trials=1000), 0, lambda progress: None)
+        found = tuner.run()
+    assert found.stopped_by == "exhausted" and 0 < found.trials <= tuner_module.TRIALS_PER_ROUND
