@@ -34,10 +34,10 @@ def test_document_is_read_when_it_is_right(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (GOOD.replace("models", "modls"), "sweep.yaml:2: unknown key 'modls'; did you mean 'models'?"),
-        (GOOD.replace("fusion: full", "fuson: full"), "sweep.yaml:5: unknown key 'fuson'; did you mean"),
-        (GOOD.replace("full", "ful"), "sweep.yaml:5: configurations.0.fusion: 'ful' is not known; did you"),
-        (GOOD + "    tune: {trial: 5}\n", "sweep.yaml:6: unknown key 'trial'; did you mean 'trials'?"),
+        (GOOD.replace("models", "modls"), ":2: unknown key 'modls'; did you mean 'models'?"),
+        (GOOD.replace("fusion: full", "fuson: full"), ":5: unknown key 'fuson'; did you mean"),
+        (GOOD.replace("full", "ful"), ":5: configurations.0.fusion: 'ful' is not known; did you"),
+        (GOOD + "    tune: {trial: 5}\n", ":6: unknown key 'trial'; did you mean 'trials'?"),
         (GOOD + "    tune: {trials: 5, minutes: 1}\n", "either 'trials: N' or 'minutes: N'"),
         (GOOD + "    tune: {trials: no}\n", "sweep.yaml:6: configurations.0.tune.trials"),
         (GOOD + "name: a\nname: b\n", "sweep.yaml:7: key 'name' is given twice"),

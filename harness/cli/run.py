@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+SWEEP_COPY = "sweep.yaml"
+
 
 @click.command(name="run")
 @click.argument("sweep", type=click.Path(path_type=Path))
@@ -46,18 +48,20 @@ def command(
     Example:
       layeredge run examples/quickstart.yaml --out results/quickstart
     """
-    from harness.cache import cache_folder
+    from harness.cache import cache_folder, write_atomically
     from harness.cli.sweep_display import SweepDisplay
     from harness.spec import Sweep, parse_shapes
     from harness.sweep import run_sweep
     from harness.tvm_pair import check_tvm_pair
 
-    found = Sweep.read(_found(sweep)).with_shapes(parse_shapes(shapes))
+    file = _found(sweep)
+    found = Sweep.read(file).with_shapes(parse_shapes(shapes))
     check_tvm_pair()
     if fresh and out.exists():
         for name in ("results.sqlite", "results.sqlite-wal", "results.sqlite-shm"):
             (out / name).unlink(missing_ok=True)
         shutil.rmtree(out / "artifacts", ignore_errors=True)
+    write_atomically(out / SWEEP_COPY, file.read_text(encoding="utf-8"))
     page = out / "report" / "index.html"
     with SweepDisplay() as display:
         try:

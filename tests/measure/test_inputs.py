@@ -1,4 +1,4 @@
-"""Inputs for verifying: reproducible, of the right types, and unchanged by a trip through a file."""
+"""Inputs for verifying: reproducible, of the right types, unchanged by a trip through a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What counts as right: shapes, finite values, and a difference small against the output's scale."""
+"""What counts as right: shapes, finite values, a difference small against the output's scale."""
 
 from __future__ import annotations
 
