@@ -10,6 +10,8 @@ Prints both medians and their ratio; exit code 1 where they differ by more than 
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +49,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("results", type=Path, nargs="?", default=Path("results/quickstart"))
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=100)
     arguments = parser.parse_args()
     with Store(arguments.results / FILE_NAME) as store:
         records = [record for record in store.records() if record.artifact and record.latency]
@@ -89,7 +91,7 @@ def measure(
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                env={**__import__("os").environ, **environment},
+                env={**os.environ, **environment},
             ) as loop,
         ):
             ask = lambda **message: worker.call(message, 120)["answer"]  # noqa: E731
@@ -98,12 +100,18 @@ def measure(
             found: tuple[list[float], list[float]] = ([], [])
             for at in range(rounds):
                 for turn in (0, 1) if at % 2 else (1, 0):
+                    # The other one is paused, as the harness does: its threads spin for a while.
                     if turn:
+                        worker.pause()
+                        loop.send_signal(signal.SIGCONT)
                         print("go", file=loop.stdin, flush=True)
                         found[1].append(float(loop.stdout.readline()))
+                        loop.send_signal(signal.SIGSTOP)
                     else:
-                        sample = ask(do="sample", warm_up_runs=max(1, runs // 2), runs=runs)
+                        worker.resume()
+                        sample = ask(do="sample", warm_up_runs=runs, runs=runs)
                         found[0].append(sample["seconds"])
+            loop.send_signal(signal.SIGCONT)
             loop.stdin.close()
             return found
     finally:

@@ -251,7 +251,7 @@ class Group:
         runs = runner.measured.runs_per_sample
         answer = runner.ask(
             # The caches hold another process's data, and its own threads were asleep.
-            {"do": "sample", "warm_up_runs": max(1, runs // 2), "runs": runs}
+            {"do": "sample", "warm_up_runs": runs, "runs": runs}
         )
         runner.measured.samples.append(float(answer["seconds"]))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 MISSING = "–"
-_MOST_DIGITS = 5
+_MOST_DIGITS = 4
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -31,11 +31,11 @@ def with_interval(value: float, low: float, high: float) -> tuple[str, str]:
     >>> with_interval(0.41237, 0.4051, 0.4199)
     ('0.412', '0.405–0.420')
     >>> with_interval(12.3456, 12.341, 12.352)
-    ('12.346', '12.341–12.352')
+    ('12.35', '12.34–12.35')
     """
     digits = 3
     if value and 0 < high - low < math.inf:
-        digits = math.floor(math.log10(abs(value))) - math.floor(math.log10(high - low)) + 2
+        digits = math.floor(math.log10(abs(value))) - math.floor(math.log10(high - low)) + 1
     decimals = _decimals(value, min(max(digits, 3), _MOST_DIGITS))
     text, lower, upper = (
         number(part) if math.isinf(part) else f"{part:,.{decimals}f}" for part in (value, low, high)
