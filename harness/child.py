@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, BinaryIO
 
@@ -41,7 +41,7 @@ class Child:
     """`python -m module` with a channel to it. Use as a context manager.
 
     `memory_mb` bounds the resident memory of the child and its own children together. `environment`
-    goes on top of this process's.
+    goes on top of this process's; `cpus` are those the child may run on.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Child:
         *,
         memory_mb: float | None = None,
         environment: Mapping[str, str] | None = None,
+        cpus: Iterable[int] | None = None,
     ) -> None:
         self._module = module
         self._memory_mb = memory_mb
@@ -66,6 +67,8 @@ class Child:
                 env={**os.environ, **(environment or {}), _CHANNEL: str(far.fileno())},
                 start_new_session=True,
             )
+        if cpus is not None:
+            os.sched_setaffinity(self._process.pid, cpus)
         self._buffer = b""
 
     def __enter__(self) -> Child:

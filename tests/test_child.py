@@ -104,6 +104,14 @@ def test_child_ends_when_its_parent_is_killed() -> None:
     assert gone(process_id)
 
 
+def test_child_stays_on_the_cpus_it_is_given() -> None:
+    cpu = max(os.sched_getaffinity(0))
+    environment = {"PYTHONPATH": SEARCH_PATH}
+    with Child("misbehaving_child", environment=environment, cpus=[cpu]) as found:
+        found.call({"do": "echo", "value": 1}, 30)
+        assert os.sched_getaffinity(found.process_id) == {cpu}
+
+
 def test_paused_child_answers_when_it_is_resumed(child: Child) -> None:
     child.call({"do": "echo", "value": 1}, 30)
     child.pause()

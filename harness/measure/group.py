@@ -7,6 +7,7 @@ hangs is thrown out and the others go on.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,6 +85,8 @@ class _Runner:
             "harness.measure.worker",
             memory_mb=limits.memory_mb,
             environment={"TVM_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)},
+            # All on the same ones: a core whose sibling is busy is slower, for one as for all.
+            cpus=sorted(os.sched_getaffinity(0))[:threads],
         )
 
     def ask(
