@@ -30,7 +30,7 @@ with without_torch():
     from tvm_ffi import structural_equal, structural_hash, structural_walk
 
 # How a kernel may fuse, as TVM's FuseOps reads it from the attribute `op_pattern`.
-ELEMENTWISE, BROADCAST, INJECTIVE, REDUCTION, OUT_FUSABLE, OPAQUE = 0, 1, 2, 3, 4, 8
+OUT_FUSABLE, OPAQUE = 4, 8
 
 
 def constant_array(expr: relax.Expr) -> np.ndarray | None:
@@ -44,11 +44,6 @@ def shape_of(expr: relax.Expr) -> tuple[int, ...]:
         return tuple(int(extent) for extent in expr.ty.shape)
     except (TypeError, AttributeError) as error:
         raise ValueError(f"no static shape: {expr.ty}") from error
-
-
-def dtype_of(expr: relax.Expr) -> str:
-    """The element type of a tensor expression."""
-    return str(expr.ty.dtype)
 
 
 def operator_name(expr: relax.Expr) -> str:
@@ -76,12 +71,8 @@ def load_tensor_intrinsics(architecture: str) -> None:
 
 
 __all__ = [
-    "BROADCAST",
-    "ELEMENTWISE",
-    "INJECTIVE",
     "OPAQUE",
     "OUT_FUSABLE",
-    "REDUCTION",
     "ArgInfo",
     "Constant",
     "ONNXGraphImporter",
@@ -91,7 +82,6 @@ __all__ = [
     "Schedule",
     "constant_array",
     "dataflow_lower_passes",
-    "dtype_of",
     "estimate_tir_flops",
     "extract_tasks",
     "finalize_passes",
