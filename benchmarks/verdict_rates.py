@@ -1,209 +1,196 @@
-"""How often "faster" and "slower" are said of real inferences: the same twice, and a slower one.
+"""How often "faster" and "slower" are said of compiled networks: the same twice, and a slower one.
 
-Each comparison starts two processes that run the same network and take turns in rounds. First they
-are compared as they are (A/A: neither is faster). Then the second one also spins after every
-inference for 5 % of the measured median, and is compared again. The promises: "faster" or "slower"
-at most once in a hundred of the first, "slower" at least nine times in ten of the second.
+Each comparison is what a sweep does: fresh processes load the compiled networks, are verified
+against ONNX Runtime, and take turns in rounds (`harness.measure.group`). Three take part: one,
+the same again (A/A: neither is faster), and the same with work added that takes 5 % of its time.
+The promises: "faster" or "slower" at most once in a hundred of the first pair, "slower" at least
+nine times in ten of the second.
 
-    python benchmarks/verdict_rates.py --comparisons 200 --rounds 30
+    python benchmarks/verdict_rates.py --comparisons 200
 
 Ends with 1 when a promise is broken. Needs a quiet machine: other load hides a 5 % slow-down.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import sys
-import time
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import click
 import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 from rich.table import Table
 
+from harness.cell import Order, compile_cell
 from harness.environment import noise_warnings
+from harness.hardware import HOST, load_target
+from harness.measure.group import Contestant, Group, GroupSubject
+from harness.models.tensors import TensorSpec
+from harness.spec import Configuration, Limits, Measure, ModelSpec
 from harness.statistics import compare_paired, wilson_interval
 
-Inference = Callable[[], object]
-Workload = Callable[[], Inference]
-"""Loads, in the process that will run it, what one call of its result runs once; can be pickled."""
-
 SLOWDOWN = 0.05
-SAMPLE_SECONDS = 0.005
-WARM_UP_SECONDS = 0.1
 MOST_FALSE, LEAST_FOUND = 0.01, 0.9
+SIDE = 128
+PIXELS = 3 * SIDE**2
+NAMES = ("network", "again", "slower")
+CALIBRATION_GROUPS = 5
 
 
-def onnx_runtime(model: bytes) -> Inference:
-    """An inference of an ONNX model with static shapes, on one thread, on random inputs."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    random = np.random.default_rng(0)
-    feeds = {
-        given.name: random.standard_normal(given.shape, dtype=np.float32)
-        for given in session.get_inputs()
-    }
-    return partial(session.run, None, feeds)
-
-
-def small_network() -> bytes:
-    """Four convolutions on a 64 × 64 image, as ONNX: a fraction of a millisecond."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
+def network(extra: int) -> onnx.ModelProto:
+    """Four convolutions on a 128 × 128 image, a fraction of a millisecond; and, where `extra` is
+    above 0, the sum of the hyperbolic tangent of so many pixels, too small to change the output."""
     random = np.random.default_rng(0)
     nodes, weights, here, channels = [], [], "image", 3
+
+    def constant(name: str, value: np.ndarray) -> str:
+        weights.append(numpy_helper.from_array(value, name))
+        return name
+
     for at, (filters, stride) in enumerate([(16, 2), (32, 1), (32, 2), (64, 2)]):
         kernel = random.normal(0, 0.1, (filters, channels, 3, 3)).astype(np.float32)
-        weights.append(numpy_helper.from_array(kernel, f"weight{at}"))
+        inputs = [here, constant(f"weight{at}", kernel)]
         nodes.append(
-            helper.make_node(
-                "Conv", [here, f"weight{at}"], [f"sum{at}"], pads=[1] * 4, strides=[stride] * 2
-            )
+            helper.make_node("Conv", inputs, [f"sum{at}"], pads=[1] * 4, strides=[stride] * 2)
         )
         nodes.append(helper.make_node("Relu", [f"sum{at}"], [f"out{at}"]))
         here, channels = f"out{at}", filters
+    if extra:
+        flat = constant("flat", np.array([-1]))
+        bounds = [constant("from", np.array([0])), constant("to", np.array([extra]))]
+        nodes += [
+            helper.make_node("Reshape", ["image", flat], ["pixels"]),
+            helper.make_node("Slice", ["pixels", *bounds], ["some"]),
+            helper.make_node("Tanh", ["some"], ["bent"]),
+            helper.make_node("ReduceSum", ["bent"], ["total"], keepdims=0),
+            helper.make_node(
+                "Mul", ["total", constant("tiny", np.float32(1e-20).reshape(()))], ["nothing"]
+            ),
+            helper.make_node("Add", [here, "nothing"], ["same"]),
+        ]
+        here = "same"
     graph = helper.make_graph(
         nodes,
         "small",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 64, 64])],
-        [helper.make_tensor_value_info(here, TensorProto.FLOAT, [1, channels, 8, 8])],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, SIDE, SIDE])],
+        [
+            helper.make_tensor_value_info(
+                here, TensorProto.FLOAT, [1, channels, SIDE // 8, SIDE // 8]
+            )
+        ],
         weights,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())
+    return model
 
 
-def serve(workload: Workload, connection: Connection) -> None:
-    """Answer each (runs, extra seconds a run) with seconds per run, until the other side closes.
+class Bench:
+    """Compiles the networks into a folder and compares them, a fresh group each time."""
 
-    Every process stays on the same core, which is free when its turn comes: two cores of a machine
-    can differ by 40 % for minutes, as long as something else runs on the sibling of one of them.
-    """
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    run = workload()
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._target = load_target(HOST)
+        self._compile("network", 0)
 
-    def sample(runs: int, extra_seconds: float) -> float:
-        for _ in range(runs):  # The caches hold the other process's data.
-            run()
-        start = time.perf_counter()
-        for _ in range(runs):
-            run()
-            until = time.perf_counter() + extra_seconds
-            while time.perf_counter() < until:
-                pass
-        return (time.perf_counter() - start) / runs
+    def _compile(self, name: str, extra: int) -> None:
+        model = self._folder / f"{name}.onnx"
+        onnx.save(network(extra), model)
+        compile_cell(
+            Order(
+                model=model,
+                shapes={},
+                work=self._folder,
+                target=self._target,
+                configuration=Configuration(name=name, fusion="full"),
+                seed=0,
+                tuning_database=self._folder / "tuning",
+                artifact=self._folder / name,
+            ),
+            lambda _: None,
+        )
 
-    ready = time.perf_counter() + WARM_UP_SECONDS
-    while time.perf_counter() < ready:
-        run()
-    connection.send("ready")
-    try:
-        while True:
-            connection.send(sample(*connection.recv()))
-    except EOFError:
-        return
+    def calibrate(self) -> float:
+        """Compile the slower network so that it takes 5 % longer; what it takes, as a ratio."""
+        extra, ratio = PIXELS, 0.0
+        for last in (False, False, True):
+            self._compile("slower", extra)
+            pairs = [self.samples(seed) for seed in range(CALIBRATION_GROUPS)]
+            found = [compare_paired(pair["network"], pair["slower"]).ratio for pair in pairs]
+            ratio = float(np.median(found))
+            if not last:
+                extra = int(np.clip(extra * SLOWDOWN / max(ratio - 1, 0.001), 1, PIXELS))
+        return ratio
 
-
-@contextmanager
-def two_processes(workload: Workload) -> Iterator[list[Connection]]:
-    """Two processes that serve the workload, warmed up, one after the other."""
-    context = multiprocessing.get_context("spawn")
-    connections, processes = [], []
-    try:
-        for _ in range(2):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=serve, args=(workload, theirs), daemon=True)
-            process.start()
-            theirs.close()
-            connections.append(ours)
-            processes.append(process)
-        for connection in connections:
-            connection.recv()
-        yield connections
-    finally:
-        for connection in connections:
-            connection.close()
-        for process in processes:
-            process.join()
-
-
-def measure(
-    sides: list[Connection], rounds: int, extra_seconds: float, random: np.random.Generator
-) -> np.ndarray:
-    """Seconds per inference, shape [2, rounds], in turns whose order is drawn anew each round."""
-    seconds = np.empty((2, rounds))
-    typical = float(np.median([ask(side, 1, 0.0) for side in sides for _ in range(10)]))
-    runs = max(1, round(SAMPLE_SECONDS / typical))
-    for turn in range(rounds):
-        for side in random.permutation(2):
-            extra = extra_seconds if side else 0.0
-            seconds[side, turn] = ask(sides[side], runs, extra)
-    return seconds
-
-
-def ask(side: Connection, runs: int, extra_seconds: float) -> float:
-    side.send((runs, extra_seconds))
-    return float(side.recv())
-
-
-def rates(
-    workload: Workload, comparisons: int, rounds: int, seed: int
-) -> tuple[Counter[str], Counter[str]]:
-    """How often each verdict came: of the workload with itself, and with the slower one."""
-    random = np.random.default_rng(seed)
-    same: Counter[str] = Counter()
-    slower: Counter[str] = Counter()
-    # Not a bar that redraws itself: its thread would run beside the inferences.
-    with click.progressbar(range(comparisons), label="comparing", file=sys.stderr) as progress:
-        for _ in progress:
-            with two_processes(workload) as sides:
-                samples = measure(sides, rounds, 0.0, random)
-                same[compare_paired(*samples).verdict] += 1
-                extra_seconds = SLOWDOWN * float(np.median(samples))
-                samples = measure(sides, rounds, extra_seconds, random)
-                slower[compare_paired(*samples).verdict] += 1
-    return same, slower
+    def samples(self, seed: int) -> dict[str, list[float]]:
+        """Seconds per inference of the three, [rounds] each."""
+        folders = {"network": "network", "again": "network", "slower": "slower"}
+        group = Group(
+            GroupSubject(
+                ModelSpec(name="small"),
+                (TensorSpec("image", (1, 3, SIDE, SIDE), "float32"),),
+                None,
+                "onnxruntime",
+                self._folder / "network.onnx",
+            ),
+            Measure(),
+            Limits(),
+            self._target.tvm.num_cores,
+            seed,
+            self._folder / "work",
+            lambda *_: None,
+        )
+        measured = group.measure(
+            [
+                Contestant(name, name, "tvm", self._folder / folders[name], wants_accuracy=False)
+                for name in NAMES
+            ]
+        )
+        for each in measured.values():
+            if each.failure is not None:
+                raise each.failure
+        return {name: measured[name].samples for name in NAMES}
 
 
 @click.command()
 @click.option("--comparisons", type=click.IntRange(min=1), default=200, show_default=True)
-@click.option("--rounds", type=click.IntRange(min=1), default=30, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option(
-    "--model",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="An ONNX model with float inputs of static shapes, instead of a small network.",
-)
-def main(comparisons: int, rounds: int, seed: int, model: Path | None) -> None:
-    """Count the verdicts on a real inference compared with itself and with a slower one."""
+def main(comparisons: int) -> None:
+    """Count the verdicts on a compiled network compared with itself and with a slower one."""
     for warning in noise_warnings():
         click.echo(f"warning: {warning}", err=True)
-    workload = partial(onnx_runtime, model.read_bytes() if model else small_network())
-    same, slower = rates(workload, comparisons, rounds, seed)
+    same: Counter[str] = Counter()
+    slower: Counter[str] = Counter()
+    ratios = []
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder))
+        click.echo(f"calibrated: the slower one takes {bench.calibrate():.3f} times as long")
+        # Not a bar that redraws itself: its thread would run beside the inferences.
+        bar = click.progressbar(range(comparisons), label="comparing", file=sys.stderr)
+        with bar as progress:
+            for seed in progress:
+                samples = bench.samples(seed)
+                same[compare_paired(samples["network"], samples["again"]).verdict] += 1
+                found = compare_paired(samples["network"], samples["slower"])
+                slower[found.verdict] += 1
+                ratios.append(found.ratio)
+    low, middle, high = np.percentile(ratios, [5, 50, 95])
+    click.echo(f"it took {middle:.3f} times as long (5 % to 95 %: {low:.3f}–{high:.3f})")
     false_rate = (same["faster"] + same["slower"]) / comparisons
     found_rate = slower["slower"] / comparisons
     kept = [false_rate <= MOST_FALSE, found_rate >= LEAST_FOUND]
     words = ("faster", "slower", "no difference", "too few samples")
     headings = ("compared", *words, "rate", "95 % interval", "promise", "kept")
     table = Table(*headings, box=None, pad_edge=False)
-    for name, found, rate, promise, holds in (
+    for name, counted, rate, promise, holds in (
         ("with itself", same, false_rate, f"at most {MOST_FALSE:.0%}", kept[0]),
         (f"{SLOWDOWN:.0%} slower", slower, found_rate, f"at least {LEAST_FOUND:.0%}", kept[1]),
     ):
         low, high = wilson_interval(round(rate * comparisons), comparisons)
-        counts = (str(found[word]) for word in words)
+        counts = (str(counted[word]) for word in words)
         interval = f"{low:.1%}–{high:.1%}"
         table.add_row(name, *counts, f"{rate:.1%}", interval, promise, "yes" if holds else "NO")
     Console().print(table)

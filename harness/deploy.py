@@ -145,8 +145,8 @@ Runs on a processor that can execute code for `{processor}`; `metadata.json` say
 
 ```
 python3 -m venv venv && venv/bin/pip install -r requirements.txt
-venv/bin/python run.py --time                         # random inputs
-venv/bin/python run.py inputs.npz --out outputs.npz   # names as in metadata.json
+venv/bin/python run.py                         # all ones
+venv/bin/python run.py inputs.npz outputs.npz  # names as in metadata.json
 ```
 """
 

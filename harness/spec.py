@@ -73,7 +73,7 @@ class Measure(Frozen):
     """How long and how often to measure.
 
     A round is one turn of every artifact of a group; each turn gives one latency sample, which is
-    the mean over as many back-to-back runs as last at least `sample_ms`, or one run if that is
+    the median over as many back-to-back runs as last at least `sample_ms`, or one run if that is
     longer. Rounds go on until there are `repeats` of them and `min_seconds` have passed.
     """
 

@@ -130,6 +130,8 @@ def _summary(record: Record) -> str:
         text += f", {record.accuracy.metric} {record.accuracy.value:.4g}"
     if record.tuning is not None:
         text += f", {record.tuning.trials} trials in {record.tuning.seconds:.0f} s"
+        if record.tuning.earlier_trials:
+            text += f" and {record.tuning.earlier_trials} in the database"
     return text
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 from harness.child import Channel, Message, channel
@@ -60,26 +62,31 @@ class Worker:
         deadline = time.perf_counter() + message["warm_up_seconds"]
         fastest = float("inf")
         while True:
-            fastest = min(fastest, self._timed(1))
+            fastest = min(fastest, *self._timed(1))
             if time.perf_counter() >= deadline:
                 return {"seconds": fastest}
 
     def sample(self, message: Message) -> Message:
-        """One latency sample: the mean of back-to-back runs, after runs that do not count."""
+        """One latency sample: the median of back-to-back runs, after runs that do not count.
+
+        Not their mean: a host that takes the core away for a moment would be part of it.
+        """
         for _ in range(message["warm_up_runs"]):
             self._run()
-        return {"seconds": self._timed(message["runs"])}
+        return {"seconds": median(self._timed(message["runs"]))}
 
-    def _timed(self, runs: int) -> float:
-        run = self._run
+    def _timed(self, runs: int) -> list[float]:
+        """Seconds of each of some runs."""
+        run, clock = self._run, time.perf_counter
         gc.disable()
         try:
-            started = time.perf_counter()
+            times = [clock()]
             for _ in range(runs):
                 run()
-            return (time.perf_counter() - started) / runs
+                times.append(clock())
         finally:
             gc.enable()
+        return [after - before for before, after in pairwise(times)]
 
     def memory(self, message: Message) -> Message:
         """The peak resident memory so far."""

@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -194,10 +195,14 @@ def locked(folder: Path) -> Iterator[None]:
 
 def _platform_options(filename: str) -> list[str]:
     """pip options that admit the pinned wheel on any machine, whatever it was built for."""
-    _, _, platforms = filename.removesuffix(".whl").rsplit("-", 2)
-    if platforms == "any":
-        return []
-    return [option for name in platforms.split(".") for option in ("--platform", name)]
+    python, abis, platforms = filename.removesuffix(".whl").rsplit("-", 3)[1:]
+    options = []
+    if platforms != "any":
+        options += [option for name in platforms.split(".") for option in ("--platform", name)]
+    if version := re.fullmatch(r"cp(\d)(\d+)", python):
+        options += ["--implementation", "cp", "--python-version", ".".join(version.groups())]
+        options += [option for name in abis.split(".") for option in ("--abi", name)]
+    return options
 
 
 def _run(command: list[str], doing: str, scratch: Path) -> subprocess.CompletedProcess[str]:

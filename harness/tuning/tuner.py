@@ -360,6 +360,8 @@ class Tuner:
             trials=trials,
             failed_trials=failed,
             seconds=round(time.monotonic() - self._started, 3),
+            earlier_trials=sum(task.earlier.trials for task in self._tasks),
+            earlier_seconds=round(sum(task.earlier.seconds for task in self._tasks), 3),
             tasks=len(self._tasks),
             tasks_reused=self._reused,
             stopped_by=self._stopped_by(trials),

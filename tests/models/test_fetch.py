@@ -62,6 +62,15 @@ def test_members_are_extracted_when_wheel_is_the_pinned_one(index: Path, tmp_pat
     ]
 
 
+@pytest.mark.parametrize("tag", ["cp39-cp39-win_amd64", "cp310-abi3-macosx_11_0_arm64"])
+def test_members_are_extracted_when_wheel_is_for_another_python_and_machine(
+    index: Path, tmp_path: Path, tag: str
+) -> None:
+    wheel = make_wheel(index, {"probe/a.bin": b"aaa"}, tag)
+    (path,) = wheel_members(wheel, ["probe/a.bin"], tmp_path / "out")
+    assert path.read_bytes() == b"aaa"
+
+
 def test_members_need_no_index_when_already_there(index: Path, tmp_path: Path) -> None:
     wheel = make_wheel(index, {"probe/a.bin": b"aaa"})
     wheel_members(wheel, ["probe/a.bin"], tmp_path / "out")

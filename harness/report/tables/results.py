@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.record import Accuracy, Memory
+from harness.record import Accuracy, Memory, Tuning
 from harness.report.data import REFERENCE_ENGINE, Cell, Group, Results, engine_name
 from harness.report.tables.model import Entry, Table, Tone, make_table, quantity, why_missing
 from harness.report.wording import MISSING, duration, number, with_interval
@@ -55,7 +55,6 @@ def _table(results: Results, kind: Kind) -> Table:
 def _row(group: Group, cell: Cell) -> dict[str, Entry]:
     record = cell.record
     ratio, verdict = _standing(group, cell)
-    tuning = record.tuning
     return {
         "Model": Entry(cell.key.model),
         "Target": Entry(cell.key.target),
@@ -70,12 +69,17 @@ def _row(group: Group, cell: Cell) -> dict[str, Entry]:
         "Activations, MB": _memory(cell, record.memory, "activation_mb"),
         "Artifact, MB": _memory(cell, record.memory, "artifact_mb"),
         "Peak resident, MB": _memory(cell, record.memory, "peak_rss_mb"),
-        "Tuning trials": Entry(
-            f"{tuning.trials:,}", detail=duration(tuning.seconds), sort=tuning.trials
-        )
-        if tuning
-        else Entry(MISSING, tone="quiet"),
+        "Tuning trials": _tuning(record.tuning),
     }
+
+
+def _tuning(tuning: Tuning | None) -> Entry:
+    if tuning is None:
+        return Entry(MISSING, tone="quiet")
+    detail = duration(tuning.seconds)
+    if tuning.earlier_trials:
+        detail += f", and {tuning.earlier_trials:,} found in the database"
+    return Entry(f"{tuning.trials:,}", detail=detail, sort=tuning.trials)
 
 
 def _status(cell: Cell) -> Entry:
