@@ -49,7 +49,7 @@ format: $(TEST_STAMP) ## Format the code
 reference: $(STAMP) ## The sweep of the catalog models, kept under results/reference
 	$(BIN)/python -m pip install --quiet -e '.[text]'
 	$(BIN)/layeredge models fetch --all
-	$(BIN)/layeredge run examples/catalog.yaml --out results/reference
+	$(BIN)/layeredge run examples/catalog.yaml --out results/reference --fresh
 
 benchmarks: $(TEST_STAMP) ## How well the verdicts and the harness itself measure
 	$(BIN)/python benchmarks/verdict_rates.py

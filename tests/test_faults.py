@@ -97,8 +97,10 @@ def test_interrupt_keeps_what_was_measured_and_says_how_to_go_on(tmp_path: Path)
     path = write_sweep(tmp_path, ["one"], configurations=[tuned])
     out = tmp_path / "out"
     with subprocess.Popen(
-        command(path, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+        command(path, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell's background job ignores Ctrl-C, and so would every process that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:  # fmt: skip
         records_file = _wait_for_trials(tmp_path / "tuning", process)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
