@@ -15,6 +15,7 @@ import numpy as np
 from harness.artifact import DESCRIPTION, LIBRARY, Artifact, KernelDescription, TensorDescription
 from harness.cache import write_atomically
 from harness.errors import CellFailure
+from harness.kernels.elementary import use_vector_arithmetic
 from harness.models.imported import Imported
 from harness.passes.default_schedule import SCHEDULED, schedule_untuned
 from harness.passes.fusion import KernelCall, kernels
@@ -56,6 +57,7 @@ def build(
         raise CellFailure(
             "no C compiler to link the compiled model; install one: apt-get install g++"
         )
+    use_vector_arithmetic()
     calls = kernels(fused)
     with target, database, tvm.transform.PassContext(opt_level=3):
         tuned = relax.transform.MetaScheduleApplyDatabase()(fused)
@@ -75,7 +77,7 @@ def build(
             kernels=tuple(_kernel(call, tuned) for call in calls),
             fusion=fusion,
             tuning=tuning,
-            weights_mb=_weights_bytes(fused) / _MEGABYTE,
+            weights_mb=weights_bytes(fused) / _MEGABYTE,
             activation_mb=_planned_bytes(lowered) / _MEGABYTE,
             artifact_mb=(part / LIBRARY).stat().st_size / _MEGABYTE,
             target=json.loads(str(target)),
@@ -119,7 +121,7 @@ def moved_bytes(kernel: PrimFunc) -> float:
     )
 
 
-def _weights_bytes(module: tvm.IRModule) -> int:
+def weights_bytes(module: tvm.IRModule) -> int:
     """The size of the network's constants, shared ones once."""
     sizes: dict[int, int] = {}
 

@@ -14,12 +14,18 @@ import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from harness.artifact import Artifact, TensorDescription
 from harness.child import Channel, Message, channel
 from harness.documents import Frozen
 from harness.errors import CellSkipped, HarnessError
 from harness.spec import Configuration, TargetSpec
+
+if TYPE_CHECKING:
+    from harness.models.imported import Imported
+    from harness.tvm_api import tvm
 
 _PROGRESS_SECONDS = 0.3
 
@@ -35,6 +41,8 @@ class Order(Frozen):
     seed: int
     tuning_database: Path
     artifact: Path
+    inputs: Path | None = None
+    """Inputs of the model, as `harness.measure.inputs` writes them, to verify kernels on."""
 
 
 class ImportOrder(Frozen):
@@ -98,11 +106,20 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     tuning, database = None, database_of([], {})
     if configuration.tune is not None:
         tell({"stage": "tune"})
-        tasks = tasks_of(fused, target)
-        with TuningDatabase(order.tuning_database) as found:
-            listener = _throttled(tell)
+        with (
+            TuningDatabase(order.tuning_database) as found,
+            TemporaryDirectory(dir=order.work, prefix="kernels-") as folder,
+        ):
+            tasks = tasks_of(fused, target, _kernel_inputs(order, fused, imported, Path(folder)))
             tuning = Tuner(
-                tasks, target, spec.tvm.num_cores, found, configuration.tune, order.seed, listener
+                tasks,
+                target,
+                spec.tvm.num_cores,
+                found,
+                configuration.tune,
+                order.seed,
+                _throttled(tell),
+                _footprint(fused, spec),
             ).run()
             database = database_of([task.module for task in tasks], found.chosen())
 
@@ -110,6 +127,34 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     return build(
         fused, target, spec.tvm.num_cores, database, imported, fusion, tuning, order.artifact
     )
+
+
+def _kernel_inputs(
+    order: Order, fused: tvm.IRModule, imported: Imported, folder: Path
+) -> dict[str, Path]:
+    from harness.measure.inputs import read_arrays
+    from harness.tuning.real_inputs import record_kernel_inputs
+    from harness.tvm_api import tvm
+
+    if order.inputs is None:
+        return {}
+    feeds = read_arrays(order.inputs)[0]
+    return record_kernel_inputs(
+        fused,
+        tvm.target.Target(order.target.tvm.as_tvm()),
+        order.target.tvm.num_cores,
+        [feeds[spec.name] for spec in imported.inputs],
+        folder,
+    )
+
+
+def _footprint(fused: tvm.IRModule, spec: TargetSpec) -> float:
+    """The size of a network's weights in bytes where they do not stay in the second-level caches
+    from one inference to the next, otherwise 0."""
+    from harness.build import weights_bytes
+
+    size, caches = weights_bytes(fused), 1024 * (spec.hardware.l2_kb or 0) * spec.tvm.num_cores
+    return float(size) if size > caches / 2 else 0.0
 
 
 def _throttled(tell: Tell) -> Callable[[object], None]:

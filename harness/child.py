@@ -86,6 +86,10 @@ class Child:
     def process_id(self) -> int:
         return self._process.pid
 
+    def fileno(self) -> int:
+        """What `select` waits on until the child says something."""
+        return self._socket.fileno()
+
     def send(self, message: Message) -> None:
         """Send one message. Raises ChildLost when nobody is there to read it."""
         try:
@@ -107,7 +111,7 @@ class Child:
                 raise ChildLost(f"took more than {_duration(seconds)} and was stopped")
             ready, _, _ = select.select([self._socket], [], [], min(left, watch_seconds))
             if not ready:
-                self._check_memory()
+                self.check_memory()
                 continue
             try:
                 data = self._socket.recv(1 << 20)
@@ -126,15 +130,15 @@ class Child:
         return self.receive(seconds)
 
     def pause(self) -> None:
-        """Stop all its threads where they are: engines keep theirs spinning for a while after a
-        run, on the cores that another's turn needs."""
+        """Stop all its threads, and the processes of its session, where they are: engines keep
+        theirs spinning for a while after a run, on the cores that another's turn needs."""
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self._process.pid, signal.SIGSTOP)
+            os.killpg(self._process.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let a paused child go on."""
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self._process.pid, signal.SIGCONT)
+            os.killpg(self._process.pid, signal.SIGCONT)
 
     def interrupt(self, seconds: float) -> None:
         """Ask the child to stop as Ctrl-C would, wait at most `seconds`, then kill it."""
@@ -152,7 +156,8 @@ class Child:
         self._socket.close()
         self._errors.close()
 
-    def _check_memory(self) -> None:
+    def check_memory(self) -> None:
+        """Kill the child if it uses more memory than it may, and raise ChildLost."""
         if self._memory_mb is None:
             return
         used_mb = resident_mb(self._process.pid)
@@ -211,16 +216,21 @@ class Channel:
         self._writer.flush()
 
 
+def die_with_parent() -> None:
+    """Have this process killed when the thread that started it ends."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the signal was set
+        os._exit(1)
+
+
 def channel() -> Channel:
     """Called once, first thing, by a module that `Child` runs.
 
     From here on this process is killed when its parent ends, and is the first to go when the
     machine runs out of memory.
     """
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the signal was set
-        os._exit(1)
+    die_with_parent()
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
         score.write("1000")
     return Channel(socket.socket(fileno=int(os.environ.pop(_CHANNEL))))

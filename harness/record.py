@@ -105,13 +105,15 @@ class TuningPoint(Frozen):
 class Tuning(Frozen):
     """What tuning did: `trials` were measured, `failed_trials` of them gave no time,
     `tasks_reused` kernels were already in the target's database, which cost `earlier_trials` and
-    `earlier_seconds` in other runs."""
+    `earlier_seconds` in other runs. `wrong_kernels` contenders computed something else than the
+    unscheduled kernel and were thrown away."""
 
     trials: int
     failed_trials: int
     seconds: float
     earlier_trials: int = 0
     earlier_seconds: float = 0.0
+    wrong_kernels: int = 0
     tasks: int
     tasks_reused: int
     stopped_by: StoppedBy

@@ -21,6 +21,7 @@ from harness.environment import environment
 from harness.errors import CellFailure, CellSkipped, HarnessError, InputError
 from harness.hardware import load_target, require_runnable, target_fingerprint
 from harness.measure.group import Contestant, Group, GroupSubject, Measured
+from harness.measure.inputs import verification_inputs, write_arrays
 from harness.measure.recording import RecordWriter
 from harness.models.catalog import resolve
 from harness.models.resolved import ResolvedModel
@@ -241,7 +242,7 @@ class _GroupRun:
             self._stage = "import"
             try:
                 if cell.mark in pending:
-                    self._build(cell)
+                    self._build(cell, imported)
                 path = self._ready(cell, imported)
             except HarnessError as error:
                 if cell.mark in pending:
@@ -280,7 +281,7 @@ class _GroupRun:
     def _artifact(self, cell: PlannedCell) -> Path:
         return self._out / "artifacts" / cell.mark
 
-    def _build(self, cell: PlannedCell) -> None:
+    def _build(self, cell: PlannedCell, imported: ImportedModel) -> None:
         """Compile a cell of ours, unless a run that was killed later has done so already."""
         configuration, folder = cell.configuration, self._artifact(cell)
         if configuration is None or (folder / DESCRIPTION).exists():
@@ -294,6 +295,7 @@ class _GroupRun:
             seed=self._sweep.seed,
             tuning_database=self._tuning_databases / target_fingerprint(self._target),
             artifact=folder.absolute(),
+            inputs=self._inputs(imported) if configuration.tune else None,
         )
         self._in_child(
             "compile",
@@ -301,6 +303,15 @@ class _GroupRun:
             _label(cell),
             self._limit(configuration.tune),
         )
+
+    def _inputs(self, imported: ImportedModel) -> Path:
+        """A file with one input of the model, a real one where there is data."""
+        path = (self._work / "kernel-inputs.npz").absolute()
+        feeds, _ = verification_inputs(
+            self._group.model.task, _specs(imported), 1, self._sweep.seed
+        )
+        write_arrays(path, [list(row.items()) for row in feeds])
+        return path
 
     def _limit(self, tune: Tune | None) -> float:
         """Seconds that a cell's child may take: the sweep's limit, and the tuning asked for."""
@@ -348,7 +359,7 @@ class _GroupRun:
     def _measure(self, imported: ImportedModel, contestants: Sequence[Contestant]) -> None:
         subject = GroupSubject(
             model=self._group.spec,
-            inputs=tuple(TensorSpec(i.name, i.shape, i.dtype) for i in imported.inputs),
+            inputs=_specs(imported),
             task=self._group.model.task,
             reference_engine=reference_engine(self._group.model.format),
             reference_path=imported.runnable,
@@ -378,6 +389,10 @@ class _GroupRun:
             paths,
             found_environment,
         )
+
+
+def _specs(imported: ImportedModel) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(i.name, i.shape, i.dtype) for i in imported.inputs)
 
 
 def _short(cell: PlannedCell) -> str:

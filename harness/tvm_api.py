@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import sys
 import types
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from harness.without_torch import without_torch
 
 with without_torch():
     import tvm
-    from tvm import relax, tirx
+    from tvm import relax, te, tirx, topi
     from tvm.ir import Op
     from tvm.ir.expr import GenericConst as Constant
     from tvm.relax.backend.cpu_generic.pipeline import dataflow_lower_passes, finalize_passes
@@ -26,6 +27,7 @@ with without_torch():
     from tvm.s_tir.analysis import estimate_tir_flops
     from tvm.s_tir.meta_schedule.arg_info import ArgInfo
     from tvm.s_tir.meta_schedule.relax_integration import extract_tasks
+    from tvm.s_tir.schedule import Trace
     from tvm.tirx import PrimFunc
     from tvm_ffi import structural_equal, structural_hash, structural_walk
 
@@ -51,6 +53,18 @@ def operator_name(expr: relax.Expr) -> str:
     if isinstance(expr, relax.Call) and isinstance(expr.op, Op):
         return str(expr.op.name)
     return ""
+
+
+def trace_json(trace: Trace) -> list[Any]:
+    """A schedule's trace, `[instructions, decisions]`, as JSON has it."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(item) for item in value]
+        return value.value if isinstance(value, (tirx.IntImm, tirx.FloatImm)) else value
+
+    found: list[Any] = plain(trace.as_json())
+    return found
 
 
 def load_tensor_intrinsics(architecture: str) -> None:
@@ -80,6 +94,7 @@ __all__ = [
     "PrimFunc",
     "SBlock",
     "Schedule",
+    "Trace",
     "constant_array",
     "dataflow_lower_passes",
     "estimate_tir_flops",
@@ -94,6 +109,9 @@ __all__ = [
     "structural_equal",
     "structural_hash",
     "structural_walk",
+    "te",
     "tirx",
+    "topi",
+    "trace_json",
     "tvm",
 ]

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from harness.awake import KeepAwake
 from harness.child import Channel, Message, channel
 from harness.measure.inputs import read_arrays, write_arrays
 
@@ -58,6 +59,7 @@ class Worker:
 
     def prepare(self, message: Message) -> Message:
         """Bind the first input, warm up for some seconds, and say how long one run takes."""
+        KeepAwake().__enter__()  # for as long as it runs; the parent pauses it with this process
         self._run = self._session.bind(read_arrays(Path(message["inputs"]))[0])
         deadline = time.perf_counter() + message["warm_up_seconds"]
         fastest = float("inf")

@@ -50,9 +50,7 @@ def schedule_untuned(module: tvm.IRModule, target: tvm.target.Target, threads: i
     dynamic shapes or of which TVM refuses every step is left untouched. `threads` is how many the
     kernels will run on.
     """
-    vector_bytes = tvm.target.codegen.llvm_get_vector_width(target) // 8
-    # AVX-512 and the ARM cores have 32 vector registers, older x86 has 16.
-    registers = 16 if "x86" in str(target.attrs.get("mtriple", "x86")) and vector_bytes < 64 else 32
+    vector_bytes, registers = vector_registers(target)
     result = module.clone()
     for variable, function in module.functions_items():
         if isinstance(function, PrimFunc) and not (function.attrs or {}).get(SCHEDULED, False):
@@ -60,8 +58,16 @@ def schedule_untuned(module: tvm.IRModule, target: tvm.target.Target, threads: i
     return result
 
 
+def vector_registers(target: tvm.target.Target) -> tuple[int, int]:
+    """How many bytes a vector register of a target has, and how many of them there are."""
+    vector_bytes = tvm.target.codegen.llvm_get_vector_width(target) // 8
+    # AVX-512 and the ARM cores have 32 vector registers, older x86 has 16.
+    registers = 16 if "x86" in str(target.attrs.get("mtriple", "x86")) and vector_bytes < 64 else 32
+    return vector_bytes, registers
+
+
 def _scheduled(function: PrimFunc, vector_bytes: int, registers: int, threads: int) -> PrimFunc:
-    kernel = _Kernel(Schedule(function), vector_bytes, registers, threads)
+    kernel = KernelSchedule(Schedule(function), vector_bytes, registers, threads)
     try:
         changed = kernel.run()
     except (TypeError, ValueError, RuntimeError):
@@ -77,7 +83,7 @@ class _Tile:
     lanes: int
 
 
-class _Kernel:
+class KernelSchedule:
     """One kernel's schedule as it grows. Blocks are known by name, which survives copying."""
 
     def __init__(self, schedule: Schedule, vector_bytes: int, registers: int, threads: int) -> None:

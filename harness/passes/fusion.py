@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from harness.passes.movement import absorb_movement, is_stray, reshapes
@@ -18,6 +19,7 @@ from harness.spec import FusionLevel
 from harness.tvm_api import (
     OPAQUE,
     OUT_FUSABLE,
+    Constant,
     PrimFunc,
     operator_name,
     relax,
@@ -54,11 +56,17 @@ def _keep_anchors_alone(module: tvm.IRModule) -> tvm.IRModule:
 
 @dataclass(frozen=True)
 class KernelCall:
-    """One kernel of a fused network and how often an inference calls it."""
+    """One kernel of a fused network and how often an inference calls it.
+
+    `constants` are the positions of the arguments that are weights; the last `outputs` arguments
+    are results.
+    """
 
     name: str
     function: PrimFunc
     calls: int
+    constants: tuple[int, ...]
+    outputs: int
 
 
 def kernels(module: tvm.IRModule) -> list[KernelCall]:
@@ -67,14 +75,29 @@ def kernels(module: tvm.IRModule) -> list[KernelCall]:
     Reshapes are not among them: they become views of the same memory.
     """
     views = reshapes(module)
-    calls: dict[str, int] = {}
+    calls: Counter[str] = Counter()
+    first: dict[str, relax.VarBinding] = {}
     for block in module[MAIN].body.blocks:
         for binding in block.bindings:
             if operator_name(binding.value) == "relax.call_tir":
                 name = binding.value.args[0].name_hint
                 if name not in views:
-                    calls[name] = calls.get(name, 0) + 1
-    return [KernelCall(name, module[name], count) for name, count in calls.items()]
+                    calls[name] += 1
+                    first.setdefault(name, binding)
+    return [
+        KernelCall(
+            name,
+            module[name],
+            calls[name],
+            tuple(
+                at
+                for at, argument in enumerate(binding.value.args[1].fields)
+                if isinstance(argument, Constant)
+            ),
+            len(binding.var.ty.fields) if isinstance(binding.var.ty, relax.TupleType) else 1,
+        )
+        for name, binding in first.items()
+    ]
 
 
 def summarise(canonical: tvm.IRModule, fused: tvm.IRModule) -> Fusion:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from harness.tvm_api import Constant, operator_name, relax, shape_of, tvm
+from harness.tvm_api import Constant, PrimFunc, operator_name, relax, shape_of, tvm
 
 MAIN = "main"
 
@@ -19,15 +19,20 @@ class Rewriter:
     def __init__(self, module: tvm.IRModule) -> None:
         self.module = module
         self.function = module[MAIN]
-        self.builder = relax.BlockBuilder()
+        self.builder = relax.BlockBuilder(module.clone())
         self.uses = _count_uses(self.function)
         self._new: dict[relax.Var, relax.Expr] = {}
 
     @classmethod
     def apply(cls, module: tvm.IRModule) -> tvm.IRModule:
         """Rewrite `main` of a module; other functions are kept."""
+        walker = cls(module)
+        function = walker.rebuild()
         result = module.clone()
-        result.update_func(result.get_global_var(MAIN), cls(module).rebuild())
+        for variable, kernel in walker.builder.get().functions_items():
+            if isinstance(kernel, PrimFunc) and variable not in result.functions:
+                result[variable] = kernel  # the walker made it
+        result.update_func(result.get_global_var(MAIN), function)
         return relax.transform.DeadCodeElimination()(result)
 
     def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:

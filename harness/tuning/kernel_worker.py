@@ -1,82 +1,208 @@
-"""Compiles and measures candidate kernels in one process: no archive, no second link, no reload.
+"""Compiles, verifies and measures candidates of one kernel in one process: a candidate's trace is
+replayed, compiled and run where it is, without an archive, a second link or a reload.
 
 Run by `harness.tuning.measurer`, because a candidate may crash, hang, or eat memory.
 """
 
 from __future__ import annotations
 
+import gc
+import math
+import time
 from collections.abc import Callable
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 
+from harness.awake import KeepAwake, spread_threads
 from harness.child import Message, channel
-from harness.tvm_api import ArgInfo, tvm
+from harness.kernels.elementary import use_vector_arithmetic
+from harness.measure.inputs import read_arrays
+from harness.tvm_api import ArgInfo, Schedule, Trace, tvm
 
 _SEED = 0
-_CONTENDER = 3.0
-"""A candidate this many times slower than the best known is dropped after one run."""
-_REPEATS = 3
-_REPEAT_SECONDS = 0.008
+_HOPELESS = 3.0
+"""A candidate this many times slower than the best known is dropped after its first run."""
+_CONTENDER = 1.5
+"""One within this factor of the best gets several samples, so that the best can be told apart."""
+_SAMPLES = 3
+_SAMPLE_SECONDS = 0.004
+_MOST_RUNS = 400
+_MOST_COPIES = 64
+_MOST_COPIED_BYTES = 64e6
+_UNCHECKED = {"tirx.disable_assert": True}
+"""Checking what a kernel is called with is a third of its code, and of the time to compile it."""
+_TOLERANCE = 1e-4
+"""Largest admitted difference from the unscheduled kernel, relative to its largest output."""
 
 
-def main() -> None:
-    parent = channel()
-    for message in parent:
-        target = tvm.target.Target(message["target"])
-        try:
-            if message["do"] == "measure":
-                answer = _measure(message, target)
-            else:
-                answer = {"seconds": _contest(message, target)}
-        except Exception as error:
-            # Anything a candidate raises is that candidate's failure, never the worker's.
-            answer = {
-                "error": str(error).strip().splitlines()[-1][:300] if str(error) else repr(error)
-            }
-        parent.send(answer)
+class Arguments:
+    """Random arguments of a kernel, its outputs included.
+
+    In a network whose weights do not fit into the caches, a kernel finds its weights in memory
+    every time. There are as many copies of the `constants` as it takes to have it so here too:
+    runs take turns with them. `footprint` is the size of all the network's weights, or 0 where
+    they stay in the caches.
+    """
+
+    def __init__(self, module: tvm.IRModule, constants: list[int], footprint: float) -> None:
+        generator = np.random.default_rng(_SEED)
+        infos = ArgInfo.from_prim_func(module["main"])
+        arrays = [
+            _values(generator, str(info.dtype), tuple(map(int, info.shape))) for info in infos
+        ]
+        tensors = [tvm.runtime.tensor(array) for array in arrays]
+        copied = max(1, sum(arrays[at].nbytes for at in constants))
+        copies = math.ceil(min(footprint, _MOST_COPIED_BYTES) / copied)
+        self.sets = [tensors]
+        for _ in range(1, min(copies, _MOST_COPIES)):
+            fresh = list(tensors)
+            for at in constants:
+                fresh[at] = tvm.runtime.tensor(arrays[at])
+            self.sets.append(fresh)
+        self._next = 0
+
+    def seconds(self, function: Callable[..., object], runs: int) -> float:
+        """The median of some runs."""
+        times = []
+        for _ in range(runs):
+            arguments = self.sets[self._next]
+            self._next = (self._next + 1) % len(self.sets)
+            started = time.perf_counter()
+            function(*arguments)
+            times.append(time.perf_counter() - started)
+        return median(times)
 
 
-def _measure(message: Message, target: tvm.target.Target) -> dict[str, Any]:
-    """Seconds per run of one candidate, several times when it is a contender."""
-    evaluate = _compiled(message["module"], target)
-    first = evaluate(1, 1)[0]
-    best = message.get("best")
-    if best is not None and first > _CONTENDER * best:
-        return {"seconds": [first]}
-    number = max(1, round(_REPEAT_SECONDS / max(first, 1e-9)))
-    return {"seconds": evaluate(number, _REPEATS)}
+class Worker:
+    """Answers messages about one kernel at a time and the candidates of it that are compiled."""
+
+    def __init__(self) -> None:
+        self._functions: dict[int, Callable[..., object]] = {}
+        self.awake = KeepAwake()
+
+    def kernel(self, message: Message) -> Message:
+        """Turn to another kernel."""
+        self._target = tvm.target.Target(message["target"])
+        self._module = tvm.ir.load_json(message["module"])
+        self._outputs = message["outputs"]
+        self._arguments = Arguments(self._module, message["constants"], message["footprint"])
+        self._expected: list[tuple[list[Any], list[np.ndarray]]] = []
+        self._real = message["inputs"]
+        self._functions.clear()
+        return {}
+
+    def compile(self, message: Message) -> Message:
+        """Compile one candidate: a trace to replay, or a module as it is."""
+        if "trace" in message:
+            schedule = Schedule(self._module)
+            Trace.apply_json_to_schedule(message["trace"], schedule)
+            module = schedule.mod
+        else:
+            module = tvm.ir.load_json(message["module"])
+        self._functions[message["slot"]] = self._compiled(module)
+        return {}
+
+    def _compiled(self, module: tvm.IRModule) -> Callable[..., object]:
+        with tvm.transform.PassContext(opt_level=3, config=_UNCHECKED):
+            library = tvm.compile(module, target=self._target).jit()
+        # Looking the function up is what makes LLVM generate its code.
+        function: Callable[..., object] = library["main"]
+        return function
+
+    def measure(self, message: Message) -> Message:
+        """Seconds per run of one candidate, several samples when it is a contender."""
+        with self.awake:
+            return {"seconds": self._samples(self._functions.pop(message["slot"]), message["best"])}
+
+    def _samples(self, function: Callable[..., object], best: float | None) -> list[float]:
+        self._arguments.seconds(function, 1)
+        spread_threads()
+        first = min(self._arguments.seconds(function, 1) for _ in range(2))
+        if best is not None and first > _HOPELESS * best:
+            return [first]
+        samples = [self._arguments.seconds(function, _runs(first))]
+        if best is None or samples[0] <= _CONTENDER * best:
+            for _ in range(1, _SAMPLES):
+                samples.append(self._arguments.seconds(function, _runs(first)))
+        return samples
+
+    def contest(self, message: Message) -> Message:
+        """Seconds per run of several candidates, taking turns: [candidates][rounds]."""
+        with self.awake:
+            return {"seconds": self._turns(message["slots"], message["rounds"])}
+
+    def _turns(self, slots: list[int], rounds: int) -> list[list[float]]:
+        functions = [self._functions[slot] for slot in slots]
+        runs = [_runs(self._arguments.seconds(function, 3)) for function in functions]
+        spread_threads()
+        seconds: list[list[float]] = [[] for _ in functions]
+        order = np.random.default_rng(_SEED)
+        for _ in range(rounds):
+            for at in order.permutation(len(functions)):
+                seconds[at].append(self._arguments.seconds(functions[at], runs[at]))
+        return seconds
+
+    def verify(self, message: Message) -> Message:
+        """The first output of a candidate that differs from the unscheduled kernel's, in words."""
+        if not self._expected:
+            self._expected = list(self._references())
+        function = self._functions[message["slot"]]
+        for inputs, expected in self._expected:
+            results = [tvm.runtime.tensor(np.zeros_like(array)) for array in expected]
+            function(*inputs, *results)
+            for at, (array, result) in enumerate(zip(expected, results, strict=True)):
+                if why := difference(array, result.numpy()):
+                    return {"wrong": f"output {at}: {why}"}
+        return {"wrong": None}
+
+    def _references(self) -> list[tuple[list[Any], list[np.ndarray]]]:
+        """Inputs, random and real, and what the kernel gives for them without any schedule."""
+        function = self._compiled(self._module)
+        (*inputs,) = self._arguments.sets[0][: -self._outputs]
+        outputs = self._arguments.sets[0][-self._outputs :]
+        given = [inputs]
+        if self._real is not None:
+            arrays = list(read_arrays(Path(self._real))[0].values())
+            given.append([tvm.runtime.tensor(array) for array in arrays])
+        references = []
+        for each in given:
+            results = [tvm.runtime.tensor(np.zeros_like(output.numpy())) for output in outputs]
+            function(*each, *results)
+            references.append((each, [result.numpy() for result in results]))
+        return references
+
+    def release(self, message: Message) -> Message:
+        """Forget what is compiled."""
+        self._functions.clear()
+        return {}
 
 
-def _contest(message: Message, target: tvm.target.Target) -> list[list[float]]:
-    """Seconds per run of several candidates, taking turns: [candidates][rounds]."""
-    evaluators = [_compiled(module, target) for module in message["modules"]]
-    numbers = [
-        max(1, round(_REPEAT_SECONDS / max(evaluate(1, 1)[0], 1e-9))) for evaluate in evaluators
-    ]
-    seconds: list[list[float]] = [[] for _ in evaluators]
-    order = np.random.default_rng(_SEED)
-    for _ in range(message["rounds"]):
-        for at in order.permutation(len(evaluators)):
-            seconds[at].extend(evaluators[at](numbers[at], 1))
-    return seconds
+def difference(expected: np.ndarray, found: np.ndarray) -> str | None:
+    """How an output differs from what it should be, or None where it does not.
+
+    Floats may differ by 1e-4 of the largest expected value; anything else must be equal.
+    """
+    if expected.dtype.kind != "f":
+        wrong = int(np.count_nonzero(expected != found))
+        return f"{wrong} of {expected.size} values differ" if wrong else None
+    odd = ~np.isfinite(expected)
+    if not np.array_equal(expected[odd], found[odd], equal_nan=True):
+        return "what is not finite differs"
+    if odd.all():
+        return None
+    scale = float(np.abs(expected[~odd]).max())
+    worst = float(np.abs(found[~odd] - expected[~odd]).max())
+    if not worst <= _TOLERANCE * scale:
+        return f"off by {worst:.3g} where the largest value is {scale:.3g}"
+    return None
 
 
-def _compiled(text: str, target: tvm.target.Target) -> Callable[[int, int], list[float]]:
-    """Compile a scheduled module and give a function (runs, repeats) to seconds per run."""
-    module = tvm.ir.load_json(text)
-    library = tvm.compile(module, target=target).jit()
-    generator = np.random.default_rng(_SEED)
-    arguments = [
-        tvm.runtime.tensor(_values(generator, str(info.dtype), tuple(map(int, info.shape))))
-        for info in ArgInfo.from_prim_func(module["main"])
-    ]
-
-    def evaluate(runs: int, repeats: int) -> list[float]:
-        timer = library.time_evaluator("main", tvm.cpu(), number=runs, repeat=repeats)
-        return [float(value) for value in timer(*arguments).results]
-
-    return evaluate
+def _runs(seconds: float) -> int:
+    """How many runs make a sample."""
+    return min(_MOST_RUNS, max(1, round(_SAMPLE_SECONDS / max(seconds, 1e-9))))
 
 
 def _values(generator: np.random.Generator, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -84,6 +210,22 @@ def _values(generator: np.random.Generator, dtype: str, shape: tuple[int, ...]) 
     if dtype.startswith("float"):
         return generator.standard_normal(shape).astype(dtype)
     return np.zeros(shape, dtype)
+
+
+def main() -> None:
+    parent = channel()
+    use_vector_arithmetic()
+    worker = Worker()
+    gc.freeze()  # TVM's Python modules, or every collection walks through them
+    for message in parent:
+        worker.awake.rest()
+        try:
+            answer = getattr(worker, message.pop("do"))(message)
+        except Exception as error:
+            # Anything a candidate raises is that candidate's failure, never the worker's.
+            words = str(error).strip().splitlines()
+            answer = {"error": words[-1][:300] if words else repr(error)}
+        parent.send(answer)
 
 
 if __name__ == "__main__":

@@ -1,38 +1,148 @@
-"""The parent's side of the kernel worker: a dead worker costs one candidate and is replaced."""
+"""The parent's side of the kernel workers: they compile side by side and measure one at a time.
+
+A worker that dies costs the candidate it was busy with. It is replaced, and what else it had
+compiled is compiled again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import select
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from harness.child import Child, ChildLost, Message
 from harness.tvm_api import tvm
 
+_WORKER = "harness.tuning.kernel_worker"
 _CANDIDATE_SECONDS = 20.0
+_START_SECONDS = 30.0
 _CONTEST_SECONDS = 120.0
 _MEMORY_MB = 4096.0
+_WATCH_SECONDS = 0.25
 _CANDIDATES_PER_WORKER = 400
 """LLVM keeps memory of what it compiled; a fresh worker now and then bounds it."""
-
-
-_WORKER = "harness.tuning.kernel_worker"
 
 
 class KernelFailed(Exception):
     """A candidate did not compile, or did not run to its end; the text says how."""
 
 
-class KernelMeasurer:
-    """Measures scheduled kernels one after another in a worker process. Use as a context manager.
+@dataclass(frozen=True)
+class KernelTask:
+    """A kernel to tune: the module that the database knows it by, and its calls an inference.
 
-    `threads` is how many the kernels run with.
+    `constants` are the positions of the arguments that are weights, the last `outputs` arguments
+    are results, and `inputs` is an `.npz` of what the kernel is given in a real inference.
     """
 
-    def __init__(self, target: tvm.target.Target, threads: int) -> None:
-        self._target = str(target)
-        self._threads = threads
-        self._child: Child | None = None
+    name: str
+    module: tvm.IRModule
+    calls: int
+    constants: tuple[int, ...] = ()
+    outputs: int = 1
+    inputs: Path | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something to compile: the JSON of a trace that schedules the kernel, or a whole module."""
+
+    trace: list[Any] | None = None
+    module: tvm.IRModule | None = None
+
+    def message(self, slot: int) -> Message:
+        if self.trace is not None:
+            return {"do": "compile", "slot": slot, "trace": self.trace}
+        return {"do": "compile", "slot": slot, "module": tvm.ir.save_json(self.module)}
+
+
+class _Worker:
+    """One child process, started when it is needed."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._environment = environment
+        self.child: Child | None = None
         self._served = 0
+        self._kernel: Message | None = None
+        self.slots: set[int] = set()
+
+    def start(self, kernel: Message) -> float:
+        """Have a child that knows the kernel; how many seconds more its first answer may take."""
+        if self._served >= _CANDIDATES_PER_WORKER:
+            self.stop()
+        extra = 0.0
+        if self.child is None:
+            self.child = Child(_WORKER, memory_mb=_MEMORY_MB, environment=self._environment)
+            self._served, self._kernel, extra = 0, None, _START_SECONDS
+        if self._kernel is not kernel:
+            self._kernel = kernel
+            self.slots.clear()
+            self._exchange(kernel, _CANDIDATE_SECONDS + extra)
+        return extra
+
+    def ask(self, kernel: Message, message: Message, seconds: float) -> Message:
+        """Send a message about the kernel and wait for the answer. Raises KernelFailed."""
+        try:
+            seconds += self.start(kernel)
+            return self._exchange(message, seconds)
+        except ChildLost as error:
+            self.stop()
+            raise KernelFailed(str(error)) from None
+
+    def _exchange(self, message: Message, seconds: float) -> Message:
+        assert self.child is not None
+        self.child.resume()
+        return self.checked(self.child.call(message, seconds))
+
+    def checked(self, answer: Message) -> Message:
+        """An answer that is no error. Raises KernelFailed."""
+        if "error" in answer:
+            raise KernelFailed(str(answer["error"]))
+        return answer
+
+    def compile(self, kernel: Message, candidate: Candidate, slot: int) -> None:
+        self._served += 1
+        self.ask(kernel, candidate.message(slot), _CANDIDATE_SECONDS)
+        self.slots.add(slot)
+
+    def begin_compile(self, kernel: Message, candidate: Candidate, slot: int) -> None:
+        """Send a candidate without waiting. Raises ChildLost."""
+        self.start(kernel)
+        assert self.child is not None
+        self._served += 1
+        self.child.resume()
+        self.child.send(candidate.message(slot))
+
+    def pause(self) -> None:
+        if self.child is not None:
+            self.child.pause()
+
+    def stop(self) -> None:
+        self.slots.clear()
+        if self.child is not None:
+            self.child.kill()
+            self.child = None
+
+
+class KernelMeasurer:
+    """Compiles candidates of one kernel at a time on all workers, and measures them one by one
+    while every other worker is paused. Use as a context manager.
+
+    `threads` is how many the kernels run with, and how many workers compile. `footprint` is the
+    size of the network's weights in bytes where they do not stay in the caches, otherwise 0.
+    """
+
+    def __init__(self, target: tvm.target.Target, threads: int, footprint: float = 0.0) -> None:
+        self._target = str(target)
+        self._footprint = footprint
+        environment = {"TVM_NUM_THREADS": str(threads)}
+        self._workers = [_Worker(environment) for _ in range(threads)]
+        self._kernel: Message = {}
 
     def __enter__(self) -> KernelMeasurer:
         return self
@@ -43,50 +153,136 @@ class KernelMeasurer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stop()
+        for worker in self._workers:
+            worker.stop()
 
-    def measure(self, module: tvm.IRModule, best: float | None) -> list[float]:
-        """Seconds per run of one candidate; fewer samples when it is far behind `best`.
+    def turn_to(self, kernel: KernelTask) -> None:
+        """What follows is about this kernel."""
+        self._kernel = {
+            "do": "kernel",
+            "target": self._target,
+            "module": tvm.ir.save_json(kernel.module),
+            "constants": list(kernel.constants),
+            "outputs": kernel.outputs,
+            "footprint": self._footprint,
+            "inputs": str(kernel.inputs) if kernel.inputs else None,
+        }
 
-        Raises KernelFailed.
+    def measure(
+        self, candidates: Sequence[Candidate], best: Callable[[], float | None]
+    ) -> Iterator[list[float] | KernelFailed]:
+        """Seconds per run of each candidate in order, fewer samples when it is far behind the
+        best known so far, which `best` gives; or how it failed.
+
+        All of them are compiled before the first is measured.
         """
-        answer = self._ask(
-            {"do": "measure", "module": tvm.ir.save_json(module), "best": best},
-            _CANDIDATE_SECONDS,
-        )
-        return [float(value) for value in answer["seconds"]]
+        failed = self._compile_all(candidates)
+        for worker in self._workers:
+            worker.pause()
+        for slot, candidate in enumerate(candidates):
+            if slot in failed:
+                yield failed[slot]
+                continue
+            try:
+                yield self._measure_one(candidate, slot, best())
+            except KernelFailed as error:
+                yield error
 
-    def contest(self, modules: Sequence[tvm.IRModule], rounds: int) -> list[list[float]]:
-        """Seconds per run of several candidates in turns, [candidates][rounds].
-
-        Raises KernelFailed when any of them fails.
-        """
-        texts = [tvm.ir.save_json(module) for module in modules]
-        answer = self._ask({"do": "contest", "modules": texts, "rounds": rounds}, _CONTEST_SECONDS)
-        return [[float(value) for value in row] for row in answer["seconds"]]
-
-    def _ask(self, message: Message, seconds: float) -> Message:
-        if self._served >= _CANDIDATES_PER_WORKER:
-            self._stop()
-        if self._child is None:
-            self._child = Child(
-                _WORKER,
-                memory_mb=_MEMORY_MB,
-                environment={"TVM_NUM_THREADS": str(self._threads)},
-            )
-            self._served = 0
-            seconds += _CANDIDATE_SECONDS  # importing TVM
-        self._served += 1
+    def _measure_one(self, candidate: Candidate, slot: int, best: float | None) -> list[float]:
+        worker = next((each for each in self._workers if slot in each.slots), self._workers[0])
         try:
-            answer = self._child.call({**message, "target": self._target}, seconds)
-        except ChildLost as error:
-            self._stop()
-            raise KernelFailed(str(error)) from None
-        if "error" in answer:
-            raise KernelFailed(str(answer["error"]))
-        return answer
+            if slot not in worker.slots:  # it was in a worker that died since
+                worker.compile(self._kernel, candidate, slot)
+            message = {"do": "measure", "slot": slot, "best": best}
+            answer = worker.ask(self._kernel, message, _CANDIDATE_SECONDS)
+            return [float(value) for value in answer["seconds"]]
+        finally:
+            worker.slots.discard(slot)
+            worker.pause()
 
-    def _stop(self) -> None:
-        if self._child is not None:
-            self._child.kill()
-            self._child = None
+    def _compile_all(self, candidates: Sequence[Candidate]) -> dict[int, KernelFailed]:
+        """Compile on all workers; the failures, by position."""
+        waiting = deque(range(len(candidates)))
+        busy: dict[_Worker, tuple[int, float]] = {}
+        failed: dict[int, KernelFailed] = {}
+        for worker in self._workers:
+            worker.slots.clear()
+        while waiting or busy:
+            for worker in self._workers:
+                if waiting and worker not in busy:
+                    slot = waiting.popleft()
+                    try:
+                        worker.begin_compile(self._kernel, candidates[slot], slot)
+                    except (ChildLost, KernelFailed) as error:
+                        worker.stop()
+                        failed[slot] = KernelFailed(str(error))
+                    else:
+                        busy[worker] = slot, time.monotonic() + _CANDIDATE_SECONDS
+            if busy:
+                self._collect(busy, waiting, failed)
+        return failed
+
+    def _collect(
+        self,
+        busy: dict[_Worker, tuple[int, float]],
+        waiting: deque[int],
+        failed: dict[int, KernelFailed],
+    ) -> None:
+        """Take the answers that are there, and stop the workers that are lost or too slow."""
+        children = {worker.child: worker for worker in busy if worker.child is not None}
+        ready, _, _ = select.select(list(children), [], [], _WATCH_SECONDS)
+        for child, worker in children.items():
+            slot, deadline = busy[worker]
+            try:
+                if child in ready:
+                    worker.checked(child.receive(_CANDIDATE_SECONDS))
+                    worker.slots.add(slot)
+                elif time.monotonic() > deadline:
+                    raise ChildLost(f"took more than {_CANDIDATE_SECONDS:.0f} s to compile")
+                else:
+                    child.check_memory()
+                    continue
+            except KernelFailed as error:
+                failed[slot] = error
+            except ChildLost as error:
+                failed[slot] = KernelFailed(str(error))
+                waiting.extend(sorted(worker.slots))
+                worker.stop()
+            del busy[worker]
+
+    def contest(
+        self, candidates: Sequence[Candidate], rounds: int
+    ) -> tuple[list[list[float] | None], dict[int, str]]:
+        """Seconds per run of several candidates in turns, [candidates][rounds], and those that
+        compute something else than the unscheduled kernel, by position with what they get wrong.
+
+        A candidate that is wrong or fails has no times. Raises KernelFailed where the contest
+        itself does not come to its end.
+        """
+        worker = self._workers[0]
+        for other in self._workers[1:]:
+            other.pause()
+        wrong: dict[int, str] = {}
+        sound: list[int] = []
+        worker.ask(self._kernel, {"do": "release"}, _CANDIDATE_SECONDS)
+        for slot, candidate in enumerate(candidates):
+            try:
+                worker.compile(self._kernel, candidate, slot)
+                answer = worker.ask(self._kernel, {"do": "verify", "slot": slot}, _CONTEST_SECONDS)
+            except KernelFailed:
+                if worker.child is None:  # what was compiled is gone with the worker
+                    for earlier in sound:
+                        worker.compile(self._kernel, candidates[earlier], earlier)
+                continue
+            if answer["wrong"]:
+                wrong[slot] = answer["wrong"]
+            else:
+                sound.append(slot)
+        times: list[list[float] | None] = [None] * len(candidates)
+        if sound:
+            message = {"do": "contest", "slots": sound, "rounds": rounds}
+            answer = worker.ask(self._kernel, message, _CONTEST_SECONDS)
+            for slot, seconds in zip(sound, answer["seconds"], strict=True):
+                times[slot] = [float(value) for value in seconds]
+        worker.pause()
+        return times, wrong

@@ -7,8 +7,9 @@ the best candidates of each kernel meet in an interleaved contest, and its winne
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -18,21 +19,19 @@ from harness.passes.fusion import kernels
 from harness.record import StoppedBy, Tuning, TuningPoint
 from harness.spec import Tune
 from harness.tuning.database import Choice, Spent, TuningDatabase, kernel_identity
-from harness.tuning.measurer import KernelFailed, KernelMeasurer
+from harness.tuning.measurer import Candidate, KernelFailed, KernelMeasurer, KernelTask
 from harness.tuning.progress import Listener, TuningProgress
+from harness.tuning.search import KernelSearch
 from harness.tvm_api import (
     ArgInfo,
     Schedule,
     extract_tasks,
     load_tensor_intrinsics,
     meta_schedule,
+    trace_json,
     tvm,
 )
 
-TRIALS_PER_ROUND = 16
-_UNBOUNDED = 2**30
-_POPULATION = 64
-_GENERATIONS = 2
 _WARM_UP_SAMPLES = 48
 """Samples before the cost model is asked; MetaSchedule's default of 100 suits longer runs."""
 _CONTENDERS = 4
@@ -40,15 +39,6 @@ _CONTEST_ROUNDS = 15
 _STALE_ROUNDS = 6
 """A kernel whose best time has not improved for this many rounds gets no more."""
 _IMPROVEMENT = 0.99
-
-
-@dataclass(frozen=True)
-class KernelTask:
-    """A kernel to tune: the module that the database knows it by, and its calls an inference."""
-
-    name: str
-    module: tvm.IRModule
-    calls: int
 
 
 @dataclass
@@ -61,9 +51,9 @@ class _Task:
     earlier: Spent
     best: float | None = None
     spent: Spent = field(default_factory=Spent)
-    context: meta_schedule.TuneContext | None = None
+    search: KernelSearch | None = None
     stale_rounds: int = 0
-    sampled: bool = False
+    wrong: int = 0
     finished: bool = False
     last_error: str = ""
 
@@ -87,11 +77,23 @@ class Budget:
         return self.total - self.used
 
 
-def tasks_of(fused: tvm.IRModule, target: tvm.target.Target) -> list[KernelTask]:
-    """The kernels of a fused network; equal ones once, with their calls added up."""
-    wanted = {kernel.name for kernel in kernels(fused)}
+def tasks_of(
+    fused: tvm.IRModule, target: tvm.target.Target, inputs: Mapping[str, Path] | None = None
+) -> list[KernelTask]:
+    """The kernels of a fused network; equal ones once, with their calls added up.
+
+    `inputs` is a file with what each is given in a real inference, by name.
+    """
+    wanted = {kernel.name: kernel for kernel in kernels(fused)}
     return [
-        KernelTask(task.task_name, task.dispatched[0], int(task.weight))
+        KernelTask(
+            name=task.task_name,
+            module=task.dispatched[0],
+            calls=int(task.weight),
+            constants=wanted[task.task_name].constants,
+            outputs=wanted[task.task_name].outputs,
+            inputs=(inputs or {}).get(task.task_name),
+        )
         for task in extract_tasks(fused, target)
         if task.task_name in wanted
     ]
@@ -114,16 +116,20 @@ class Tuner:
         tune: Tune,
         seed: int,
         listener: Listener,
+        footprint: float = 0.0,
     ) -> None:
         load_tensor_intrinsics("x86")
         self._target = target
         self._threads = threads
+        self._footprint = footprint
         self._database = database
         self._listener = listener
         self._random = np.random.default_rng(seed)
         self._started = time.monotonic()
         spent = database.spent()
-        chosen = database.chosen()
+        chosen = self._chosen_before = database.chosen()
+        self._leaders: dict[str, Choice] = {}
+        """The best record of each kernel that this run has measured."""
         self._tasks = []
         for kernel in tasks:
             identity = kernel_identity(kernel.module)
@@ -154,7 +160,7 @@ class Tuner:
         On KeyboardInterrupt what was measured is in the database, and the exception goes on. Raises
         CellFailure when nothing at all could be measured.
         """
-        with KernelMeasurer(self._target, self._threads) as measurer:
+        with KernelMeasurer(self._target, self._threads, self._footprint) as measurer:
             self._measure_defaults(measurer)
             self._note_point()
             while self._budget.left > 0 and (task := self._next()) is not None:
@@ -168,10 +174,12 @@ class Tuner:
         for task in self._tasks:
             if task.best is not None:
                 continue
-            try:
-                task.best = float(np.median(measurer.measure(task.default, None)))
-            except KernelFailed as error:
-                task.last_error = str(error)
+            measurer.turn_to(task.kernel)
+            for found in measurer.measure([Candidate(module=task.default)], lambda: None):
+                if isinstance(found, KernelFailed):
+                    task.last_error = str(found)
+                else:
+                    task.best = float(np.median(found))
 
     def _next(self) -> _Task | None:
         open_tasks = [task for task in self._tasks if not task.finished]
@@ -182,16 +190,17 @@ class Tuner:
         started = time.monotonic()
         cost = Spent()
         try:
-            candidates = self._candidates(task)
+            if task.search is None:
+                task.search = self._search(task)
+            candidates = task.search.propose()
+            if self._budget.in_trials:
+                candidates = candidates[: int(self._budget.left)]
             if not candidates:
                 task.finished = True
                 return
             best_before = task.best
             results = self._measure_all(task, candidates, measurer, cost)
-            measured = candidates[: len(results)]
-            assert task.context is not None
-            task.context.notify_runner_results(measured, results)
-            self._cost_model.update(task.context, measured, results)
+            task.search.learn(candidates[: len(results)], results)
             improved = task.best is not None and (
                 best_before is None or task.best < _IMPROVEMENT * best_before
             )
@@ -205,29 +214,17 @@ class Tuner:
             self._database.note(task.identity, cost)
             self._note_point()
 
-    def _candidates(self, task: _Task) -> list[meta_schedule.MeasureCandidate]:
-        """What to measure next. The first round of a new kernel samples its design space at random,
-        which is all that evolution without a single measurement does, at a tenth of the time."""
-        first = task.context is None and not task.earlier.trials
-        if task.context is None or task.sampled:
-            task.context = meta_schedule.TuneContext(
-                mod=task.kernel.module,
-                target=self._target,
-                space_generator="post-order-apply",
-                search_strategy=_sampling() if first else _evolution(),
-                task_name=task.kernel.name,
-                rand_state=int(self._random.integers(1, 2**30)),
-                num_threads=self._threads,
-            )
-            task.sampled = first
-            task.context.pre_tuning(
-                max_trials=TRIALS_PER_ROUND if first else _UNBOUNDED,
-                num_trials_per_iter=TRIALS_PER_ROUND,
-                design_spaces=task.context.generate_design_space(),
-                database=self._database.records,
-                cost_model=self._cost_model,
-            )
-        return list(task.context.generate_measure_candidates() or ())
+    def _search(self, task: _Task) -> KernelSearch:
+        return KernelSearch(
+            task.kernel,
+            self._target,
+            self._threads,
+            self._database.records,
+            self._cost_model,
+            [*self._chosen_before.values(), *self._leaders.values()],
+            int(self._random.integers(1, 2**30)),
+            fresh=not task.earlier.trials,
+        )
 
     def _measure_all(
         self,
@@ -239,36 +236,42 @@ class Tuner:
         """Measure candidates until done or out of budget; one result for each that was measured."""
         workload = self._database.records.commit_workload(task.kernel.module)
         round_started = time.monotonic()
+        measurer.turn_to(task.kernel)
+        traces = [Candidate(trace=trace_json(candidate.sch.trace)) for candidate in candidates]
         results = []
-        for candidate in candidates:
-            elapsed = 0.0 if self._budget.in_trials else time.monotonic() - round_started
-            if self._budget.left - elapsed <= 0:
-                break
+        for candidate, found in zip(
+            candidates, measurer.measure(traces, lambda: task.best), strict=True
+        ):
             cost.trials += 1
             task.spent.trials += 1
+            elapsed = time.monotonic() - round_started
             if self._budget.in_trials:
                 self._budget.used += 1
-            try:
-                seconds = measurer.measure(candidate.sch.mod, task.best)
-            except KernelFailed as error:
+                elapsed = 0.0
+            if isinstance(found, KernelFailed):
                 cost.failed_trials += 1
                 task.spent.failed_trials += 1
-                task.last_error = str(error)
-                results.append(meta_schedule.runner.RunnerResult(None, str(error)))
+                task.last_error = str(found)
+                results.append(meta_schedule.runner.RunnerResult(None, str(found)))
             else:
-                results.append(meta_schedule.runner.RunnerResult(seconds, None))
-                median = float(np.median(seconds))
-                task.best = median if task.best is None else min(task.best, median)
-                self._database.records.commit_tuning_record(
-                    meta_schedule.database.TuningRecord(
-                        candidate.sch.trace,
-                        workload,
-                        seconds,
-                        self._target,
-                        ArgInfo.from_prim_func(task.kernel.module["main"]),
-                    )
+                results.append(meta_schedule.runner.RunnerResult(found, None))
+                record = meta_schedule.database.TuningRecord(
+                    candidate.sch.trace,
+                    workload,
+                    found,
+                    self._target,
+                    ArgInfo.from_prim_func(task.kernel.module["main"]),
                 )
+                self._database.records.commit_tuning_record(record)
+                median = float(np.median(found))
+                if task.best is None or median < task.best:
+                    task.best = median
+                    self._leaders[task.identity] = {
+                        "record": list(record.as_json()), "seconds": found,
+                    }  # fmt: skip
             self._listener(self._progress(task, elapsed))
+            if self._budget.left - elapsed <= 0:
+                break
         return results
 
     def _choose(self, measurer: KernelMeasurer) -> None:
@@ -284,15 +287,27 @@ class Tuner:
             if not task.spent.trials and (task.identity in chosen or not tried):
                 continue
             contenders = self._contenders(task, chosen.get(task.identity))
+            measurer.turn_to(task.kernel)
             try:
-                rounds = measurer.contest([module for _, module in contenders], _CONTEST_ROUNDS)
+                times, wrong = measurer.contest(
+                    [Candidate(module=module) for _, module in contenders], _CONTEST_ROUNDS
+                )
             except KernelFailed as error:
                 task.last_error = str(error)
                 continue
-            medians = [float(np.median(seconds)) for seconds in rounds]
-            winner = int(np.argmin(medians))
-            choices[task.identity] = {"record": contenders[winner][0], "seconds": rounds[winner]}
-            task.best = medians[winner]
+            task.wrong += len(wrong)
+            ranked = sorted(
+                (float(np.median(seconds)), at)
+                for at, seconds in enumerate(times)
+                if seconds is not None
+            )
+            if not ranked:
+                task.last_error = next(iter(wrong.values()), "no candidate ran")
+                continue
+            task.best, winner = ranked[0]
+            seconds = times[winner]
+            assert seconds is not None
+            choices[task.identity] = {"record": contenders[winner][0], "seconds": seconds}
         self._database.choose(choices)
         self._note_point()
 
@@ -361,6 +376,7 @@ class Tuner:
             failed_trials=failed,
             seconds=round(time.monotonic() - self._started, 3),
             earlier_trials=sum(task.earlier.trials for task in self._tasks),
+            wrong_kernels=sum(task.wrong for task in self._tasks),
             earlier_seconds=round(sum(task.earlier.seconds for task in self._tasks), 3),
             tasks=len(self._tasks),
             tasks_reused=self._reused,
@@ -374,15 +390,3 @@ class Tuner:
         if self._budget.left > 0:
             return "exhausted"
         return "trials" if self._budget.in_trials else "minutes"
-
-
-def _sampling() -> meta_schedule.SearchStrategy:
-    return meta_schedule.search_strategy.ReplayTrace()
-
-
-def _evolution() -> meta_schedule.SearchStrategy:
-    return meta_schedule.search_strategy.EvolutionarySearch(
-        population_size=_POPULATION,
-        genetic_num_iters=_GENERATIONS,
-        init_min_unmeasured=TRIALS_PER_ROUND,
-    )

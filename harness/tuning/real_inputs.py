@@ -1,0 +1,45 @@
+"""What each kernel of a network is given in a real inference, for verifying its schedules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from harness.kernels.elementary import use_vector_arithmetic
+from harness.measure.inputs import write_arrays
+from harness.passes.default_schedule import schedule_untuned
+from harness.passes.fusion import kernels
+from harness.passes.rewriter import MAIN
+from harness.tvm_api import relax, tvm
+
+
+def record_kernel_inputs(
+    fused: tvm.IRModule,
+    target: tvm.target.Target,
+    threads: int,
+    feeds: list[np.ndarray],
+    folder: Path,
+) -> dict[str, Path]:
+    """Run a fused network once, in its default schedule, on `feeds` (in the order of its
+    parameters); kernel name to the `.npz` of what the first call of it was given.
+    """
+    use_vector_arithmetic()
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = {kernel.name: kernel for kernel in kernels(fused)}
+    with target:
+        executable = relax.build(schedule_untuned(fused, target, threads), target=target)
+    machine = relax.VirtualMachine(executable, tvm.cpu())
+    found: dict[str, Path] = {}
+
+    def instrument(_: object, name: str, before: bool, __: object, *arguments: object) -> int:
+        if before and name in wanted and name not in found:
+            inputs = arguments[: len(arguments) - wanted[name].outputs]
+            found[name] = folder / f"{name}.npz"
+            named = [(str(at), tensor.numpy()) for at, tensor in enumerate(inputs)]  # type: ignore[attr-defined]
+            write_arrays(found[name], [named])
+        return 0
+
+    machine.set_instrument(instrument)
+    machine[MAIN](*(tvm.runtime.tensor(array) for array in feeds))
+    return found

@@ -1,0 +1,181 @@
+"""A design space for reductions with a contiguous output axis: convolutions and dense layers.
+
+MetaSchedule's own space tiles such a kernel in six levels and leaves to the tuner to find out that
+its accumulators should be registers. Here that is given: each task of a thread is a block of
+register tiles, rows × vectors of channels, that live in registers through the whole reduction,
+inside the loops of whatever reads the result. What is sampled is how large the tiles are and how
+the loops around them are cut; MetaSchedule's evolution and cost model work on it as on its own.
+
+The first to be measured are not random: they are the tiles that get most multiplications out of
+each vector loaded, see [GotoGeijn] for why those.
+
+Sources
+-------
+[GotoGeijn]  K. Goto, R. A. van de Geijn, Anatomy of high-performance matrix multiplication,
+             ACM Trans. Math. Softw. 34 (2008).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from harness.passes.default_schedule import KernelSchedule, vector_registers
+from harness.passes.kernel_blocks import divisors, vector_width
+from harness.tvm_api import Schedule, tvm
+
+_MOST_ROWS = 16
+_MOST_VECTORS = 4
+_TILES = 4
+"""How many of the most promising tiles the first candidates have."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How to cut the loops: for each row loop and then for the vectors of channels, how many
+    blocks there are for threads, how many tiles a block has, and the tile."""
+
+    rows: tuple[tuple[int, int, int], ...]
+    vectors: tuple[int, int, int]
+
+
+class _TiledKernel(KernelSchedule):
+    """A kernel's schedule with sampled tiles, or those of a plan."""
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        vector_bytes: int,
+        registers: int,
+        threads: int,
+        *,
+        channels_outside: bool,
+    ) -> None:
+        super().__init__(schedule, vector_bytes, registers, threads)
+        self._channels_outside = channels_outside
+        self.plan: _Plan | None = None
+        self.shape: tuple[list[int], int] | None = None
+        """The extents of the row loops and the number of vectors, once a reduction was tiled."""
+
+    def _tile(self, name: str, reader: str) -> None:
+        if self.shape is not None:  # one anchor has the sampled tiles
+            super()._tile(name, reader)
+            return
+        schedule, lanes = self.schedule, self._lanes(name)
+        loops, extents = schedule.get_loops(reader), self._extents(reader)
+        width = vector_width(extents[-1], lanes)
+        vector, lane = schedule.split(loops[-1], [None, width])
+        wide = [at for at, extent in enumerate(extents[:-1]) if extent > 1]
+        decided = self.plan.rows if self.plan else (None,) * len(wide)
+        cut = [
+            self._cut(loops[at], _MOST_ROWS, decision)
+            for at, decision in zip(wide, decided, strict=True)
+        ]
+        channels = self._cut(vector, _MOST_VECTORS, self.plan.vectors if self.plan else None)
+        units = [loop for at, loop in enumerate(loops[:-1]) if at not in wide]
+        blocks = [*units, *(each[0] for each in cut), channels[0]]
+        rows = [each[1] for each in cut]
+        middle = [channels[1], *rows] if self._channels_outside else [*rows, channels[1]]
+        inner = [each[2] for each in cut]
+        schedule.reorder(*blocks, *middle, *inner, channels[2], lane)
+        place = schedule.fuse(*blocks)
+        schedule.parallel(place)
+
+        schedule.compute_at(name, middle[-1], preserve_unit_loops=True)
+        schedule.set_scope(name, 0, "local")
+        axes = schedule.get_loops(name)[1 + len(middle) :]
+        spatial = len(self._extents(name, 0))
+        *tile_rows, tile_channels = axes[:spatial]
+        taps = axes[spatial:]
+        tile_vectors, tile_lane = schedule.split(tile_channels, [None, width])
+        schedule.reorder(*taps, *tile_rows, tile_vectors, tile_lane)
+        for loop in (*tile_rows, tile_vectors, *inner, channels[2]):
+            schedule.unroll(loop)
+        schedule.vectorize(tile_lane)
+        schedule.vectorize(lane)
+        self._unroll_taps(taps)
+        self._decompose(name, taps[0])
+        self.done.add(reader)
+        self.shape = [extents[at] for at in wide], extents[-1] // width
+
+    def _cut(self, loop: Any, most: int, decision: tuple[int, ...] | None) -> list[Any]:
+        factors = self.schedule.sample_perfect_tile(
+            loop, 3, max_innermost_factor=most, decision=list(decision) if decision else None
+        )
+        return list(self.schedule.split(loop, factors))
+
+
+class Sketches:
+    """The tiled design space of one kernel; empty for a kernel that it does not fit."""
+
+    def __init__(self, module: tvm.IRModule, target: tvm.target.Target, threads: int) -> None:
+        self._module = module
+        self._threads = threads
+        self._vector_bytes, self._registers = vector_registers(target)
+        built = [self._built(channels_outside, None) for channels_outside in (True, False)]
+        self._shape = built[0].shape
+        self.spaces = [each.schedule for each in built] if self._shape else []
+
+    def _built(self, channels_outside: bool, plan: _Plan | None) -> _TiledKernel:
+        kernel = _TiledKernel(
+            Schedule(self._module),
+            self._vector_bytes,
+            self._registers,
+            self._threads,
+            channels_outside=channels_outside,
+        )
+        kernel.plan = plan
+        kernel.run()
+        return kernel
+
+    def promising(self) -> Iterator[Schedule]:
+        """The schedules to try first, best guess first."""
+        if self._shape is None:
+            return
+        rows, vectors = self._shape
+        for tile in self._tiles(rows, vectors)[:_TILES]:
+            for plan in self._plans(rows, vectors, tile):
+                few = vectors > math.prod(rows)
+                yield self._built(few, plan).schedule
+
+    def _tiles(self, rows: list[int], vectors: int) -> list[tuple[tuple[int, ...], int]]:
+        """Tiles that fit the registers, those first that multiply most for what they load."""
+
+        def score(tile: tuple[tuple[int, ...], int]) -> tuple[float, int]:
+            size, wide = math.prod(tile[0]), tile[1]
+            return size * wide / (size + wide), tile[0][-1] if tile[0] else 1
+
+        choices = [[part for part in divisors(extent) if part <= _MOST_ROWS] for extent in rows]
+        fitting = [
+            (tile, wide)
+            for tile in product(*choices)
+            for wide in divisors(vectors)
+            # The accumulators, a vector of weights each, and one for the input.
+            if wide <= _MOST_VECTORS and (math.prod(tile) + 1) * wide + 1 <= self._registers
+        ]
+        return sorted(fitting, key=score, reverse=True)
+
+    def _plans(
+        self, rows: list[int], vectors: int, tile: tuple[tuple[int, ...], int]
+    ) -> Iterator[_Plan]:
+        """Blocks for the threads along the channels, and along the outermost rows."""
+        tiles = [extent // part for extent, part in zip(rows, tile[0], strict=True)]
+        wide = vectors // tile[1]
+        by_channels = _blocks(wide, self._threads)
+        whole = tuple((1, count, part) for count, part in zip(tiles, tile[0], strict=True))
+        yield _Plan(whole, (by_channels, wide // by_channels, tile[1]))
+        for at, count in enumerate(tiles):
+            if count > 1:
+                by_rows = _blocks(count, self._threads)
+                cut = [*whole]
+                cut[at] = (by_rows, count // by_rows, tile[0][at])
+                yield _Plan(tuple(cut), (1, wide, tile[1]))
+                return
+
+
+def _blocks(count: int, threads: int) -> int:
+    """The fewest equal blocks that keep all threads busy, or all that there are."""
+    return next((part for part in divisors(count) if part % threads == 0), count)
