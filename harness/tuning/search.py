@@ -22,7 +22,7 @@ _UNBOUNDED = 2**30
 _POPULATION = 64
 _GENERATIONS = 2
 _RELATED = 6
-_SAMPLED = 8
+_SAMPLED = 4
 """How many of the first round are drawn at random, to tell the cost model what is bad."""
 
 

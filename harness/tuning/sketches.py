@@ -28,7 +28,7 @@ from harness.passes.kernel_blocks import divisors, vector_width
 from harness.tvm_api import Schedule, tvm
 
 _MOST_ROWS = 16
-_MOST_VECTORS = 4
+_MOST_VECTORS = 8
 _TILES = 4
 """How many of the most promising tiles the first candidates have."""
 
@@ -153,8 +153,8 @@ class Sketches:
             (tile, wide)
             for tile in product(*choices)
             for wide in divisors(vectors)
-            # The accumulators, a vector of weights each, and one for the input.
-            if wide <= _MOST_VECTORS and (math.prod(tile) + 1) * wide + 1 <= self._registers
+            # The accumulators, and the weights; the input is broadcast from memory.
+            if wide <= _MOST_VECTORS and (math.prod(tile) + 1) * wide <= self._registers
         ]
         return sorted(fitting, key=score, reverse=True)
 

@@ -39,6 +39,7 @@ _CONTEST_ROUNDS = 15
 _STALE_ROUNDS = 6
 """A kernel whose best time has not improved for this many rounds gets no more."""
 _IMPROVEMENT = 0.99
+_FIRST_ROUND = 8.0
 
 
 @dataclass
@@ -60,8 +61,9 @@ class _Task:
     @property
     def promise(self) -> float:
         """What another round may gain, in seconds of the network's latency: its share, halved with
-        each round that gained nothing."""
-        return self.kernel.calls * (self.best or 0.0) * 0.5**self.stale_rounds
+        each round that gained nothing, and counted for more in the first, which gains most."""
+        share = self.kernel.calls * (self.best or 0.0)
+        return share * (_FIRST_ROUND if self.search is None else 0.5**self.stale_rounds)
 
 
 @dataclass

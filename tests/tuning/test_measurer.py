@@ -1,14 +1,19 @@
-"""A candidate that crashes or does not compile costs itself; the next one is measured."""
+"""A candidate that crashes, does not compile or is wrong costs itself; the others are measured."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
-from harness.tuning.measurer import KernelFailed, KernelMeasurer
-from harness.tvm_api import tvm
+from harness.measure.inputs import write_arrays
+from harness.tuning import measurer as measurer_module
+from harness.tuning.kernel_worker import difference
+from harness.tuning.measurer import Candidate, KernelFailed, KernelMeasurer, KernelTask
+from harness.tvm_api import Schedule, te, tirx, trace_json, tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 
@@ -20,37 +25,148 @@ def measurer() -> Iterator[KernelMeasurer]:
 
 
 def summing(extent: int, body: str = "sum") -> tvm.IRModule:
-    from tvm import te
-
     source = te.placeholder((extent, extent), name="source")
     if body == "crash":
         # Far outside the argument: a real segmentation fault in compiled code.
         result = te.compute((extent,), lambda at: source[at + 2**40, at], name="result")
+    elif body == "wrong":
+        result = te.compute((extent,), lambda at: source[at, 0], name="result")
     else:
+        most = 100.0 if body == "capped" else 1e30
         axis = te.reduce_axis((0, extent), name="axis")
         result = te.compute(
-            (extent,), lambda at: te.sum(source[at, axis], axis=axis), name="result"
+            (extent,),
+            lambda at: te.sum(tirx.min(source[at, axis], tirx.const(most, "float32")), axis=axis),
+            name="result",
         )
     return tvm.IRModule({"main": te.create_prim_func([source, result])})
 
 
+def task(extent: int, inputs: Path | None = None) -> KernelTask:
+    return KernelTask("sum", summing(extent), 1, inputs=inputs)
+
+
+def module(extent: int, body: str = "sum") -> Candidate:
+    return Candidate(module=summing(extent, body))
+
+
+def split(extent: int, factor: int) -> Candidate:
+    """A trace that splits the outer loop."""
+    schedule = Schedule(summing(extent))
+    schedule.split(schedule.get_loops("result")[0], [None, factor])
+    return Candidate(trace=trace_json(schedule.trace))
+
+
+def measured(
+    measurer: KernelMeasurer, candidates: list[Candidate], best: float | None = None
+) -> list[list[float] | KernelFailed]:
+    return list(measurer.measure(candidates, lambda: best))
+
+
 def test_larger_kernel_takes_longer(measurer: KernelMeasurer) -> None:
-    small, large = (float(np.median(measurer.measure(summing(n), None))) for n in (8, 800))
-    assert 0 < small < large
+    medians = []
+    for extent in (8, 800):
+        measurer.turn_to(task(extent))
+        (seconds,) = measured(measurer, [module(extent)])
+        assert isinstance(seconds, list) and len(seconds) > 1
+        medians.append(np.median(seconds))
+    assert 0 < medians[0] < medians[1]
 
 
-def test_hopeless_candidate_gets_one_run(measurer: KernelMeasurer) -> None:
-    assert len(measurer.measure(summing(400), best=1e-9)) == 1
-    assert len(measurer.measure(summing(400), best=None)) > 1
+def test_traces_are_replayed_in_order(measurer: KernelMeasurer) -> None:
+    measurer.turn_to(task(64))
+    found = measured(measurer, [split(64, factor) for factor in (1, 2, 4, 8, 16)])
+    assert len(found) == 5 and all(isinstance(seconds, list) for seconds in found)
 
 
-def test_crash_costs_one_candidate(measurer: KernelMeasurer) -> None:
-    with pytest.raises(KernelFailed, match="SIGSEGV"):
-        measurer.measure(summing(8, "crash"), None)
-    assert measurer.measure(summing(8), None)
+def test_hopeless_candidate_gets_one_sample(measurer: KernelMeasurer) -> None:
+    measurer.turn_to(task(400))
+    (hopeless,) = measured(measurer, [module(400)], best=1e-9)
+    assert isinstance(hopeless, list) and len(hopeless) == 1
+
+
+def test_crash_costs_one_candidate_when_others_were_compiled_beside_it(
+    measurer: KernelMeasurer,
+) -> None:
+    measurer.turn_to(task(8))
+    found = measured(measurer, [module(8), module(8, "crash"), module(8), module(8), module(8)])
+    failed = [at for at, each in enumerate(found) if isinstance(each, KernelFailed)]
+    assert failed == [1] and "SIGSEGV" in str(found[1])
+
+
+def test_candidate_that_does_not_compile_costs_itself(measurer: KernelMeasurer) -> None:
+    measurer.turn_to(task(8))
+    broken = Candidate(trace=[[["NoSuchInstruction", [], [], []]], []])
+    found = measured(measurer, [module(8), broken, module(8)])
+    assert [isinstance(each, KernelFailed) for each in found] == [False, True, False]
+
+
+def test_hang_in_compiling_costs_one_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measurer_module, "_CANDIDATE_SECONDS", 0.0)
+    with KernelMeasurer(TARGET, threads=1) as found:
+        found.turn_to(task(8))
+        (answer,) = measured(found, [module(8)])
+    assert isinstance(answer, KernelFailed) and "took more than" in str(answer)
 
 
 def test_contest_gives_each_candidate_every_round(measurer: KernelMeasurer) -> None:
-    rounds = measurer.contest([summing(8), summing(300)], rounds=5)
-    assert [len(seconds) for seconds in rounds] == [5, 5]
-    assert np.median(rounds[0]) < np.median(rounds[1])
+    measurer.turn_to(task(300))
+    times, wrong = measurer.contest([module(300), split(300, 3)], rounds=5)
+    assert [len(seconds or ()) for seconds in times] == [5, 5] and not wrong
+
+
+def test_wrong_candidate_is_thrown_out_of_the_contest(measurer: KernelMeasurer) -> None:
+    measurer.turn_to(task(16))
+    times, wrong = measurer.contest([module(16), module(16, "wrong")], rounds=3)
+    assert times[0] and times[1] is None
+    assert set(wrong) == {1} and "output 0: off by" in wrong[1]
+
+
+def test_candidate_that_is_wrong_on_real_inputs_only_is_thrown_out(
+    measurer: KernelMeasurer, tmp_path: Path
+) -> None:
+    """Random inputs are never as large as what this one caps."""
+    real = tmp_path / "real.npz"
+    write_arrays(real, [[("0", np.full((16, 16), 1e6, np.float32))]])
+    measurer.turn_to(task(16))
+    _, wrong = measurer.contest([module(16, "capped")], rounds=3)
+    assert not wrong
+    measurer.turn_to(task(16, real))
+    times, wrong = measurer.contest([module(16), module(16, "capped")], rounds=3)
+    assert times[0] and times[1] is None and "off by" in wrong[1]
+
+
+def test_crash_in_contest_leaves_the_others(measurer: KernelMeasurer) -> None:
+    measurer.turn_to(task(8))
+    times, wrong = measurer.contest([module(8), module(8, "crash"), module(8)], rounds=3)
+    assert [seconds is not None for seconds in times] == [True, False, True] and not wrong
+
+
+def test_no_process_is_left_when_measuring_ends() -> None:
+    before = set(psutil.Process().children(recursive=True))
+    with KernelMeasurer(TARGET, threads=2) as found:
+        found.turn_to(task(8))
+        measured(found, [module(8)] * 4)
+        during = set(psutil.Process().children(recursive=True)) - before
+        assert len(during) >= 2
+    _, alive = psutil.wait_procs(list(during), timeout=10)
+    assert not alive
+
+
+@pytest.mark.parametrize(
+    ("expected", "found", "words"),
+    [
+        ([1.0, 2.0], [1.0, 2.0001], None),
+        ([1.0, 2.0], [1.0, 2.001], "off by 0.001"),
+        ([1.0, np.nan], [1.0, np.nan], None),
+        ([1.0, np.inf], [1.0, 5.0], "not finite"),
+        ([1.0, 2.0], [1.0, np.nan], "off by nan"),
+        ([1, 2], [1, 3], "1 of 2 values differ"),
+    ],
+)
+def test_difference_says_what_is_wrong(
+    expected: list[float], found: list[float], words: str | None
+) -> None:
+    why = difference(np.array(expected), np.array(found))
+    assert (why is None) == (words is None)
+    assert words is None or words in str(why)

@@ -16,6 +16,7 @@ from harness.spec import Tune
 from harness.tuning import tuner as tuner_module
 from harness.tuning.database import TuningDatabase
 from harness.tuning.progress import TuningProgress
+from harness.tuning.search import TRIALS_PER_ROUND
 from harness.tuning.tuner import Tuner, tasks_of
 from harness.tvm_api import tvm
 
@@ -69,4 +70,4 @@ def test_rounds_stop_when_nothing_improves(
         tasks = tasks_of(fused, TARGET)[:1]
         tuner = Tuner(tasks, TARGET, 2, database, Tune(trials=1000), 0, lambda progress: None)
         found = tuner.run()
-    assert found.stopped_by == "exhausted" and 0 < found.trials <= tuner_module.TRIALS_PER_ROUND
+    assert found.stopped_by == "exhausted" and 0 < found.trials <= TRIALS_PER_ROUND
