@@ -26,11 +26,11 @@ from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
 from harness.models.catalog import resolve
 from harness.models.imported import import_model
+from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import fuse
-from harness.passes.layout import to_channels_last
-from harness.spec import ModelSpec, Tune
+from harness.spec import ModelSpec, Passes, Tune
 from harness.tuning.database import TuningDatabase, database_of
 from harness.tuning.measurer import Candidate, KernelFailed, KernelMeasurer, KernelTask
 from harness.tuning.tuner import Tuner, tasks_of
@@ -56,7 +56,7 @@ def kernels_of(model: str, target: tvm.target.Target) -> list[KernelTask]:
     resolved = resolve(ModelSpec.model_validate(model), fetch_missing=True)
     with tempfile.TemporaryDirectory() as folder:
         imported = import_model(resolved.path, resolved.shapes, Path(folder))
-        fused = fuse(to_channels_last(canonicalise(imported.module)), "full")
+        fused = fuse(adapt(canonicalise(imported.module), Passes(), target), "full")
     return tasks_of(fused, target)
 
 

@@ -83,9 +83,9 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     """
     from harness.build import build
     from harness.models.imported import import_model
+    from harness.passes.adapt import adapt
     from harness.passes.canonicalise import canonicalise
     from harness.passes.fusion import fuse, summarise
-    from harness.passes.layout import to_channels_last
     from harness.tuning.database import TuningDatabase, database_of
     from harness.tuning.tuner import Tuner, tasks_of
     from harness.tvm_api import tvm
@@ -96,12 +96,10 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     tell({"stage": "import"})
     imported = import_model(order.model, order.shapes, order.work)
     tell({"stage": "canonicalise"})
-    canonical = canonicalise(imported.module)
-    if spec.passes.layout == "NHWC":
-        canonical = to_channels_last(canonical)
+    adapted = adapt(canonicalise(imported.module), spec.passes, target)
     tell({"stage": "fuse"})
-    fused = fuse(canonical, configuration.fusion)
-    fusion = summarise(canonical, fused)
+    fused = fuse(adapted, configuration.fusion)
+    fusion = summarise(adapted, fused)
 
     tuning, database = None, database_of([], {})
     if configuration.tune is not None:

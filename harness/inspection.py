@@ -13,9 +13,9 @@ from harness.errors import CellFailure, HarnessError, unknown_name
 from harness.models import catalog
 from harness.models.imported import import_model
 from harness.models.resolved import ResolvedModel
+from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels, summarise
-from harness.passes.layout import to_channels_last
 from harness.passes.rewriter import MAIN
 from harness.record import Fusion
 from harness.spec import FusionLevel, ModelSpec, TargetSpec
@@ -64,9 +64,8 @@ def inspect(
         imported = import_model(found.path, found.shapes, Path(work))
     groups = _Groups()
     try:
-        network = canonicalise(imported.module)
-        if target.passes.layout == "NHWC":
-            network = to_channels_last(network)
+        compiled_for = tvm.target.Target(target.tvm.as_tvm())
+        network = adapt(canonicalise(imported.module), target.passes, compiled_for)
         with tvm.transform.PassContext(instruments=[groups]):
             fused = fuse(network, level)
         fusion = summarise(network, fused)

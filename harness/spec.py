@@ -200,6 +200,7 @@ class Passes(Frozen):
     """Which graph rewrites the hardware asks for."""
 
     layout: Literal["NCHW", "NHWC"] = "NHWC"
+    pack_weights: bool = True
 
 
 class TargetSpec(Frozen):

@@ -32,7 +32,7 @@ from harness.passes.kernel_blocks import (
     variables,
     vector_width,
 )
-from harness.tvm_api import PrimFunc, SBlock, Schedule, tvm
+from harness.tvm_api import PrimFunc, SBlock, Schedule, tirx, tvm
 
 SCHEDULED = "tirx.is_scheduled"
 _PARALLEL_OPERATIONS = 20_000
@@ -81,6 +81,15 @@ class _Tile:
     rows: int
     channels: int
     lanes: int
+
+
+def _depends(index: Any, variable: Any) -> bool:
+    return any(variable.same_as(each) for each in variables(index))
+
+
+def _is_vector_of(index: Any, variable: Any) -> bool:
+    """Whether an index is the vector that a channel is in, as in packed weights."""
+    return isinstance(index, tirx.FloorDiv) and variable.same_as(index.a)
 
 
 class KernelSchedule:
@@ -151,10 +160,10 @@ class KernelSchedule:
             return False
         along = False
         for read in block.reads:
-            *outer, inner = [any(last.same_as(v) for v in variables(r.min)) for r in read.region]
-            if any(outer):
+            *outer, inner = [element.min for element in read.region]
+            if any(_depends(index, last) and not _is_vector_of(index, last) for index in outer):
                 return False
-            along = along or inner
+            along = along or _depends(inner, last)
         return along
 
     def _lanes(self, name: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from harness.tvm_api import Constant, PrimFunc, operator_name, relax, shape_of, tvm
 
@@ -24,9 +25,9 @@ class Rewriter:
         self._new: dict[relax.Var, relax.Expr] = {}
 
     @classmethod
-    def apply(cls, module: tvm.IRModule) -> tvm.IRModule:
-        """Rewrite `main` of a module; other functions are kept."""
-        walker = cls(module)
+    def apply(cls, module: tvm.IRModule, *arguments: Any) -> tvm.IRModule:
+        """Rewrite `main` of a module; other functions are kept. `arguments` are the walker's."""
+        walker = cls(module, *arguments)
         function = walker.rebuild()
         result = module.clone()
         for variable, kernel in walker.builder.get().functions_items():

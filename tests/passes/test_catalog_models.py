@@ -8,10 +8,13 @@ import pytest
 from catalog_fetching import fetched_or_skip
 
 from harness.models.imported import import_model
+from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels, summarise
-from harness.passes.layout import to_channels_last
+from harness.spec import Passes
+from harness.tvm_api import tvm
 
+TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 _FETCHED = ["efficientnet-lite0", "ppocr-det", "ppocr-cls", "minilm-l6", "magika", "silero-vad"]
 
 
@@ -26,7 +29,7 @@ _FETCHED = ["efficientnet-lite0", "ppocr-det", "ppocr-cls", "minilm-l6", "magika
 def test_catalog_model_has_no_stray_kernel_when_fused(name: str, tmp_path: Path) -> None:
     model = fetched_or_skip(name)
     imported = import_model(model.path, model.shapes, tmp_path)
-    canonical = to_channels_last(canonicalise(imported.module))
+    canonical = adapt(canonicalise(imported.module), Passes(), TARGET)
     summary = summarise(canonical, fuse(canonical, "full"))
     elementwise = sum(kernel.calls for kernel in kernels(fuse(canonical, "elementwise")))
     assert summary.stray == ()

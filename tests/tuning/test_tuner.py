@@ -9,10 +9,10 @@ from small_models import convolutional, save
 
 from harness.errors import CellFailure
 from harness.models.imported import import_model
+from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
-from harness.passes.layout import to_channels_last
-from harness.spec import Tune
+from harness.spec import Passes, Tune
 from harness.tuning import tuner as tuner_module
 from harness.tuning.database import TuningDatabase
 from harness.tuning.progress import TuningProgress
@@ -27,7 +27,7 @@ TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 def fused(tmp_path_factory: pytest.TempPathFactory) -> tvm.IRModule:
     folder = tmp_path_factory.mktemp("model")
     imported = import_model(save(convolutional(), folder / "net.onnx"), {}, folder)
-    return fuse(to_channels_last(canonicalise(imported.module)), "full")
+    return fuse(adapt(canonicalise(imported.module), Passes(), TARGET), "full")
 
 
 def test_tuning_improves_or_keeps_the_default_and_counts(

@@ -1,0 +1,75 @@
+"""Convolution and matrix product that read their weights in the order in which they are needed.
+
+A register tile of a few vectors of output channels reads, for each input channel, those channels'
+weights. In the usual layout these are a row apart, on a page each; packed by vectors of channels,
+`[channels / lanes, ..., inputs, lanes]`, they follow one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from harness.tvm_api import te, topi
+
+
+def pack(weights: np.ndarray, lanes: int) -> np.ndarray:
+    """Weights with the output channels last, `[..., channels]`, packed by vectors of them:
+    `[channels / lanes, ..., lanes]`. Raises ValueError where lanes do not divide the channels."""
+    *rest, channels = weights.shape
+    if channels % lanes:
+        raise ValueError(f"{channels} channels are no whole number of vectors of {lanes}")
+    split = weights.reshape(*rest, channels // lanes, lanes)
+    return np.ascontiguousarray(np.moveaxis(split, -2, 0))
+
+
+def conv2d(
+    data: te.Tensor,
+    weights: te.Tensor,
+    strides: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> te.Tensor:
+    """2-D convolution: data NHWC, weights packed from HWIO, result NHWC.
+
+    `padding` is top, left, bottom, right.
+    """
+    batch, height, width, inputs = (int(extent) for extent in data.shape)
+    vectors, rows, columns, _, lanes = (int(extent) for extent in weights.shape)
+    top, left, bottom, right = padding
+    if any(padding):
+        data = topi.nn.pad(data, [0, top, left, 0], [0, bottom, right, 0], name="pad_temp")
+    out_height = (height + top + bottom - dilation[0] * (rows - 1) - 1) // strides[0] + 1
+    out_width = (width + left + right - dilation[1] * (columns - 1) - 1) // strides[1] + 1
+    row = te.reduce_axis((0, rows), name="row")
+    column = te.reduce_axis((0, columns), name="column")
+    channel = te.reduce_axis((0, inputs), name="channel")
+    return te.compute(
+        (batch, out_height, out_width, vectors * lanes),
+        lambda n, h, w, c: te.sum(
+            data[
+                n,
+                h * strides[0] + row * dilation[0],
+                w * strides[1] + column * dilation[1],
+                channel,
+            ]
+            * weights[c // lanes, row, column, channel, c % lanes],
+            axis=[row, column, channel],
+        ),
+        name="conv2d_packed",
+    )
+
+
+def matmul(data: te.Tensor, weights: te.Tensor) -> te.Tensor:
+    """Matrix product: data `[..., inputs]`, weights packed from `[inputs, channels]`."""
+    vectors, inputs, lanes = (int(extent) for extent in weights.shape)
+    channel = te.reduce_axis((0, inputs), name="channel")
+    return te.compute(
+        (*data.shape[:-1], vectors * lanes),
+        lambda *at: te.sum(
+            data[(*at[:-1], channel)] * weights[at[-1] // lanes, channel, at[-1] % lanes],
+            axis=channel,
+        ),
+        name="matmul_packed",
+    )

@@ -1,0 +1,83 @@
+"""Packed kernels against a plain computation, over strides, paddings and dilations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.kernels import packed
+from harness.tvm_api import te, tvm
+
+LANES = 4
+
+
+def run(output: te.Tensor, inputs: list[te.Tensor], arrays: list[np.ndarray]) -> np.ndarray:
+    module = tvm.IRModule({"main": te.create_prim_func([*inputs, output])})
+    shape = [int(extent) for extent in output.shape]
+    found = tvm.runtime.tensor(np.zeros(shape, np.float32))
+    library = tvm.compile(module, target=tvm.target.Target("llvm")).jit()
+    library["main"](*(tvm.runtime.tensor(array) for array in arrays), found)
+    return found.numpy()
+
+
+def plain_conv2d(
+    data: np.ndarray, weights: np.ndarray, stride: int, padding: list[int], dilation: int
+) -> np.ndarray:
+    top, left, bottom, right = padding
+    data = np.pad(data, [(0, 0), (top, bottom), (left, right), (0, 0)])
+    rows, columns = weights.shape[:2]
+    height = (data.shape[1] - dilation * (rows - 1) - 1) // stride + 1
+    width = (data.shape[2] - dilation * (columns - 1) - 1) // stride + 1
+    result = np.zeros((1, height, width, weights.shape[3]))
+    for y in range(height):
+        for x in range(width):
+            window = data[
+                0,
+                y * stride : y * stride + dilation * rows : dilation,
+                x * stride : x * stride + dilation * columns : dilation,
+            ]
+            result[0, y, x] = np.tensordot(window[:rows, :columns], weights, 3)
+    return result
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    kernel=st.sampled_from([1, 3]),
+    stride=st.integers(1, 2),
+    padding=st.lists(st.integers(0, 2), min_size=4, max_size=4),
+    dilation=st.integers(1, 2),
+    inputs=st.integers(1, 3),
+    vectors=st.integers(1, 2),
+)
+def test_packed_convolution_is_the_plain_one(
+    kernel: int, stride: int, padding: list[int], dilation: int, inputs: int, vectors: int
+) -> None:
+    random = np.random.default_rng(0)
+    data = random.normal(size=(1, 6, 7, inputs)).astype(np.float32)
+    weights = random.normal(size=(kernel, kernel, inputs, vectors * LANES)).astype(np.float32)
+    folded = packed.pack(weights, LANES)
+    source = te.placeholder(data.shape, name="data")
+    constant = te.placeholder(folded.shape, name="weights")
+    output = packed.conv2d(source, constant, [stride] * 2, padding, [dilation] * 2)
+    found = run(output, [source, constant], [data, folded])
+    expected = plain_conv2d(data, weights, stride, padding, dilation)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(5, 6), (2, 5, 6)])
+def test_packed_matrix_product_is_the_plain_one(shape: tuple[int, ...]) -> None:
+    random = np.random.default_rng(0)
+    data = random.normal(size=shape).astype(np.float32)
+    weights = random.normal(size=(6, 3 * LANES)).astype(np.float32)
+    folded = packed.pack(weights, LANES)
+    source = te.placeholder(data.shape, name="data")
+    constant = te.placeholder(folded.shape, name="weights")
+    found = run(packed.matmul(source, constant), [source, constant], [data, folded])
+    np.testing.assert_allclose(found, data @ weights, rtol=1e-4, atol=1e-5)
+
+
+def test_channels_that_lanes_do_not_divide_are_refused() -> None:
+    with pytest.raises(ValueError, match="6 channels are no whole number of vectors of 4"):
+        packed.pack(np.zeros((3, 6), np.float32), 4)
