@@ -4,7 +4,8 @@ A virtual processor that idles gives its core back to the host. Woken up, it may
 with its siblings for a while: on the machine this was found on, a kernel on two threads then took
 20 ms instead of 0.2, call after call, until the host had sorted it out. Spinning on each processor
 at the lowest priority there is keeps the host from taking them; whatever else wants to run
-preempts it at once.
+preempts it at once. A thread that gives way while it waits gives way to a spinner, though, which
+costs a microsecond: what is timed should keep the processors busy itself.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -32,11 +34,10 @@ class KeepAwake:
     """
 
     def __init__(self) -> None:
-        self._cpus = os.sched_getaffinity(0)
         virtual = "hypervisor" in this_processor().flags
         self._spinners = [
             subprocess.Popen([sys.executable, "-m", _MODULE, str(cpu)], stdin=subprocess.DEVNULL)
-            for cpu in (self._cpus if virtual else ())
+            for cpu in (os.sched_getaffinity(0) if virtual else ())
         ]
         for spinner in self._spinners:
             os.waitpid(spinner.pid, os.WUNTRACED)  # it stops itself once it could spin
@@ -53,12 +54,14 @@ class KeepAwake:
         self.rest()
 
     def rest(self) -> None:
-        """Stop spinning, and let this thread run anywhere again.
-
-        Whoever lets a whole session go on lets its spinners go on too.
-        """
+        """Stop spinning. Whoever lets a whole session go on lets its spinners go on too."""
         self._tell(signal.SIGSTOP)
-        os.sched_setaffinity(0, self._cpus)
+
+    def end(self) -> None:
+        """End the spinning processes, which would end with this one otherwise."""
+        for spinner in self._spinners:
+            spinner.kill()
+            spinner.wait()
 
     def _tell(self, word: signal.Signals) -> None:
         for spinner in self._spinners:
@@ -73,9 +76,9 @@ def spread_threads() -> None:
     """
     taken: set[int] = set()
     for thread in Path("/proc/self/task").iterdir():
-        if int(thread.name) != os.getpid():
+        with suppress(ProcessLookupError):  # it has just ended
             cpus = os.sched_getaffinity(int(thread.name))
-            taken |= cpus if len(cpus) == 1 else set()
+            taken |= cpus if len(cpus) == 1 and int(thread.name) != os.getpid() else set()
     free = os.sched_getaffinity(0) - taken
     if taken and free:
         os.sched_setaffinity(0, {min(free)})

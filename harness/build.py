@@ -57,16 +57,10 @@ def build(
         raise CellFailure(
             "no C compiler to link the compiled model; install one: apt-get install g++"
         )
-    use_vector_arithmetic()
     calls = kernels(fused)
     with target, database, tvm.transform.PassContext(opt_level=3):
         tuned = relax.transform.MetaScheduleApplyDatabase()(fused)
-        scheduled = schedule_untuned(tuned, target, threads)
-        lowered = tvm.transform.Sequential(dataflow_lower_passes(target))(scheduled)
-        finished = tvm.transform.Sequential(finalize_passes(target))(lowered)
-        executable = relax.build(
-            finished, target=target, relax_pipeline=tvm.transform.Sequential([])
-        )
+    lowered, executable = compile_scheduled(schedule_untuned(tuned, target, threads), target)
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
@@ -90,6 +84,23 @@ def build(
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return artifact
+
+
+def compile_scheduled(
+    scheduled: tvm.IRModule, target: tvm.target.Target
+) -> tuple[tvm.IRModule, relax.VMExecutable]:
+    """A network whose kernels are scheduled, lowered to calls of the virtual machine, and compiled.
+
+    Of TVM's own pipeline what comes after fusing: it would fuse the kernels again.
+    """
+    use_vector_arithmetic()
+    with target, tvm.transform.PassContext(opt_level=3):
+        lowered = tvm.transform.Sequential(dataflow_lower_passes(target))(scheduled)
+        finished = tvm.transform.Sequential(finalize_passes(target))(lowered)
+        executable = relax.build(
+            finished, target=target, relax_pipeline=tvm.transform.Sequential([])
+        )
+    return lowered, executable
 
 
 def _tensor(spec: Any) -> TensorDescription:

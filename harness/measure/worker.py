@@ -28,6 +28,7 @@ class Worker:
 
     def __init__(self, parent: Channel) -> None:
         self._parent = parent
+        self.awake = KeepAwake()
         self._session: Session
         self._run: Callable[[], object]
 
@@ -59,22 +60,23 @@ class Worker:
 
     def prepare(self, message: Message) -> Message:
         """Bind the first input, warm up for some seconds, and say how long one run takes."""
-        KeepAwake().__enter__()  # for as long as it runs; the parent pauses it with this process
-        self._run = self._session.bind(read_arrays(Path(message["inputs"]))[0])
-        deadline = time.perf_counter() + message["warm_up_seconds"]
-        fastest = float("inf")
-        while True:
-            fastest = min(fastest, *self._timed(1))
-            if time.perf_counter() >= deadline:
-                return {"seconds": fastest}
+        with self.awake:
+            self._run = self._session.bind(read_arrays(Path(message["inputs"]))[0])
+            deadline = time.perf_counter() + message["warm_up_seconds"]
+            fastest = float("inf")
+            while True:
+                fastest = min(fastest, *self._timed(1))
+                if time.perf_counter() >= deadline:
+                    return {"seconds": fastest}
 
     def sample(self, message: Message) -> Message:
         """One latency sample: the median of back-to-back runs, after runs that do not count.
 
         Not their mean: a host that takes the core away for a moment would be part of it.
         """
-        for _ in range(message["warm_up_runs"]):
-            self._run()
+        with self.awake:
+            for _ in range(message["warm_up_runs"]):
+                self._run()
         return {"seconds": median(self._timed(message["runs"]))}
 
     def _timed(self, runs: int) -> list[float]:
@@ -132,6 +134,7 @@ def main() -> None:
     parent = channel()
     worker = Worker(parent)
     for message in parent:
+        worker.awake.rest()
         try:
             answer = getattr(worker, message.pop("do"))(message)
         except Exception as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -81,6 +82,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._functions: dict[int, Callable[..., object]] = {}
+        self._cpus = os.sched_getaffinity(0)
         self.awake = KeepAwake()
 
     def kernel(self, message: Message) -> Message:
@@ -96,6 +98,7 @@ class Worker:
 
     def compile(self, message: Message) -> Message:
         """Compile one candidate: a trace to replay, or a module as it is."""
+        os.sched_setaffinity(0, self._cpus)  # measuring has bound this thread
         if "trace" in message:
             schedule = Schedule(self._module)
             Trace.apply_json_to_schedule(message["trace"], schedule)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.kernels.elementary import use_vector_arithmetic
+from harness.build import compile_scheduled
 from harness.measure.inputs import write_arrays
 from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import kernels
@@ -24,11 +24,9 @@ def record_kernel_inputs(
     """Run a fused network once, in its default schedule, on `feeds` (in the order of its
     parameters); kernel name to the `.npz` of what the first call of it was given.
     """
-    use_vector_arithmetic()
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {kernel.name: kernel for kernel in kernels(fused)}
-    with target:
-        executable = relax.build(schedule_untuned(fused, target, threads), target=target)
+    _, executable = compile_scheduled(schedule_untuned(fused, target, threads), target)
     machine = relax.VirtualMachine(executable, tvm.cpu())
     found: dict[str, Path] = {}
 

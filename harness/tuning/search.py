@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -81,7 +82,7 @@ class KernelSearch:
         found: dict[str, meta_schedule.MeasureCandidate] = {}
         sampled = self._started(meta_schedule.search_strategy.ReplayTrace(), TRIALS_PER_ROUND)
         for schedule in (*self._sketches.promising(), *self._related()):
-            if all(rule.apply(schedule) for rule in sampled.space_generator.postprocs):
+            if _finished(schedule, sampled.space_generator.postprocs):
                 candidate = meta_schedule.MeasureCandidate(schedule, self._arguments())
                 found.setdefault(kernel_identity(schedule.mod), candidate)
         drawn = sampled.generate_measure_candidates() or ()
@@ -105,8 +106,10 @@ class KernelSearch:
         for record in known:
             for space in spaces:
                 grafted = graft(space, record[0])
-                if grafted is not None and len(fitted) < _RELATED:
-                    schedule = Schedule(self._kernel.module)
+                if grafted is None or len(fitted) >= _RELATED:
+                    continue
+                schedule = Schedule(self._kernel.module)
+                with suppress(RuntimeError):  # it does not fit after all
                     Trace.apply_json_to_schedule(grafted, schedule)
                     fitted.append(schedule)
         return fitted
@@ -119,6 +122,16 @@ class KernelSearch:
         """Take note of what measuring a proposal gave."""
         self._cost_model.update(self._context, candidates, results)
         self._context.notify_runner_results(candidates, results)
+
+
+def _finished(
+    schedule: Schedule, postprocessors: Iterable[meta_schedule.postproc.Postproc]
+) -> bool:
+    """Apply postprocessors to a schedule; whether all of them accept it."""
+    try:
+        return all(postprocessor.apply(schedule) for postprocessor in postprocessors)
+    except RuntimeError:  # it does not compute the kernel in a way that they can analyse
+        return False
 
 
 def graft(space: list[Any], source: list[Any]) -> list[Any] | None:

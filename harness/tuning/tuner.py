@@ -18,13 +18,13 @@ from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import kernels
 from harness.record import StoppedBy, Tuning, TuningPoint
 from harness.spec import Tune
+from harness.tuning.contest import hold_contest
 from harness.tuning.database import Choice, Spent, TuningDatabase, kernel_identity
 from harness.tuning.measurer import Candidate, KernelFailed, KernelMeasurer, KernelTask
 from harness.tuning.progress import Listener, TuningProgress
 from harness.tuning.search import KernelSearch
 from harness.tvm_api import (
     ArgInfo,
-    Schedule,
     extract_tasks,
     load_tensor_intrinsics,
     meta_schedule,
@@ -34,8 +34,6 @@ from harness.tvm_api import (
 
 _WARM_UP_SAMPLES = 48
 """Samples before the cost model is asked; MetaSchedule's default of 100 suits longer runs."""
-_CONTENDERS = 4
-_CONTEST_ROUNDS = 15
 _STALE_ROUNDS = 6
 """A kernel whose best time has not improved for this many rounds gets no more."""
 _IMPROVEMENT = 0.99
@@ -277,63 +275,28 @@ class Tuner:
         return results
 
     def _choose(self, measurer: KernelMeasurer) -> None:
-        """Measure the best candidates of each newly tuned kernel again, in turns; keep the winner.
-
-        What was chosen before takes part. The best of many single measurements is biased towards
-        the lucky ones; this one is not.
-        """
+        """Hold a contest for each newly tuned kernel, and write down who won."""
         chosen = self._database.chosen()
         choices: dict[str, Choice] = {}
         for task in self._tasks:
             tried = task.spent.trials + task.earlier.trials
             if not task.spent.trials and (task.identity in chosen or not tried):
                 continue
-            contenders = self._contenders(task, chosen.get(task.identity))
-            measurer.turn_to(task.kernel)
-            try:
-                times, wrong = measurer.contest(
-                    [Candidate(module=module) for _, module in contenders], _CONTEST_ROUNDS
-                )
-            except KernelFailed as error:
-                task.last_error = str(error)
-                continue
-            task.wrong += len(wrong)
-            ranked = sorted(
-                (float(np.median(seconds)), at)
-                for at, seconds in enumerate(times)
-                if seconds is not None
+            outcome = hold_contest(
+                task.kernel,
+                task.default,
+                chosen.get(task.identity),
+                self._database.records,
+                measurer,
             )
-            if not ranked:
-                task.last_error = next(iter(wrong.values()), "no candidate ran")
-                continue
-            task.best, winner = ranked[0]
-            seconds = times[winner]
-            assert seconds is not None
-            choices[task.identity] = {"record": contenders[winner][0], "seconds": seconds}
+            task.wrong += outcome.wrong
+            if outcome.choice is None:
+                task.last_error = outcome.error
+            else:
+                task.best = outcome.seconds
+                choices[task.identity] = outcome.choice
         self._database.choose(choices)
         self._note_point()
-
-    def _contenders(
-        self, task: _Task, before: Choice | None
-    ) -> list[tuple[list[object] | None, tvm.IRModule]]:
-        """The best records of a kernel, as JSON, with their scheduled modules; different ones. The
-        default schedule, which has no record, is always among them."""
-        contenders: dict[str, tuple[list[object] | None, tvm.IRModule]] = {
-            kernel_identity(task.default): (None, task.default)
-        }
-        workload = self._database.records.commit_workload(task.kernel.module)
-        records = list(self._database.records.get_top_k(workload, _CONTENDERS))
-        if before is not None and before["record"] is not None:
-            records.append(
-                meta_schedule.database.TuningRecord.from_json(before["record"], workload)
-            )
-        for record in records:
-            schedule = Schedule(task.kernel.module)
-            record.trace.apply_to_schedule(schedule, remove_postproc=False)
-            contenders.setdefault(
-                kernel_identity(schedule.mod), (list(record.as_json()), schedule.mod)
-            )
-        return list(contenders.values())
 
     def _note_point(self) -> None:
         self._curve.append(

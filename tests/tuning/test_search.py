@@ -1,0 +1,96 @@
+"""What is proposed first, and decisions that are carried over from related kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+from test_sketches import TARGET, convolution, dense, run
+
+from harness.tuning.database import Choice, kernel_identity
+from harness.tuning.kernel_worker import difference
+from harness.tuning.measurer import KernelTask
+from harness.tuning.search import TRIALS_PER_ROUND, KernelSearch, graft
+from harness.tuning.sketches import Sketches
+from harness.tvm_api import (
+    ArgInfo,
+    Schedule,
+    Trace,
+    load_tensor_intrinsics,
+    meta_schedule,
+    trace_json,
+    tvm,
+)
+
+load_tensor_intrinsics("x86")
+
+
+def search(kernel: tvm.IRModule, chosen: list[Choice]) -> KernelSearch:
+    return KernelSearch(
+        KernelTask("kernel", kernel, 1),
+        TARGET,
+        2,
+        meta_schedule.database.MemoryDatabase(),
+        meta_schedule.cost_model.RandomModel(),
+        chosen,
+        seed=1,
+        fresh=True,
+    )
+
+
+def choice(kernel: tvm.IRModule) -> Choice:
+    """The first promising schedule of a kernel, as if it had been chosen."""
+    schedule = next(Sketches(kernel, TARGET, 2).promising())
+    record = meta_schedule.database.TuningRecord(
+        schedule.trace,
+        meta_schedule.database.Workload(kernel),
+        [1e-3],
+        TARGET,
+        ArgInfo.from_prim_func(kernel["main"]),
+    )
+    return {"record": list(record.as_json()), "seconds": [1e-3]}
+
+
+def test_grafted_decisions_fit_a_kernel_of_other_extents() -> None:
+    small, large = convolution(6, 4, 2, 1), convolution(9, 7, 3, 1)
+    record = choice(small)["record"]
+    assert record is not None
+    space = trace_json(Sketches(large, TARGET, 2).spaces[0].trace)
+    grafted = graft(space, record[0])  # type: ignore[arg-type]
+    assert grafted is not None
+    schedule = Schedule(large)
+    Trace.apply_json_to_schedule(grafted, schedule)
+    assert difference(run(large), run(schedule.mod)) is None
+
+
+def test_nothing_is_grafted_between_kernels_that_sample_different_things() -> None:
+    record = choice(dense(8, 8, 2))["record"]
+    assert record is not None
+    space = trace_json(Sketches(convolution(6, 4, 2, 1), TARGET, 2).spaces[0].trace)
+    assert graft(space, record[0]) is None  # type: ignore[arg-type]
+
+
+def test_first_round_has_different_candidates_that_are_right() -> None:
+    kernel = convolution(6, 4, 2, 1)
+    candidates = search(kernel, []).propose()
+    marks = [kernel_identity(candidate.sch.mod) for candidate in candidates]
+    assert 4 < len(marks) == len(set(marks)) <= TRIALS_PER_ROUND
+    expected = run(kernel)
+    for candidate in candidates:
+        assert difference(expected, run(candidate.sch.mod)) is None
+
+
+def test_related_choice_is_among_the_first_candidates() -> None:
+    kernel, related = convolution(6, 4, 2, 1), convolution(6, 5, 2, 1)
+    alone, helped = search(kernel, []), search(kernel, [choice(related)])
+    assert not alone._related()
+    assert len(helped._related()) >= 1
+
+
+def test_evolution_goes_on_after_the_first_round() -> None:
+    found = search(dense(16, 16, 2), [])
+    first = found.propose()
+    results = [
+        meta_schedule.runner.RunnerResult([float(seconds)], None)
+        for seconds in np.linspace(1e-3, 2e-3, len(first))
+    ]
+    found.learn(first, results)
+    assert found.propose()

@@ -1,0 +1,83 @@
+"""Every schedule of the tiled design space computes what the unscheduled kernel computes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.kernels import packed
+from harness.tuning.kernel_worker import difference
+from harness.tuning.sketches import Sketches
+from harness.tvm_api import ArgInfo, Schedule, te, topi, trace_json, tvm
+
+TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
+LANES = tvm.target.codegen.llvm_get_vector_width(TARGET) // 32
+
+
+def convolution(size: int, inputs: int, vectors: int, padding: int) -> tvm.IRModule:
+    """A packed convolution with bias and activation."""
+    data = te.placeholder((1, size, size, inputs), name="data")
+    shape = (vectors, 3, 3, inputs, LANES)
+    weights = te.placeholder(shape, name="weights")
+    bias = te.placeholder((vectors * LANES,), name="bias")
+    summed = packed.conv2d(data, weights, [1, 1], [padding] * 4, [1, 1])
+    result = topi.nn.relu(topi.add(summed, bias))
+    return tvm.IRModule({"main": te.create_prim_func([data, weights, bias, result])})
+
+
+def dense(rows: int, inputs: int, vectors: int) -> tvm.IRModule:
+    data = te.placeholder((rows, inputs), name="data")
+    weights = te.placeholder((vectors, inputs, LANES), name="weights")
+    result = packed.matmul(data, weights)
+    return tvm.IRModule({"main": te.create_prim_func([data, weights, result])})
+
+
+def doubled(extent: int) -> tvm.IRModule:
+    data = te.placeholder((extent,), name="data")
+    return tvm.IRModule({"main": te.create_prim_func([data, topi.add(data, data)])})
+
+
+def run(module: tvm.IRModule) -> np.ndarray:
+    """The output for fixed random arguments."""
+    random = np.random.default_rng(0)
+    arguments = [
+        tvm.runtime.tensor(random.normal(size=tuple(map(int, info.shape))).astype(np.float32))
+        for info in ArgInfo.from_prim_func(module["main"])
+    ]
+    tvm.compile(module, target=TARGET).jit()["main"](*arguments)
+    return arguments[-1].numpy()
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [convolution(7, 5, 2, 1), convolution(6, 3, 1, 0), dense(12, 10, 3), dense(1, 8, 4)],
+)
+def test_promising_schedules_are_right(kernel: tvm.IRModule) -> None:
+    expected = run(kernel)
+    schedules = list(Sketches(kernel, TARGET, 2).promising())
+    assert schedules
+    for schedule in schedules:
+        assert difference(expected, run(schedule.mod)) is None
+
+
+def test_sampled_schedules_are_right_when_their_traces_are_replayed() -> None:
+    kernel = convolution(6, 4, 4, 1)
+    expected = run(kernel)
+    for space in Sketches(kernel, TARGET, 2).spaces:
+        instructions, decisions = trace_json(space.trace)
+        assert len(decisions) == 3  # height, width and the vectors of channels
+        for seed in range(4):
+            schedule = Schedule(kernel, seed=seed + 1)
+            type(space.trace).apply_json_to_schedule([instructions, []], schedule)
+            assert difference(expected, run(schedule.mod)) is None
+
+
+def test_first_tiles_fit_the_registers_and_differ() -> None:
+    kernel = dense(48, 32, 8)
+    texts = {schedule.mod.script() for schedule in Sketches(kernel, TARGET, 2).promising()}
+    assert len(texts) > 3
+
+
+def test_kernel_without_a_reduction_has_no_tiles() -> None:
+    sketches = Sketches(doubled(64), TARGET, 2)
+    assert sketches.spaces == [] and list(sketches.promising()) == []
