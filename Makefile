@@ -51,10 +51,9 @@ reference: $(STAMP) ## The sweep of the catalog models, kept under results/refer
 	$(BIN)/layeredge models fetch --all
 	$(BIN)/layeredge run examples/catalog.yaml --out results/reference --fresh
 
-benchmarks: $(TEST_STAMP) ## How well the verdicts, the harness itself and the tuner do
+benchmarks: $(TEST_STAMP) ## How well the verdicts and the harness itself measure
 	$(BIN)/python benchmarks/verdict_rates.py
 	$(BIN)/python benchmarks/harness_honesty.py
-	$(BIN)/python benchmarks/tuning_throughput.py --plot docs/tuning.png
 
 clean: ## Remove the environment and the quickstart's results
 	rm -rf $(VENV) results/quickstart

@@ -21,6 +21,7 @@ import matplotlib
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from tvm.ir.utils import derived_object
 
 from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
@@ -68,7 +69,7 @@ def stock(
     best: dict[int, float] = {}
     started = time.monotonic()
 
-    @meta_schedule.utils.derived_object
+    @derived_object
     class Watch(meta_schedule.measure_callback.PyMeasureCallback):  # type: ignore[misc]
         def apply(self, scheduler, task_id, candidates, builders, runners) -> None:  # type: ignore[no-untyped-def]
             for result in runners:
@@ -106,7 +107,6 @@ def stock(
                 meta_schedule.measure_callback.UpdateCostModel(),
                 Watch(),
             ],
-            seed=seed,
         )
     return curve, database
 
