@@ -73,8 +73,6 @@ class _Worker:
 
     def start(self, kernel: Message) -> float:
         """Have a child that knows the kernel; how many seconds more its first answer may take."""
-        if self._served >= _CANDIDATES_PER_WORKER:
-            self.stop()
         extra = 0.0
         if self.child is None:
             self.child = Child(_WORKER, memory_mb=_MEMORY_MB, environment=self._environment)
@@ -117,6 +115,12 @@ class _Worker:
         self._served += 1
         self.child.resume()
         self.child.send(candidate.message(slot))
+
+    def renew(self) -> None:
+        """Forget what is compiled; end a child that has served long enough."""
+        self.slots.clear()
+        if self._served >= _CANDIDATES_PER_WORKER:
+            self.stop()
 
     def pause(self) -> None:
         if self.child is not None:
@@ -206,7 +210,7 @@ class KernelMeasurer:
         busy: dict[_Worker, tuple[int, float]] = {}
         failed: dict[int, KernelFailed] = {}
         for worker in self._workers:
-            worker.slots.clear()
+            worker.renew()
         while waiting or busy:
             for worker in self._workers:
                 if waiting and worker not in busy:

@@ -109,6 +109,16 @@ def test_hang_in_compiling_costs_one_candidate(monkeypatch: pytest.MonkeyPatch) 
     assert isinstance(answer, KernelFailed) and "took more than" in str(answer)
 
 
+def test_worker_is_renewed_between_rounds_and_never_within_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(measurer_module, "_CANDIDATES_PER_WORKER", 2)
+    with KernelMeasurer(TARGET, threads=1) as found:
+        found.turn_to(task(8))
+        for _ in range(2):
+            assert all(isinstance(each, list) for each in measured(found, [module(8)] * 4))
+
+
 def test_contest_gives_each_candidate_every_round(measurer: KernelMeasurer) -> None:
     measurer.turn_to(task(300))
     times, wrong = measurer.contest([module(300), split(300, 3)], rounds=5)
