@@ -6,13 +6,15 @@ the same again (A/A: neither is faster), and the same with work added that takes
 The promises: "faster" or "slower" at most once in a hundred of the first pair, "slower" at least
 nine times in ten of the second.
 
-    python benchmarks/verdict_rates.py --comparisons 200
+    python benchmarks/verdict_rates.py --comparisons 200 --keep samples.jsonl
 
-Ends with 1 when a promise is broken. Needs a quiet machine: other load hides a 5 % slow-down.
+`--keep` writes the samples of each comparison as a line, to try another rule on. Ends with 1 when a
+promise is broken. Needs a quiet machine: other load hides a 5 % slow-down.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections import Counter
@@ -160,7 +162,8 @@ class Bench:
 
 @click.command()
 @click.option("--comparisons", type=click.IntRange(min=1), default=200, show_default=True)
-def main(comparisons: int) -> None:
+@click.option("--keep", type=click.Path(path_type=Path), help="Write the samples to this file.")
+def main(comparisons: int, keep: Path | None) -> None:
     """Count the verdicts on a compiled network compared with itself and with a slower one."""
     for warning in noise_warnings():
         click.echo(f"warning: {warning}", err=True)
@@ -179,6 +182,9 @@ def main(comparisons: int) -> None:
                 found = compare_paired(samples["network"], samples["slower"])
                 slower[found.verdict] += 1
                 ratios.append(found.ratio)
+                if keep is not None:
+                    with keep.open("a") as lines:
+                        lines.write(json.dumps(samples) + "\n")
     low, middle, high = np.percentile(ratios, [5, 50, 95])
     click.echo(f"it took {middle:.3f} times as long (5 % to 95 %: {low:.3f}–{high:.3f})")
     false_rate = (same["faster"] + same["slower"]) / comparisons

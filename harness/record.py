@@ -147,7 +147,9 @@ class Record(Frozen):
     verification: Verification | None = None
     fusion: Fusion | None = None
     kernels: tuple[KernelTime, ...] = ()
-    outside_kernels_us: float | None = None
+    outside_kernels_us: float | None = Field(
+        default=None, description="median, per inference, of what no kernel accounts for"
+    )
     tuning: Tuning | None = None
     artifact: str | None = Field(default=None, description="folder, relative to the results folder")
     spec: dict[str, Any] = Field(description="model, target, configuration, measure, limits, seed")

@@ -111,9 +111,8 @@ def test_interrupt_keeps_what_was_measured_and_says_how_to_go_on(tmp_path: Path)
 
 def _wait_for_trials(tuning: Path, process: subprocess.Popen[str]) -> Path:
     for _ in range(600):
-        found = [
-            path for path in tuning.glob("*/database_tuning_record.json") if path.stat().st_size
-        ]
+        records = tuning.glob("*/kernels/*/database_tuning_record.json")
+        found = [path for path in records if path.stat().st_size]
         if found:
             return found[0]
         if process.poll() is not None:

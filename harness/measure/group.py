@@ -52,6 +52,7 @@ class Measured:
     peak_rss_mb: float | None = None
     base_rss_mb: float | None = None
     kernel_seconds: dict[str, list[float]] = field(default_factory=dict)
+    outside_seconds: list[float] = field(default_factory=list)
     accuracy: Accuracy | None = None
     failure: HarnessError | None = None
     stage: str = "verify"
@@ -262,7 +263,8 @@ class Group:
         runner.measured.peak_rss_mb = float(runner.ask({"do": "memory"})["peak_rss_mb"])
         if runner.contestant.engine == "tvm":
             answer = runner.ask({"do": "kernels", "inputs": str(inputs), "runs": _KERNEL_RUNS})
-            runner.measured.kernel_seconds = answer["seconds"]
+            runner.measured.kernel_seconds = answer["kernels"]
+            runner.measured.outside_seconds = answer["outside"]
 
     def _accuracy(self, runner: _Runner, reference: list[list[np.ndarray]]) -> None:
         if not runner.contestant.wants_accuracy:

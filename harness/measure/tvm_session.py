@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
@@ -12,6 +14,7 @@ import numpy as np
 from harness.artifact import LIBRARY, Artifact
 from harness.awake import spread_threads
 from harness.baselines.base import Feeds, checked
+from harness.measure.stopwatch import Stopwatch
 from harness.models.tensors import TensorSpec
 from harness.without_torch import without_torch
 
@@ -24,6 +27,15 @@ with without_torch():
 _FUNCTION = "main"
 
 
+@dataclass(frozen=True)
+class KernelTimes:
+    """`kernels` has the seconds of each call, by kernel; `outside` the seconds that each inference
+    spent in none of them."""
+
+    kernels: dict[str, list[float]]
+    outside: list[float]
+
+
 class TvmSession:
     """An artifact folder, loaded. The number of threads is TVM's own: `TVM_NUM_THREADS`, set before
     this module is imported."""
@@ -33,7 +45,8 @@ class TvmSession:
         self.inputs = tuple(TensorSpec(i.name, i.shape, i.dtype) for i in artifact.inputs)
         self._outputs = len(artifact.outputs)
         self._kernels = {kernel.name for kernel in artifact.kernels}
-        self._machine = VirtualMachine(tvm.runtime.load_module(str(folder / LIBRARY)), tvm.cpu())
+        self._executable = tvm.runtime.load_module(str(folder / LIBRARY))
+        self._machine = VirtualMachine(self._executable, tvm.cpu())
 
     def run(self, feeds: Feeds) -> list[np.ndarray]:
         arguments = [tvm.runtime.tensor(array) for array in checked(self.inputs, feeds)]
@@ -42,38 +55,39 @@ class TvmSession:
         return [output.numpy() for output in outputs]
 
     def bind(self, feeds: Feeds) -> Callable[[], object]:
+        return self._bound(self._machine, feeds)
+
+    def _bound(self, machine: VirtualMachine, feeds: Feeds) -> Callable[[], object]:
         arguments = [tvm.runtime.tensor(array) for array in checked(self.inputs, feeds)]
-        self._machine.set_input(_FUNCTION, *arguments)
-        invoke, function = self._machine._invoke_stateful, _FUNCTION
+        machine.set_input(_FUNCTION, *arguments)
+        invoke, function = machine._invoke_stateful, _FUNCTION
         invoke(function)  # starts TVM's threads
         spread_threads()
         return lambda: invoke(function)
 
-    def kernel_times(self, feeds: Feeds, runs: int) -> dict[str, list[float]]:
-        """Kernel name to seconds per call, over `runs` inferences after one that warms up.
+    def kernel_times(self, feeds: Feeds, runs: int) -> KernelTimes:
+        """Time each kernel, over `runs` inferences.
 
-        Python is called before and after each kernel; what that costs, measured on kernels that do
-        nothing, cannot be told from the kernel's own time and is some microseconds.
+        Each is paired with one that nothing interrupts: what that takes longer than the other's
+        kernels is what it spent outside of them.
         """
-        seconds: dict[str, list[float]] = {}
-        started = [0.0]
-
-        def instrument(
-            function: object, name: str, before: bool, result: object, *_: object
-        ) -> int:
-            now = perf_counter()
-            if before:
-                started[0] = perf_counter()
-            elif name in self._kernels:
-                seconds.setdefault(name, []).append(now - started[0])
-            return 0
-
-        run = self.bind(feeds)
-        run()
-        self._machine.set_instrument(instrument)
-        try:
-            for _ in range(runs):
-                run()
-        finally:
-            self._machine.set_instrument(lambda *_: 0)
-        return seconds
+        plain = self.bind(feeds)
+        stopwatch = Stopwatch(self._kernels)
+        watched = VirtualMachine(self._executable, tvm.cpu())
+        instrumented = self._bound(watched, feeds)
+        watched.set_instrument(stopwatch)
+        kernels: dict[str, list[float]] = defaultdict(list)
+        outside = []
+        for _ in range(runs):
+            plain()  # the caches hold what the other one needs
+            started = perf_counter()
+            plain()
+            elapsed = perf_counter() - started
+            instrumented()
+            stopwatch.read()
+            instrumented()
+            calls = stopwatch.read()
+            for name, seconds in calls:
+                kernels[name].append(seconds)
+            outside.append(elapsed - sum(seconds for _, seconds in calls))
+        return KernelTimes(kernels, outside)

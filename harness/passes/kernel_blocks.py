@@ -20,6 +20,18 @@ def divisors(number: int) -> list[int]:
     return [part for part in range(1, number + 1) if number % part == 0]
 
 
+def prime_factors(number: int) -> list[int]:
+    """The primes that divide a number, ascending."""
+    found, part = [], 2
+    while part * part <= number:
+        if number % part == 0:
+            found.append(part)
+            while number % part == 0:
+                number //= part
+        part += 1
+    return found + [number] * (number > 1)
+
+
 def vector_width(extent: int, lanes: int) -> int:
     """The vectors that an extent is split into: LLVM spills vectors of other odd widths."""
     width = math.gcd(extent, lanes)

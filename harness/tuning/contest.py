@@ -15,6 +15,8 @@ from harness.tvm_api import Schedule, meta_schedule, tvm
 
 _CONTENDERS = 4
 _ROUNDS = 15
+_BEHIND = 1.25
+"""A record this many times slower than the best one will not win, however lucky that one was."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def _contenders(
     }
     workload = records.commit_workload(kernel.module)
     best = list(records.get_top_k(workload, _CONTENDERS))
+    best = [record for record in best if _seconds(record) <= _BEHIND * _seconds(best[0])]
     if before is not None and before["record"] is not None:
         best.append(meta_schedule.database.TuningRecord.from_json(before["record"], workload))
     for record in best:
@@ -77,3 +80,7 @@ def _contenders(
         record.trace.apply_to_schedule(schedule, remove_postproc=False)
         contenders.setdefault(kernel_identity(schedule.mod), (list(record.as_json()), schedule.mod))
     return list(contenders.values())
+
+
+def _seconds(record: meta_schedule.database.TuningRecord) -> float:
+    return float(np.median([float(seconds) for seconds in record.run_secs]))

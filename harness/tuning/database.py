@@ -1,8 +1,10 @@
 """What tuning has learned of one target, kept for every model and every sweep.
 
 One folder per target fingerprint, because TVM's database ignores the target. In it:
-- `database_*.json`: every measured candidate, in MetaSchedule's own format;
+- `kernels/*/database_*.json`: every measured candidate of a kernel, in MetaSchedule's own format.
+  A folder each, because MetaSchedule holds in memory what it has opened;
 - `ledger.jsonl`: trials and seconds spent on each kernel, failed trials included;
+- `examples.npz`: what the cost model has learned from (see `examples.py`);
 - `chosen.json`: for each kernel the schedule to use, chosen by measuring the best again.
 """
 
@@ -21,9 +23,11 @@ from harness.cache import write_atomically
 from harness.errors import InputError
 from harness.tvm_api import meta_schedule, structural_hash, tvm
 
+KERNELS = "kernels"
 WORKLOADS = "database_workload.json"
 RECORDS = "database_tuning_record.json"
 LEDGER = "ledger.jsonl"
+EXAMPLES = "examples.npz"
 CHOSEN = "chosen.json"
 
 
@@ -62,12 +66,7 @@ class TuningDatabase:
                 "name another folder with --tuning-db or LAYEREDGE_CACHE"
             ) from None
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        for name in (WORKLOADS, RECORDS, LEDGER):
-            _drop_half_line(folder / name)
-        self._drop_dangling()
-        self.records = meta_schedule.database.JSONDatabase(
-            str(folder / WORKLOADS), str(folder / RECORDS)
-        )
+        _drop_half_line(folder / LEDGER)
 
     def __enter__(self) -> TuningDatabase:
         return self
@@ -80,16 +79,16 @@ class TuningDatabase:
     ) -> None:
         self._lock.close()
 
-    def _drop_dangling(self) -> None:
-        """Drop records of workloads that were lost with a half-written line."""
-        try:
-            known = len((self.folder / WORKLOADS).read_bytes().splitlines())
-            lines = (self.folder / RECORDS).read_bytes().splitlines(keepends=True)
-        except FileNotFoundError:
-            return
-        kept = [line for line in lines if int(json.loads(line)[0]) < known]
-        if len(kept) != len(lines):
-            write_atomically(self.folder / RECORDS, b"".join(kept).decode())
+    def records(self, kernel: tvm.IRModule) -> meta_schedule.database.Database:
+        """What was measured of one kernel; what is added to it is written at once."""
+        folder = self.folder / KERNELS / kernel_identity(kernel)
+        folder.mkdir(parents=True, exist_ok=True)
+        workloads, records = folder / WORKLOADS, folder / RECORDS
+        for path in (workloads, records):
+            _drop_half_line(path)
+        if not workloads.exists() or not workloads.stat().st_size:
+            records.unlink(missing_ok=True)  # of a workload that was lost with a half-written line
+        return meta_schedule.database.JSONDatabase(str(workloads), str(records))
 
     def spent(self) -> dict[str, Spent]:
         """Kernel to what was spent on it, from the ledger."""

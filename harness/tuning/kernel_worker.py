@@ -97,23 +97,50 @@ class Worker:
         return {}
 
     def compile(self, message: Message) -> Message:
-        """Compile one candidate: a trace to replay, or a module as it is."""
-        os.sched_setaffinity(0, self._cpus)  # measuring has bound this thread
-        if "trace" in message:
-            schedule = Schedule(self._module)
-            Trace.apply_json_to_schedule(message["trace"], schedule)
-            module = schedule.mod
-        else:
-            module = tvm.ir.load_json(message["module"])
-        self._functions[message["slot"]] = self._compiled(module)
-        return {}
+        """Compile some candidates, each a trace to replay or a module as it is; how those failed
+        that did, with their slots.
 
-    def _compiled(self, module: tvm.IRModule) -> Callable[..., object]:
+        They are compiled as one module: half of what compiling a small kernel takes is the same
+        for one and for many. When that fails they are compiled one by one, to see which it was.
+        """
+        os.sched_setaffinity(0, self._cpus)  # measuring has bound this thread
+        scheduled: dict[int, tvm.tirx.PrimFunc] = {}
+        failed: list[tuple[int, str]] = []
+        for candidate in message["candidates"]:
+            try:
+                scheduled[candidate["slot"]] = self._scheduled(candidate)
+            except Exception as error:
+                failed.append((candidate["slot"], reason(error)))
+        try:
+            self._functions |= self._compiled(scheduled)
+        except Exception:
+            for slot, kernel in scheduled.items():
+                try:
+                    self._functions |= self._compiled({slot: kernel})
+                except Exception as error:
+                    failed.append((slot, reason(error)))
+        return {"failed": failed}
+
+    def _scheduled(self, candidate: Message) -> tvm.tirx.PrimFunc:
+        if "trace" not in candidate:
+            return tvm.ir.load_json(candidate["module"])["main"]
+        schedule = Schedule(self._module)
+        Trace.apply_json_to_schedule(candidate["trace"], schedule)
+        return schedule.mod["main"]
+
+    def _compiled(
+        self, scheduled: dict[int, tvm.tirx.PrimFunc]
+    ) -> dict[int, Callable[..., object]]:
+        names = {slot: f"candidate{slot}" for slot in scheduled}
+        kernels = {
+            name: scheduled[slot].with_attr("global_symbol", name) for slot, name in names.items()
+        }
+        if not kernels:
+            return {}
         with tvm.transform.PassContext(opt_level=3, config=_UNCHECKED):
-            library = tvm.compile(module, target=self._target).jit()
-        # Looking the function up is what makes LLVM generate its code.
-        function: Callable[..., object] = library["main"]
-        return function
+            library = tvm.compile(tvm.IRModule(kernels), target=self._target).jit()
+        # Looking a function up is what makes LLVM generate the code.
+        return {slot: library[name] for slot, name in names.items()}
 
     def measure(self, message: Message) -> Message:
         """Seconds per run of one candidate, several samples when it is a contender."""
@@ -163,7 +190,7 @@ class Worker:
 
     def _references(self) -> list[tuple[list[Any], list[np.ndarray]]]:
         """Inputs, random and real, and what the kernel gives for them without any schedule."""
-        function = self._compiled(self._module)
+        function = self._compiled({0: self._module["main"]})[0]
         (*inputs,) = self._arguments.sets[0][: -self._outputs]
         outputs = self._arguments.sets[0][-self._outputs :]
         given = [inputs]
@@ -203,6 +230,12 @@ def difference(expected: np.ndarray, found: np.ndarray) -> str | None:
     return None
 
 
+def reason(error: Exception) -> str:
+    """The last line of an error, where TVM says what is wrong."""
+    words = str(error).strip().splitlines()
+    return words[-1][:300] if words else repr(error)
+
+
 def _runs(seconds: float) -> int:
     """How many runs make a sample."""
     return min(_MOST_RUNS, max(1, round(_SAMPLE_SECONDS / max(seconds, 1e-9))))
@@ -226,8 +259,7 @@ def main() -> None:
             answer = getattr(worker, message.pop("do"))(message)
         except Exception as error:
             # Anything a candidate raises is that candidate's failure, never the worker's.
-            words = str(error).strip().splitlines()
-            answer = {"error": words[-1][:300] if words else repr(error)}
+            answer = {"error": reason(error)}
         parent.send(answer)
 
 

@@ -1,7 +1,7 @@
 """The parent's side of the kernel workers: they compile side by side and measure one at a time.
 
 A worker that dies costs the candidate it was busy with. It is replaced, and what else it had
-compiled is compiled again.
+compiled, or was compiling with it, is compiled again.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,8 @@ _START_SECONDS = 30.0
 _CONTEST_SECONDS = 120.0
 _MEMORY_MB = 4096.0
 _WATCH_SECONDS = 0.25
+_TOGETHER = 4
+"""Candidates compiled as one module."""
 _CANDIDATES_PER_WORKER = 400
 """LLVM keeps memory of what it compiled; a fresh worker now and then bounds it."""
 
@@ -55,10 +58,10 @@ class Candidate:
     trace: list[Any] | None = None
     module: tvm.IRModule | None = None
 
-    def message(self, slot: int) -> Message:
+    def as_message(self, slot: int) -> Message:
         if self.trace is not None:
-            return {"do": "compile", "slot": slot, "trace": self.trace}
-        return {"do": "compile", "slot": slot, "module": tvm.ir.save_json(self.module)}
+            return {"slot": slot, "trace": self.trace}
+        return {"slot": slot, "module": tvm.ir.save_json(self.module)}
 
 
 class _Worker:
@@ -103,18 +106,27 @@ class _Worker:
             raise KernelFailed(str(answer["error"]))
         return answer
 
-    def compile(self, kernel: Message, candidate: Candidate, slot: int) -> None:
-        self._served += 1
-        self.ask(kernel, candidate.message(slot), _CANDIDATE_SECONDS)
-        self.slots.add(slot)
+    def compile(self, kernel: Message, candidates: dict[int, Candidate]) -> None:
+        """Compile candidates, by slot, and wait for them; `slots` has those that did compile.
+        Raises KernelFailed where the child is lost."""
+        self._served += len(candidates)
+        seconds = _CANDIDATE_SECONDS * len(candidates)
+        answer = self.ask(kernel, _to_compile(candidates), seconds)
+        self.compiled(list(candidates), answer)
 
-    def begin_compile(self, kernel: Message, candidate: Candidate, slot: int) -> None:
-        """Send a candidate without waiting. Raises ChildLost."""
+    def begin_compile(self, kernel: Message, candidates: dict[int, Candidate]) -> None:
+        """Send candidates, by slot, without waiting. Raises ChildLost or KernelFailed."""
         self.start(kernel)
         assert self.child is not None
-        self._served += 1
+        self._served += len(candidates)
         self.child.resume()
-        self.child.send(candidate.message(slot))
+        self.child.send(_to_compile(candidates))
+
+    def compiled(self, slots: Sequence[int], answer: Message) -> dict[int, KernelFailed]:
+        """Take note of what was compiled; how the others failed, by slot."""
+        failed = {slot: KernelFailed(why) for slot, why in answer["failed"]}
+        self.slots |= set(slots) - set(failed)
+        return failed
 
     def renew(self) -> None:
         """Forget what is compiled; end a child that has served long enough."""
@@ -131,6 +143,13 @@ class _Worker:
         if self.child is not None:
             self.child.kill()
             self.child = None
+
+
+def _to_compile(candidates: dict[int, Candidate]) -> Message:
+    return {
+        "do": "compile",
+        "candidates": [each.as_message(slot) for slot, each in candidates.items()],
+    }
 
 
 class KernelMeasurer:
@@ -196,7 +215,7 @@ class KernelMeasurer:
         worker = next((each for each in self._workers if slot in each.slots), self._workers[0])
         try:
             if slot not in worker.slots:  # it was in a worker that died since
-                worker.compile(self._kernel, candidate, slot)
+                worker.compile(self._kernel, {slot: candidate})
             message = {"do": "measure", "slot": slot, "best": best}
             answer = worker.ask(self._kernel, message, _CANDIDATE_SECONDS)
             return [float(value) for value in answer["seconds"]]
@@ -205,52 +224,57 @@ class KernelMeasurer:
             worker.pause()
 
     def _compile_all(self, candidates: Sequence[Candidate]) -> dict[int, KernelFailed]:
-        """Compile on all workers; the failures, by position."""
-        waiting = deque(range(len(candidates)))
-        busy: dict[_Worker, tuple[int, float]] = {}
+        """Compile on all workers, some at a time; the failures, by position."""
+        slots = list(range(len(candidates)))
+        waiting = deque(slots[at : at + _TOGETHER] for at in range(0, len(slots), _TOGETHER))
+        busy: dict[_Worker, tuple[list[int], float]] = {}
         failed: dict[int, KernelFailed] = {}
         for worker in self._workers:
             worker.renew()
         while waiting or busy:
             for worker in self._workers:
                 if waiting and worker not in busy:
-                    slot = waiting.popleft()
+                    batch = waiting.popleft()
                     try:
-                        worker.begin_compile(self._kernel, candidates[slot], slot)
+                        worker.begin_compile(self._kernel, {at: candidates[at] for at in batch})
                     except (ChildLost, KernelFailed) as error:
                         worker.stop()
-                        failed[slot] = KernelFailed(str(error))
+                        failed |= {slot: KernelFailed(str(error)) for slot in batch}
                     else:
-                        busy[worker] = slot, time.monotonic() + _CANDIDATE_SECONDS
+                        deadline = time.monotonic() + _CANDIDATE_SECONDS * len(batch)
+                        busy[worker] = batch, deadline
             if busy:
                 self._collect(busy, waiting, failed)
         return failed
 
     def _collect(
         self,
-        busy: dict[_Worker, tuple[int, float]],
-        waiting: deque[int],
+        busy: dict[_Worker, tuple[list[int], float]],
+        waiting: deque[list[int]],
         failed: dict[int, KernelFailed],
     ) -> None:
         """Take the answers that are there, and stop the workers that are lost or too slow."""
         children = {worker.child: worker for worker in busy if worker.child is not None}
         ready, _, _ = select.select(list(children), [], [], _WATCH_SECONDS)
         for child, worker in children.items():
-            slot, deadline = busy[worker]
+            batch, deadline = busy[worker]
             try:
                 if child in ready:
-                    worker.checked(child.receive(_CANDIDATE_SECONDS))
-                    worker.slots.add(slot)
+                    answer = worker.checked(child.receive(_CANDIDATE_SECONDS))
+                    failed |= worker.compiled(batch, answer)
                 elif time.monotonic() > deadline:
                     raise ChildLost(f"took more than {_CANDIDATE_SECONDS:.0f} s to compile")
                 else:
                     child.check_memory()
                     continue
             except KernelFailed as error:
-                failed[slot] = error
+                failed |= {slot: error for slot in batch}
             except ChildLost as error:
-                failed[slot] = KernelFailed(str(error))
-                waiting.extend(sorted(worker.slots))
+                if len(batch) == 1:
+                    failed[batch[0]] = KernelFailed(str(error))
+                else:  # one of them is to blame: alone, it will show
+                    waiting.extend([slot] for slot in batch)
+                waiting.extend([slot] for slot in sorted(worker.slots))
                 worker.stop()
             del busy[worker]
 
@@ -269,14 +293,17 @@ class KernelMeasurer:
         wrong: dict[int, str] = {}
         sound: list[int] = []
         worker.ask(self._kernel, {"do": "release"}, _CANDIDATE_SECONDS)
+        worker.slots.clear()
+        with suppress(KernelFailed):  # then one by one
+            worker.compile(self._kernel, dict(enumerate(candidates)))
         for slot, candidate in enumerate(candidates):
             try:
-                worker.compile(self._kernel, candidate, slot)
+                if slot not in worker.slots:
+                    worker.compile(self._kernel, {slot: candidate})
                 answer = worker.ask(self._kernel, {"do": "verify", "slot": slot}, _CONTEST_SECONDS)
             except KernelFailed:
-                if worker.child is None:  # what was compiled is gone with the worker
-                    for earlier in sound:
-                        worker.compile(self._kernel, candidates[earlier], earlier)
+                if worker.child is None and sound:  # what was compiled is gone with the worker
+                    worker.compile(self._kernel, {at: candidates[at] for at in sound})
                 continue
             if answer["wrong"]:
                 wrong[slot] = answer["wrong"]

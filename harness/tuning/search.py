@@ -1,30 +1,51 @@
 """Proposes what to measure next of one kernel.
 
 The first round is not random: it has the most promising schedules of the tiled design space, and
-what was chosen for related kernels of the same target. From then on MetaSchedule's evolutionary
-search goes on from what was measured, in its own design space and in the tiled one.
+what was chosen for related kernels of the same target. From then on a part of each round is next
+to the best that was measured, and MetaSchedule's evolutionary search gives the rest, in its own
+design space and in the tiled one.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any
 
+import numpy as np
+
+from harness.passes.default_schedule import vector_registers
 from harness.tuning.database import Choice, kernel_identity
 from harness.tuning.measurer import KernelTask
-from harness.tuning.sketches import Sketches
+from harness.tuning.refinement import neighbours
+from harness.tuning.sketches import Sketches, accumulators
 from harness.tvm_api import ArgInfo, Schedule, Trace, meta_schedule, trace_json, tvm
 
 TRIALS_PER_ROUND = 32
+"""At most."""
 _UNBOUNDED = 2**30
 _POPULATION = 64
 _GENERATIONS = 2
 _RELATED = 6
 _SAMPLED = 4
 """How many of the first round are drawn at random, to tell the cost model what is bad."""
+_REFINED = 12
+"""How many of a later round are next to one of the best."""
+_EVOLVED = TRIALS_PER_ROUND - _REFINED
+_PARENTS = 3
+_NEIGHBOURS = 24
+"""How many neighbours the cost model is asked about."""
+
+_MOST_SPILLED = 2
+"""Tiles of more accumulators than this times the registers are slow, and slow to compile."""
+_UNROLLED_STEPS = [0, 16, 64]
+"""MetaSchedule unrolls up to 512 steps too: a tenth of the candidates, half of the compile time."""
+
+_Mark = tuple[str, str]
+"""A trace's instructions and its decisions, as texts."""
 
 
 class KernelSearch:
@@ -45,13 +66,19 @@ class KernelSearch:
         self._kernel = kernel
         self._target = target
         self._threads = threads
-        self._records = records
+        self.records = records
         self._cost_model = cost_model
         self._seed = seed
         self._sketches = Sketches(kernel.module, target, threads)
+        self._most_accumulators = _MOST_SPILLED * vector_registers(target)[1]
         self._context = self._started(_evolution(), _UNBOUNDED)
         self._chosen = list(chosen)
         self._fresh = fresh
+        self._random = np.random.default_rng(seed)
+        self._proposed: set[str] = set()
+        """The kernels, once scheduled, that were proposed so far."""
+        self._visited: set[_Mark] = set()
+        """The neighbours that were proposed, or that do not fit."""
 
     def _started(
         self, strategy: meta_schedule.SearchStrategy, trials: int
@@ -59,7 +86,7 @@ class KernelSearch:
         context = meta_schedule.TuneContext(
             mod=self._kernel.module,
             target=self._target,
-            space_generator="post-order-apply",
+            space_generator=_space(self._kernel.module, self._target),
             search_strategy=strategy,
             task_name=self._kernel.name,
             rand_state=self._seed,
@@ -67,29 +94,91 @@ class KernelSearch:
         )
         context.pre_tuning(
             max_trials=trials,
-            num_trials_per_iter=min(trials, TRIALS_PER_ROUND),
+            num_trials_per_iter=min(trials, _EVOLVED),
             design_spaces=[*self._sketches.spaces, *context.generate_design_space()],
-            database=self._records,
+            database=self.records,
             cost_model=self._cost_model,
         )
         return context
 
     def propose(self) -> list[meta_schedule.MeasureCandidate]:
         """What to measure next; nothing when the design space is exhausted."""
-        if not self._fresh:
-            return list(self._context.generate_measure_candidates() or ())
-        self._fresh = False
-        found: dict[str, meta_schedule.MeasureCandidate] = {}
-        sampled = self._started(meta_schedule.search_strategy.ReplayTrace(), TRIALS_PER_ROUND)
-        for schedule in (*self._sketches.promising(), *self._related()):
-            if _finished(schedule, sampled.space_generator.postprocs):
-                candidate = meta_schedule.MeasureCandidate(schedule, self._arguments())
-                found.setdefault(kernel_identity(schedule.mod), candidate)
-        drawn = sampled.generate_measure_candidates() or ()
-        left = max(_SAMPLED, TRIALS_PER_ROUND // 2 - len(found))
-        for candidate in islice(drawn, left):
-            found.setdefault(kernel_identity(candidate.sch.mod), candidate)
-        return list(found.values())
+        if self._fresh:
+            self._fresh = False
+            return self._new(self._first())
+        refined = self._new(self._refined())
+        evolved = self._new(self._context.generate_measure_candidates() or ())
+        return [*refined, *evolved]
+
+    def _new(
+        self, candidates: Iterable[meta_schedule.MeasureCandidate]
+    ) -> list[meta_schedule.MeasureCandidate]:
+        """Those that were not proposed before and do not take too long to compile."""
+        found = []
+        for candidate in candidates:
+            if accumulators(trace_json(candidate.sch.trace)) > self._most_accumulators:
+                continue
+            mark = kernel_identity(candidate.sch.mod)
+            if mark not in self._proposed:
+                self._proposed.add(mark)
+                found.append(candidate)
+        return found
+
+    def _first(self) -> Iterator[meta_schedule.MeasureCandidate]:
+        sampled = self._started(meta_schedule.search_strategy.ReplayTrace(), _EVOLVED)
+        chosen = [
+            candidate
+            for schedule in (*self._sketches.promising(), *self._related())
+            if (candidate := self._candidate(schedule)) is not None
+        ]
+        yield from chosen
+        left = max(_SAMPLED, TRIALS_PER_ROUND // 2 - len(chosen))
+        yield from islice(sampled.generate_measure_candidates() or (), left)
+
+    def _refined(self) -> list[meta_schedule.MeasureCandidate]:
+        """Neighbours of the best records, those that the cost model thinks most of."""
+        steps = self._steps()
+        marks: list[_Mark] = []
+        candidates: list[meta_schedule.MeasureCandidate] = []
+        for at in self._random.permutation(len(steps)):
+            if len(candidates) >= _NEIGHBOURS:
+                break
+            mark, trace = steps[at]
+            schedule = Schedule(self._kernel.module)
+            candidate = None
+            with suppress(RuntimeError):  # the rest of the trace does not go with the step
+                Trace.apply_json_to_schedule(trace, schedule)
+                candidate = self._candidate(schedule)
+            if candidate is None:
+                self._visited.add(mark)
+            else:
+                marks.append(mark)
+                candidates.append(candidate)
+        if not candidates:
+            return []
+        scores = self._cost_model.predict(self._context, candidates)
+        best = np.argsort(-np.asarray(scores))[:_REFINED]
+        self._visited |= {marks[at] for at in best}
+        return [candidates[at] for at in best]
+
+    def _steps(self) -> list[tuple[_Mark, list[Any]]]:
+        """Traces one step from the best records, those that were not visited."""
+        workload = self.records.commit_workload(self._kernel.module)
+        steps: dict[_Mark, list[Any]] = {}
+        for record in self.records.get_top_k(workload, _PARENTS):
+            parent = trace_json(record.trace.simplified(remove_postproc=True))
+            space = json.dumps(parent[0])
+            for trace in neighbours(parent):
+                if accumulators(trace) > self._most_accumulators:
+                    continue
+                steps.setdefault((space, json.dumps(trace[1])), trace)
+        return [(mark, trace) for mark, trace in steps.items() if mark not in self._visited]
+
+    def _candidate(self, schedule: Schedule) -> meta_schedule.MeasureCandidate | None:
+        """A schedule as something to measure, unless a postprocessor refuses it."""
+        if not _finished(schedule, self._context.space_generator.postprocs):
+            return None
+        return meta_schedule.MeasureCandidate(schedule, self._arguments())
 
     def _arguments(self) -> list[ArgInfo]:
         return list(ArgInfo.from_prim_func(self._kernel.module["main"]))
@@ -124,10 +213,35 @@ class KernelSearch:
         self._context.notify_runner_results(candidates, results)
 
 
+def _space(module: tvm.IRModule, target: tvm.target.Target) -> meta_schedule.SpaceGenerator:
+    """MetaSchedule's own design space for the target, with less unrolling."""
+    context = meta_schedule.TuneContext(
+        mod=module, target=target, space_generator="post-order-apply"
+    )
+    usual = context.space_generator
+    unrolling = meta_schedule.schedule_rule.ParallelizeVectorizeUnroll
+    return meta_schedule.space_generator.PostOrderApply(
+        sch_rules=[
+            unrolling(
+                max_vectorize_extent=64, unroll_max_steps=_UNROLLED_STEPS, unroll_explicit=True
+            )
+            if isinstance(rule, unrolling)
+            else rule.clone()
+            for rule in usual.sch_rules
+        ],
+        postprocs=[postprocessor.clone() for postprocessor in usual.postprocs],
+        mutator_probs={each.clone(): chance for each, chance in usual.mutator_probs.items()},
+    )
+
+
 def _finished(
     schedule: Schedule, postprocessors: Iterable[meta_schedule.postproc.Postproc]
 ) -> bool:
-    """Apply postprocessors to a schedule; whether all of them accept it."""
+    """Apply postprocessors to a schedule; whether all of them accept it.
+
+    What they do is marked in the trace: evolution and refinement go on from what is before it.
+    """
+    schedule.enter_postproc()
     try:
         return all(postprocessor.apply(schedule) for postprocessor in postprocessors)
     except RuntimeError:  # it does not compute the kernel in a way that they can analyse
@@ -176,5 +290,5 @@ def _evolution() -> meta_schedule.SearchStrategy:
     return meta_schedule.search_strategy.EvolutionarySearch(
         population_size=_POPULATION,
         genetic_num_iters=_GENERATIONS,
-        init_min_unmeasured=TRIALS_PER_ROUND,
+        init_min_unmeasured=_EVOLVED,
     )

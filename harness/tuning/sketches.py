@@ -31,6 +31,7 @@ _MOST_ROWS = 16
 _MOST_VECTORS = 8
 _TILES = 4
 """How many of the most promising tiles the first candidates have."""
+_LEVELS = 3
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class _TiledKernel(KernelSchedule):
 
     def _cut(self, loop: Any, most: int, decision: tuple[int, ...] | None) -> list[Any]:
         factors = self.schedule.sample_perfect_tile(
-            loop, 3, max_innermost_factor=most, decision=list(decision) if decision else None
+            loop, _LEVELS, max_innermost_factor=most, decision=list(decision) if decision else None
         )
         return list(self.schedule.split(loop, factors))
 
@@ -174,6 +175,18 @@ class Sketches:
                 cut[at] = (by_rows, count // by_rows, tile[0][at])
                 yield _Plan(tuple(cut), (1, wide, tile[1]))
                 return
+
+
+def accumulators(trace: list[Any]) -> int:
+    """How many vectors a schedule of this space accumulates in, from its trace as JSON; 1 for a
+    schedule of another space."""
+    instructions, decisions = trace
+    tiles = [
+        decision
+        for position, decision in decisions
+        if instructions[int(position)][0] == "SamplePerfectTile" and len(decision) == _LEVELS
+    ]
+    return math.prod(int(tile[-1]) for tile in tiles)
 
 
 def _blocks(count: int, threads: int) -> int:

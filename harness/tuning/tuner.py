@@ -1,4 +1,4 @@
-"""Tunes the kernels of one network: MetaSchedule's search and XGBoost cost model, our measuring.
+"""Tunes the kernels of one network: MetaSchedule's search, an XGBoost cost model, our measuring.
 
 Rounds go to the kernel with most to gain; every trial is kept in the target's database; at the end
 the best candidates of each kernel meet in an interleaved contest, and its winner is chosen.
@@ -19,7 +19,9 @@ from harness.passes.fusion import kernels
 from harness.record import StoppedBy, Tuning, TuningPoint
 from harness.spec import Tune
 from harness.tuning.contest import hold_contest
-from harness.tuning.database import Choice, Spent, TuningDatabase, kernel_identity
+from harness.tuning.cost_model import CostModel
+from harness.tuning.database import EXAMPLES, Choice, Spent, TuningDatabase, kernel_identity
+from harness.tuning.examples import Examples
 from harness.tuning.measurer import Candidate, KernelFailed, KernelMeasurer, KernelTask
 from harness.tuning.progress import Listener, TuningProgress
 from harness.tuning.search import KernelSearch
@@ -32,12 +34,12 @@ from harness.tvm_api import (
     tvm,
 )
 
-_WARM_UP_SAMPLES = 48
-"""Samples before the cost model is asked; MetaSchedule's default of 100 suits longer runs."""
 _STALE_ROUNDS = 6
 """A kernel whose best time has not improved for this many rounds gets no more."""
 _IMPROVEMENT = 0.99
 _FIRST_ROUND = 8.0
+_OPEN_SEARCHES = 12
+"""How many kernels' searches are held at a time: each remembers every schedule that it proposed."""
 
 
 @dataclass
@@ -51,6 +53,7 @@ class _Task:
     best: float | None = None
     spent: Spent = field(default_factory=Spent)
     search: KernelSearch | None = None
+    started: bool = False
     stale_rounds: int = 0
     wrong: int = 0
     finished: bool = False
@@ -61,7 +64,7 @@ class _Task:
         """What another round may gain, in seconds of the network's latency: its share, halved with
         each round that gained nothing, and counted for more in the first, which gains most."""
         share = self.kernel.calls * (self.best or 0.0)
-        return share * (_FIRST_ROUND if self.search is None else 0.5**self.stale_rounds)
+        return share * (0.5**self.stale_rounds if self.started else _FIRST_ROUND)
 
 
 @dataclass
@@ -130,6 +133,8 @@ class Tuner:
         chosen = self._chosen_before = database.chosen()
         self._leaders: dict[str, Choice] = {}
         """The best record of each kernel that this run has measured."""
+        self._open: list[_Task] = []
+        """Tasks with a search, the one that was busy last at the end."""
         self._tasks = []
         for kernel in tasks:
             identity = kernel_identity(kernel.module)
@@ -142,9 +147,8 @@ class Tuner:
         self._wanted = self._budget.left > 0
         self._reused = sum(task.identity in chosen for task in self._tasks)
         self._curve: list[TuningPoint] = []
-        self._cost_model = meta_schedule.cost_model.XGBModel(
-            num_warmup_samples=_WARM_UP_SAMPLES, num_tuning_cores=threads, verbose_eval=0
-        )
+        self._examples = Examples.read(database.folder / EXAMPLES)
+        self._cost_model = CostModel(self._examples, seed, threads)
 
     def _budget_of(self, tune: Tune) -> Budget:
         if tune.trials is not None:
@@ -163,8 +167,11 @@ class Tuner:
         with KernelMeasurer(self._target, self._threads, self._footprint) as measurer:
             self._measure_defaults(measurer)
             self._note_point()
-            while self._budget.left > 0 and (task := self._next()) is not None:
-                self._round(task, measurer)
+            try:
+                while self._budget.left > 0 and (task := self._next()) is not None:
+                    self._round(task, measurer)
+            finally:
+                self._examples.write(self._database.folder / EXAMPLES)
             self._choose(measurer)
         return self._outcome()
 
@@ -190,17 +197,20 @@ class Tuner:
         started = time.monotonic()
         cost = Spent()
         try:
-            if task.search is None:
-                task.search = self._search(task)
-            candidates = task.search.propose()
+            search = self._search(task)
+            try:
+                candidates = search.propose()
+            except RuntimeError as error:  # TVM cannot go on with this kernel; others can
+                task.last_error = str(error)
+                candidates = []
             if self._budget.in_trials:
                 candidates = candidates[: int(self._budget.left)]
             if not candidates:
                 task.finished = True
                 return
             best_before = task.best
-            results = self._measure_all(task, candidates, measurer, cost)
-            task.search.learn(candidates[: len(results)], results)
+            results = self._measure_all(task, search, candidates, measurer, cost)
+            search.learn(candidates[: len(results)], results)
             improved = task.best is not None and (
                 best_before is None or task.best < _IMPROVEMENT * best_before
             )
@@ -215,26 +225,35 @@ class Tuner:
             self._note_point()
 
     def _search(self, task: _Task) -> KernelSearch:
-        return KernelSearch(
-            task.kernel,
-            self._target,
-            self._threads,
-            self._database.records,
-            self._cost_model,
-            [*self._chosen_before.values(), *self._leaders.values()],
-            int(self._random.integers(1, 2**30)),
-            fresh=not task.earlier.trials,
-        )
+        """The task's search; begun anew where too many others were busy since."""
+        if task.search is None:
+            task.search = KernelSearch(
+                task.kernel,
+                self._target,
+                self._threads,
+                self._database.records(task.kernel.module),
+                self._cost_model,
+                [*self._chosen_before.values(), *self._leaders.values()],
+                int(self._random.integers(1, 2**30)),
+                fresh=not task.earlier.trials and not task.started,
+            )
+            task.started = True
+        self._open = [other for other in self._open if other is not task] + [task]
+        for other in self._open[:-_OPEN_SEARCHES]:
+            other.search = None
+        self._open = self._open[-_OPEN_SEARCHES:]
+        return task.search
 
     def _measure_all(
         self,
         task: _Task,
+        search: KernelSearch,
         candidates: Sequence[meta_schedule.MeasureCandidate],
         measurer: KernelMeasurer,
         cost: Spent,
     ) -> list[meta_schedule.runner.RunnerResult]:
         """Measure candidates until done or out of budget; one result for each that was measured."""
-        workload = self._database.records.commit_workload(task.kernel.module)
+        workload = search.records.commit_workload(task.kernel.module)
         round_started = time.monotonic()
         measurer.turn_to(task.kernel)
         traces = [Candidate(trace=trace_json(candidate.sch.trace)) for candidate in candidates]
@@ -262,7 +281,7 @@ class Tuner:
                     self._target,
                     ArgInfo.from_prim_func(task.kernel.module["main"]),
                 )
-                self._database.records.commit_tuning_record(record)
+                search.records.commit_tuning_record(record)
                 median = float(np.median(found))
                 if task.best is None or median < task.best:
                     task.best = median
@@ -286,7 +305,7 @@ class Tuner:
                 task.kernel,
                 task.default,
                 chosen.get(task.identity),
-                self._database.records,
+                self._database.records(task.kernel.module),
                 measurer,
             )
             task.wrong += outcome.wrong

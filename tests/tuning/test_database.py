@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.tuning.database import (
+    KERNELS,
     LEDGER,
     RECORDS,
     WORKLOADS,
@@ -30,16 +31,17 @@ def kernel(extent: int) -> tvm.IRModule:
 
 
 def add_record(database: TuningDatabase, module: tvm.IRModule, seconds: float) -> list[object]:
+    records = database.records(module)
     schedule = Schedule(module)
     schedule.parallel(schedule.get_loops(schedule.get_sblock("doubled"))[0])
     record = meta_schedule.database.TuningRecord(
         schedule.trace,
-        database.records.commit_workload(module),
+        records.commit_workload(module),
         [seconds],
         tvm.target.Target(TARGET),
         ArgInfo.from_prim_func(module["main"]),
     )
-    database.records.commit_tuning_record(record)
+    records.commit_tuning_record(record)
     return list(record.as_json())
 
 
@@ -49,9 +51,8 @@ def test_records_and_ledger_are_there_again(tmp_path: Path) -> None:
         database.note("k", Spent(trials=3, failed_trials=1, seconds=2.5))
         database.note("k", Spent(trials=2, failed_trials=0, seconds=1.0))
     with TuningDatabase(tmp_path) as database:
-        assert len(database.records) == 1
-        assert database.records.has_workload(kernel(8))
-        assert not database.records.has_workload(kernel(9))
+        assert len(database.records(kernel(8))) == 1
+        assert len(database.records(kernel(9))) == 0
         assert database.spent()["k"] == Spent(trials=5, failed_trials=1, seconds=3.5)
         assert database.spent()["other"] == Spent()
 
@@ -59,18 +60,19 @@ def test_records_and_ledger_are_there_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [RECORDS, WORKLOADS, LEDGER])
 def test_half_a_line_is_dropped_and_the_rest_kept(tmp_path: Path, name: str) -> None:
     with TuningDatabase(tmp_path) as database:
-        for extent in (8, 9):
-            add_record(database, kernel(extent), 1e-3)
-            database.note(str(extent), Spent(trials=1))
-    path = tmp_path / name
+        for seconds in (1e-3, 2e-3):
+            add_record(database, kernel(9), seconds)
+            database.note(str(seconds), Spent(trials=1))
+    ledger = tmp_path / LEDGER
+    path = ledger if name == LEDGER else tmp_path / KERNELS / kernel_identity(kernel(9)) / name
     path.write_bytes(path.read_bytes()[:-5])
     with TuningDatabase(tmp_path) as database:
-        expected = {RECORDS: 1, WORKLOADS: 1, LEDGER: 2}[name]
-        assert len(database.records) == expected
-        assert database.spent()["9"].trials == (0 if name == LEDGER else 1)
-        add_record(database, kernel(9), 2e-3)
+        expected = {RECORDS: 1, WORKLOADS: 0, LEDGER: 2}[name]
+        assert len(database.records(kernel(9))) == expected
+        assert database.spent()["0.002"].trials == (0 if name == LEDGER else 1)
+        add_record(database, kernel(9), 3e-3)
     with TuningDatabase(tmp_path) as database:
-        assert len(database.records) == expected + 1
+        assert len(database.records(kernel(9))) == expected + 1
 
 
 def test_chosen_schedule_is_what_the_compiler_applies(tmp_path: Path) -> None:

@@ -109,6 +109,15 @@ def test_hang_in_compiling_costs_one_candidate(monkeypatch: pytest.MonkeyPatch) 
     assert isinstance(answer, KernelFailed) and "took more than" in str(answer)
 
 
+def test_hang_in_compiling_several_fails_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measurer_module, "_CANDIDATE_SECONDS", 0.0)
+    with KernelMeasurer(TARGET, threads=1) as found:
+        found.turn_to(task(8))
+        answers = measured(found, [module(8)] * 3)
+    assert len(answers) == 3
+    assert all("took more than" in str(answer) for answer in answers)
+
+
 def test_worker_is_renewed_between_rounds_and_never_within_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

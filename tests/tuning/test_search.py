@@ -85,6 +85,13 @@ def test_related_choice_is_among_the_first_candidates() -> None:
     assert len(helped._related()) >= 1
 
 
+def test_what_postprocessors_did_is_no_part_of_what_the_search_goes_on_from() -> None:
+    """Replayed as if it were the schedule's own, it does not fit once a decision is another."""
+    for candidate in search(convolution(6, 4, 2, 1), []).propose():
+        kinds = [str(instruction[0]) for instruction in trace_json(candidate.sch.trace)[0]]
+        assert kinds.count("EnterPostproc") == 1
+
+
 def test_evolution_goes_on_after_the_first_round() -> None:
     found = search(dense(16, 16, 2), [])
     first = found.propose()

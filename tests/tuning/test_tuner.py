@@ -14,7 +14,8 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 from harness.spec import Passes, Tune
 from harness.tuning import tuner as tuner_module
-from harness.tuning.database import TuningDatabase
+from harness.tuning.database import EXAMPLES, TuningDatabase
+from harness.tuning.examples import Examples
 from harness.tuning.progress import TuningProgress
 from harness.tuning.search import TRIALS_PER_ROUND
 from harness.tuning.tuner import Tuner, tasks_of
@@ -46,6 +47,31 @@ def test_tuning_improves_or_keeps_the_default_and_counts(
     estimates = [point.estimate_ms for point in found.curve]
     assert all(estimate is not None for estimate in estimates)
     assert (tmp_path / "chosen.json").exists()
+
+
+def test_later_tuning_knows_what_an_earlier_one_learned(
+    fused: tvm.IRModule, tmp_path: Path
+) -> None:
+    with TuningDatabase(tmp_path) as database:
+        tasks = tasks_of(fused, TARGET)
+        Tuner(tasks[:1], TARGET, 2, database, Tune(trials=32), 0, lambda progress: None).run()
+    learned = len(Examples.read(tmp_path / EXAMPLES))
+    assert 0 < learned <= 32
+    with TuningDatabase(tmp_path) as database:
+        Tuner(tasks[1:2], TARGET, 2, database, Tune(trials=16), 0, lambda progress: None).run()
+    assert learned < len(Examples.read(tmp_path / EXAMPLES)) <= learned + 16
+
+
+def test_few_searches_are_held_at_a_time(
+    fused: tvm.IRModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuner_module, "_OPEN_SEARCHES", 1)
+    with TuningDatabase(tmp_path) as database:
+        tasks = tasks_of(fused, TARGET)[:3]
+        tuner = Tuner(tasks, TARGET, 2, database, Tune(trials=100), 0, lambda progress: None)
+        assert tuner.run().failed_trials == 0
+        assert sum(task.search is not None for task in tuner._tasks) == 1
+        assert sum(task.spent.trials > 0 for task in tuner._tasks) == 3
 
 
 def test_tuning_that_measured_nothing_fails(

@@ -1,0 +1,25 @@
+"""The kernels that a network is compiled to, for the benchmarks of tuning."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from harness.models.catalog import resolve
+from harness.models.imported import import_model
+from harness.passes.adapt import adapt
+from harness.passes.canonicalise import canonicalise
+from harness.passes.fusion import fuse
+from harness.spec import ModelSpec, Passes
+from harness.tuning.measurer import KernelTask
+from harness.tuning.tuner import tasks_of
+from harness.tvm_api import tvm
+
+
+def kernels_of(model: str, target: tvm.target.Target) -> list[KernelTask]:
+    """The kernels of a model, a catalog name or a file; fetches what is missing."""
+    resolved = resolve(ModelSpec.model_validate(model), fetch_missing=True)
+    with tempfile.TemporaryDirectory() as folder:
+        imported = import_model(resolved.path, resolved.shapes, Path(folder))
+        fused = fuse(adapt(canonicalise(imported.module), Passes(), target), "full")
+    return tasks_of(fused, target)

@@ -1,0 +1,70 @@
+"""The cost model learns which schedules are fast."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import spearmanr
+from test_search import search
+from test_sketches import convolution
+
+from harness.tuning.cost_model import CostModel
+from harness.tuning.examples import Examples
+from harness.tvm_api import load_tensor_intrinsics, meta_schedule, tvm
+
+load_tensor_intrinsics("x86")
+
+
+def measured(
+    kernel: tvm.IRModule, count: int
+) -> tuple[meta_schedule.TuneContext, list[meta_schedule.MeasureCandidate], list[float]]:
+    """Different schedules of a kernel, and seconds that depend on how many loops each has: what the
+    features tell of, so that a model that learns ranks any of them."""
+    proposed = search(kernel, [])
+    candidates = proposed.propose()
+    while len(candidates) < count:
+        proposed.learn(
+            candidates[-8:], [meta_schedule.runner.RunnerResult([1.0], None)] * 8
+        )  # nothing that evolution could learn from
+        candidates += proposed.propose()
+    seconds = [1e-6 * str(candidate.sch.mod).count("for ") for candidate in candidates]
+    return proposed._context, candidates, seconds
+
+
+def results(seconds: list[float]) -> list[meta_schedule.runner.RunnerResult]:
+    return [meta_schedule.runner.RunnerResult([value], None) for value in seconds]
+
+
+def test_predictions_rank_schedules_that_were_not_measured() -> None:
+    context, candidates, seconds = measured(convolution(12, 8, 3, 1), 80)
+    model = CostModel(Examples(), seed=0, threads=2)
+    known = [at for at in range(len(candidates)) if at % 4]
+    unknown = [at for at in range(len(candidates)) if not at % 4]
+    model.update(context, [candidates[at] for at in known], results([seconds[at] for at in known]))
+    found = model.predict(context, [candidates[at] for at in unknown])
+    ranking = spearmanr(found, [-seconds[at] for at in unknown]).statistic
+    assert ranking > 0.5
+
+
+def test_what_was_learned_before_is_known_from_the_start() -> None:
+    context, candidates, seconds = measured(convolution(12, 8, 3, 1), 40)
+    examples = Examples()
+    CostModel(examples, seed=0, threads=2).update(context, candidates, results(seconds))
+    found = CostModel(examples, seed=0, threads=2).predict(context, candidates)
+    assert spearmanr(found, np.negative(seconds)).statistic > 0.8
+
+
+def test_guesses_are_random_before_anything_was_measured() -> None:
+    context, candidates, _ = measured(convolution(6, 4, 2, 1), 8)
+    found = CostModel(Examples(), seed=0, threads=2).predict(context, candidates)
+    assert len(set(found)) == len(candidates)
+    assert all(0 <= value < 1 for value in found)
+
+
+def test_failed_candidates_are_predicted_to_be_slow() -> None:
+    context, candidates, seconds = measured(convolution(12, 8, 3, 1), 64)
+    failed = meta_schedule.runner.RunnerResult(None, "it crashed")
+    outcome = [failed if at % 2 else found for at, found in enumerate(results(seconds))]
+    model = CostModel(Examples(), seed=0, threads=2)
+    model.update(context, candidates, outcome)
+    found = model.predict(context, candidates)
+    assert np.mean(found[1::2]) < np.mean(found[::2])
