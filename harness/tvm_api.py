@@ -20,6 +20,7 @@ with without_torch():
     from tvm import relax, te, tirx, topi
     from tvm.ir import Op
     from tvm.ir.expr import GenericConst as Constant
+    from tvm.ir.expr import TensorLoad
     from tvm.relax.backend.cpu_generic.pipeline import dataflow_lower_passes, finalize_passes
     from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
     from tvm.relax.frontend.onnx.onnx_frontend import _get_convert_map as onnx_converters
@@ -29,7 +30,7 @@ with without_torch():
     from tvm.s_tir.meta_schedule.relax_integration import extract_tasks
     from tvm.s_tir.schedule import Trace
     from tvm.tirx import PrimFunc
-    from tvm_ffi import structural_equal, structural_hash, structural_walk
+    from tvm_ffi import structural_equal, structural_hash, structural_map, structural_walk
 
 # How a kernel may fuse, as TVM's FuseOps reads it from the attribute `op_pattern`.
 OUT_FUSABLE, OPAQUE = 4, 8
@@ -94,6 +95,7 @@ __all__ = [
     "PrimFunc",
     "SBlock",
     "Schedule",
+    "TensorLoad",
     "Trace",
     "constant_array",
     "dataflow_lower_passes",
@@ -108,6 +110,7 @@ __all__ = [
     "shape_of",
     "structural_equal",
     "structural_hash",
+    "structural_map",
     "structural_walk",
     "te",
     "tirx",

@@ -32,6 +32,7 @@ from harness.passes.kernel_blocks import (
     variables,
     vector_width,
 )
+from harness.passes.padding import is_selected_padding
 from harness.tvm_api import PrimFunc, SBlock, Schedule, tirx, tvm
 
 SCHEDULED = "tirx.is_scheduled"
@@ -182,7 +183,7 @@ class KernelSchedule:
 
     def _worth_inlining(self, name: str) -> bool:
         block, readers = self._block(name), self._readers(name)
-        if is_copy(block):
+        if is_copy(block) or is_selected_padding(block):
             return True
         if calls_functions(block) and len(readers) > 1:
             return False

@@ -4,7 +4,8 @@
 - `elementwise`: chains of elementwise, broadcast and layout operators share a kernel, beside the
   convolutions and dense layers, which stay alone.
 - `full`: what follows a convolution, dense layer or reduction element by element runs in its
-  kernel, and kernels that only move data (padding, transposes) disappear into their neighbour.
+  kernel, and kernels that only move data (padding, transposes) disappear into their neighbour;
+  the padding of depthwise convolutions and pools needs no copy either (`padding.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from harness.passes.movement import absorb_movement, is_stray, reshapes
+from harness.passes.padding import select_padding
 from harness.passes.rewriter import MAIN
 from harness.record import Fusion
 from harness.spec import FusionLevel
@@ -42,7 +44,7 @@ def fuse(module: tvm.IRModule, level: FusionLevel) -> tvm.IRModule:
         module = transform.FuseOps()(module)
         module = transform.FuseTIR()(module)
     if level == "full":
-        module = absorb_movement(module)
+        module = select_padding(absorb_movement(module))
     return transform.DeadCodeElimination()(module)
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tvm.ir.expr import TensorLoad
-
-from harness.tvm_api import SBlock, Schedule, structural_walk, tvm
+from harness.tvm_api import SBlock, Schedule, TensorLoad, structural_walk, tvm
 
 
 def loop_extent(schedule: Schedule, loop: Any) -> int:
@@ -52,11 +50,16 @@ def calls_functions(block: SBlock) -> bool:
     return any(name != "prim.if_then_else" for name in found)
 
 
+def loads(body: Any) -> list[Any]:
+    """The loads in a statement or an expression."""
+    found: list[Any] = []
+    structural_walk(body, (TensorLoad, found.append))
+    return found
+
+
 def reads(body: Any, buffer: Any = None) -> int:
     """How many times a statement's text reads a buffer, or any."""
-    found: list[Any] = []
-    structural_walk(body, (TensorLoad, lambda load: found.append(load.source)))
-    return sum(buffer is None or source.same_as(buffer) for source in found)
+    return sum(buffer is None or load.source.same_as(buffer) for load in loads(body))
 
 
 def is_copy(block: SBlock) -> bool:
