@@ -67,7 +67,7 @@ def _selecting(function: PrimFunc) -> PrimFunc:
 
 def _pads_contiguously(block: SBlock) -> bool:
     value = getattr(block.body, "value", None)
-    if operator_name(value) != "prim.if_then_else":
+    if value is None or operator_name(value) != "prim.if_then_else":
         return False
     inside, load, outside = value.args
     return (

@@ -1,0 +1,100 @@
+"""Padding that is read by vectors of channels is a selection, and no copy is left of it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import onnx
+import pytest
+from compiling import assert_agrees, compiled, imported
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import helper
+from small_models import FLOAT, onnx_model, weights
+
+from harness.passes.default_schedule import schedule_untuned
+from harness.passes.fusion import kernels
+from harness.passes.kernel_blocks import calls_functions
+from harness.passes.padding import is_selected_padding, select_padding
+from harness.tvm_api import PrimFunc, SBlock, structural_equal, structural_walk, tvm
+
+TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
+CHANNELS = 16
+
+
+def convolution(groups: int, kernel: int = 3, side: int = 9, **attributes: object) -> onnx.ModelProto:
+    filters = weights(CHANNELS, CHANNELS // groups, kernel, kernel)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], group=groups, **attributes),
+        helper.make_node("Relu", ["c"], ["y"]),
+    ]
+    return onnx_model(nodes, [("x", FLOAT, [1, CHANNELS, side, side])], ["y"], {"w": filters})
+
+
+def pool(kind: str) -> onnx.ModelProto:
+    node = helper.make_node(kind, ["x"], ["y"], kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    return onnx_model([node], [("x", FLOAT, [1, CHANNELS, 9, 9])], ["y"])
+
+
+def blocks_of(function: PrimFunc) -> list[SBlock]:
+    found: list[SBlock] = []
+    structural_walk(function.body, (SBlock, found.append))
+    return [block for block in found if block.name_hint != "root"]
+
+
+def padding_of(function: PrimFunc) -> list[bool]:
+    """Of each padding block of a kernel, whether it is by selection."""
+    return [is_selected_padding(block) for block in blocks_of(function) if "pad" in block.name_hint]
+
+
+@pytest.mark.parametrize(
+    ("model", "selected"),
+    [
+        (convolution(CHANNELS, pads=[1, 1, 1, 1]), True),
+        (pool("MaxPool"), True),
+        (pool("AveragePool"), True),
+        (convolution(1, pads=[1, 1, 1, 1]), False),
+        (convolution(4, pads=[1, 1, 1, 1]), False),
+    ],
+    ids=["depthwise", "maximum", "average", "all channels", "groups"],
+)
+def test_padding_is_selected_where_vectors_of_channels_are_read(
+    model: onnx.ModelProto, selected: bool, tmp_path: Path
+) -> None:
+    network = imported(model, tmp_path)
+    fused = compiled(network)
+    (kernel,) = kernels(fused)
+    assert padding_of(kernel.function) == [selected]
+    assert_agrees(model, network, fused)
+
+
+def test_default_schedule_makes_no_copy_of_what_is_padded(tmp_path: Path) -> None:
+    network = imported(convolution(CHANNELS, pads=[1, 1, 1, 1]), tmp_path)
+    scheduled = schedule_untuned(compiled(network), TARGET, 2)
+    (kernel,) = kernels(scheduled)
+    assert not padding_of(kernel.function)
+    assert not any(calls_functions(block) for block in blocks_of(kernel.function))
+
+
+def test_what_is_selected_is_left_alone_the_second_time(tmp_path: Path) -> None:
+    fused = compiled(imported(convolution(CHANNELS, pads=[1, 1, 1, 1]), tmp_path))
+    assert structural_equal(select_padding(fused), fused)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    kernel=st.sampled_from([1, 2, 3, 5]),
+    stride=st.integers(1, 3),
+    dilation=st.integers(1, 2),
+    pads=st.lists(st.integers(0, 3), min_size=4, max_size=4),
+)
+def test_results_are_the_same_whatever_is_padded(
+    kernel: int, stride: int, dilation: int, pads: list[int]
+) -> None:
+    model = convolution(
+        CHANNELS, kernel, strides=[stride] * 2, dilations=[dilation] * 2, pads=pads
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        network = imported(model, Path(folder))
+    assert_agrees(model, network, schedule_untuned(compiled(network), TARGET, 2))
