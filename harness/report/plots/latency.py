@@ -20,7 +20,7 @@ from harness.report.plots.frame import (
 )
 from harness.report.wording import with_interval
 
-_LEFT, _RIGHT = 122.0, 290.0
+_LEFT, _RIGHT = 122.0, 270.0
 _MOST_DOTS = 150
 
 
