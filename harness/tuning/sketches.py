@@ -24,7 +24,7 @@ from itertools import product
 from typing import Any
 
 from harness.passes.default_schedule import KernelSchedule, vector_registers
-from harness.passes.kernel_blocks import divisors, vector_width
+from harness.passes.kernel_blocks import calls_functions, divisors, vector_width
 from harness.tvm_api import Schedule, tvm
 
 _MOST_ROWS = 16
@@ -54,9 +54,13 @@ class _TiledKernel(KernelSchedule):
         threads: int,
         *,
         channels_outside: bool,
+        padded_within: bool,
     ) -> None:
         super().__init__(schedule, vector_bytes, registers, threads)
         self._channels_outside = channels_outside
+        self._padded_within = padded_within
+        self.pads = False
+        """Whether there is anything to pad within the tiles' blocks."""
         self.plan: _Plan | None = None
         self.shape: tuple[list[int], int] | None = None
         """The extents of the row loops and the number of vectors, once a reduction was tiled."""
@@ -97,10 +101,36 @@ class _TiledKernel(KernelSchedule):
             schedule.unroll(loop)
         schedule.vectorize(tile_lane)
         schedule.vectorize(lane)
+        padding = self._padding(name)
+        self.pads = bool(padding)
+        if self._padded_within:
+            self._pad_within(padding, place)
         self._unroll_taps(taps)
         self._decompose(name, taps[0])
         self.done.add(reader)
         self.shape = [extents[at] for at in wide], extents[-1] // width
+
+    def _pad_within(self, padding: list[str], place: Any) -> None:
+        """Let each block of a thread pad what it reads itself, instead of all threads the whole
+        input before any of them begins: that wakes and awaits the threads twice."""
+        for name in padding:
+            self.schedule.compute_at(name, place, preserve_unit_loops=True)
+            self._vectors_or_parts(self.schedule.get_loops(name)[-1], self._lanes(name))
+            self.done.add(name)
+
+    def _padding(self, name: str) -> list[str]:
+        """The padding, or what else was not inlined, that a reduction alone reads."""
+        block = self.schedule.get_sblock(name)
+        producers = [
+            self.schedule.get(each).name_hint for each in self.schedule.get_producers(block)
+        ]
+        return [
+            producer
+            for producer in producers
+            if not self._is_reduction(producer)
+            and not calls_functions(self._block(producer))
+            and self._readers(producer) == [name]
+        ]
 
     def _cut(self, loop: Any, most: int, decision: tuple[int, ...] | None) -> list[Any]:
         factors = self.schedule.sample_perfect_tile(
@@ -116,17 +146,22 @@ class Sketches:
         self._module = module
         self._threads = threads
         self._vector_bytes, self._registers = vector_registers(target)
-        built = [self._built(channels_outside, None) for channels_outside in (True, False)]
+        built = [self._built(channels_outside, True, None) for channels_outside in (True, False)]
         self._shape = built[0].shape
+        if built[0].pads:
+            built += [self._built(outside, False, None) for outside in (True, False)]
         self.spaces = [each.schedule for each in built] if self._shape else []
 
-    def _built(self, channels_outside: bool, plan: _Plan | None) -> _TiledKernel:
+    def _built(
+        self, channels_outside: bool, padded_within: bool, plan: _Plan | None
+    ) -> _TiledKernel:
         kernel = _TiledKernel(
             Schedule(self._module),
             self._vector_bytes,
             self._registers,
             self._threads,
             channels_outside=channels_outside,
+            padded_within=padded_within,
         )
         kernel.plan = plan
         kernel.run()
@@ -140,7 +175,7 @@ class Sketches:
         for tile in self._tiles(rows, vectors)[:_TILES]:
             for plan in self._plans(rows, vectors, tile):
                 few = vectors > math.prod(rows)
-                yield self._built(few, plan).schedule
+                yield self._built(few, True, plan).schedule
 
     def _tiles(self, rows: list[int], vectors: int) -> list[tuple[tuple[int, ...], int]]:
         """Tiles that fit the registers, those first that multiply most for what they load."""
