@@ -3,6 +3,7 @@
 - Kernels that a frontend emitted too early, as TIR (`Clip` as two of them), become operators again.
 - BatchNorm becomes arithmetic; arithmetic with constants per channel that follows a convolution or
   a dense layer is folded into its weights and one bias.
+- Transposed convolutions whose windows do not overlap become matrix products.
 - What does nothing goes; layout changes that move only dimensions of extent 1 become reshapes,
   which cost nothing; operators over many inputs become chains of binary ones, which fuse.
 """
@@ -14,6 +15,7 @@ from harness.passes.channel_arithmetic import FoldChannelArithmetic
 from harness.passes.constants import EvaluateConstants
 from harness.passes.rewriter import MAIN, Rewriter
 from harness.passes.simplify import Simplify
+from harness.passes.transposed_convolution import MultiplyTransposedConvolutions
 from harness.tvm_api import PrimFunc, operator_name, relax, structural_equal, tvm
 
 
@@ -36,6 +38,7 @@ def canonicalise(module: tvm.IRModule) -> tvm.IRModule:
     module = RaiseEarlyKernels.apply(module)
     module = Simplify.apply(module)
     module = FoldChannelArithmetic.apply(module)
+    module = MultiplyTransposedConvolutions.apply(module)
     module = transform.EliminateCommonSubexpr()(module)
     return transform.DeadCodeElimination()(module)
 
