@@ -102,21 +102,21 @@ class _TiledKernel(KernelSchedule):
         schedule.vectorize(tile_lane)
         schedule.vectorize(lane)
         padding = self._padding(name)
-        self.pads = bool(padding)
-        if self._padded_within:
-            self._pad_within(padding, place)
         self._unroll_taps(taps)
         self._decompose(name, taps[0])
         self.done.add(reader)
+        self.pads = bool(padding)
+        if self._padded_within:
+            for each in padding:
+                self._attempt(self._pad_within, each, place)
         self.shape = [extents[at] for at in wide], extents[-1] // width
 
-    def _pad_within(self, padding: list[str], place: Any) -> None:
+    def _pad_within(self, name: str, place: Any) -> None:
         """Let each block of a thread pad what it reads itself, instead of all threads the whole
         input before any of them begins: that wakes and awaits the threads twice."""
-        for name in padding:
-            self.schedule.compute_at(name, place, preserve_unit_loops=True)
-            self._vectors_or_parts(self.schedule.get_loops(name)[-1], self._lanes(name))
-            self.done.add(name)
+        self.schedule.compute_at(name, place, preserve_unit_loops=True)
+        self._vectors_or_parts(self.schedule.get_loops(name)[-1], self._lanes(name))
+        self.done.add(name)
 
     def _padding(self, name: str) -> list[str]:
         """The padding, or what else was not inlined, that a reduction alone reads."""
@@ -148,7 +148,8 @@ class Sketches:
         self._vector_bytes, self._registers = vector_registers(target)
         built = [self._built(channels_outside, True, None) for channels_outside in (True, False)]
         self._shape = built[0].shape
-        if built[0].pads:
+        self._pads = built[0].pads
+        if self._pads:
             built += [self._built(outside, False, None) for outside in (True, False)]
         self.spaces = [each.schedule for each in built] if self._shape else []
 
@@ -175,7 +176,8 @@ class Sketches:
         for tile in self._tiles(rows, vectors)[:_TILES]:
             for plan in self._plans(rows, vectors, tile):
                 few = vectors > math.prod(rows)
-                yield self._built(few, True, plan).schedule
+                for padded_within in (True, False) if self._pads else (True,):
+                    yield self._built(few, padded_within, plan).schedule
 
     def _tiles(self, rows: list[int], vectors: int) -> list[tuple[tuple[int, ...], int]]:
         """Tiles that fit the registers, those first that multiply most for what they load."""

@@ -76,7 +76,7 @@ def test_padding_needs_no_parallel_loop_of_its_own() -> None:
     padded, plain = (Sketches(convolution(64, 32, 2, padding), TARGET, 2) for padding in (1, 0))
     assert (len(padded.spaces), len(plain.spaces)) == (4, 2)
     assert [str(space.mod).count("T.parallel") for space in padded.spaces] == [1, 1, 2, 2]
-    assert all(str(schedule.mod).count("T.parallel") == 1 for schedule in padded.promising())
+    assert {str(schedule.mod).count("T.parallel") for schedule in padded.promising()} == {1, 2}
 
 
 def test_first_tiles_fit_the_registers_and_differ() -> None:
