@@ -107,7 +107,7 @@ def test_operators_are_told_apart_when_their_names_hold_underscores(tmp_path: Pa
         ],
         [("x", FLOAT, [1, 3, 8, 8])],
         ["y"],
-        {"w": np.ones((3, 4, 2, 2), np.float32), "b": np.ones(4, np.float32)},
+        {"w": np.ones((3, 4, 3, 3), np.float32), "b": np.ones(4, np.float32)},
     )
     path = save(network, tmp_path / "upsampling.onnx")
     (kernel,) = inspect(str(path), "full", nchw(), {}).kernels
