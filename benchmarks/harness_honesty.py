@@ -4,6 +4,7 @@
 
 For each compiled model in a results folder (default: results/quickstart): the harness's own
 measurement, and a loop of a few lines in a process that knows nothing of the harness, take turns.
+The loop runs for half a second on end each time, and its median is of the second half.
 Prints both medians and their ratio; exit code 1 where they differ by more than 2 %.
 """
 
@@ -21,6 +22,7 @@ import numpy as np
 
 from harness.artifact import Artifact
 from harness.child import Child
+from harness.measure.group import SETTLING_SECONDS
 from harness.measure.inputs import write_arrays
 from harness.store import FILE_NAME, Store
 
@@ -30,19 +32,17 @@ import os, sys, time
 os.environ["TVM_USE_RUNTIME_LIB"] = "1"
 import numpy as np, tvm
 from tvm.runtime.vm import VirtualMachine
-folder, inputs, runs = sys.argv[1], sys.argv[2], int(sys.argv[3])
+folder, inputs = sys.argv[1:]
 machine = VirtualMachine(tvm.runtime.load_module(folder + "/model.so"), tvm.cpu())
 arrays = [tvm.runtime.tensor(array) for array in np.load(inputs).values()]
 machine.set_input("main", *arrays)
 for line in sys.stdin:
-    for _ in range(runs):
-        machine.invoke_stateful("main")
-    seconds = []
-    for _ in range(runs):
+    seconds, begin = [], time.perf_counter()
+    while time.perf_counter() < begin + 0.5:
         started = time.perf_counter()
         machine.invoke_stateful("main")
         seconds.append(time.perf_counter() - started)
-    print(np.median(seconds), flush=True)
+    print(np.median(seconds[len(seconds) // 2 :]), flush=True)
 """
 
 
@@ -51,7 +51,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("results", type=Path, nargs="?", default=Path("results/quickstart"))
-    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=30)
     arguments = parser.parse_args()
     with Store(arguments.results / FILE_NAME) as store:
         records = [record for record in store.records() if record.artifact and record.latency]
@@ -89,7 +89,7 @@ def measure(
         with (
             Child("harness.measure.worker", environment=environment) as worker,
             subprocess.Popen(
-                [sys.executable, "-c", BARE_LOOP, str(folder), str(plain), str(runs)],
+                [sys.executable, "-c", BARE_LOOP, str(folder), str(plain)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -111,7 +111,7 @@ def measure(
                         loop.send_signal(signal.SIGSTOP)
                     else:
                         worker.resume()
-                        sample = ask(do="sample", warm_up_runs=runs, runs=runs)
+                        sample = ask(do="sample", warm_up_seconds=SETTLING_SECONDS, runs=runs)
                         found[0].append(sample["seconds"])
             loop.send_signal(signal.SIGCONT)
             loop.stdin.close()

@@ -26,6 +26,10 @@ from harness.record import Accuracy, Verification
 from harness.spec import Limits, Measure, ModelSpec
 
 _WARM_UP_SECONDS = 0.3
+SETTLING_SECONDS = 0.03
+"""Runs before each sample, in seconds: the caches hold what the others left there."""
+_LEAST_RUNS = 3
+"""A sample is their median."""
 _KERNEL_RUNS = 20
 _ANSWER_SECONDS = 120.0
 _WATCH_SECONDS = 1.0
@@ -235,7 +239,7 @@ class Group:
         )
         runner.seconds_per_run = float(answer["seconds"])
         wanted = self._measure.sample_ms / 1e3 / max(runner.seconds_per_run, 1e-9)
-        runner.measured.runs_per_sample = max(1, round(wanted))
+        runner.measured.runs_per_sample = max(_LEAST_RUNS, round(wanted))
 
     def _rounds(self) -> None:
         """Rounds until there are enough and enough time has passed; order shuffled each time."""
@@ -253,10 +257,7 @@ class Group:
 
     def _sample(self, runner: _Runner) -> None:
         runs = runner.measured.runs_per_sample
-        answer = runner.ask(
-            # The caches hold another process's data, and its own threads were asleep.
-            {"do": "sample", "warm_up_runs": runs, "runs": runs}
-        )
+        answer = runner.ask({"do": "sample", "warm_up_seconds": SETTLING_SECONDS, "runs": runs})
         runner.measured.samples.append(float(answer["seconds"]))
 
     def _memory(self, runner: _Runner, inputs: Path) -> None:

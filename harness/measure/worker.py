@@ -20,6 +20,8 @@ from harness.measure.inputs import read_arrays, write_arrays
 if TYPE_CHECKING:
     from harness.baselines.base import Session
 
+_WARM_UP_RUNS = 3
+"""Before a sample, at least: after one run a large network is still half as slow again as later."""
 _PROGRESS_SECONDS = 0.5
 
 
@@ -75,8 +77,11 @@ class Worker:
         Not their mean: a host that takes the core away for a moment would be part of it.
         """
         with self.awake:
-            for _ in range(message["warm_up_runs"]):
+            deadline = time.perf_counter() + message["warm_up_seconds"]
+            warm = 0
+            while warm < _WARM_UP_RUNS or time.perf_counter() < deadline:
                 self._run()
+                warm += 1
         return {"seconds": median(self._timed(message["runs"]))}
 
     def _timed(self, runs: int) -> list[float]:
