@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,24 @@ def test_roofs_are_measured_again_when_the_stored_ones_are_damaged(
     (stored,) = (cache / "roofs").iterdir()
     stored.write_text(stored.read_text()[:10])
     assert measured_roofs(detect_host()) == Roofs.model_validate_json(text)
+
+
+def test_roofs_rise_to_what_a_later_moment_reaches_and_never_fall(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = {"threads": 1, "triad_mb": 1.0, "beyond_cache": True}
+    measured = iter(
+        json.dumps({**figures, "peak_gflops": peak, "memory_bandwidth_gbs": bandwidth})
+        for peak, bandwidth in ((100.0, 20.0), (90.0, 40.0))
+    )
+    monkeypatch.setattr(harness.roofline, "run_python", lambda *_, **__: next(measured))
+    spec = detect_host()
+    measured_roofs(spec)
+    (stored,) = (cache / "roofs").iterdir()
+    os.utime(stored, (0, 0))
+    later = measured_roofs(spec)
+    assert (later.peak_gflops, later.memory_bandwidth_gbs) == (100.0, 40.0)
+    assert measured_roofs(spec) == later, "recent enough: nothing is left to measure"
 
 
 def test_roofs_are_not_kept_when_other_work_was_running(

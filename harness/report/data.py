@@ -12,6 +12,7 @@ import pandas as pd
 
 from harness import export
 from harness.record import BASELINE_CONFIGURATION, CellKey, Record
+from harness.report.kernel_figures import KernelFigures, Roof, kernel_figures, roof_of
 from harness.spec import Kind
 from harness.statistics import Verdict, compare_paired
 from harness.store import FILE_NAME, Store
@@ -31,11 +32,13 @@ class Cell:
     """One finished cell, and its raw samples.
 
     `turns` holds milliseconds per inference of every cell measured in turns with this one, itself
-    included, by fingerprint; entry i of each is round i.
+    included, by fingerprint; entry i of each is round i. `roof` is what bounds its kernels, where
+    that is known.
     """
 
     record: Record
     turns: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    roof: Roof | None = None
 
     @property
     def key(self) -> CellKey:
@@ -70,6 +73,11 @@ class Cell:
     @property
     def samples_ms(self) -> np.ndarray:
         return self.turns.get(self.record.fingerprint, np.empty(0))
+
+    @property
+    def kernels(self) -> list[KernelFigures]:
+        """Its kernels with what they reach, those that take longest first."""
+        return kernel_figures(self.record, self.roof)
 
     def against(self, other: Cell) -> Verdict | None:
         """How this cell's latency stands to `other`'s, or None if they did not take turns.
@@ -150,7 +158,14 @@ def load(results_dir: Path) -> Results:
             session: {mark: seconds * 1e3 for mark, seconds in store.samples(session).items()}
             for session in sessions
         }
-    cells = tuple(Cell(record, turns.get(record.session or "", {})) for record in records)
+    of_target: dict[str, list[Record]] = {}
+    for record in records:
+        of_target.setdefault(record.key.target, []).append(record)
+    roofs = {target: roof_of(found) for target, found in of_target.items()}
+    cells = tuple(
+        Cell(record, turns.get(record.session or "", {}), roofs[record.key.target])
+        for record in records
+    )
     return Results(
         name=results_dir.resolve().name,
         table=table,

@@ -6,6 +6,7 @@ arithmetic intensity I can reach no more than min(peak, I × bandwidth).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,22 +48,33 @@ class KernelFigures:
     part_of_roof: float | None
 
 
-def roof_of(record: Record) -> Roof | None:
-    """The roof in the record's target description, or None when it does not give one."""
+def roof_of(records: Iterable[Record]) -> Roof | None:
+    """The roof over the kernels of records of one target, or None when no description gives one.
+
+    The highest figures that any of them has: each was measured at another moment, and what the
+    machine reached at one of them it can reach.
+    """
+    found = [figures for record in records if (figures := _measured(record))]
+    if not found:
+        return None
+    peaks, bandwidths = zip(*found, strict=True)
+    return Roof(max(peaks), max(bandwidths))
+
+
+def _measured(record: Record) -> tuple[float, float] | None:
     target = record.spec.get("target")
     hardware: Any = target.get("hardware") if isinstance(target, dict) else None
     if not isinstance(hardware, dict):
         return None
     peak, bandwidth = hardware.get("peak_gflops"), hardware.get("memory_bandwidth_gbs")
-    return Roof(float(peak), float(bandwidth)) if peak and bandwidth else None
+    return (float(peak), float(bandwidth)) if peak and bandwidth else None
 
 
-def kernel_figures(record: Record) -> list[KernelFigures]:
+def kernel_figures(record: Record, roof: Roof | None) -> list[KernelFigures]:
     """The record's kernels with what they reach, those that take longest first.
 
     Times are of one inference: all calls together. `share` is of the time in kernels.
     """
-    roof = roof_of(record)
     whole = sum(kernel.calls * kernel.median_us for kernel in record.kernels)
     figures = [_figures(kernel, whole, roof) for kernel in record.kernels]
     return sorted(figures, key=lambda kernel: (-kernel.total_us, kernel.name))

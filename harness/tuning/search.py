@@ -29,7 +29,7 @@ TRIALS_PER_ROUND = 32
 _UNBOUNDED = 2**30
 _POPULATION = 64
 _GENERATIONS = 2
-_RELATED = 6
+_RELATED = 12
 _SAMPLED = 4
 """How many of the first round are drawn at random, to tell the cost model what is bad."""
 _REFINED = 12

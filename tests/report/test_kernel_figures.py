@@ -16,7 +16,7 @@ HARDWARE = {"peak_gflops": 200.0, "memory_bandwidth_gbs": 20.0}
 
 def test_kernel_figures_are_what_the_roofline_model_says() -> None:
     record = example_record(KEY, kernels=KERNELS, spec={"target": {"hardware": HARDWARE}})
-    conv, copy = kernel_figures(record)
+    conv, copy = kernel_figures(record, roof_of([record]))
     assert (conv.name, conv.total_us, conv.share) == ("conv", 20.0, pytest.approx(20 / 24))
     assert conv.intensity == pytest.approx(100)
     assert conv.gflops == pytest.approx(100), "1e6 operations in 10 µs"
@@ -31,15 +31,24 @@ def test_kernel_figures_are_what_the_roofline_model_says() -> None:
 )
 def test_there_is_no_roof_when_the_hardware_is_not_described(spec: dict[str, object]) -> None:
     record = example_record(KEY, kernels=KERNELS, spec=spec)
-    assert roof_of(record) is None
-    assert all(kernel.part_of_roof is None for kernel in kernel_figures(record))
-    assert kernel_figures(record)[0].gflops == pytest.approx(100)
+    assert roof_of([record]) is None
+    assert all(kernel.part_of_roof is None for kernel in kernel_figures(record, None))
+    assert kernel_figures(record, None)[0].gflops == pytest.approx(100)
 
 
 def test_kernel_figures_are_unknown_when_nothing_can_be_divided_by() -> None:
     empty = KernelTime(name="reshape", calls=1, median_us=0.0, flops=0.0, bytes=0.0)
-    (found,) = kernel_figures(example_record(KEY, kernels=(empty,)))
+    (found,) = kernel_figures(example_record(KEY, kernels=(empty,)), None)
     assert (found.share, found.intensity, found.gflops, found.gbs) == (0.0, None, None, None)
+
+
+def test_roof_is_the_highest_that_any_record_of_the_target_saw() -> None:
+    later = {"peak_gflops": 190.0, "memory_bandwidth_gbs": 40.0}
+    records = [
+        example_record(KEY, spec={"target": {"hardware": hardware}})
+        for hardware in (HARDWARE, later, {})
+    ]
+    assert roof_of(records) == Roof(200.0, 40.0)
 
 
 def test_roof_bends_at_the_ridge() -> None:

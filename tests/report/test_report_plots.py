@@ -11,6 +11,7 @@ from example_results import example_record, example_results
 from harness.record import CellKey, Tuning, TuningPoint
 from harness.report import plots
 from harness.report.data import Cell, Group, load
+from harness.report.kernel_figures import roof_of
 from harness.report.plots import latency, pareto, style, tuning
 from harness.report.plots.canvas import Canvas, shorten, text_width
 from harness.report.plots.labels import Box
@@ -61,7 +62,7 @@ def crowded(medians: list[float], accuracies: list[float]) -> Group:
         target="t",
         kind="measured",
         title="m" * 80,
-        cells=tuple(Cell(record, turns) for record in cells),
+        cells=tuple(Cell(record, turns, roof_of(cells)) for record in cells),
     )
 
 

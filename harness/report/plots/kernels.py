@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.report.data import Cell, Group
-from harness.report.kernel_figures import KernelFigures, Roof, kernel_figures, roof_of
+from harness.report.kernel_figures import KernelFigures, Roof
 from harness.report.plots import style
 from harness.report.plots.canvas import Canvas, Point, by_ratio, linear
 from harness.report.plots.frame import PANEL_WIDTH, TOP, bottom_axis, left_axis, panel
@@ -30,8 +30,7 @@ def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
     if cell is None:
         return None
     color = colors[cell.label]
-    kernels = kernel_figures(cell.record)
-    roof = roof_of(cell.record)
+    kernels, roof = cell.kernels, cell.roof
     rows = _rows(kernels, cell)
     bottom = TOP + _ROW * len(rows) - _ROW / 2
     under_roof = [kernel for kernel in kernels[:MOST_KERNELS] if kernel.intensity and kernel.gflops]

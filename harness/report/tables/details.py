@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.export import PENDING
 from harness.report.data import Cell, Results, engine_name
-from harness.report.kernel_figures import KernelFigures, kernel_figures
+from harness.report.kernel_figures import KernelFigures
 from harness.report.plots.kernels import MOST_KERNELS, shown
 from harness.report.tables.model import Entry, Table, count, make_table, quantity, why_missing
 from harness.report.wording import MISSING, share
@@ -148,7 +148,7 @@ def kernel_table(results: Results) -> Table:
         cell = shown(group)
         if cell is None:
             continue
-        for rank, kernel in enumerate(kernel_figures(cell.record)[:MOST_KERNELS], start=1):
+        for rank, kernel in enumerate(cell.kernels[:MOST_KERNELS], start=1):
             rows.append({**_names(cell), "#": count(rank), **_kernel(kernel)})
     return make_table(
         "slowest-kernels",
