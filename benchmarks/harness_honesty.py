@@ -54,8 +54,8 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("results", type=Path, nargs="?", default=Path("results/quickstart"))
-    parser.add_argument("--rounds", type=int, default=20, help="turns of each pair of processes")
-    parser.add_argument("--pairs", type=int, default=7, help="pairs of processes")
+    parser.add_argument("--rounds", type=int, default=15, help="turns of each pair of processes")
+    parser.add_argument("--pairs", type=int, default=9, help="pairs of processes")
     arguments = parser.parse_args()
     with Store(arguments.results / FILE_NAME) as store:
         records = [record for record in store.records() if record.artifact and record.latency]

@@ -11,7 +11,7 @@ from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 from harness.spec import ModelSpec, Passes
-from harness.tuning.measurer import KernelTask
+from harness.tuning.kernel_process import KernelTask
 from harness.tuning.tuner import tasks_of
 from harness.tvm_api import tvm
 

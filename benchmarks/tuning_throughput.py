@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,8 @@ from harness.hardware import HOST, load_target
 from harness.passes.default_schedule import schedule_untuned
 from harness.spec import Tune
 from harness.tuning.database import TuningDatabase, database_of
-from harness.tuning.measurer import Candidate, KernelFailed, KernelMeasurer, KernelTask
+from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
+from harness.tuning.measurer import KernelMeasurer
 from harness.tuning.tuner import Tuner
 from harness.tvm_api import load_tensor_intrinsics, meta_schedule, tvm
 
@@ -135,21 +136,24 @@ def latencies(
     databases: Sequence[object],
 ) -> np.ndarray:
     """The sum over the kernels of the best schedules' times, in turns: [databases], in ms."""
-    total = np.zeros(len(databases))
-    with KernelMeasurer(target, threads) as measurer:
+
+    def contenders() -> Iterator[tuple[KernelTask, list[Candidate]]]:
         for kernel in kernels:
-            measurer.turn_to(kernel)
             candidates = []
             for database in databases:
                 found = database.query_schedule(kernel.module, target, kernel.name)  # type: ignore[attr-defined]
                 untuned = schedule_untuned(kernel.module, target, threads)
                 module = untuned if found is None else found.mod
                 candidates.append(Candidate(module=module))
-            try:
-                times, _ = measurer.contest(candidates, CONTEST_ROUNDS)
-            except KernelFailed as error:
-                raise click.ClickException(f"{kernel.name}: {error}") from None
-            for at, seconds in enumerate(times):
+            yield kernel, candidates
+
+    total = np.zeros(len(databases))
+    with KernelMeasurer(target, threads) as measurer:
+        standings = measurer.contests(contenders(), CONTEST_ROUNDS)
+        for kernel, standing in zip(kernels, standings, strict=True):
+            if isinstance(standing, KernelFailed):
+                raise click.ClickException(f"{kernel.name}: {standing}")
+            for at, seconds in enumerate(standing.times):
                 total[at] += 1e3 * kernel.calls * float(np.median(seconds or [np.nan]))
     return total
 

@@ -5,18 +5,35 @@ The best of many single measurements is biased towards the lucky ones; this one 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from harness.tuning.database import Choice, kernel_identity
-from harness.tuning.measurer import Candidate, KernelFailed, KernelMeasurer, KernelTask
+from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
+from harness.tuning.measurer import KernelMeasurer
+from harness.tuning.turns import Standing
 from harness.tvm_api import Schedule, meta_schedule, tvm
 
 _CONTENDERS = 4
 _ROUNDS = 15
 _BEHIND = 1.25
 """A record this many times slower than the best one will not win, however lucky that one was."""
+
+Contender = tuple[list[object] | None, tvm.IRModule]
+"""A record, as JSON, with its scheduled module; the default schedule has no record."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A kernel whose schedule is to be chosen: from its records, its default schedule, and what
+    was chosen before."""
+
+    kernel: KernelTask
+    default: tvm.IRModule
+    before: Choice | None
+    records: meta_schedule.database.Database
 
 
 @dataclass(frozen=True)
@@ -33,23 +50,24 @@ class Outcome:
         return float(np.median(self.choice["seconds"])) if self.choice else None
 
 
-def hold_contest(
-    kernel: KernelTask,
-    default: tvm.IRModule,
-    before: Choice | None,
-    records: meta_schedule.database.Database,
-    measurer: KernelMeasurer,
-) -> Outcome:
-    """The best of the records of a kernel, its default schedule, and what was chosen before."""
-    contenders = _contenders(kernel, default, before, records)
-    measurer.turn_to(kernel)
-    try:
-        times, wrong = measurer.contest(
-            [Candidate(module=module) for _, module in contenders], _ROUNDS
-        )
-    except KernelFailed as error:
-        return Outcome(None, 0, str(error))
-    finished = {at: seconds for at, seconds in enumerate(times) if seconds is not None}
+def hold_contests(entries: Iterable[Entry], measurer: KernelMeasurer) -> Iterator[Outcome]:
+    """Who wins each of the contests."""
+    contests: list[list[Contender]] = []
+
+    def candidates() -> Iterator[tuple[KernelTask, list[Candidate]]]:
+        for entry in entries:
+            contests.append(_contenders(entry))
+            yield entry.kernel, [Candidate(module=module) for _, module in contests[-1]]
+
+    for standing in measurer.contests(candidates(), _ROUNDS):
+        yield _outcome(contests.pop(0), standing)
+
+
+def _outcome(contenders: list[Contender], standing: Standing | KernelFailed) -> Outcome:
+    if isinstance(standing, KernelFailed):
+        return Outcome(None, 0, str(standing))
+    finished = {at: seconds for at, seconds in enumerate(standing.times) if seconds is not None}
+    wrong = standing.wrong
     if not finished:
         return Outcome(None, len(wrong), next(iter(wrong.values()), "no candidate ran"))
     winner = min(finished, key=lambda at: float(np.median(finished[at])))
@@ -59,24 +77,17 @@ def hold_contest(
     )
 
 
-def _contenders(
-    kernel: KernelTask,
-    default: tvm.IRModule,
-    before: Choice | None,
-    records: meta_schedule.database.Database,
-) -> list[tuple[list[object] | None, tvm.IRModule]]:
-    """Records, as JSON, with their scheduled modules; different ones. The default schedule, which
-    has no record, is always among them."""
-    contenders: dict[str, tuple[list[object] | None, tvm.IRModule]] = {
-        kernel_identity(default): (None, default)
-    }
-    workload = records.commit_workload(kernel.module)
-    best = list(records.get_top_k(workload, _CONTENDERS))
+def _contenders(entry: Entry) -> list[Contender]:
+    """Different ones; the default schedule is always among them."""
+    contenders: dict[str, Contender] = {kernel_identity(entry.default): (None, entry.default)}
+    workload = entry.records.commit_workload(entry.kernel.module)
+    best = list(entry.records.get_top_k(workload, _CONTENDERS))
     best = [record for record in best if _seconds(record) <= _BEHIND * _seconds(best[0])]
-    if before is not None and before["record"] is not None:
-        best.append(meta_schedule.database.TuningRecord.from_json(before["record"], workload))
+    if entry.before is not None and entry.before["record"] is not None:
+        record = meta_schedule.database.TuningRecord.from_json(entry.before["record"], workload)
+        best.append(record)
     for record in best:
-        schedule = Schedule(kernel.module)
+        schedule = Schedule(entry.kernel.module)
         record.trace.apply_to_schedule(schedule, remove_postproc=False)
         contenders.setdefault(kernel_identity(schedule.mod), (list(record.as_json()), schedule.mod))
     return list(contenders.values())

@@ -35,6 +35,8 @@ _MOST_COPIES = 64
 _MOST_COPIED_BYTES = 64e6
 _UNCHECKED = {"tirx.disable_assert": True}
 """Checking what a kernel is called with is a third of its code, and of the time to compile it."""
+_LEFT_TO_LLVM = ["tirx.RemoveNoOp", "s_tir.RenormalizeSplitPattern", "tirx.CommonSubexprElim"]
+"""TVM's lowering spends a tenth of the time to compile on these; LLVM does the same once more."""
 _TOLERANCE = 1e-4
 """Largest admitted difference from the unscheduled kernel, relative to its largest output."""
 
@@ -97,8 +99,13 @@ class Worker:
         return {}
 
     def compile(self, message: Message) -> Message:
-        """Compile some candidates, each a trace to replay or a module as it is; how those failed
-        that did, with their slots.
+        """Compile some candidates for the search, each a trace to replay or a module as it is; how
+        those failed that did, with their slots."""
+        return {"failed": self._compile_all(message["candidates"], left_out=_LEFT_TO_LLVM)}
+
+    def _compile_all(self, candidates: list[Message], left_out: list[str]) -> list[tuple[int, str]]:
+        """Compile candidates without some of the lowering passes; the slots of those that failed,
+        with the reasons.
 
         They are compiled as one module: half of what compiling a small kernel takes is the same
         for one and for many. When that fails they are compiled one by one, to see which it was.
@@ -106,20 +113,20 @@ class Worker:
         os.sched_setaffinity(0, self._cpus)  # measuring has bound this thread
         scheduled: dict[int, tvm.tirx.PrimFunc] = {}
         failed: list[tuple[int, str]] = []
-        for candidate in message["candidates"]:
+        for candidate in candidates:
             try:
                 scheduled[candidate["slot"]] = self._scheduled(candidate)
             except Exception as error:
                 failed.append((candidate["slot"], reason(error)))
         try:
-            self._functions |= self._compiled(scheduled)
+            self._functions |= self._compiled(scheduled, left_out)
         except Exception:
             for slot, kernel in scheduled.items():
                 try:
-                    self._functions |= self._compiled({slot: kernel})
+                    self._functions |= self._compiled({slot: kernel}, left_out)
                 except Exception as error:
                     failed.append((slot, reason(error)))
-        return {"failed": failed}
+        return failed
 
     def _scheduled(self, candidate: Message) -> tvm.tirx.PrimFunc:
         if "trace" not in candidate:
@@ -129,7 +136,7 @@ class Worker:
         return schedule.mod["main"]
 
     def _compiled(
-        self, scheduled: dict[int, tvm.tirx.PrimFunc]
+        self, scheduled: dict[int, tvm.tirx.PrimFunc], left_out: list[str]
     ) -> dict[int, Callable[..., object]]:
         names = {slot: f"candidate{slot}" for slot in scheduled}
         kernels = {
@@ -137,7 +144,7 @@ class Worker:
         }
         if not kernels:
             return {}
-        with tvm.transform.PassContext(opt_level=3, config=_UNCHECKED):
+        with tvm.transform.PassContext(opt_level=3, config=_UNCHECKED, disabled_pass=left_out):
             library = tvm.compile(tvm.IRModule(kernels), target=self._target).jit()
         # Looking a function up is what makes LLVM generate the code.
         return {slot: library[name] for slot, name in names.items()}
@@ -176,21 +183,34 @@ class Worker:
         return seconds
 
     def verify(self, message: Message) -> Message:
+        """Compile some candidates as they will be in the network, and compare each with the
+        unscheduled kernel: how those failed that did, and what others get wrong, with their slots.
+        """
+        failed = self._compile_all(message["candidates"], left_out=[])
+        wrong = []
+        for slot in {each["slot"] for each in message["candidates"]} - {slot for slot, _ in failed}:
+            try:
+                if why := self._difference(self._functions[slot]):
+                    wrong.append((slot, why))
+            except Exception as error:
+                failed.append((slot, reason(error)))
+        return {"failed": failed, "wrong": wrong}
+
+    def _difference(self, function: Callable[..., object]) -> str | None:
         """The first output of a candidate that differs from the unscheduled kernel's, in words."""
         if not self._expected:
             self._expected = list(self._references())
-        function = self._functions[message["slot"]]
         for inputs, expected in self._expected:
             results = [tvm.runtime.tensor(np.zeros_like(array)) for array in expected]
             function(*inputs, *results)
             for at, (array, result) in enumerate(zip(expected, results, strict=True)):
                 if why := difference(array, result.numpy()):
-                    return {"wrong": f"output {at}: {why}"}
-        return {"wrong": None}
+                    return f"output {at}: {why}"
+        return None
 
     def _references(self) -> list[tuple[list[Any], list[np.ndarray]]]:
         """Inputs, random and real, and what the kernel gives for them without any schedule."""
-        function = self._compiled({0: self._module["main"]})[0]
+        function = self._compiled({0: self._module["main"]}, left_out=[])[0]
         (*inputs,) = self._arguments.sets[0][: -self._outputs]
         outputs = self._arguments.sets[0][-self._outputs :]
         given = [inputs]

@@ -19,7 +19,7 @@ import numpy as np
 
 from harness.passes.default_schedule import vector_registers
 from harness.tuning.database import Choice, kernel_identity
-from harness.tuning.measurer import KernelTask
+from harness.tuning.kernel_process import KernelTask
 from harness.tuning.refinement import neighbours
 from harness.tuning.sketches import Sketches, accumulators
 from harness.tvm_api import ArgInfo, Schedule, Trace, meta_schedule, trace_json, tvm

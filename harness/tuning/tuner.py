@@ -18,11 +18,12 @@ from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import kernels
 from harness.record import StoppedBy, Tuning, TuningPoint
 from harness.spec import Tune
-from harness.tuning.contest import hold_contest
+from harness.tuning.contest import Entry, hold_contests
 from harness.tuning.cost_model import CostModel
 from harness.tuning.database import EXAMPLES, Choice, Spent, TuningDatabase, kernel_identity
 from harness.tuning.examples import Examples
-from harness.tuning.measurer import Candidate, KernelFailed, KernelMeasurer, KernelTask
+from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
+from harness.tuning.measurer import KernelMeasurer
 from harness.tuning.progress import Listener, TuningProgress
 from harness.tuning.search import KernelSearch
 from harness.tvm_api import (
@@ -296,18 +297,18 @@ class Tuner:
     def _choose(self, measurer: KernelMeasurer) -> None:
         """Hold a contest for each newly tuned kernel, and write down who won."""
         chosen = self._database.chosen()
-        choices: dict[str, Choice] = {}
-        for task in self._tasks:
-            tried = task.spent.trials + task.earlier.trials
-            if not task.spent.trials and (task.identity in chosen or not tried):
-                continue
-            outcome = hold_contest(
+        tasks = [task for task in self._tasks if self._is_to_be_chosen(task, chosen)]
+        entries = (
+            Entry(
                 task.kernel,
                 task.default,
                 chosen.get(task.identity),
                 self._database.records(task.kernel.module),
-                measurer,
             )
+            for task in tasks
+        )
+        choices: dict[str, Choice] = {}
+        for task, outcome in zip(tasks, hold_contests(entries, measurer), strict=True):
             task.wrong += outcome.wrong
             if outcome.choice is None:
                 task.last_error = outcome.error
@@ -316,6 +317,11 @@ class Tuner:
                 choices[task.identity] = outcome.choice
         self._database.choose(choices)
         self._note_point()
+
+    def _is_to_be_chosen(self, task: _Task, chosen: Mapping[str, Choice]) -> bool:
+        if task.spent.trials:
+            return True
+        return bool(task.earlier.trials) and task.identity not in chosen
 
     def _note_point(self) -> None:
         self._curve.append(

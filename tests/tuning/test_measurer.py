@@ -10,9 +10,12 @@ import psutil
 import pytest
 
 from harness.measure.inputs import write_arrays
+from harness.tuning import kernel_process
 from harness.tuning import measurer as measurer_module
+from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.kernel_worker import difference
-from harness.tuning.measurer import Candidate, KernelFailed, KernelMeasurer, KernelTask
+from harness.tuning.measurer import KernelMeasurer
+from harness.tuning.turns import Standing
 from harness.tvm_api import Schedule, te, tirx, trace_json, tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
@@ -102,7 +105,7 @@ def test_candidate_that_does_not_compile_costs_itself(measurer: KernelMeasurer) 
 
 
 def test_hang_in_compiling_costs_one_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measurer_module, "_CANDIDATE_SECONDS", 0.0)
+    monkeypatch.setattr(measurer_module, "CANDIDATE_SECONDS", 0.0)
     with KernelMeasurer(TARGET, threads=1) as found:
         found.turn_to(task(8))
         (answer,) = measured(found, [module(8)])
@@ -110,7 +113,7 @@ def test_hang_in_compiling_costs_one_candidate(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_hang_in_compiling_several_fails_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measurer_module, "_CANDIDATE_SECONDS", 0.0)
+    monkeypatch.setattr(measurer_module, "CANDIDATE_SECONDS", 0.0)
     with KernelMeasurer(TARGET, threads=1) as found:
         found.turn_to(task(8))
         answers = measured(found, [module(8)] * 3)
@@ -121,24 +124,41 @@ def test_hang_in_compiling_several_fails_each_by_itself(monkeypatch: pytest.Monk
 def test_worker_is_renewed_between_rounds_and_never_within_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(measurer_module, "_CANDIDATES_PER_WORKER", 2)
+    monkeypatch.setattr(kernel_process, "_CANDIDATES_PER_WORKER", 2)
     with KernelMeasurer(TARGET, threads=1) as found:
         found.turn_to(task(8))
         for _ in range(2):
             assert all(isinstance(each, list) for each in measured(found, [module(8)] * 4))
 
 
+def contest(
+    measurer: KernelMeasurer, kernel: KernelTask, candidates: list[Candidate], rounds: int = 3
+) -> Standing:
+    (standing,) = measurer.contests([(kernel, candidates)], rounds)
+    assert isinstance(standing, Standing)
+    return standing
+
+
 def test_contest_gives_each_candidate_every_round(measurer: KernelMeasurer) -> None:
-    measurer.turn_to(task(300))
-    times, wrong = measurer.contest([module(300), split(300, 3)], rounds=5)
-    assert [len(seconds or ()) for seconds in times] == [5, 5] and not wrong
+    standing = contest(measurer, task(300), [module(300), split(300, 3)], rounds=5)
+    assert [len(seconds or ()) for seconds in standing.times] == [5, 5] and not standing.wrong
+
+
+def test_contests_are_of_their_own_kernels_when_there_are_more_than_workers(
+    measurer: KernelMeasurer,
+) -> None:
+    extents = (8, 16, 600, 8, 300)
+    entries = ((task(extent), [module(extent), module(extent, "wrong")]) for extent in extents)
+    standings = [each for each in measurer.contests(entries, 3) if isinstance(each, Standing)]
+    assert [set(standing.wrong) for standing in standings] == [{1}] * len(extents)
+    slowest = max(range(len(extents)), key=lambda at: min(standings[at].times[0] or ()))
+    assert extents[slowest] == 600
 
 
 def test_wrong_candidate_is_thrown_out_of_the_contest(measurer: KernelMeasurer) -> None:
-    measurer.turn_to(task(16))
-    times, wrong = measurer.contest([module(16), module(16, "wrong")], rounds=3)
-    assert times[0] and times[1] is None
-    assert set(wrong) == {1} and "output 0: off by" in wrong[1]
+    standing = contest(measurer, task(16), [module(16), module(16, "wrong")])
+    assert standing.times[0] and standing.times[1] is None
+    assert set(standing.wrong) == {1} and "output 0: off by" in standing.wrong[1]
 
 
 def test_candidate_that_is_wrong_on_real_inputs_only_is_thrown_out(
@@ -147,18 +167,24 @@ def test_candidate_that_is_wrong_on_real_inputs_only_is_thrown_out(
     """Random inputs are never as large as what this one caps."""
     real = tmp_path / "real.npz"
     write_arrays(real, [[("0", np.full((16, 16), 1e6, np.float32))]])
-    measurer.turn_to(task(16))
-    _, wrong = measurer.contest([module(16, "capped")], rounds=3)
-    assert not wrong
-    measurer.turn_to(task(16, real))
-    times, wrong = measurer.contest([module(16), module(16, "capped")], rounds=3)
-    assert times[0] and times[1] is None and "off by" in wrong[1]
+    assert not contest(measurer, task(16), [module(16, "capped")]).wrong
+    standing = contest(measurer, task(16, real), [module(16), module(16, "capped")])
+    assert standing.times[0] and standing.times[1] is None and "off by" in standing.wrong[1]
 
 
-def test_crash_in_contest_leaves_the_others(measurer: KernelMeasurer) -> None:
-    measurer.turn_to(task(8))
-    times, wrong = measurer.contest([module(8), module(8, "crash"), module(8)], rounds=3)
-    assert [seconds is not None for seconds in times] == [True, False, True] and not wrong
+def test_crash_in_contest_leaves_the_others_and_the_contest_beside_it(
+    measurer: KernelMeasurer,
+) -> None:
+    crashing = [module(8), module(8, "crash"), module(8)]
+    first, second = measurer.contests([(task(8), crashing), (task(9), [module(9)])], 3)
+    assert isinstance(first, Standing) and isinstance(second, Standing)
+    assert [seconds is not None for seconds in first.times] == [True, False, True]
+    assert second.times[0] and not first.wrong and not second.wrong
+
+
+def test_contest_has_no_winner_when_its_kernel_does_not_compile(measurer: KernelMeasurer) -> None:
+    broken = Candidate(trace=[[["NoSuchInstruction", [], [], []]], []])
+    assert contest(measurer, task(8), [broken]) == Standing([None], {})
 
 
 def test_no_process_is_left_when_measuring_ends() -> None:

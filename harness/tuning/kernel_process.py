@@ -1,0 +1,147 @@
+"""The parent's side of one kernel worker: a child process that compiles candidates of a kernel and
+runs them, and is replaced when it dies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.child import Child, ChildLost, Message
+from harness.tvm_api import tvm
+
+_WORKER = "harness.tuning.kernel_worker"
+CANDIDATE_SECONDS = 20.0
+_START_SECONDS = 30.0
+_MEMORY_MB = 4096.0
+_CANDIDATES_PER_WORKER = 400
+"""LLVM keeps memory of what it compiled; a fresh worker now and then bounds it."""
+
+
+class KernelFailed(Exception):
+    """A candidate did not compile, or did not run to its end; the text says how."""
+
+
+@dataclass(frozen=True)
+class KernelTask:
+    """A kernel to tune: the module that the database knows it by, and its calls an inference.
+
+    `constants` are the positions of the arguments that are weights, the last `outputs` arguments
+    are results, and `inputs` is an `.npz` of what the kernel is given in a real inference.
+    """
+
+    name: str
+    module: tvm.IRModule
+    calls: int
+    constants: tuple[int, ...] = ()
+    outputs: int = 1
+    inputs: Path | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something to compile: the JSON of a trace that schedules the kernel, or a whole module."""
+
+    trace: list[Any] | None = None
+    module: tvm.IRModule | None = None
+
+    def as_message(self, slot: int) -> Message:
+        if self.trace is not None:
+            return {"slot": slot, "trace": self.trace}
+        return {"slot": slot, "module": tvm.ir.save_json(self.module)}
+
+
+class KernelProcess:
+    """One child process, started when it is needed, and the candidates that it has compiled."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._environment = environment
+        self.child: Child | None = None
+        self._served = 0
+        self._kernel: Message | None = None
+        self.slots: set[int] = set()
+
+    def start(self, kernel: Message) -> float:
+        """Have a child that knows the kernel; how many seconds more its first answer may take."""
+        extra = 0.0
+        if self.child is None:
+            self.child = Child(_WORKER, memory_mb=_MEMORY_MB, environment=self._environment)
+            self._served, self._kernel, extra = 0, None, _START_SECONDS
+        if self._kernel is not kernel:
+            self._kernel = kernel
+            self.slots.clear()
+            self._exchange(kernel, CANDIDATE_SECONDS + extra)
+        return extra
+
+    def ask(self, kernel: Message, message: Message, seconds: float) -> Message:
+        """Send a message about the kernel and wait for the answer. Raises KernelFailed."""
+        try:
+            seconds += self.start(kernel)
+            return self._exchange(message, seconds)
+        except ChildLost as error:
+            self.stop()
+            raise KernelFailed(str(error)) from None
+
+    def _exchange(self, message: Message, seconds: float) -> Message:
+        assert self.child is not None
+        self.child.resume()
+        return self.checked(self.child.call(message, seconds))
+
+    def checked(self, answer: Message) -> Message:
+        """An answer that is no error. Raises KernelFailed."""
+        if "error" in answer:
+            raise KernelFailed(str(answer["error"]))
+        return answer
+
+    def compile(self, kernel: Message, candidates: dict[int, Candidate]) -> None:
+        """Compile candidates, by slot, and wait for them; `slots` has those that did compile.
+        Raises KernelFailed where the child is lost."""
+        self._served += len(candidates)
+        seconds = CANDIDATE_SECONDS * len(candidates)
+        answer = self.ask(kernel, _about(candidates, "compile"), seconds)
+        self.compiled(list(candidates), answer)
+
+    def verify(self, kernel: Message, candidates: dict[int, Candidate], seconds: float) -> Message:
+        """Compile and verify candidates, by slot, and wait for the answer. Raises KernelFailed."""
+        self._served += len(candidates)
+        return self.ask(kernel, _about(candidates, "verify"), seconds)
+
+    def begin(self, kernel: Message, do: str, candidates: dict[int, Candidate]) -> None:
+        """Have something done with candidates, by slot, without waiting. Raises ChildLost or
+        KernelFailed."""
+        self.start(kernel)
+        assert self.child is not None
+        self._served += len(candidates)
+        self.child.resume()
+        self.child.send(_about(candidates, do))
+
+    def compiled(self, slots: Sequence[int], answer: Message) -> dict[int, KernelFailed]:
+        """Take note of what was compiled; how the others failed, by slot."""
+        failed = {slot: KernelFailed(why) for slot, why in answer["failed"]}
+        self.slots |= set(slots) - set(failed)
+        return failed
+
+    def renew(self) -> None:
+        """Forget what is compiled; end a child that has served long enough."""
+        self.slots.clear()
+        if self._served >= _CANDIDATES_PER_WORKER:
+            self.stop()
+
+    def pause(self) -> None:
+        if self.child is not None:
+            self.child.pause()
+
+    def stop(self) -> None:
+        self.slots.clear()
+        if self.child is not None:
+            self.child.kill()
+            self.child = None
+
+
+def _about(candidates: dict[int, Candidate], do: str) -> Message:
+    return {
+        "do": do,
+        "candidates": [each.as_message(slot) for slot, each in candidates.items()],
+    }

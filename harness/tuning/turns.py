@@ -1,0 +1,104 @@
+"""A contest of candidates of one kernel in one worker: all are compiled and verified, and those
+that are sound are measured in turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from harness.child import ChildLost, Message
+from harness.tuning.kernel_process import (
+    CANDIDATE_SECONDS,
+    Candidate,
+    KernelFailed,
+    KernelProcess,
+)
+
+_CONTEST_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a contest ended: seconds per run, [candidates][rounds], None for a candidate that is
+    wrong or failed; and what those get wrong that are, by position."""
+
+    times: list[list[float] | None]
+    wrong: dict[int, str]
+
+
+class Turns:
+    """One contest; `begin`, `finish` and `take`, in this order, so that several can begin in as
+    many workers before the first is finished."""
+
+    def __init__(
+        self, worker: KernelProcess, kernel: Message, candidates: Sequence[Candidate]
+    ) -> None:
+        self._worker = worker
+        self._kernel = kernel
+        self._candidates = dict(enumerate(candidates))
+        self._sound: set[int] = set()
+        self._wrong: dict[int, str] = {}
+        self._failure: KernelFailed | None = None
+
+    def begin(self) -> None:
+        """Have all candidates compiled and verified, without waiting for it."""
+        self._worker.renew()
+        try:
+            self._worker.ask(self._kernel, {"do": "release"}, CANDIDATE_SECONDS)
+            self._worker.begin(self._kernel, "verify", self._candidates)
+        except (ChildLost, KernelFailed):
+            self._worker.stop()
+
+    def finish(self) -> None:
+        """Wait for what `begin` began. When the worker was lost one candidate is to blame: one by
+        one, it will show."""
+        try:
+            if self._worker.child is None:
+                raise ChildLost("was lost before")
+            answer = self._worker.checked(self._worker.child.receive(_CONTEST_SECONDS))
+            self._note(self._candidates, answer)
+        except (ChildLost, KernelFailed) as error:
+            if isinstance(error, ChildLost):
+                self._worker.stop()
+            try:
+                self._verify_one_by_one()
+            except KernelFailed as failure:
+                self._failure = failure
+        finally:
+            self._worker.pause()
+
+    def _verify_one_by_one(self) -> None:
+        for slot in self._candidates:
+            try:
+                self._verify([slot])
+            except KernelFailed:
+                if self._worker.child is None and self._sound:  # they are gone with the worker
+                    self._verify(sorted(self._sound))
+
+    def _verify(self, slots: Sequence[int]) -> None:
+        candidates = {slot: self._candidates[slot] for slot in slots}
+        self._note(slots, self._worker.verify(self._kernel, candidates, _CONTEST_SECONDS))
+
+    def _note(self, slots: Iterable[int], answer: Message) -> None:
+        wrong = dict(answer["wrong"])
+        self._wrong |= wrong
+        self._sound |= set(slots) - set(wrong) - {slot for slot, _ in answer["failed"]}
+
+    def take(self, rounds: int) -> Standing | KernelFailed:
+        """Measure the sound ones in turns; nothing else should be running."""
+        if self._failure is not None:
+            return self._failure
+        times: list[list[float] | None] = [None] * len(self._candidates)
+        sound = sorted(self._sound)
+        if sound:
+            message = {"do": "contest", "slots": sound, "rounds": rounds}
+            try:
+                answer = self._worker.ask(self._kernel, message, _CONTEST_SECONDS)
+            except KernelFailed as failure:
+                return failure
+            finally:
+                self._worker.pause()
+            for slot, seconds in zip(sound, answer["seconds"], strict=True):
+                times[slot] = [float(value) for value in seconds]
+        return Standing(times, self._wrong)
