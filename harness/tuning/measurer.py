@@ -26,7 +26,7 @@ from harness.tvm_api import tvm
 
 _WATCH_SECONDS = 0.25
 _TOGETHER = 4
-"""Candidates compiled as one module."""
+"""Candidates compiled as one module, at most."""
 
 
 class KernelMeasurer:
@@ -105,8 +105,7 @@ class KernelMeasurer:
 
     def _compile_all(self, candidates: Sequence[Candidate]) -> dict[int, KernelFailed]:
         """Compile on all workers, some at a time; the failures, by position."""
-        slots = list(range(len(candidates)))
-        waiting = deque(slots[at : at + _TOGETHER] for at in range(0, len(slots), _TOGETHER))
+        waiting = deque(_batches(len(candidates), len(self._workers)))
         busy: dict[KernelProcess, tuple[list[int], float]] = {}
         failed: dict[int, KernelFailed] = {}
         for worker in self._workers:
@@ -181,3 +180,13 @@ class KernelMeasurer:
                 worker.pause()
             for each in turns:
                 yield each.take(rounds)
+
+
+def _batches(candidates: int, workers: int) -> Iterator[list[int]]:
+    """Slots to compile as one module: fewer towards the end, so that the workers end together."""
+    begin = 0
+    while begin < candidates:
+        left = candidates - begin
+        end = begin + max(1, min(_TOGETHER, left // (2 * workers)))
+        yield list(range(begin, end))
+        begin = end
