@@ -8,7 +8,7 @@ from test_sketches import TARGET, convolution, dense, run
 from harness.tuning.database import Choice, kernel_identity
 from harness.tuning.kernel_process import KernelTask
 from harness.tuning.kernel_worker import difference
-from harness.tuning.search import TRIALS_PER_ROUND, KernelSearch, graft
+from harness.tuning.search import TRIALS_PER_ROUND, KernelSearch, graft, weighted
 from harness.tuning.sketches import Sketches
 from harness.tvm_api import (
     ArgInfo,
@@ -101,3 +101,12 @@ def test_evolution_goes_on_after_the_first_round() -> None:
     ]
     found.learn(first, results)
     assert found.propose()
+
+
+def test_most_random_schedules_are_of_our_space_where_it_fits() -> None:
+    ours = Sketches(convolution(14, 16, 2, 1), TARGET, 2).spaces
+    others = [Schedule(convolution(14, 16, 2, 1)) for _ in range(3)]
+    spaces = weighted(ours, others)
+    assert sum(any(space is each for each in ours) for space in spaces) >= 3 * len(others)
+    assert all(any(space is each for space in spaces) for each in [*ours, *others])
+    assert weighted([], others) == others
