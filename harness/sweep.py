@@ -1,4 +1,4 @@
-"""Plans a sweep's cells, runs those that are not finished, and keeps each as soon as it is done.
+"""Runs the cells of a sweep that are not finished, and keeps each as soon as it is done.
 
 Cells are built one by one, and measured in groups: all configurations of one model on one target,
 baselines included, taking turns. Building, tuning and measuring never share the cores.
@@ -8,53 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import monotonic
 from typing import Protocol
 
 from harness.artifact import DESCRIPTION, Artifact
-from harness.baselines.registry import ENGINES, applicable, engine_named, reference_engine
+from harness.baselines.registry import ENGINES, applicable, reference_engine
 from harness.cell import ImportedModel, ImportOrder, Order
 from harness.child import Child, ChildLost, Message
 from harness.environment import environment
 from harness.errors import CellFailure, CellSkipped, HarnessError, InputError
-from harness.hardware import load_target, require_runnable, target_fingerprint
+from harness.hardware import require_runnable, target_fingerprint
 from harness.measure.group import Contestant, Group, GroupSubject, Measured
 from harness.measure.inputs import verification_inputs, write_arrays
 from harness.measure.recording import RecordWriter
-from harness.models.catalog import resolve
-from harness.models.resolved import ResolvedModel
 from harness.models.tensors import TensorSpec
-from harness.record import BASELINE_CONFIGURATION, RECORD_SCHEMA, CellKey, Record, fingerprint
+from harness.plan import TVM, PlannedCell, PlannedGroup, plan
+from harness.record import Record, fingerprint
 from harness.roofline import with_measured_roofs
-from harness.spec import Configuration, ModelSpec, Sweep, TargetSpec, Tune
+from harness.spec import Sweep, Tune
 from harness.store import FILE_NAME, Store
 
-TVM = "tvm"
 FAILURES = "failures.log"
 _SECONDS_PER_TRIAL = 10.0
 """An upper bound, for the time limit of a cell whose tuning budget is in trials."""
 _INTERRUPT_SECONDS = 15.0
-
-
-@dataclass(frozen=True)
-class PlannedCell:
-    """One cell to run: its names, its fingerprint, and for our own engine its configuration."""
-
-    key: CellKey
-    mark: str
-    configuration: Configuration | None
-
-
-@dataclass(frozen=True)
-class PlannedGroup:
-    """The cells of one model on one target."""
-
-    spec: ModelSpec
-    model: ResolvedModel
-    target: TargetSpec
-    cells: tuple[PlannedCell, ...]
 
 
 class Listener(Protocol):
@@ -69,68 +47,6 @@ class Listener(Protocol):
     def tuning(self, label: str, progress: Message) -> None: ...
 
     def finished(self, record: Record) -> None: ...
-
-
-def plan(sweep: Sweep, *, fetch_missing: bool = True) -> list[PlannedGroup]:
-    """All cells of a sweep, grouped. Fetches catalog models that are not there yet.
-
-    Raises InputError for a name, file or engine that does not exist.
-    """
-    for engine in sweep.baselines:
-        engine_named(engine)
-    targets = [_with_threads(load_target(name), sweep.measure.threads) for name in sweep.targets]
-    groups = []
-    for spec in sweep.models:
-        model = resolve(spec, fetch_missing=fetch_missing)
-        for target in targets:
-            groups.append(PlannedGroup(spec, model, target, _cells(sweep, model, target)))
-    return groups
-
-
-def _with_threads(target: TargetSpec, threads: int | None) -> TargetSpec:
-    if threads is None:
-        return target
-    tvm = target.tvm.model_copy(update={"num_cores": threads})
-    return target.model_copy(update={"tvm": tvm})
-
-
-def _cells(sweep: Sweep, model: ResolvedModel, target: TargetSpec) -> tuple[PlannedCell, ...]:
-    common = {
-        "schema": RECORD_SCHEMA,
-        "model": model.fingerprint,
-        "shapes": model.shapes,
-        "target": target_fingerprint(target),
-        "passes": target.passes.model_dump(),
-        "device": target.device.model_dump(),
-        "measure": sweep.measure.model_dump(),
-        "seed": sweep.seed,
-    }
-
-    def cell(engine: str, name: str, configuration: Configuration | None) -> PlannedCell:
-        decisive = configuration.model_dump(exclude={"name"}) if configuration else None
-        mark = fingerprint(
-            {
-                **common,
-                "names": [model.name, target.name, name, engine],
-                "configuration": decisive,
-                "engine": _engine_version(engine),
-            }
-        )
-        key = CellKey(model=model.name, target=target.name, configuration=name, engine=engine)
-        return PlannedCell(key, mark, configuration)
-
-    ours = [cell(TVM, found.name, found) for found in sweep.configurations]
-    others = [cell(engine, BASELINE_CONFIGURATION, None) for engine in sweep.baselines]
-    return (*ours, *others)
-
-
-def _engine_version(engine: str) -> str | None:
-    """The installed version of what an engine's name stands for; None when it is not installed."""
-    packages = {TVM: "apache-tvm", "litert": "ai-edge-litert"}
-    try:
-        return version(packages.get(engine, engine))
-    except PackageNotFoundError:
-        return None
 
 
 @dataclass(frozen=True)

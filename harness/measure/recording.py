@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -13,12 +13,10 @@ import numpy as np
 from harness.artifact import Artifact
 from harness.errors import CellSkipped, HarnessError
 from harness.measure.group import Measured
+from harness.plan import PlannedCell, PlannedGroup
 from harness.record import CellKey, KernelTime, Latency, Memory, Record
 from harness.spec import Kind, Sweep, TargetSpec
 from harness.store import Store
-
-if TYPE_CHECKING:
-    from harness.sweep import PlannedCell, PlannedGroup
 
 _KINDS: dict[str, Kind] = {
     "local": "measured",
