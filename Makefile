@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.test-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format imports check reference benchmarks clean
+.PHONY: help run test lint format imports check reference peers benchmarks clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,11 @@ reference: $(STAMP) ## The sweep of the catalog models, kept under results/refer
 	$(BIN)/python -m pip install --quiet -e '.[text]'
 	$(BIN)/layeredge models fetch --all
 	$(BIN)/layeredge run examples/catalog.yaml --out results/reference --fresh
+
+peers: $(STAMP) ## All eight models beside ONNX Runtime and OpenVINO, kept under results/peers
+	$(BIN)/python -m pip install --quiet -e '.[text,openvino]'
+	$(BIN)/layeredge models fetch --all
+	$(BIN)/layeredge run examples/peers.yaml --out results/peers --fresh
 
 benchmarks: $(TEST_STAMP) ## How well the verdicts and the harness itself measure
 	$(BIN)/python benchmarks/verdict_rates.py
