@@ -15,43 +15,23 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import click
-import matplotlib
 import numpy as np
 from model_kernels import kernels_of
 from rich.console import Console
 from rich.table import Table
+from tuning_curves import Curve, draw, latencies, tuned
 from tvm.ir.utils import derived_object
 
 from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
-from harness.passes.default_schedule import schedule_untuned
 from harness.spec import Tune
-from harness.tuning.database import TuningDatabase, database_of
-from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
-from harness.tuning.measurer import KernelMeasurer
-from harness.tuning.tuner import Tuner
+from harness.tuning.kernel_process import KernelTask
 from harness.tvm_api import load_tensor_intrinsics, meta_schedule, tvm
-
-CONTEST_ROUNDS = 15
-
-
-@dataclass
-class Curve:
-    """What a tuner did: wall-clock seconds to trials and to the sum of its kernels' best times."""
-
-    seconds: list[float] = field(default_factory=list)
-    trials: list[int] = field(default_factory=list)
-    milliseconds: list[float | None] = field(default_factory=list)
-
-    @property
-    def rate(self) -> float:
-        return self.trials[-1] / self.seconds[-1]
 
 
 def stock(
@@ -107,79 +87,6 @@ def stock(
     return curve, database
 
 
-def ours(
-    kernels: Sequence[KernelTask],
-    target: tvm.target.Target,
-    threads: int,
-    minutes: float,
-    seed: int,
-    folder: Path,
-) -> tuple[Curve, object]:
-    with TuningDatabase(folder) as database:
-        tuner = Tuner(
-            kernels, target, threads, database, Tune(minutes=minutes), seed, lambda _: None
-        )
-        points = tuner.run().curve
-        chosen = database_of([kernel.module for kernel in kernels], database.chosen())
-    curve = Curve(
-        [point.seconds for point in points],
-        [point.trials for point in points],
-        [point.estimate_ms for point in points],
-    )
-    return curve, chosen
-
-
-def latencies(
-    kernels: Sequence[KernelTask],
-    target: tvm.target.Target,
-    threads: int,
-    databases: Sequence[object],
-) -> np.ndarray:
-    """The sum over the kernels of the best schedules' times, in turns: [databases], in ms."""
-
-    def contenders() -> Iterator[tuple[KernelTask, list[Candidate]]]:
-        for kernel in kernels:
-            candidates = []
-            for database in databases:
-                found = database.query_schedule(kernel.module, target, kernel.name)  # type: ignore[attr-defined]
-                untuned = schedule_untuned(kernel.module, target, threads)
-                module = untuned if found is None else found.mod
-                candidates.append(Candidate(module=module))
-            yield kernel, candidates
-
-    total = np.zeros(len(databases))
-    with KernelMeasurer(target, threads) as measurer:
-        standings = measurer.contests(contenders(), CONTEST_ROUNDS)
-        for kernel, standing in zip(kernels, standings, strict=True):
-            if isinstance(standing, KernelFailed):
-                raise click.ClickException(f"{kernel.name}: {standing}")
-            for at, seconds in enumerate(standing.times):
-                total[at] += 1e3 * kernel.calls * float(np.median(seconds or [np.nan]))
-    return total
-
-
-def draw(curves: dict[str, Curve], title: str, path: Path) -> None:
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
-    for name, curve in curves.items():
-        points = [
-            (s, ms)
-            for s, ms in zip(curve.seconds, curve.milliseconds, strict=True)
-            if ms is not None
-        ]
-        if points:  # a tuner has none before each kernel was measured once
-            axes.step(*zip(*points, strict=True), where="post", label=name)
-    axes.set(
-        xlabel="wall-clock time, s", ylabel="sum of the kernels' best times, ms", title=title,
-        xscale="log", yscale="log",
-    )  # fmt: skip
-    axes.grid(alpha=0.3, which="both")
-    axes.legend()
-    figure.savefig(path, dpi=150)
-
-
 @click.command()
 @click.argument("model", default="fashion-resnet8")
 @click.option("--stock-trials", type=click.IntRange(min=1), default=256, show_default=True)
@@ -196,7 +103,9 @@ def main(model: str, stock_trials: int, minutes: float, seed: int, plot: Path | 
     kernels = kernels_of(model, target)
     theirs, their_database = stock(kernels, target, threads, stock_trials, seed)
     with tempfile.TemporaryDirectory() as folder:
-        mine, my_database = ours(kernels, target, threads, minutes, seed, Path(folder))
+        mine, my_database = tuned(
+            kernels, target, threads, Tune(minutes=minutes), seed, Path(folder)
+        )
         found = latencies(kernels, target, threads, [their_database, my_database])
     table = Table("tuner", "trials", "seconds", "trials/s", "kernels in turns, ms", box=None)
     for name, curve, milliseconds in (("TVM", theirs, found[0]), ("LayerEdge", mine, found[1])):
