@@ -1,6 +1,6 @@
 """Does what was tuned before make the next model quicker to tune?
 
-    python benchmarks/tuning_transfer.py efficientnet-lite0 --first-shape input=1,3,192,192
+    python benchmarks/tuning_transfer.py efficientnet-lite0 --first-shape image=1,3,192,192
 
 Tunes FIRST, and then SECOND (FIRST again in its own shape, unless another is named) twice: with an
 empty database, and with FIRST's. Prints after how many trials the latter is where the former was

@@ -36,7 +36,10 @@ class KeepAwake:
     def __init__(self) -> None:
         virtual = "hypervisor" in this_processor().flags
         self._spinners = [
-            subprocess.Popen([sys.executable, "-m", _MODULE, str(cpu)], stdin=subprocess.DEVNULL)
+            subprocess.Popen(
+                [sys.executable, "-m", _MODULE, str(cpu), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+            )
             for cpu in (os.sched_getaffinity(0) if virtual else ())
         ]
         for spinner in self._spinners:
@@ -85,7 +88,7 @@ def spread_threads() -> None:
 
 
 def main() -> None:
-    die_with_parent()
+    die_with_parent(int(sys.argv[2]))
     os.sched_setaffinity(0, {int(sys.argv[1])})
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     os.kill(os.getpid(), signal.SIGSTOP)  # until it is told to

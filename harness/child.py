@@ -28,6 +28,7 @@ from harness.errors import HarnessError
 Message = dict[str, Any]
 
 _CHANNEL = "LAYEREDGE_CHANNEL"
+_PARENT = "LAYEREDGE_PARENT"
 _SET_PARENT_DEATH_SIGNAL = 1  # prctl(2)
 _WATCH_SECONDS = 0.25
 _REASON_CHARACTERS = 300
@@ -64,7 +65,12 @@ class Child:
                 stdout=self._errors,
                 stderr=self._errors,
                 pass_fds=[far.fileno()],
-                env={**os.environ, **(environment or {}), _CHANNEL: str(far.fileno())},
+                env={
+                    **os.environ,
+                    **(environment or {}),
+                    _CHANNEL: str(far.fileno()),
+                    _PARENT: str(os.getpid()),
+                },
                 start_new_session=True,
             )
         if cpus is not None:
@@ -216,11 +222,11 @@ class Channel:
         self._writer.flush()
 
 
-def die_with_parent() -> None:
-    """Have this process killed when the thread that started it ends."""
-    parent = os.getppid()
+def die_with_parent(parent: int) -> None:
+    """Have this process killed when the thread that started it ends. `parent` is the process that
+    did: it may have ended while this one was starting."""
     ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the signal was set
+    if os.getppid() != parent:
         os._exit(1)
 
 
@@ -230,7 +236,7 @@ def channel() -> Channel:
     From here on this process is killed when its parent ends, and is the first to go when the
     machine runs out of memory.
     """
-    die_with_parent()
+    die_with_parent(int(os.environ.pop(_PARENT)))
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
         score.write("1000")
     return Channel(socket.socket(fileno=int(os.environ.pop(_CHANNEL))))

@@ -78,7 +78,7 @@ def test_tuning_that_measured_nothing_fails(
     fused: tvm.IRModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A worker that does not exist: every candidate is lost, as when a toolchain is broken.
-    monkeypatch.setattr("harness.tuning.measurer._WORKER", "harness.tuning.no_such_worker")
+    monkeypatch.setattr("harness.tuning.kernel_process._WORKER", "harness.tuning.no_such_worker")
     with TuningDatabase(tmp_path) as database:
         tasks = tasks_of(fused, TARGET)
         tuner = Tuner(tasks, TARGET, 2, database, Tune(trials=4), 0, lambda progress: None)
