@@ -4,9 +4,9 @@
 
 For each compiled model in a results folder (default: results/quickstart): the harness's own
 measurement, and a loop of a few lines in a process that knows nothing of the harness, take turns.
-The loop runs for half a second on end each time; its median is of the second half. Where a
-process happens to have its memory makes the same code some percent faster or slower for as long as
-it lives, so that there are several pairs of processes; each round is compared in itself.
+The loop runs for half a second on end each time; its median is of the second half. The same
+code is some percent faster in one process than in another for as long as they live, so that there
+are several pairs of processes; each round is compared in itself.
 Prints the medians, and the median over the pairs of their ratio, with its range; exit code 1 where
 it differs from 1 by more than 2 %.
 """

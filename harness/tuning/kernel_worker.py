@@ -1,7 +1,7 @@
 """Compiles, verifies and measures candidates of one kernel in one process: a candidate's trace is
 replayed, compiled and run where it is, without an archive, a second link or a reload.
 
-Run by `harness.tuning.measurer`, because a candidate may crash, hang, or eat memory.
+Run by `harness.tuning.kernel_process`, because a candidate may crash, hang, or eat memory.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MOST_COPIED_BYTES = 64e6
 _UNCHECKED = {"tirx.disable_assert": True}
 """Checking what a kernel is called with is a third of its code, and of the time to compile it."""
 _LEFT_TO_LLVM = ["tirx.RemoveNoOp", "s_tir.RenormalizeSplitPattern", "tirx.CommonSubexprElim"]
-"""TVM's lowering spends a tenth of the time to compile on these; LLVM does the same once more."""
+"""A tenth of the time to compile is spent on these, and the code is as fast without them."""
 _TOLERANCE = 1e-4
 """Largest admitted difference from the unscheduled kernel, relative to its largest output."""
 

@@ -46,7 +46,7 @@ _UNROLLED_STEPS = [0, 16, 64]
 
 _OURS = 3
 """How many times more random schedules are of the tiled design space, where it fits, than of
-MetaSchedule's own, which takes three times as long to compile and hardly ever wins."""
+MetaSchedule's own, which takes twice as long to compile and seldom wins."""
 
 _Mark = tuple[str, str]
 """A trace's instructions and its decisions, as texts."""
