@@ -16,13 +16,9 @@ from harness.tuning.tuner import tasks_of
 from harness.tvm_api import tvm
 
 
-def kernels_of(
-    model: str, target: tvm.target.Target, shapes: dict[str, tuple[int, ...]] | None = None
-) -> list[KernelTask]:
-    """The kernels of a model, a catalog name or a file, with its inputs in the given shapes;
-    fetches what is missing."""
-    spec = ModelSpec.model_validate(model).model_copy(update={"shapes": shapes or {}})
-    resolved = resolve(spec, fetch_missing=True)
+def kernels_of(model: str, target: tvm.target.Target) -> list[KernelTask]:
+    """The kernels of a model, a catalog name or a file; fetches what is missing."""
+    resolved = resolve(ModelSpec.model_validate(model), fetch_missing=True)
     with tempfile.TemporaryDirectory() as folder:
         imported = import_model(resolved.path, resolved.shapes, Path(folder))
         fused = fuse(adapt(canonicalise(imported.module), Passes(), target), "full")

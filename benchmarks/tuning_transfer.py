@@ -1,11 +1,10 @@
 """Does what was tuned before make the next model quicker to tune?
 
-    python benchmarks/tuning_transfer.py efficientnet-lite0 --first-shape image=1,3,192,192
+    python benchmarks/tuning_transfer.py ppocr-cls ppocr-det --trials 600
 
-Tunes FIRST, and then SECOND (FIRST again in its own shape, unless another is named) twice: with an
-empty database, and with FIRST's. Prints after how many trials the latter is where the former was
-at its end, and what both chose, measured in turns. Draws the curves over the number of trials.
-Ends with 1 where it takes more than half the trials.
+Tunes FIRST, and then SECOND twice: with an empty database, and with FIRST's. Prints after how many
+trials the latter is where the former was at its end, and what both chose, measured in turns. Draws
+the curves over the number of trials. Ends with 1 where it takes more than half the trials.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from tuning_curves import Curve, draw, latencies, tuned
 
 from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
-from harness.spec import Tune, parse_shapes
+from harness.spec import Tune
 from harness.tvm_api import load_tensor_intrinsics, tvm
 
 MOST_TRIALS = 0.5
@@ -36,8 +35,7 @@ def reached(curve: Curve, milliseconds: float) -> int | None:
 
 @click.command()
 @click.argument("first")
-@click.argument("second", default="")
-@click.option("--first-shape", multiple=True, help="as in NAME=1,3,192,192")
+@click.argument("second")
 @click.option("--first-trials", type=click.IntRange(min=1), default=1000, show_default=True)
 @click.option("--trials", type=click.IntRange(min=1), default=1000, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -45,7 +43,6 @@ def reached(curve: Curve, milliseconds: float) -> int | None:
 def main(
     first: str,
     second: str,
-    first_shape: tuple[str, ...],
     first_trials: int,
     trials: int,
     seed: int,
@@ -57,8 +54,8 @@ def main(
     load_tensor_intrinsics("x86")
     spec = load_target(HOST)
     target, threads = tvm.target.Target(spec.tvm.as_tvm()), spec.tvm.num_cores
-    before = kernels_of(first, target, parse_shapes(first_shape))
-    kernels = kernels_of(second or first, target)
+    before = kernels_of(first, target)
+    kernels = kernels_of(second, target)
     with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryDirectory() as filled:
         tuned(before, target, threads, Tune(trials=first_trials), seed, Path(filled))
         runs = {
@@ -82,7 +79,7 @@ def main(
     click.echo(f"with the database it is where the other one ends {said}")
     if plot:
         named = {f"{name} {first}'s database": curve for name, curve in curves.items()}
-        draw(named, second or first, plot, over_trials=True)
+        draw(named, second, plot, over_trials=True)
     sys.exit(0 if took is not None and took <= MOST_TRIALS * goal else 1)
 
 
