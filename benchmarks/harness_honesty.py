@@ -4,9 +4,10 @@
 
 For each compiled model in a results folder (default: results/quickstart): the harness's own
 measurement, and a loop of a few lines in a process that knows nothing of the harness, take turns.
-The loop runs for half a second on end each time; its median is of the second half. The same
-code is some percent faster in one process than in another for as long as they live, so that there
-are several pairs of processes; each round is compared in itself.
+The loop runs for half a second on end each time; its median is of the second half. Where a loop's
+weights and intermediate results came to lie in memory makes it some percent faster or slower for as
+long as its process lives, so that there are many pairs of processes; each round is compared in
+itself. (The harness moves them from sample to sample.)
 Prints the medians, and the median over the pairs of their ratio, with its range; exit code 1 where
 it differs from 1 by more than 2 %.
 """
@@ -54,8 +55,8 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("results", type=Path, nargs="?", default=Path("results/quickstart"))
-    parser.add_argument("--rounds", type=int, default=15, help="turns of each pair of processes")
-    parser.add_argument("--pairs", type=int, default=9, help="pairs of processes")
+    parser.add_argument("--rounds", type=int, default=4, help="turns of each pair of processes")
+    parser.add_argument("--pairs", type=int, default=30, help="pairs of processes")
     arguments = parser.parse_args()
     with Store(arguments.results / FILE_NAME) as store:
         records = [record for record in store.records() if record.artifact and record.latency]

@@ -187,7 +187,7 @@ class Group:
                 self._step(runner, "measure", lambda r: self._prepare(r, inputs))
             self._rounds()
             for runner in self._alive():
-                self._step(runner, "measure", lambda r: self._memory(r, inputs))
+                self._step(runner, "measure", lambda r: self._kernels(r, inputs))
             for runner in self._alive():
                 self._step(runner, "accuracy", lambda r: self._accuracy(r, reference))
         finally:
@@ -237,6 +237,7 @@ class Group:
         answer = runner.ask(
             {"do": "prepare", "inputs": str(inputs), "warm_up_seconds": _WARM_UP_SECONDS}
         )
+        runner.measured.peak_rss_mb = float(answer["peak_rss_mb"])
         runner.seconds_per_run = float(answer["seconds"])
         wanted = self._measure.sample_ms / 1e3 / max(runner.seconds_per_run, 1e-9)
         runner.measured.runs_per_sample = max(_LEAST_RUNS, round(wanted))
@@ -260,8 +261,7 @@ class Group:
         answer = runner.ask({"do": "sample", "warm_up_seconds": SETTLING_SECONDS, "runs": runs})
         runner.measured.samples.append(float(answer["seconds"]))
 
-    def _memory(self, runner: _Runner, inputs: Path) -> None:
-        runner.measured.peak_rss_mb = float(runner.ask({"do": "memory"})["peak_rss_mb"])
+    def _kernels(self, runner: _Runner, inputs: Path) -> None:
         if runner.contestant.engine == "tvm":
             answer = runner.ask({"do": "kernels", "inputs": str(inputs), "runs": _KERNEL_RUNS})
             runner.measured.kernel_seconds = answer["kernels"]

@@ -1,0 +1,77 @@
+"""The process that measures one model, driven as `harness.measure.group` drives it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import small_models
+
+from harness.child import Child
+from harness.measure import worker
+from harness.measure.inputs import write_arrays
+
+FEEDS = {"x": np.ones((1, 3, 8, 8), np.float32)}
+SECONDS = 60
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> dict[str, Any]:
+    path = small_models.save(small_models.convolutional(), tmp_path / "model.onnx")
+    return {"engine": "onnxruntime", "path": str(path), "threads": 1}
+
+
+@pytest.fixture
+def prepare(tmp_path: Path) -> dict[str, Any]:
+    path = tmp_path / "inputs.npz"
+    write_arrays(path, [list(FEEDS.items())])
+    return {"inputs": str(path), "warm_up_seconds": 0.01}
+
+
+@pytest.fixture
+def prepared(load: dict[str, Any], prepare: dict[str, Any]) -> Iterator[worker.Worker]:
+    """A worker in this process; only `accuracy` would talk to a parent."""
+    found = worker.Worker(None)  # type: ignore[arg-type]
+    found.load(load)
+    found.prepare(prepare)
+    yield found
+    found.awake.end()
+
+
+def sampled_session(one: worker.Worker) -> Any:
+    """The session that the next sample is taken of."""
+    assert one.sample({"warm_up_seconds": 0.0, "runs": 3})["seconds"] > 0
+    return one._session
+
+
+def test_each_sample_is_of_the_model_opened_anew(prepared: worker.Worker) -> None:
+    sessions = [prepared._session, sampled_session(prepared), sampled_session(prepared)]
+    assert len(set(map(id, sessions))) == 3
+
+
+def test_a_model_that_takes_long_to_open_is_opened_anew_only_once(
+    prepared: worker.Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_MOVE_SECONDS", 0.0)
+    first = prepared._session
+    second = sampled_session(prepared)
+    assert second is not first
+    assert sampled_session(prepared) is second
+
+
+def test_a_child_says_what_memory_and_time_a_model_takes(
+    load: dict[str, Any], prepare: dict[str, Any]
+) -> None:
+    with Child("harness.measure.worker") as child:
+
+        def ask(do: str, **message: Any) -> Any:
+            return child.call({"do": do, **message}, SECONDS)["answer"]
+
+        base_mb = ask("load", **load)["base_rss_mb"]
+        found = ask("prepare", **prepare)
+        assert found["peak_rss_mb"] >= base_mb > 10
+        assert found["seconds"] > 0
+        assert ask("sample", warm_up_seconds=0.0, runs=3)["seconds"] > 0
