@@ -5,6 +5,7 @@ The best of many single measurements is biased towards the lucky ones; this one 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from harness.tvm_api import Schedule, meta_schedule, tvm
 _CONTENDERS = 4
 _ROUNDS = 15
 _BEHIND = 1.25
-"""A record this many times slower than the best one will not win, however lucky that one was."""
+"""What was this many times slower than the best record will not win, however lucky that one was."""
 
 Contender = tuple[list[object] | None, tvm.IRModule]
 """A record, as JSON, with its scheduled module; the default schedule has no record."""
@@ -27,11 +28,12 @@ Contender = tuple[list[object] | None, tvm.IRModule]
 
 @dataclass(frozen=True)
 class Entry:
-    """A kernel whose schedule is to be chosen: from its records, its default schedule, and what
-    was chosen before."""
+    """A kernel whose schedule is to be chosen: from its records, its default schedule, which took
+    `default_seconds` where that is known, and what was chosen before."""
 
     kernel: KernelTask
     default: tvm.IRModule
+    default_seconds: float | None
     before: Choice | None
     records: meta_schedule.database.Database
 
@@ -69,7 +71,8 @@ def _outcome(contenders: list[Contender], standing: Standing | KernelFailed) -> 
     finished = {at: seconds for at, seconds in enumerate(standing.times) if seconds is not None}
     wrong = standing.wrong
     if not finished:
-        return Outcome(None, len(wrong), next(iter(wrong.values()), "no candidate ran"))
+        reasons = [*wrong.values(), *standing.failed.values(), "no candidate ran"]
+        return Outcome(None, len(wrong), reasons[0])
     winner = min(finished, key=lambda at: float(np.median(finished[at])))
     return Outcome(
         {"record": contenders[winner][0], "seconds": finished[winner]},
@@ -78,14 +81,18 @@ def _outcome(contenders: list[Contender], standing: Standing | KernelFailed) -> 
 
 
 def _contenders(entry: Entry) -> list[Contender]:
-    """Different ones; the default schedule is always among them."""
-    contenders: dict[str, Contender] = {kernel_identity(entry.default): (None, entry.default)}
+    """Different ones. A kernel without a choice has its default schedule: where that is far behind,
+    it need not win a contest to be fallen back on."""
     workload = entry.records.commit_workload(entry.kernel.module)
     best = list(entry.records.get_top_k(workload, _CONTENDERS))
-    best = [record for record in best if _seconds(record) <= _BEHIND * _seconds(best[0])]
+    most = _BEHIND * _seconds(best[0]) if best else math.inf
+    best = [record for record in best if _seconds(record) <= most]
     if entry.before is not None and entry.before["record"] is not None:
         record = meta_schedule.database.TuningRecord.from_json(entry.before["record"], workload)
         best.append(record)
+    contenders: dict[str, Contender] = {}
+    if entry.default_seconds is None or entry.default_seconds <= most:
+        contenders[kernel_identity(entry.default)] = (None, entry.default)
     for record in best:
         schedule = Schedule(entry.kernel.module)
         record.trace.apply_to_schedule(schedule, remove_postproc=False)

@@ -61,18 +61,24 @@ class KernelProcess:
         self.child: Child | None = None
         self._served = 0
         self._kernel: Message | None = None
+        self._ready = False
         self.slots: set[int] = set()
+
+    def _spawn(self) -> None:
+        """Start the child unless there is one, without waiting until it is ready."""
+        if self.child is None:
+            self.child = Child(_WORKER, memory_mb=_MEMORY_MB, environment=self._environment)
+            self._served, self._kernel, self._ready = 0, None, False
 
     def start(self, kernel: Message) -> float:
         """Have a child that knows the kernel; how many seconds more its first answer may take."""
-        extra = 0.0
-        if self.child is None:
-            self.child = Child(_WORKER, memory_mb=_MEMORY_MB, environment=self._environment)
-            self._served, self._kernel, extra = 0, None, _START_SECONDS
+        self._spawn()
+        extra = 0.0 if self._ready else _START_SECONDS
         if self._kernel is not kernel:
             self._kernel = kernel
             self.slots.clear()
             self._exchange(kernel, CANDIDATE_SECONDS + extra)
+            self._ready = True
         return extra
 
     def ask(self, kernel: Message, message: Message, seconds: float) -> Message:
@@ -98,15 +104,16 @@ class KernelProcess:
     def compile(self, kernel: Message, candidates: dict[int, Candidate]) -> None:
         """Compile candidates, by slot, and wait for them; `slots` has those that did compile.
         Raises KernelFailed where the child is lost."""
-        self._served += len(candidates)
         seconds = CANDIDATE_SECONDS * len(candidates)
-        answer = self.ask(kernel, _about(candidates, "compile"), seconds)
-        self.compiled(list(candidates), answer)
+        self.compiled(list(candidates), self.carry_out(kernel, "compile", candidates, seconds))
 
-    def verify(self, kernel: Message, candidates: dict[int, Candidate], seconds: float) -> Message:
-        """Compile and verify candidates, by slot, and wait for the answer. Raises KernelFailed."""
+    def carry_out(
+        self, kernel: Message, do: str, candidates: dict[int, Candidate], seconds: float
+    ) -> Message:
+        """Have something done with candidates, by slot, and wait for the answer. Raises
+        KernelFailed."""
         self._served += len(candidates)
-        return self.ask(kernel, _about(candidates, "verify"), seconds)
+        return self.ask(kernel, _about(candidates, do), seconds)
 
     def begin(self, kernel: Message, do: str, candidates: dict[int, Candidate]) -> None:
         """Have something done with candidates, by slot, without waiting. Raises ChildLost or
@@ -124,10 +131,12 @@ class KernelProcess:
         return failed
 
     def renew(self) -> None:
-        """Forget what is compiled; end a child that has served long enough."""
+        """Forget what is compiled, and have a child that has not served too long: several start
+        side by side, where `start` would wait for each."""
         self.slots.clear()
         if self._served >= _CANDIDATES_PER_WORKER:
             self.stop()
+        self._spawn()
 
     def pause(self) -> None:
         if self.child is not None:

@@ -158,18 +158,25 @@ class KernelMeasurer:
             del busy[worker]
 
     def contests(
-        self, entries: Iterable[tuple[KernelTask, Sequence[Candidate]]], rounds: int
+        self,
+        entries: Iterable[tuple[KernelTask, Sequence[Candidate]]],
+        rounds: int,
+        *,
+        verified: bool = True,
     ) -> Iterator[Standing | KernelFailed]:
         """Measure candidates of one kernel in turns, for kernel after kernel; wrong ones are
-        thrown out. KernelFailed where a contest did not come to its end.
+        thrown out when they are to be verified. KernelFailed where a contest did not come to its
+        end.
 
-        As many kernels as there are workers are compiled and verified side by side; then one is
-        measured at a time.
+        As many kernels as there are workers are made ready side by side; then one is measured at a
+        time.
         """
         waiting = iter(entries)
         while batch := list(islice(waiting, len(self._workers))):
+            for worker in self._workers:
+                worker.renew()
             turns = [
-                Turns(worker, self._described(kernel), candidates)
+                Turns(worker, self._described(kernel), candidates, verified=verified)
                 for worker, (kernel, candidates) in zip(self._workers, batch, strict=False)
             ]
             for each in turns:

@@ -39,8 +39,6 @@ _PARENTS = 3
 _NEIGHBOURS = 24
 """How many neighbours the cost model is asked about."""
 
-_MOST_SPILLED = 2
-"""Tiles of more accumulators than this times the registers are slow, and slow to compile."""
 _UNROLLED_STEPS = [0, 16, 64]
 """MetaSchedule unrolls up to 512 steps too: a tenth of the candidates, half of the compile time."""
 
@@ -74,7 +72,8 @@ class KernelSearch:
         self._cost_model = cost_model
         self._seed = seed
         self._sketches = Sketches(kernel.module, target, threads)
-        self._most_accumulators = _MOST_SPILLED * vector_registers(target)[1]
+        # Tiles of more accumulators than registers are slow, and slow to compile.
+        self._most_accumulators = vector_registers(target)[1]
         self._context = self._started(_evolution(), _UNBOUNDED)
         self._chosen = list(chosen)
         self._fresh = fresh

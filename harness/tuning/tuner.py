@@ -39,6 +39,7 @@ _STALE_ROUNDS = 6
 """A kernel whose best time has not improved for this many rounds gets no more."""
 _IMPROVEMENT = 0.99
 _FIRST_ROUND = 8.0
+_DEFAULT_SAMPLES = 3
 _OPEN_SEARCHES = 12
 """How many kernels' searches are held at a time: each remembers every schedule that it proposed."""
 
@@ -51,6 +52,7 @@ class _Task:
     identity: str
     default: tvm.IRModule
     earlier: Spent
+    default_seconds: float | None = None
     best: float | None = None
     spent: Spent = field(default_factory=Spent)
     search: KernelSearch | None = None
@@ -179,15 +181,16 @@ class Tuner:
     def _measure_defaults(self, measurer: KernelMeasurer) -> None:
         """Time the default schedule of each kernel that has none chosen yet: what tuning starts
         from, and what tells where the network's time goes."""
-        for task in self._tasks:
-            if task.best is not None:
-                continue
-            measurer.turn_to(task.kernel)
-            for found in measurer.measure([Candidate(module=task.default)], lambda: None):
-                if isinstance(found, KernelFailed):
-                    task.last_error = str(found)
-                else:
-                    task.best = float(np.median(found))
+        tasks = [task for task in self._tasks if task.best is None]
+        entries = ((task.kernel, [Candidate(module=task.default)]) for task in tasks)
+        standings = measurer.contests(entries, _DEFAULT_SAMPLES, verified=False)
+        for task, standing in zip(tasks, standings, strict=True):
+            if isinstance(standing, KernelFailed):
+                task.last_error = str(standing)
+            elif (seconds := standing.times[0]) is not None:
+                task.best = task.default_seconds = float(np.median(seconds))
+            else:
+                task.last_error = standing.failed.get(0, "its default schedule did not run")
 
     def _next(self) -> _Task | None:
         open_tasks = [task for task in self._tasks if not task.finished]
@@ -302,6 +305,7 @@ class Tuner:
             Entry(
                 task.kernel,
                 task.default,
+                task.default_seconds,
                 chosen.get(task.identity),
                 self._database.records(task.kernel.module),
             )
@@ -312,6 +316,7 @@ class Tuner:
             task.wrong += outcome.wrong
             if outcome.choice is None:
                 task.last_error = outcome.error
+                task.best = task.default_seconds
             else:
                 task.best = outcome.seconds
                 choices[task.identity] = outcome.choice

@@ -1,5 +1,5 @@
-"""A contest of candidates of one kernel in one worker: all are compiled and verified, and those
-that are sound are measured in turns.
+"""A contest of candidates of one kernel in one worker: all are compiled, and verified where that is
+asked for, and those that are sound are measured in turns.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ _CONTEST_SECONDS = 120.0
 @dataclass(frozen=True)
 class Standing:
     """How a contest ended: seconds per run, [candidates][rounds], None for a candidate that is
-    wrong or failed; and what those get wrong that are, by position."""
+    wrong or failed; what those get wrong that are, and how the others failed, by position."""
 
     times: list[list[float] | None]
     wrong: dict[int, str]
+    failed: dict[int, str]
 
 
 class Turns:
@@ -32,21 +33,27 @@ class Turns:
     many workers before the first is finished."""
 
     def __init__(
-        self, worker: KernelProcess, kernel: Message, candidates: Sequence[Candidate]
+        self,
+        worker: KernelProcess,
+        kernel: Message,
+        candidates: Sequence[Candidate],
+        *,
+        verified: bool,
     ) -> None:
         self._worker = worker
+        self._do = "verify" if verified else "compile"
         self._kernel = kernel
         self._candidates = dict(enumerate(candidates))
         self._sound: set[int] = set()
         self._wrong: dict[int, str] = {}
+        self._failed: dict[int, str] = {}
         self._failure: KernelFailed | None = None
 
     def begin(self) -> None:
-        """Have all candidates compiled and verified, without waiting for it."""
-        self._worker.renew()
+        """Have all candidates made ready, without waiting for it."""
         try:
             self._worker.ask(self._kernel, {"do": "release"}, CANDIDATE_SECONDS)
-            self._worker.begin(self._kernel, "verify", self._candidates)
+            self._worker.begin(self._kernel, self._do, self._candidates)
         except (ChildLost, KernelFailed):
             self._worker.stop()
 
@@ -62,28 +69,32 @@ class Turns:
             if isinstance(error, ChildLost):
                 self._worker.stop()
             try:
-                self._verify_one_by_one()
+                self._one_by_one()
             except KernelFailed as failure:
                 self._failure = failure
         finally:
             self._worker.pause()
 
-    def _verify_one_by_one(self) -> None:
+    def _one_by_one(self) -> None:
         for slot in self._candidates:
             try:
-                self._verify([slot])
-            except KernelFailed:
+                self._ready([slot])
+            except KernelFailed as failure:
+                self._failed[slot] = str(failure)
                 if self._worker.child is None and self._sound:  # they are gone with the worker
-                    self._verify(sorted(self._sound))
+                    self._ready(sorted(self._sound))
 
-    def _verify(self, slots: Sequence[int]) -> None:
+    def _ready(self, slots: Sequence[int]) -> None:
         candidates = {slot: self._candidates[slot] for slot in slots}
-        self._note(slots, self._worker.verify(self._kernel, candidates, _CONTEST_SECONDS))
+        answer = self._worker.carry_out(self._kernel, self._do, candidates, _CONTEST_SECONDS)
+        self._note(slots, answer)
 
     def _note(self, slots: Iterable[int], answer: Message) -> None:
-        wrong = dict(answer["wrong"])
+        wrong = dict(answer.get("wrong", ()))
         self._wrong |= wrong
-        self._sound |= set(slots) - set(wrong) - {slot for slot, _ in answer["failed"]}
+        failed = dict(answer["failed"])
+        self._failed |= failed
+        self._sound |= set(slots) - set(wrong) - set(failed)
 
     def take(self, rounds: int) -> Standing | KernelFailed:
         """Measure the sound ones in turns; nothing else should be running."""
@@ -101,4 +112,4 @@ class Turns:
                 self._worker.pause()
             for slot, seconds in zip(sound, answer["seconds"], strict=True):
                 times[slot] = [float(value) for value in seconds]
-        return Standing(times, self._wrong)
+        return Standing(times, self._wrong, self._failed)

@@ -179,12 +179,22 @@ def test_crash_in_contest_leaves_the_others_and_the_contest_beside_it(
     first, second = measurer.contests([(task(8), crashing), (task(9), [module(9)])], 3)
     assert isinstance(first, Standing) and isinstance(second, Standing)
     assert [seconds is not None for seconds in first.times] == [True, False, True]
+    assert "SIGSEGV" in first.failed[1]
     assert second.times[0] and not first.wrong and not second.wrong
 
 
 def test_contest_has_no_winner_when_its_kernel_does_not_compile(measurer: KernelMeasurer) -> None:
     broken = Candidate(trace=[[["NoSuchInstruction", [], [], []]], []])
-    assert contest(measurer, task(8), [broken]) == Standing([None], {})
+    standing = contest(measurer, task(8), [broken])
+    assert standing.times == [None] and not standing.wrong
+    assert "NoSuchInstruction" in standing.failed[0]
+
+
+def test_contest_without_verifying_measures_what_it_is_given(measurer: KernelMeasurer) -> None:
+    entries = [(task(8), [module(8, "wrong")]), (task(9), [module(9)])]
+    for standing in measurer.contests(entries, 3, verified=False):
+        assert isinstance(standing, Standing)
+        assert len(standing.times[0] or ()) == 3 and not standing.wrong and not standing.failed
 
 
 def test_no_process_is_left_when_measuring_ends() -> None:
