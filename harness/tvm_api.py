@@ -29,6 +29,7 @@ with without_torch():
     from tvm.s_tir.meta_schedule.arg_info import ArgInfo
     from tvm.s_tir.meta_schedule.relax_integration import extract_tasks
     from tvm.s_tir.schedule import Trace
+    from tvm.sym import Analyzer
     from tvm.tirx import PrimFunc
     from tvm_ffi import structural_equal, structural_hash, structural_map, structural_walk
 
@@ -88,6 +89,7 @@ def load_tensor_intrinsics(architecture: str) -> None:
 __all__ = [
     "OPAQUE",
     "OUT_FUSABLE",
+    "Analyzer",
     "ArgInfo",
     "Constant",
     "ONNXGraphImporter",

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from harness.passes.indices import simplify_indices
 from harness.passes.movement import absorb_movement, is_stray, reshapes
 from harness.passes.padding import select_padding
 from harness.passes.rewriter import MAIN
@@ -44,7 +45,7 @@ def fuse(module: tvm.IRModule, level: FusionLevel) -> tvm.IRModule:
         module = transform.FuseOps()(module)
         module = transform.FuseTIR()(module)
     if level == "full":
-        module = select_padding(absorb_movement(module))
+        module = simplify_indices(select_padding(absorb_movement(module)))
     return transform.DeadCodeElimination()(module)
 
 

@@ -37,6 +37,9 @@ _UNCHECKED = {"tirx.disable_assert": True}
 """Checking what a kernel is called with is a third of its code, and of the time to compile it."""
 _LEFT_TO_LLVM = ["tirx.RemoveNoOp", "s_tir.RenormalizeSplitPattern", "tirx.CommonSubexprElim"]
 """A tenth of the time to compile is spent on these, and the code is as fast without them."""
+_PLAINLY = {"opt-level": 1}
+"""How unscheduled kernels are compiled: they run a few times only, and at LLVM's highest level some
+take 16 seconds to compile."""
 _TOLERANCE = 1e-4
 """Largest admitted difference from the unscheduled kernel, relative to its largest output."""
 
@@ -90,6 +93,7 @@ class Worker:
     def kernel(self, message: Message) -> Message:
         """Turn to another kernel."""
         self._target = tvm.target.Target(message["target"])
+        self._plain_target = tvm.target.Target({**self._target.export(), **_PLAINLY})
         self._module = tvm.ir.load_json(message["module"])
         self._outputs = message["outputs"]
         self._arguments = Arguments(self._module, message["constants"], message["footprint"])
@@ -136,7 +140,10 @@ class Worker:
         return schedule.mod["main"]
 
     def _compiled(
-        self, scheduled: dict[int, tvm.tirx.PrimFunc], left_out: list[str]
+        self,
+        scheduled: dict[int, tvm.tirx.PrimFunc],
+        left_out: list[str],
+        target: tvm.target.Target | None = None,
     ) -> dict[int, Callable[..., object]]:
         names = {slot: f"candidate{slot}" for slot in scheduled}
         kernels = {
@@ -145,7 +152,7 @@ class Worker:
         if not kernels:
             return {}
         with tvm.transform.PassContext(opt_level=3, config=_UNCHECKED, disabled_pass=left_out):
-            library = tvm.compile(tvm.IRModule(kernels), target=self._target).jit()
+            library = tvm.compile(tvm.IRModule(kernels), target=target or self._target).jit()
         # Looking a function up is what makes LLVM generate the code.
         return {slot: library[name] for slot, name in names.items()}
 
@@ -210,7 +217,8 @@ class Worker:
 
     def _references(self) -> list[tuple[list[Any], list[np.ndarray]]]:
         """Inputs, random and real, and what the kernel gives for them without any schedule."""
-        function = self._compiled({0: self._module["main"]}, left_out=[])[0]
+        unscheduled = {0: self._module["main"]}
+        function = self._compiled(unscheduled, left_out=[], target=self._plain_target)[0]
         (*inputs,) = self._arguments.sets[0][: -self._outputs]
         outputs = self._arguments.sets[0][-self._outputs :]
         given = [inputs]

@@ -22,7 +22,15 @@ from harness.tuning.database import Choice, kernel_identity
 from harness.tuning.kernel_process import KernelTask
 from harness.tuning.refinement import neighbours
 from harness.tuning.sketches import Sketches, accumulators
-from harness.tvm_api import ArgInfo, Schedule, Trace, meta_schedule, trace_json, tvm
+from harness.tvm_api import (
+    ArgInfo,
+    Schedule,
+    Trace,
+    estimate_tir_flops,
+    meta_schedule,
+    trace_json,
+    tvm,
+)
 
 TRIALS_PER_ROUND = 32
 """At most."""
@@ -45,6 +53,11 @@ _UNROLLED_STEPS = [0, 16, 64]
 _OURS = 3
 """How many times more random schedules are of the tiled design space, where it fits, than of
 MetaSchedule's own, which takes twice as long to compile and seldom wins."""
+
+_MOST_WORK = 2.0
+"""Arithmetic of a candidate, relative to the unscheduled kernel's, where that is a convolution or a
+product. Others, a softmax for one, may well compute twice what is cheap."""
+_CUT = "SamplePerfectTile"
 
 _Mark = tuple[str, str]
 """A trace's instructions and its decisions, as texts."""
@@ -72,8 +85,10 @@ class KernelSearch:
         self._cost_model = cost_model
         self._seed = seed
         self._sketches = Sketches(kernel.module, target, threads)
-        # Tiles of more accumulators than registers are slow, and slow to compile.
         self._most_accumulators = vector_registers(target)[1]
+        self._most_work = (
+            _MOST_WORK * estimate_tir_flops(kernel.module) if self._sketches.spaces else math.inf
+        )
         self._context = self._started(_evolution(), _UNBOUNDED)
         self._chosen = list(chosen)
         self._fresh = fresh
@@ -116,16 +131,28 @@ class KernelSearch:
     def _new(
         self, candidates: Iterable[meta_schedule.MeasureCandidate]
     ) -> list[meta_schedule.MeasureCandidate]:
-        """Those that were not proposed before and do not take too long to compile."""
+        """Those that were not proposed before and are worth compiling."""
         found = []
         for candidate in candidates:
-            if accumulators(trace_json(candidate.sch.trace)) > self._most_accumulators:
+            if self._is_hopeless(candidate.sch):
                 continue
             mark = kernel_identity(candidate.sch.mod)
             if mark not in self._proposed:
                 self._proposed.add(mark)
                 found.append(candidate)
         return found
+
+    def _is_hopeless(self, schedule: Schedule) -> bool:
+        """Whether a schedule is slow, and slow to compile, for a reason that is known beforehand:
+        it has tiles of more accumulators than registers, or computes again what it has computed."""
+        cuts = [
+            decision
+            for instruction, decision in schedule.trace.decisions.items()
+            if str(instruction.kind.name) == _CUT
+        ]
+        if accumulators(cuts) > self._most_accumulators:
+            return True
+        return bool(estimate_tir_flops(schedule.mod) > self._most_work)
 
     def _first(self) -> Iterator[meta_schedule.MeasureCandidate]:
         sampled = self._started(meta_schedule.search_strategy.ReplayTrace(), _EVOLVED)
@@ -151,7 +178,8 @@ class KernelSearch:
             candidate = None
             with suppress(RuntimeError):  # the rest of the trace does not go with the step
                 Trace.apply_json_to_schedule(trace, schedule)
-                candidate = self._candidate(schedule)
+                if not self._is_hopeless(schedule):
+                    candidate = self._candidate(schedule)
             if candidate is None:
                 self._visited.add(mark)
             else:
@@ -172,8 +200,6 @@ class KernelSearch:
             parent = trace_json(record.trace.simplified(remove_postproc=True))
             space = json.dumps(parent[0])
             for trace in neighbours(parent):
-                if accumulators(trace) > self._most_accumulators:
-                    continue
                 steps.setdefault((space, json.dumps(trace[1])), trace)
         return [(mark, trace) for mark, trace in steps.items() if mark not in self._visited]
 

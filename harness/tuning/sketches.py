@@ -18,7 +18,7 @@ Sources
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -214,16 +214,10 @@ class Sketches:
                 return
 
 
-def accumulators(trace: list[Any]) -> int:
-    """How many vectors a schedule of this space accumulates in, from its trace as JSON; 1 for a
-    schedule of another space."""
-    instructions, decisions = trace
-    tiles = [
-        decision
-        for position, decision in decisions
-        if instructions[int(position)][0] == "SamplePerfectTile" and len(decision) == _LEVELS
-    ]
-    return math.prod(int(tile[-1]) for tile in tiles)
+def accumulators(cuts: Iterable[Sequence[int]]) -> int:
+    """How many vectors a schedule of this space accumulates in, from how it cuts its loops; 1 for
+    a schedule of another space."""
+    return math.prod(int(cut[-1]) for cut in cuts if len(cut) == _LEVELS)
 
 
 def _blocks(count: int, threads: int) -> int:

@@ -14,8 +14,11 @@ from harness.tvm_api import (
     ArgInfo,
     Schedule,
     Trace,
+    estimate_tir_flops,
     load_tensor_intrinsics,
     meta_schedule,
+    te,
+    tirx,
     trace_json,
     tvm,
 )
@@ -110,3 +113,35 @@ def test_most_random_schedules_are_of_our_space_where_it_fits() -> None:
     assert sum(any(space is each for each in ours) for space in spaces) >= 3 * len(others)
     assert all(any(space is each for space in spaces) for each in [*ours, *others])
     assert weighted([], others) == others
+
+
+def test_nothing_is_proposed_that_computes_over_and_over() -> None:
+    """Nobody can tell which part of the product a tile needs of what a remainder is read from."""
+    rows, inner, width = 6, 8, 32
+    left = te.placeholder((rows, inner), name="left")
+    right = te.placeholder((inner, width), name="right")
+    axis = te.reduce_axis((0, inner), name="axis")
+    product = te.compute(
+        (rows, width),
+        lambda row, at: te.sum(left[row, axis] * right[axis, at], axis=axis),
+        name="product",
+    )
+    heads = te.compute(
+        (4, rows, 8),
+        lambda head, row, at: product[
+            tirx.floormod(tirx.floordiv(head * 8 + at, width) + row, rows),
+            tirx.floormod(head * 8 + at, width),
+        ],
+        name="heads",
+    )
+    kernel = tvm.IRModule({"main": te.create_prim_func([left, right, heads])})
+    wasteful = [
+        schedule
+        for schedule in Sketches(kernel, TARGET, 2).promising()
+        if estimate_tir_flops(schedule.mod) > 2 * estimate_tir_flops(kernel)
+    ]
+    assert wasteful, "the kernel has no schedule that shows anything"
+    proposed = search(kernel, []).propose()
+    assert proposed
+    for candidate in proposed:
+        assert estimate_tir_flops(candidate.sch.mod) <= 2 * estimate_tir_flops(kernel)
