@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.documents import Frozen
 from harness.errors import InputError
-from harness.record import Fusion, Tuning
+from harness.record import Compression, Fusion, Tuning
 
 LIBRARY = "model.so"
 DESCRIPTION = "artifact.json"
@@ -36,6 +36,11 @@ class KernelDescription(Frozen):
     tuned: bool
 
 
+def reference_of(folder: Path) -> Path:
+    """Where the compressed network of an artifact is, compiled plainly, to verify it against."""
+    return folder.with_name(f"{folder.name}.reference")
+
+
 class Artifact(Frozen):
     """What is known of a compiled network before it has run."""
 
@@ -45,6 +50,7 @@ class Artifact(Frozen):
     kernels: tuple[KernelDescription, ...]
     fusion: Fusion
     tuning: Tuning | None
+    edges: Compression | None = None
     weights_mb: float
     activation_mb: float
     artifact_mb: float

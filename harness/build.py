@@ -20,7 +20,7 @@ from harness.models.imported import Imported
 from harness.passes.default_schedule import SCHEDULED, schedule_untuned
 from harness.passes.fusion import KernelCall, kernels
 from harness.passes.rewriter import MAIN
-from harness.record import Fusion, Tuning
+from harness.record import Compression, Fusion, Tuning
 from harness.tvm_api import (
     ArgInfo,
     Constant,
@@ -46,6 +46,7 @@ def build(
     fusion: Fusion,
     tuning: Tuning | None,
     folder: Path,
+    edges: Compression | None = None,
 ) -> Artifact:
     """Compile a fused network into `folder`: with the schedules of `database`, and the default
     schedule for `threads` threads where it has none.
@@ -71,6 +72,7 @@ def build(
             kernels=tuple(_kernel(call, tuned) for call in calls),
             fusion=fusion,
             tuning=tuning,
+            edges=edges,
             weights_mb=weights_bytes(fused) / _MEGABYTE,
             activation_mb=_planned_bytes(lowered) / _MEGABYTE,
             artifact_mb=(part / LIBRARY).stat().st_size / _MEGABYTE,

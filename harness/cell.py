@@ -1,6 +1,6 @@
 """One cell, from model file to compiled network: the life of a configuration, stage by stage.
 
-    import → canonicalise → layout → fuse → tune → build
+    import → canonicalise → compress edges → layout, sparse lowering → fuse → tune → build
 
 What follows, `verify → measure → record`, takes all cells of a model and target together and is in
 `harness.measure.group` and `harness.sweep`. This module runs in a child process (`python -m
@@ -17,13 +17,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from harness.artifact import Artifact, TensorDescription
+from harness.artifact import Artifact, TensorDescription, reference_of
 from harness.child import Channel, Message, channel
 from harness.documents import Frozen
 from harness.errors import CellSkipped, HarnessError
 from harness.spec import Configuration, TargetSpec
 
 if TYPE_CHECKING:
+    from harness.edges.calibration import Calibration
+    from harness.edges.layers import Layer
     from harness.models.imported import Imported
     from harness.tvm_api import tvm
 
@@ -43,6 +45,8 @@ class Order(Frozen):
     artifact: Path
     inputs: Path | None = None
     """Inputs of the model, as `harness.measure.inputs` writes them, to verify kernels on."""
+    calibration: Path | None = None
+    """Others, to compress the model's edges by; no configuration is scored on those."""
 
 
 class ImportOrder(Frozen):
@@ -82,8 +86,9 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     Raises InputError and CellFailure. `tell` hears the stage and the tuner's progress.
     """
     from harness.build import build
+    from harness.edges.compress import compress
     from harness.models.imported import import_model
-    from harness.passes.adapt import adapt
+    from harness.passes.adapt import adapt, vector_lanes
     from harness.passes.canonicalise import canonicalise
     from harness.passes.fusion import fuse, summarise
     from harness.tuning.database import TuningDatabase, database_of
@@ -96,7 +101,19 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     tell({"stage": "import"})
     imported = import_model(order.model, order.shapes, order.work)
     tell({"stage": "canonicalise"})
-    adapted = adapt(canonicalise(imported.module), spec.passes, target)
+    canonical, edges = canonicalise(imported.module), None
+    if configuration.edges is not None:
+        tell({"stage": "compress"})
+        lanes = vector_lanes(target)
+        canonical, edges = compress(
+            canonical,
+            configuration.edges,
+            lanes,
+            order.seed,
+            _calibrated(canonical, imported, order) if order.calibration else None,
+        )
+        _build_reference(canonical, imported, order)
+    adapted = adapt(canonical, spec.passes, target)
     tell({"stage": "fuse"})
     fused = fuse(adapted, configuration.fusion)
     fusion = summarise(adapted, fused)
@@ -123,7 +140,44 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
 
     tell({"stage": "build"})
     return build(
-        fused, target, spec.tvm.num_cores, database, imported, fusion, tuning, order.artifact
+        fused, target, spec.tvm.num_cores, database, imported, fusion, tuning, order.artifact, edges
+    )
+
+
+def _calibrated(
+    canonical: tvm.IRModule, imported: Imported, order: Order
+) -> Callable[[list[Layer]], Calibration]:
+    from harness.edges.calibration import Calibration
+    from harness.measure.inputs import read_arrays
+    from harness.tvm_api import tvm
+
+    assert order.calibration is not None
+    samples = [
+        [row[spec.name] for spec in imported.inputs] for row in read_arrays(order.calibration)
+    ]
+    target = tvm.target.Target(order.target.tvm.as_tvm())
+    threads = order.target.tvm.num_cores
+    return lambda layers: Calibration(canonical, layers, samples, target, threads)
+
+
+def _build_reference(canonical: tvm.IRModule, imported: Imported, order: Order) -> None:
+    """Compile a compressed network as plainly as can be, to verify the cell against: what the
+    model's own runtime gives is another network's output. No kernel is fused, sparse or tuned."""
+    from harness.build import build
+    from harness.passes.fusion import fuse, summarise
+    from harness.tuning.database import database_of
+    from harness.tvm_api import tvm
+
+    plain = fuse(canonical, "none")
+    build(
+        plain,
+        tvm.target.Target(order.target.tvm.as_tvm()),
+        order.target.tvm.num_cores,
+        database_of([], {}),
+        imported,
+        summarise(canonical, plain),
+        None,
+        reference_of(order.artifact),
     )
 
 

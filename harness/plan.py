@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from harness.baselines.registry import engine_named
 from harness.hardware import load_target, target_fingerprint
@@ -69,9 +70,11 @@ def _cells(sweep: Sweep, model: ResolvedModel, target: TargetSpec) -> tuple[Plan
         "measure": sweep.measure.model_dump(),
         "seed": sweep.seed,
     }
+    if sweep.calibration:
+        common["calibration"] = sweep.calibration  # what no configuration is scored on
 
     def cell(engine: str, name: str, configuration: Configuration | None) -> PlannedCell:
-        decisive = configuration.model_dump(exclude={"name"}) if configuration else None
+        decisive = _decisive(configuration) if configuration else None
         mark = fingerprint(
             {
                 **common,
@@ -83,9 +86,18 @@ def _cells(sweep: Sweep, model: ResolvedModel, target: TargetSpec) -> tuple[Plan
         key = CellKey(model=model.name, target=target.name, configuration=name, engine=engine)
         return PlannedCell(key, mark, configuration)
 
-    ours = [cell(TVM, found.name, found) for found in sweep.configurations]
+    ours = [cell(TVM, found.name, found) for found in sweep.cells]
     others = [cell(engine, BASELINE_CONFIGURATION, None) for engine in sweep.baselines]
     return (*ours, *others)
+
+
+def _decisive(configuration: Configuration) -> dict[str, Any]:
+    """What of a configuration decides a result. Without compressed edges it is what it was before
+    there were any, so that what was finished then is known again."""
+    found = configuration.model_dump(exclude={"name"})
+    if configuration.edges is None:
+        del found["edges"]
+    return found
 
 
 def _engine_version(engine: str) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from harness.documents import Frozen
-from harness.spec import Kind
+from harness.spec import Kind, Pattern, Score
 
 RECORD_SCHEMA = 1
 Status = Literal["ok", "failed", "skipped"]
@@ -120,6 +120,33 @@ class Tuning(Frozen):
     curve: tuple[TuningPoint, ...] = ()
 
 
+class LayerCompression(Frozen):
+    """What became of a layer's edges. `shape`, and `flops` of an inference, are the dense one's."""
+
+    name: str
+    shape: tuple[int, ...]
+    flops: float
+    parameters: int
+    parameters_kept: int
+
+
+class Compression(Frozen):
+    """What was done to a network's edges. `sparsity` is what was asked for; `parameters` are those
+    of all layers with edges, and `parameters_kept` of them were left."""
+
+    score: Score
+    pattern: Pattern
+    sparsity: float
+    parameters: int
+    parameters_kept: int
+    layers: tuple[LayerCompression, ...] = ()
+
+    @property
+    def sparsity_measured(self) -> float:
+        """The share of weights that is gone."""
+        return 1 - self.parameters_kept / self.parameters
+
+
 class Fusion(Frozen):
     """Kernels of the graph before and after fusing, and those that ought not to be there."""
 
@@ -145,6 +172,7 @@ class Record(Frozen):
     memory: Memory | None = None
     accuracy: Accuracy | None = None
     verification: Verification | None = None
+    edges: Compression | None = None
     fusion: Fusion | None = None
     kernels: tuple[KernelTime, ...] = ()
     outside_kernels_us: float | None = Field(

@@ -20,6 +20,9 @@ SCHEMA_VERSION = 1
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=80)]
 FusionLevel = Literal["none", "elementwise", "full"]
 Kind = Literal["measured", "emulated-count", "static"]
+Score = Literal["magnitude", "activation", "random"]
+Pattern = Literal["block", "unstructured"]
+Sparsity = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Tune(Frozen):
@@ -35,12 +38,55 @@ class Tune(Frozen):
         return self
 
 
+class Edges(Frozen):
+    """Which edges of a model are dropped: those that `score` least, in a pattern that the hardware
+    can make use of, up to a share of `sparsity` of each layer's weights.
+
+    Several sparsities make one cell each, named `name@0.8`. `shuffle` is a control: as many edges
+    of each layer, but others. `reconstruct` fits what is left to what the layer gave before, on
+    `calibration` inputs of the model's data. `exclude` names layers that stay as they are.
+    """
+
+    score: Score = "magnitude"
+    pattern: Pattern = "block"
+    sparsity: Annotated[tuple[Sparsity, ...], Field(min_length=1)]
+    shuffle: bool = False
+    reconstruct: bool = False
+    calibration: PositiveInt = 64
+    exclude: tuple[str, ...] = ()
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether compressing takes inputs of the model."""
+        return self.reconstruct or self.score == "activation"
+
+    @field_validator("sparsity", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, (int, float)) else value
+
+
 class Configuration(Frozen):
     """What is done to a model before it runs."""
 
     name: Name
     fusion: FusionLevel = "full"
+    edges: Edges | None = None
     tune: Tune | None = None
+
+    def cells(self) -> tuple[Configuration, ...]:
+        """What this comes to: itself, or a configuration for each of its sparsities."""
+        if self.edges is None or len(self.edges.sparsity) == 1:
+            return (self,)
+        return tuple(
+            self.model_copy(
+                update={
+                    "name": f"{self.name}@{sparsity:g}",
+                    "edges": self.edges.model_copy(update={"sparsity": (sparsity,)}),
+                }
+            )
+            for sparsity in self.edges.sparsity
+        )
 
 
 class ModelSpec(Frozen):
@@ -105,10 +151,23 @@ class Sweep(Frozen):
     limits: Limits = Limits()
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
+    @property
+    def cells(self) -> tuple[Configuration, ...]:
+        """The configurations, those with several sparsities as one for each."""
+        return tuple(cell for found in self.configurations for cell in found.cells())
+
+    @property
+    def calibration(self) -> int:
+        """How many inputs of a model's data, the first ones, some configuration is calibrated on.
+        No configuration is scored on them."""
+        needed = [found.edges for found in self.configurations if found.edges is not None]
+        return max((edges.calibration for edges in needed if edges.needs_data), default=0)
+
     @field_validator("models", "configurations")
     @classmethod
     def _unique_names(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
-        names = [item.name for item in value]
+        cells = [item.cells() if isinstance(item, Configuration) else (item,) for item in value]
+        names = [item.name for group in cells for item in group]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"the name '{twice[0]}' is given twice; names tell results apart")

@@ -12,7 +12,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Protocol
 
-from harness.artifact import DESCRIPTION, Artifact
+from harness.artifact import DESCRIPTION, Artifact, reference_of
 from harness.baselines.registry import ENGINES, applicable, reference_engine
 from harness.cell import ImportedModel, ImportOrder, Order
 from harness.child import Child, ChildLost, Message
@@ -26,7 +26,7 @@ from harness.models.tensors import TensorSpec
 from harness.plan import TVM, PlannedCell, PlannedGroup, plan
 from harness.record import Record, fingerprint
 from harness.roofline import with_measured_roofs
-from harness.spec import Sweep, Tune
+from harness.spec import Edges, Sweep, Tune
 from harness.store import FILE_NAME, Store
 
 FAILURES = "failures.log"
@@ -175,6 +175,7 @@ class _GroupRun:
                     engine=cell.key.engine,
                     path=path,
                     wants_accuracy=cell.mark in pending,
+                    reference=_own_reference(cell, path),
                 )
             )
         return contestants
@@ -212,6 +213,7 @@ class _GroupRun:
             tuning_database=self._tuning_databases / target_fingerprint(self._target),
             artifact=folder.absolute(),
             inputs=self._inputs(imported) if configuration.tune else None,
+            calibration=self._calibration(configuration.edges),
         )
         self._in_child(
             "compile",
@@ -227,6 +229,17 @@ class _GroupRun:
             self._group.model.task, _specs(imported), 1, self._sweep.seed
         )
         write_arrays(path, [list(row.items()) for row in feeds])
+        return path
+
+    def _calibration(self, edges: Edges | None) -> Path | None:
+        """A file with real inputs to calibrate on, where that is asked for and there are any."""
+        task = self._group.model.task
+        if edges is None or not edges.needs_data or task is None:
+            return None
+        path = (self._work / f"calibration-{edges.calibration}.npz").absolute()
+        if not path.exists():
+            rows = task.inputs(edges.calibration)
+            write_arrays(path, [list(row.items()) for row in rows])
         return path
 
     def _limit(self, tune: Tune | None) -> float:
@@ -290,6 +303,7 @@ class _GroupRun:
             lambda stage, label, done, total: self._listener.progress(
                 f"{self._group.model.name} · {label}", stage, done, total
             ),
+            calibration=self._sweep.calibration,
         )
         found_environment = environment()
         try:
@@ -305,6 +319,12 @@ class _GroupRun:
             paths,
             found_environment,
         )
+
+
+def _own_reference(cell: PlannedCell, path: Path) -> Path | None:
+    """What a cell is verified against where that is not the model itself."""
+    compressed = cell.configuration is not None and cell.configuration.edges is not None
+    return reference_of(path) if compressed else None
 
 
 def _specs(imported: ImportedModel) -> tuple[TensorSpec, ...]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from harness.errors import InputError
 from harness.shipped import shipped_folder
-from harness.spec import ModelSpec, Sweep, TvmTarget, parse_shapes
+from harness.spec import Configuration, Edges, ModelSpec, Sweep, TvmTarget, parse_shapes
 
 
 @pytest.mark.parametrize(
@@ -54,3 +55,27 @@ def test_shape_that_is_none_is_refused(text: str) -> None:
 def test_tvm_target_has_the_keys_of_tvm() -> None:
     target = TvmTarget.model_validate({"mcpu": "znver4", "mattr": ["+avx2"], "num-cores": 2})
     assert target.as_tvm() == {"kind": "llvm", "mcpu": "znver4", "mattr": ["+avx2"], "num-cores": 2}
+
+
+def test_several_sparsities_are_a_cell_each() -> None:
+    edges = Edges(sparsity=[0.5, 0.8], score="activation", calibration=32)  # type: ignore[arg-type]
+    sparse = Configuration(name="sparse", edges=edges)
+    sweep = Sweep(schema=1, models=("fashion-dscnn",), configurations=(sparse,))  # type: ignore[arg-type]
+    assert [cell.name for cell in sweep.cells] == ["sparse@0.5", "sparse@0.8"]
+    assert [cell.edges.sparsity for cell in sweep.cells if cell.edges] == [(0.5,), (0.8,)]
+    assert sweep.calibration == 32
+
+
+@pytest.mark.parametrize("sparsity", [0, 1, 1.5, [], [0.5, 0]])
+def test_sparsity_is_a_share(sparsity: object) -> None:
+    with pytest.raises(ValidationError):
+        Edges(sparsity=sparsity)  # type: ignore[arg-type]
+
+
+def test_names_of_sparsities_are_unique_too() -> None:
+    twice = (
+        Configuration(name="sparse@0.5"),
+        Configuration(name="sparse", edges=Edges(sparsity=[0.5, 0.8])),  # type: ignore[arg-type]
+    )
+    with pytest.raises(ValidationError, match=r"'sparse@0\.5' is given twice"):
+        Sweep(schema=1, models=("fashion-dscnn",), configurations=twice)  # type: ignore[arg-type]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from small_models import convolutional, save
 from sweeps import FUSED, QUICK, Heard, write_sweep
 
 from harness.errors import InputError
+from harness.export import write_exports
 from harness.hardware import load_target
 from harness.hardware.description import as_yaml
 from harness.spec import Sweep
@@ -61,6 +63,36 @@ def test_sweep_verifies_measures_and_resumes(tmp_path: Path) -> None:
         together = store.samples(str(added.session))
     assert set(together) == {record.fingerprint for record in more.records}
     assert [r for r in more.records if r is not added] == list(outcome.records)
+
+
+def test_compressed_cells_are_verified_against_their_own_network(tmp_path: Path) -> None:
+    sparse = {"name": "sparse", "edges": {"score": "random", "sparsity": [0.5, 0.75]}}
+    path, out = write_sweep(tmp_path, configurations=[FUSED, sparse]), tmp_path / "out"
+    outcome, _ = run(path, out)
+    assert [record.status for record in outcome.records] == ["ok"] * 4, outcome.failed
+    dense, *compressed, _ = outcome.records
+    assert dense.edges is None
+    assert [record.key.configuration for record in compressed] == ["sparse@0.5", "sparse@0.75"]
+    for record, sparsity in zip(compressed, (0.5, 0.75), strict=True):
+        assert record.edges is not None and record.edges.sparsity == sparsity
+        assert 0 < record.edges.sparsity_measured <= sparsity
+        assert record.verification is not None
+        assert record.verification.reference.startswith("the compressed network")
+        assert record.verification.max_error_of_scale <= 1e-4
+        assert record.memory is not None and dense.memory is not None
+    with Store(out / FILE_NAME) as store:
+        table = pd.read_csv(write_exports(store, out)[0])
+    assert list(table["sparsity"].dropna()) == [0.5, 0.75]
+    assert set(table["score"].dropna()) == {"random"}
+
+
+def test_score_that_needs_data_fails_its_cell_where_there_is_none(tmp_path: Path) -> None:
+    edges = {"score": "activation", "sparsity": 0.5}
+    path = write_sweep(tmp_path, configurations=[FUSED, {"name": "sparse", "edges": edges}])
+    outcome, _ = run(path, tmp_path / "out")
+    (failed,) = outcome.failed
+    assert failed.key.configuration == "sparse" and failed.stage == "compress"
+    assert "needs inputs to calibrate on and the model has no data" in str(failed.reason)
 
 
 def test_tuning_is_kept_and_not_repeated(tmp_path: Path) -> None:

@@ -24,6 +24,14 @@ def pack(weights: np.ndarray, lanes: int) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(split, -2, 0))
 
 
+def padded(data: te.Tensor, padding: Sequence[int]) -> te.Tensor:
+    """NHWC data with zeros around: top, left, bottom, right."""
+    if not any(padding):
+        return data
+    top, left, bottom, right = padding
+    return topi.nn.pad(data, [0, top, left, 0], [0, bottom, right, 0], name="pad_temp")
+
+
 def conv2d(
     data: te.Tensor,
     weights: te.Tensor,
@@ -35,13 +43,11 @@ def conv2d(
 
     `padding` is top, left, bottom, right.
     """
+    data = padded(data, padding)
     batch, height, width, inputs = (int(extent) for extent in data.shape)
     vectors, rows, columns, _, lanes = (int(extent) for extent in weights.shape)
-    top, left, bottom, right = padding
-    if any(padding):
-        data = topi.nn.pad(data, [0, top, left, 0], [0, bottom, right, 0], name="pad_temp")
-    out_height = (height + top + bottom - dilation[0] * (rows - 1) - 1) // strides[0] + 1
-    out_width = (width + left + right - dilation[1] * (columns - 1) - 1) // strides[1] + 1
+    out_height = (height - dilation[0] * (rows - 1) - 1) // strides[0] + 1
+    out_width = (width - dilation[1] * (columns - 1) - 1) // strides[1] + 1
     row = te.reduce_axis((0, rows), name="row")
     column = te.reduce_axis((0, columns), name="column")
     channel = te.reduce_axis((0, inputs), name="channel")

@@ -33,17 +33,21 @@ _LEAST_RUNS = 3
 _KERNEL_RUNS = 20
 _ANSWER_SECONDS = 120.0
 _WATCH_SECONDS = 1.0
+_PLAIN = "the compressed network, compiled plainly"
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """Something to measure: an engine and what it loads. `mark` is the cell's fingerprint."""
+    """Something to measure: an engine and what it loads. `mark` is the cell's fingerprint, and
+    `reference` an artifact that it is verified against where it computes something else than the
+    model does, because its edges are compressed."""
 
     mark: str
     label: str
     engine: str
     path: Path
     wants_accuracy: bool = True
+    reference: Path | None = None
 
 
 @dataclass
@@ -148,7 +152,10 @@ class _Runner:
 
 
 class Group:
-    """Verifies and measures contestants; `measure` gives what came out, by their marks."""
+    """Verifies and measures contestants; `measure` gives what came out, by their marks.
+
+    The first `calibration` samples of the model's data are not scored.
+    """
 
     def __init__(
         self,
@@ -159,6 +166,7 @@ class Group:
         seed: int,
         work: Path,
         listener: Listener,
+        calibration: int = 0,
     ) -> None:
         self._subject = subject
         self._measure = measure
@@ -166,6 +174,7 @@ class Group:
         self._threads = threads
         self._seed = seed
         self._work = work
+        self._calibration = calibration
         self._listener = listener
         self._runners: list[_Runner] = []
 
@@ -178,7 +187,9 @@ class Group:
         )
         write_arrays(inputs, [list(row.items()) for row in feeds])
         try:
-            reference = self._reference(inputs)
+            reference = self._reference(
+                self._subject.reference_engine, self._subject.reference_path, inputs
+            )
             for contestant in contestants:
                 self._listener("verify", contestant.label, 0, 1)
                 self._runners.append(_Runner(contestant, self._threads, self._limits))
@@ -205,10 +216,9 @@ class Group:
         except (CellFailure, CellSkipped) as error:
             runner.fail(stage, error)
 
-    def _reference(self, inputs: Path) -> list[list[np.ndarray]]:
-        engine = self._subject.reference_engine
+    def _reference(self, engine: str, path: Path, inputs: Path) -> list[list[np.ndarray]]:
         self._listener("verify", f"reference {engine}", 0, 1)
-        contestant = Contestant("", "reference", engine, self._subject.reference_path)
+        contestant = Contestant("", "reference", engine, path)
         runner = _Runner(contestant, self._threads, self._limits)
         try:
             runner.load()
@@ -228,10 +238,11 @@ class Group:
 
     def _verify(self, runner: _Runner, reference: list[list[np.ndarray]], real: bool) -> None:
         runner.load()
-        found = self._outputs(runner, self._work / "inputs.npz")
-        runner.measured.verification = verify(
-            self._subject.reference_engine, reference, found, real
-        )
+        inputs, name = self._work / "inputs.npz", self._subject.reference_engine
+        found = self._outputs(runner, inputs)
+        if runner.contestant.reference is not None:
+            reference, name = self._reference("tvm", runner.contestant.reference, inputs), _PLAIN
+        runner.measured.verification = verify(name, reference, found, real)
 
     def _prepare(self, runner: _Runner, inputs: Path) -> None:
         answer = runner.ask(
@@ -280,6 +291,7 @@ class Group:
                 "do": "accuracy",
                 "model": self._subject.model.model_dump(mode="json"),
                 "limit": self._measure.accuracy_samples,
+                "skip": self._calibration,
             },
             60 * self._limits.cell_minutes,
             lambda done, total: self._listener("accuracy", label, done, total),

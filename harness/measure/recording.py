@@ -93,7 +93,7 @@ class RecordWriter:
         self, key: CellKey, mark: str, environment: Mapping[str, Any], seconds: float
     ) -> dict[str, Any]:
         configuration = next(
-            (found for found in self._sweep.configurations if found.name == key.configuration), None
+            (found for found in self._sweep.cells if found.name == key.configuration), None
         )
         model = self._group.model
         return {
@@ -169,6 +169,7 @@ def _results(measured: Measured, path: Path, engine: str) -> dict[str, Any]:
             artifact_mb=artifact.artifact_mb,
             **process,
         ),
+        "edges": artifact.edges,
         "fusion": artifact.fusion,
         "tuning": artifact.tuning,
         "kernels": kernels,

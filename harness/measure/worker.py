@@ -140,7 +140,7 @@ class Worker:
                 told[0] = time.monotonic()
                 self._parent.send({"done": done, "total": total})
 
-        found = task.evaluate(self._session.run, progress, message["limit"])
+        found = task.evaluate(self._session.run, progress, message["limit"], message["skip"])
         return {"accuracy": found.model_dump()}
 
 

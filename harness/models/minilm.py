@@ -74,9 +74,14 @@ class TextPairs:
         """The first `count` texts to show, or all if there are fewer."""
         return [self.encode(text) for text in self.shown[:count]]
 
-    def evaluate(self, run: Run, progress: Progress, limit: int | None = None) -> Accuracy:
-        """Score a model on all pairs or the first `limit`; each text is encoded once."""
-        pairs = self.pairs if limit is None else self.pairs[:limit]
+    def evaluate(
+        self, run: Run, progress: Progress, limit: int | None = None, skip: int = 0
+    ) -> Accuracy:
+        """Score a model on all pairs without one of the first `skip` texts to show, or on the first
+        `limit` of those; each text is encoded once."""
+        left_out = set(self.shown[:skip])
+        pairs = [pair for pair in self.pairs if left_out.isdisjoint((pair.first, pair.second))]
+        pairs = pairs[:limit]
         known: dict[str, np.ndarray] = {}
         rows = []
         for done, pair in enumerate(pairs, start=1):

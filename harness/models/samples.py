@@ -35,11 +35,14 @@ class Samples:
         """The first `count` samples, or all if there are fewer."""
         return [self.feeds(at) for at in range(min(count, len(self)))]
 
-    def evaluate(self, run: Run, progress: Progress, limit: int | None = None) -> Accuracy:
-        """Score a model on all samples or the first `limit`. InputError if a label cannot fit."""
-        total = len(self) if limit is None else min(limit, len(self))
+    def evaluate(
+        self, run: Run, progress: Progress, limit: int | None = None, skip: int = 0
+    ) -> Accuracy:
+        """Score a model on all samples but the first `skip`, or on the first `limit` of those.
+        InputError if a label cannot fit, or nothing is left."""
+        scored = range(len(self))[skip:][:limit]
         rows = []
-        for at in range(total):
+        for done, at in enumerate(scored, start=1):
             rows.append(self.scored_by.sample(run(self.feeds(at)), np.asarray(self.labels[at])))
-            progress(at + 1, total)
+            progress(done, len(scored))
         return accuracy(self.scored_by, np.asarray(rows, dtype=np.float64))

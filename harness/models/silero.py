@@ -94,17 +94,20 @@ class Clips:
             found.append({INPUT.name: middle.samples, STATE.name: state})
         return found
 
-    def evaluate(self, run: Run, progress: Progress, limit: int | None = None) -> Accuracy:
-        """F1 of speech over the windows of all clips, or over the first `limit` windows.
+    def evaluate(
+        self, run: Run, progress: Progress, limit: int | None = None, skip: int = 0
+    ) -> Accuracy:
+        """F1 of speech over the windows of all clips but the first `skip`, or over the first
+        `limit` windows of those.
 
         Quiet windows are run but not scored. The interval is by bootstrap over clips, since the
         windows of one clip resemble each other; the number of samples is that of scored windows.
         """
-        total = len(self.recorded) * WINDOWS_PER_CLIP
+        total = max(0, len(self.recorded) - skip) * WINDOWS_PER_CLIP
         total = total if limit is None else min(limit, total)
         rows, scored = [], 0
-        for at in range(math.ceil(total / WINDOWS_PER_CLIP)):
-            done = at * WINDOWS_PER_CLIP
+        for at in range(skip, skip + math.ceil(total / WINDOWS_PER_CLIP)):
+            done = (at - skip) * WINDOWS_PER_CLIP
             row = np.zeros(3)
             state = np.zeros(STATE.shape, STATE.dtype)
             for step, window in enumerate(windows(self.recorded[at])[: total - done], start=1):

@@ -29,6 +29,9 @@ class Task(Protocol):
         """The first `count` (or fewer) real inputs, preprocessed, for verifying and measuring."""
         ...
 
-    def evaluate(self, run: Run, progress: Progress, limit: int | None = None) -> Accuracy:
-        """Score a model on the data, or on its first `limit` samples."""
+    def evaluate(
+        self, run: Run, progress: Progress, limit: int | None = None, skip: int = 0
+    ) -> Accuracy:
+        """Score a model on the data without what `inputs(skip)` gives, or on the first `limit`
+        samples of what is left. InputError where nothing is."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.passes.layout import to_channels_last
 from harness.passes.packing import PackWeights
+from harness.passes.sparse_lowering import LowerSparse
 from harness.spec import Passes
 from harness.tvm_api import tvm
 
@@ -12,7 +13,14 @@ _FLOAT_BYTES = 4
 
 def adapt(canonical: tvm.IRModule, passes: Passes, target: tvm.target.Target) -> tvm.IRModule:
     """The same network in the layouts that `passes` names, its weights packed for the vectors of
-    `target`."""
+    `target` and without their blocks of zeros where that is faster."""
     adapted = to_channels_last(canonical) if passes.layout == "NHWC" else canonical
-    lanes = tvm.target.codegen.llvm_get_vector_width(target) // (8 * _FLOAT_BYTES)
-    return PackWeights.apply(adapted, lanes) if passes.pack_weights and lanes > 1 else adapted
+    lanes = vector_lanes(target)
+    if not passes.pack_weights or lanes == 1:
+        return adapted
+    return PackWeights.apply(LowerSparse.apply(adapted, lanes), lanes)
+
+
+def vector_lanes(target: tvm.target.Target) -> int:
+    """How many weights a vector register of a target holds."""
+    return int(tvm.target.codegen.llvm_get_vector_width(target)) // (8 * _FLOAT_BYTES)

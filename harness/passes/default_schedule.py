@@ -26,8 +26,10 @@ import numpy as np
 from harness.passes.kernel_blocks import (
     calls_functions,
     divisors,
+    gathers,
     is_copy,
     loop_extent,
+    multiplied_per_load,
     reads,
     variables,
     vector_width,
@@ -222,7 +224,8 @@ class KernelSchedule:
         wide = [index for index, extent in enumerate(extents[:-1]) if extent > 1]
         row = wide[-1] if wide else None
         parts = self.threads if work >= _PARALLEL_OPERATIONS else 1
-        tile = self._choose(1 if row is None else extents[row], extents[-1], lanes, parts)
+        length = 1 if row is None else extents[row]
+        tile = self._choose(length, extents[-1], lanes, parts, gathers(self._block(name)))
         column_outer, column = schedule.split(loops[-1], [None, tile.channels])
         outer, inner = loops[:-1], []
         if row is not None:
@@ -274,7 +277,7 @@ class KernelSchedule:
             self.schedule.vectorize(loops[-1])
         return list(loops)
 
-    def _choose(self, rows: int, channels: int, lanes: int, parts: int) -> _Tile:
+    def _choose(self, rows: int, channels: int, lanes: int, parts: int, gathering: bool) -> _Tile:
         """The tile that gets most multiplications from each vector loaded, within the registers.
 
         There should be `parts` tiles at least, for as many threads.
@@ -283,7 +286,8 @@ class KernelSchedule:
         def score(tile: tuple[int, int]) -> tuple[int, float]:
             vectors = tile[1] // vector_width(tile[1], lanes)
             pieces = rows * channels // (tile[0] * tile[1])
-            return min(pieces, parts), tile[0] * tile[1] / (lanes * (tile[0] + vectors))
+            multiplied = multiplied_per_load(tile[0], vectors, gathering=gathering)
+            return min(pieces, parts), multiplied * tile[1] / (lanes * vectors)
 
         budget = self.registers * 3 // 4
         fits = [

@@ -62,6 +62,18 @@ def reads(body: Any, buffer: Any = None) -> int:
     return sum(buffer is None or load.source.same_as(buffer) for load in loads(body))
 
 
+def gathers(block: SBlock) -> bool:
+    """Whether a block reads where an index that it has read says."""
+    return any(loads(index) for load in loads(block.body) for index in load.indices)
+
+
+def multiplied_per_load(rows: int, vectors: int, *, gathering: bool) -> float:
+    """How many multiplications of vectors a register tile makes for each load. A tile that gathers
+    reads other inputs for each of its vectors of channels; otherwise they share them."""
+    inputs = rows * vectors if gathering else rows
+    return rows * vectors / (inputs + vectors)
+
+
 def is_copy(block: SBlock) -> bool:
     """Whether a block copies elements to where they were, as padding by nothing does."""
     value = getattr(block.body, "value", None)

@@ -104,17 +104,25 @@ class Rewriter:
         else:
             self.define(binding.var, self.builder.emit(value))
 
+    def parameters(self) -> list[relax.Var]:
+        """What the new function takes: what the original does."""
+        return list(self.function.params)
+
+    def result(self) -> relax.Expr:
+        """What the new function gives, once all bindings are rebuilt."""
+        return self.value(self.function.body.body)
+
     def rebuild(self) -> relax.Function:
         """Walk the function and return the new one."""
         body = self.function.body
         name = "rebuilt"
         attributes = dict(self.function.attrs.items()) if self.function.attrs else {}
-        with self.builder.function(name, list(self.function.params), attributes):
+        with self.builder.function(name, self.parameters(), attributes):
             with self.builder.dataflow():
                 for block in body.blocks:
                     for binding in block.bindings:
                         self.visit(binding)
-                result = self.builder.emit_output(self.value(body.body))
+                result = self.builder.emit_output(self.result())
             self.builder.emit_func_output(result)
         return self.builder.get()[name].with_attr("global_symbol", MAIN)
 

@@ -67,6 +67,7 @@ def compose(results: Results) -> Content:
         unfinished_table(results),
         galleries["accuracy-latency"],
         accuracy_table(results),
+        galleries["sparsity"],
         galleries["waterfall"],
         galleries["memory"],
         galleries["kernels"],

@@ -50,15 +50,26 @@ class Arguments:
     In a network whose weights do not fit into the caches, a kernel finds its weights in memory
     every time. There are as many copies of the `constants` as it takes to have it so here too:
     runs take turns with them. `footprint` is the size of all the network's weights, or 0 where
-    they stay in the caches.
+    they stay in the caches. Integers, which may say where to read, are those of `real`, an `.npz`
+    of what the kernel is given in an inference, or zeros where there is none.
     """
 
-    def __init__(self, module: tvm.IRModule, constants: list[int], footprint: float) -> None:
+    def __init__(
+        self,
+        module: tvm.IRModule,
+        constants: list[int],
+        footprint: float,
+        real: Path | None = None,
+    ) -> None:
         generator = np.random.default_rng(_SEED)
         infos = ArgInfo.from_prim_func(module["main"])
         arrays = [
             _values(generator, str(info.dtype), tuple(map(int, info.shape))) for info in infos
         ]
+        if real is not None and any(array.dtype.kind != "f" for array in arrays):
+            for at, array in enumerate(_given(real)):
+                if array.dtype.kind != "f":
+                    arrays[at] = array
         tensors = [tvm.runtime.tensor(array) for array in arrays]
         copied = max(1, sum(arrays[at].nbytes for at in constants))
         copies = math.ceil(min(footprint, _MOST_COPIED_BYTES) / copied)
@@ -96,9 +107,11 @@ class Worker:
         self._plain_target = tvm.target.Target({**self._target.export(), **_PLAINLY})
         self._module = tvm.ir.load_json(message["module"])
         self._outputs = message["outputs"]
-        self._arguments = Arguments(self._module, message["constants"], message["footprint"])
+        self._real = Path(message["inputs"]) if message["inputs"] else None
+        self._arguments = Arguments(
+            self._module, message["constants"], message["footprint"], self._real
+        )
         self._expected: list[tuple[list[Any], list[np.ndarray]]] = []
-        self._real = message["inputs"]
         self._functions.clear()
         return {}
 
@@ -223,8 +236,7 @@ class Worker:
         outputs = self._arguments.sets[0][-self._outputs :]
         given = [inputs]
         if self._real is not None:
-            arrays = list(read_arrays(Path(self._real))[0].values())
-            given.append([tvm.runtime.tensor(array) for array in arrays])
+            given.append([tvm.runtime.tensor(array) for array in _given(self._real)])
         references = []
         for each in given:
             results = [tvm.runtime.tensor(np.zeros_like(output.numpy())) for output in outputs]
@@ -236,6 +248,10 @@ class Worker:
         """Forget what is compiled."""
         self._functions.clear()
         return {}
+
+
+def _given(path: Path) -> list[np.ndarray]:
+    return list(read_arrays(path)[0].values())
 
 
 def difference(expected: np.ndarray, found: np.ndarray) -> str | None:

@@ -24,7 +24,13 @@ from itertools import product
 from typing import Any
 
 from harness.passes.default_schedule import KernelSchedule, vector_registers
-from harness.passes.kernel_blocks import calls_functions, divisors, vector_width
+from harness.passes.kernel_blocks import (
+    calls_functions,
+    divisors,
+    gathers,
+    multiplied_per_load,
+    vector_width,
+)
 from harness.tvm_api import Schedule, tvm
 
 _MOST_ROWS = 16
@@ -61,6 +67,8 @@ class _TiledKernel(KernelSchedule):
         self._padded_within = padded_within
         self.pads = False
         """Whether there is anything to pad within the tiles' blocks."""
+        self.gathering = False
+        """Whether what the tiles multiply is read where an index says."""
         self.plan: _Plan | None = None
         self.shape: tuple[list[int], int] | None = None
         """The extents of the row loops and the number of vectors, once a reduction was tiled."""
@@ -70,6 +78,7 @@ class _TiledKernel(KernelSchedule):
             super()._tile(name, reader)
             return
         schedule, lanes = self.schedule, self._lanes(name)
+        gathering = gathers(self._block(name))
         loops, extents = schedule.get_loops(reader), self._extents(reader)
         width = vector_width(extents[-1], lanes)
         vector, lane = schedule.split(loops[-1], [None, width])
@@ -106,6 +115,7 @@ class _TiledKernel(KernelSchedule):
         self._decompose(name, taps[0])
         self.done.add(reader)
         self.pads = bool(padding)
+        self.gathering = gathering
         if self._padded_within:
             for each in padding:
                 self._attempt(self._pad_within, each, place)
@@ -149,6 +159,7 @@ class Sketches:
         built = [self._built(channels_outside, True, None) for channels_outside in (True, False)]
         self._shape = built[0].shape
         self._pads = built[0].pads
+        self._gathering = built[0].gathering
         if self._pads:
             built += [self._built(outside, False, None) for outside in (True, False)]
         self.spaces = [each.schedule for each in built] if self._shape else []
@@ -184,7 +195,8 @@ class Sketches:
 
         def score(tile: tuple[tuple[int, ...], int]) -> tuple[float, int]:
             size, wide = math.prod(tile[0]), tile[1]
-            return size * wide / (size + wide), tile[0][-1] if tile[0] else 1
+            multiplied = multiplied_per_load(size, wide, gathering=self._gathering)
+            return multiplied, tile[0][-1] if tile[0] else 1
 
         choices = [[part for part in divisors(extent) if part <= _MOST_ROWS] for extent in rows]
         fitting = [

@@ -40,6 +40,18 @@ def test_limit_keeps_the_first_samples_when_given(tmp_path: Path) -> None:
     assert (found.value, found.samples) == (1.0, 2)
 
 
+def test_samples_that_others_were_calibrated_on_are_not_scored(tmp_path: Path) -> None:
+    path = written(tmp_path, inputs=INPUTS, labels=np.asarray([0, 1, 0]))
+    task = labelled_arrays(path, "top1", [IMAGE])
+    seen: list[tuple[int, int]] = []
+    found = task.evaluate(
+        lambda feeds: [feeds["image"]], lambda *at: seen.append(at), limit=1, skip=1
+    )
+    assert (found.value, found.samples, seen) == (1.0, 1, [(1, 1)])
+    with pytest.raises(InputError, match="no samples to score"):
+        task.evaluate(lambda feeds: [feeds["image"]], lambda *at: None, skip=3)
+
+
 def test_several_inputs_are_read_when_named_as_the_model_names_them(tmp_path: Path) -> None:
     specs = [TensorSpec("a", (1, 3), "float32"), TensorSpec("b", (3,), "int64")]
     numbers = np.zeros((3, 3), dtype=np.int64)

@@ -108,6 +108,12 @@ def test_evaluate_runs_that_many_windows_when_limited() -> None:
     assert found.value == pytest.approx(1)
 
 
+def test_evaluate_leaves_out_the_clips_that_others_were_calibrated_on() -> None:
+    model = _Counting()
+    _clips().evaluate(model, _ignore, skip=2)
+    assert model.steps == [float(step) for step in range(STEPS)]
+
+
 def test_choose_clips_takes_turns_when_there_is_speech_and_music(tmp_path: Path) -> None:
     for at, name in enumerate(["a", "b", "c"]):
         _write(tmp_path / "prompts" / "en" / f"{name}.wav", np.full(CLIP + 9, 100 + at))

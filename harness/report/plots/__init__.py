@@ -7,7 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from harness.report.data import Group, Results
-from harness.report.plots import kernels, latency, memory, pareto, style, tuning, waterfall
+from harness.report.plots import (
+    kernels,
+    latency,
+    memory,
+    pareto,
+    sparsity,
+    style,
+    tuning,
+    waterfall,
+)
 from harness.report.plots.canvas import Canvas
 
 
@@ -49,6 +58,14 @@ FAMILIES = (
         "front; a hollow mark is beaten on both counts by another. Diamonds: other engines.",
         "No cell has both a measured latency and an accuracy.",
         pareto.draw,
+    ),
+    Family(
+        "sparsity",
+        "What dropping edges costs and gains",
+        "Above: accuracy. Below: how many times as fast as the same configuration with all its "
+        "edges, measured in turns. Bars are 95 % intervals.",
+        "No configuration drops edges.",
+        sparsity.draw,
     ),
     Family(
         "waterfall",

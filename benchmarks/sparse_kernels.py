@@ -1,0 +1,231 @@
+"""Block-sparse kernels beside the tuned dense ones: how much faster, and how much the roof allows.
+
+    python benchmarks/sparse_kernels.py --trials 64
+
+Dense layers and pointwise convolutions of EfficientNet-Lite0 and MiniLM, with bias and activation,
+dense and at several sparsities, each tuned with as many trials. A layer's kernels are then measured
+in turns. What the roof allows is the lesser of two rates: that of the dense kernel's arithmetic,
+and what the bytes need that must be moved. Prints a table, and draws speed-up against sparsity.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import matplotlib
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from tuning_curves import CONTEST_ROUNDS, tuned
+
+from harness.awake import KeepAwake, spread_threads
+from harness.build import flops, moved_bytes
+from harness.edges.patterns import mask_of
+from harness.environment import noise_warnings
+from harness.hardware import HOST, load_target
+from harness.kernels.elementary import use_vector_arithmetic
+from harness.measure.inputs import read_arrays
+from harness.passes.adapt import adapt, vector_lanes
+from harness.passes.canonicalise import canonicalise
+from harness.passes.fusion import fuse
+from harness.roofline import with_measured_roofs
+from harness.spec import Passes, Tune
+from harness.tuning.kernel_process import KernelTask
+from harness.tuning.real_inputs import record_kernel_inputs
+from harness.tuning.tuner import tasks_of
+from harness.tvm_api import load_tensor_intrinsics, relax, tvm
+
+_SAMPLE_SECONDS = 0.01
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A layer: `rows` places of the output, each with `inputs` × `outputs` edges."""
+
+    model: str
+    rows: int
+    inputs: int
+    outputs: int
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.rows}×{self.inputs}×{self.outputs}"
+
+
+LAYERS = [
+    *(
+        Shape("EfficientNet-Lite0", side * side, inputs, outputs)
+        for side, inputs, outputs in (
+            (56, 24, 144),
+            (28, 40, 240),
+            (14, 240, 80),
+            (14, 80, 480),
+            (14, 480, 80),
+            (14, 480, 112),
+            (14, 112, 672),
+            (14, 672, 112),
+            (7, 672, 192),
+            (7, 192, 1152),
+            (7, 1152, 192),
+            (7, 1152, 320),
+            (7, 320, 1280),
+        )
+    ),
+    *(Shape("MiniLM", 32, *edges) for edges in ((384, 384), (384, 1536), (1536, 384))),
+]
+
+
+def network(shape: Shape, sparsity: float, lanes: int) -> tvm.IRModule:
+    """A layer with bias and activation, and with weights of this block sparsity."""
+    generator = np.random.default_rng(0)
+    weights = generator.standard_normal((shape.inputs, shape.outputs)).astype(np.float32)
+    if sparsity:
+        mask = mask_of(weights.astype(np.float64) ** 2, "block", sparsity, lanes)
+        if mask is None:
+            raise click.ClickException(f"{shape}: outputs are no whole vectors of {lanes}")
+        weights = weights * mask
+    builder = relax.BlockBuilder()
+    data = relax.Var("data", relax.TensorType((1, shape.rows, shape.inputs), "float32"))
+    with builder.function("main", [data]):
+        with builder.dataflow():
+            product = builder.emit(relax.op.matmul(data, relax.const(weights)))
+            biased = builder.emit(relax.op.add(product, relax.const(weights[0].copy())))
+            result = builder.emit_output(relax.op.nn.relu(biased))
+        builder.emit_func_output(result)
+    return builder.get()
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A tuned kernel, ready to run, with what a call of it computes and moves."""
+
+    run: Callable[[], object]
+    flops: float
+    bytes: float
+
+
+class Maker:
+    """Tunes and compiles the kernels of layers."""
+
+    def __init__(self, trials: int, seed: int) -> None:
+        load_tensor_intrinsics("x86")
+        use_vector_arithmetic()
+        self.spec = with_measured_roofs(load_target(HOST))
+        self._target = tvm.target.Target(self.spec.tvm.as_tvm())
+        self._threads = self.spec.tvm.num_cores
+        self.lanes = vector_lanes(self._target)
+        self._trials = trials
+        self._seed = seed
+
+    def kernel(self, shape: Shape, sparsity: float) -> Kernel:
+        """A layer's one kernel, tuned."""
+        module = canonicalise(network(shape, sparsity, self.lanes))
+        fused = fuse(adapt(module, Passes(), self._target), "full")
+        feed = np.random.default_rng(1).standard_normal((1, shape.rows, shape.inputs))
+        with tempfile.TemporaryDirectory() as folder:
+            inputs = record_kernel_inputs(
+                fused, self._target, self._threads, [feed.astype(np.float32)], Path(folder)
+            )
+            (task,) = tasks_of(fused, self._target, inputs)
+            return self._tuned(task, Path(folder) / "tuning")
+
+    def _tuned(self, task: KernelTask, folder: Path) -> Kernel:
+        tune = Tune(trials=self._trials)
+        _, database = tuned([task], self._target, self._threads, tune, self._seed, folder)
+        found = database.query_schedule(task.module, self._target, task.name)  # type: ignore[attr-defined]
+        if found is None:
+            raise click.ClickException(f"{task.name}: nothing was chosen")
+        with tvm.transform.PassContext(opt_level=3):
+            function = tvm.compile(found.mod, target=self._target).jit()["main"]
+        assert task.inputs is not None
+        given = [tvm.runtime.tensor(array) for array in read_arrays(task.inputs)[0].values()]
+        result = task.module["main"].buffer_map[task.module["main"].params[-1]]
+        shape = [int(extent) for extent in result.shape]
+        arguments = [*given, tvm.runtime.tensor(np.zeros(shape, np.float32))]
+        kernel = task.module["main"]
+        return Kernel(lambda: function(*arguments), flops(kernel), moved_bytes(kernel))
+
+
+def in_turns(kernels: Sequence[Kernel]) -> np.ndarray:
+    """Seconds per call, [kernels][rounds]."""
+    awake = KeepAwake()
+    order = np.random.default_rng(0)
+    found = np.zeros((len(kernels), CONTEST_ROUNDS))
+    with awake:
+        once = [_median(kernel, 5) for kernel in kernels]
+        spread_threads()
+        for turn in range(CONTEST_ROUNDS):
+            for at in order.permutation(len(kernels)):
+                runs = max(5, round(_SAMPLE_SECONDS / once[at]))
+                found[at, turn] = _median(kernels[at], runs)
+    return found
+
+
+def _median(kernel: Kernel, runs: int) -> float:
+    times = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        kernel.run()
+        times.append(time.perf_counter() - started)
+    return float(np.median(times))
+
+
+@click.command()
+@click.option("--trials", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--sparsity", multiple=True, type=float, default=(0.35, 0.5, 0.75, 0.9))
+@click.option("--layers", type=int, default=len(LAYERS), help="Only as many of the layers.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), default=None)
+def main(
+    trials: int, sparsity: tuple[float, ...], layers: int, seed: int, plot: Path | None
+) -> None:
+    """Measure block-sparse kernels beside dense ones."""
+    for warning in noise_warnings():
+        click.echo(f"warning: {warning}", err=True)
+    maker = Maker(trials, seed)
+    bandwidth = 1e9 * (maker.spec.hardware.memory_bandwidth_gbs or float("inf"))
+    table = Table("layer", "dense µs", "GFLOP/s", box=None)
+    for share in sparsity:
+        table.add_column(f"{share:.0%}: speed-up")
+        table.add_column("of the roof")
+    speedups: dict[str, list[float]] = {}
+    with Progress(transient=True) as progress:
+        going = progress.add_task("layers", total=layers)
+        for shape in LAYERS[:layers]:
+            kernels = [maker.kernel(shape, share) for share in (0.0, *sparsity)]
+            dense, *sparse = np.median(in_turns(kernels), axis=1)
+            rate = kernels[0].flops / dense
+            cells = []
+            for kernel, seconds in zip(kernels[1:], sparse, strict=True):
+                allowed = max(kernel.flops / rate, kernel.bytes / bandwidth)
+                cells += [f"{dense / seconds:.2f}", f"{allowed / seconds:.0%}"]
+            table.add_row(str(shape), f"{1e6 * dense:.1f}", f"{1e-9 * rate:.0f}", *cells)
+            speedups[str(shape)] = [float(dense / seconds) for seconds in sparse]
+            progress.advance(going)
+    Console(width=200).print(table)
+    if plot:
+        draw(sparsity, speedups, plot)
+
+
+def draw(sparsity: Sequence[float], speedups: dict[str, list[float]], path: Path) -> None:
+    """Speed-up against sparsity, a line for each layer."""
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
+    for name, values in speedups.items():
+        axes.plot([100 * share for share in sparsity], values, marker="o", label=name)
+    axes.axhline(1, color="black", linewidth=0.8)
+    axes.set_xlabel("blocks left out, %")
+    axes.set_ylabel("times as fast as the tuned dense kernel")
+    axes.legend(fontsize=7, ncols=2)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()

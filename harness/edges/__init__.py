@@ -1,0 +1,1 @@
+"""LayerEdge: which connections between layers matter, and the network without the others."""

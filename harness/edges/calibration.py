@@ -1,0 +1,126 @@
+"""What the layers of a network are given on calibration data, with weights that may change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from harness.build import compile_scheduled
+from harness.edges.layers import Layer
+from harness.passes.default_schedule import schedule_untuned
+from harness.passes.fusion import fuse
+from harness.passes.rewriter import MAIN, Rewriter
+from harness.tvm_api import operator_name, relax, tvm
+
+_ROWS = 256
+"""Places of a layer's output that are looked at, of each sample."""
+
+
+class _Observe(Rewriter):
+    """A network that takes the weights of its layers as parameters after its own, and gives what
+    the layers are given."""
+
+    def __init__(self, module: tvm.IRModule, layers: Sequence[Layer]) -> None:
+        super().__init__(module)
+        self._weights = {
+            layer.variable: relax.Var(
+                f"{layer.name}_weights", relax.TensorType(layer.weights.shape, "float32")
+            )
+            for layer in layers
+        }
+        self._inputs: dict[relax.Var, relax.Expr] = {}
+
+    def parameters(self) -> list[relax.Var]:
+        return [*super().parameters(), *self._weights.values()]
+
+    def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
+        weights = self._weights.get(original.var)
+        if weights is None:
+            return None
+        self._inputs[original.var] = call.args[0]
+        return relax.Call(call.op, [call.args[0], weights], call.attrs, call.ty_args)
+
+    def result(self) -> relax.Expr:
+        return relax.Tuple([self._inputs[variable] for variable in self._weights])
+
+
+class Calibration:
+    """The layers of a canonical network as they see calibration data.
+
+    `samples` are the network's inputs in the order of its parameters; `target` is this machine's.
+    """
+
+    def __init__(
+        self,
+        module: tvm.IRModule,
+        layers: Sequence[Layer],
+        samples: Sequence[Sequence[np.ndarray]],
+        target: tvm.target.Target,
+        threads: int,
+    ) -> None:
+        self._layers = layers
+        self._samples = [[tvm.runtime.tensor(array) for array in sample] for sample in samples]
+        observed = fuse(_Observe.apply(module, layers), "full")
+        scheduled = schedule_untuned(observed, target, threads)
+        _, executable = compile_scheduled(scheduled, target)
+        self._machine = relax.VirtualMachine(executable, tvm.cpu())
+        self.dense = self.inputs(layers, {})
+        """What each layer is given in the network as it is, by the layer's name."""
+
+    def inputs(
+        self, wanted: Sequence[Layer], weights: Mapping[relax.Var, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """What some layers are given, `[rows, taps * inputs]` by name, when the layers that
+        `weights` has compute with those: the same places of the same samples each time."""
+        passed = [
+            tvm.runtime.tensor(np.ascontiguousarray(weights.get(layer.variable, layer.weights)))
+            for layer in self._layers
+        ]
+        found: dict[str, list[np.ndarray]] = {layer.name: [] for layer in wanted}
+        for at, sample in enumerate(self._samples):
+            given = self._machine[MAIN](*sample, *passed)
+            for layer, tensor in zip(self._layers, given, strict=True):
+                if layer.name in found:
+                    rows = unfolded(layer.call, tensor.numpy())
+                    found[layer.name].append(_some(rows, at))
+        return {name: np.concatenate(rows) for name, rows in found.items()}
+
+
+def _some(rows: np.ndarray, seed: int) -> np.ndarray:
+    if len(rows) <= _ROWS:
+        return rows.copy()
+    return rows[np.random.default_rng(seed).choice(len(rows), _ROWS, replace=False)]
+
+
+def unfolded(call: relax.Call, data: np.ndarray) -> np.ndarray:
+    """What a layer multiplies its weights by, for each place of its output:
+    `[places, taps * inputs]`, in the order of the layer's matrix."""
+    if operator_name(call) == "relax.matmul":
+        return data.reshape(-1, data.shape[-1])
+    attributes = call.attrs
+    layout, kernel = str(attributes.data_layout), str(attributes.kernel_layout)
+    spatial = [at for at, axis in enumerate(layout) if axis not in "NC"]
+    count = len(spatial)
+    taps = [int(call.args[1].ty.shape[at]) for at, axis in enumerate(kernel) if axis not in "OI"]
+    strides, dilation, padding = (
+        [int(value) for value in values]
+        for values in (attributes.strides, attributes.dilation, attributes.padding)
+    )
+    last = np.transpose(data, (layout.index("N"), *spatial, layout.index("C")))
+    around = list(zip(padding[:count], padding[count:], strict=True))
+    last = np.pad(last, [(0, 0), *around, (0, 0)])
+    reach = [step * (extent - 1) + 1 for step, extent in zip(dilation, taps, strict=True)]
+    axes = tuple(range(1, count + 1))
+    windows = np.lib.stride_tricks.sliding_window_view(last, reach, axis=axes)
+    # [batch, *places, channels, *reach]
+    picked = windows[
+        (
+            slice(None),
+            *(slice(None, None, stride) for stride in strides),
+            slice(None),
+            *(slice(None, None, step) for step in dilation),
+        )
+    ]
+    ordered = np.moveaxis(picked, count + 1, -1)
+    return ordered.reshape(-1, int(np.prod(ordered.shape[1 + count :])))

@@ -1,0 +1,115 @@
+"""The layers of a network whose edges can be pruned: convolutions and dense layers.
+
+An edge is one weight: it connects an input channel (under one tap of a filter) with an output
+channel. Whatever order an operator keeps its weights in, here they are a matrix,
+`[taps * inputs, outputs]`: a column has all edges that lead to one output channel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.passes.rewriter import MAIN, Rewriter
+from harness.tvm_api import constant_array, operator_name, relax, tvm
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer. `weights` are as the operator keeps them; `axes` orders them taps, inputs,
+    outputs. `positions` is how many places of the output the weights are used at."""
+
+    name: str
+    variable: relax.Var
+    call: relax.Call
+    weights: np.ndarray
+    axes: tuple[int, ...]
+    positions: int
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The weights, `[taps * inputs, outputs]`."""
+        return as_matrix(self.weights, self.axes)
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of one inference, dense."""
+        return 2.0 * self.positions * self.weights.size
+
+    def stored(self, matrix: np.ndarray) -> np.ndarray:
+        """The weights that a matrix stands for, as the operator keeps them."""
+        ordered = matrix.reshape([self.weights.shape[axis] for axis in self.axes])
+        return np.ascontiguousarray(np.transpose(ordered, np.argsort(self.axes)))
+
+
+def as_matrix(weights: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """Weights as `[taps * inputs, outputs]`; `axes` orders them taps, inputs, outputs."""
+    ordered = np.transpose(weights, axes)
+    return ordered.reshape(-1, ordered.shape[-1])
+
+
+def layers_of(module: tvm.IRModule) -> list[Layer]:
+    """The prunable layers of a canonical network, in its order.
+
+    Convolutions in groups, depthwise ones among them, have few edges for each output and stay as
+    they are; so does a product of which both sides are computed.
+    """
+    found: list[Layer] = []
+    for block in module[MAIN].body.blocks:
+        for binding in block.bindings:
+            call = binding.value
+            axes = weight_axes(call)
+            if axes is None:
+                continue
+            weights = constant_array(call.args[1])
+            assert weights is not None
+            written = [int(extent) for extent in binding.var.ty.shape]
+            outputs = weights.shape[axes[-1]]
+            kind = operator_name(call).rsplit(".", 1)[-1]
+            found.append(
+                Layer(
+                    name=f"{kind}{len(found)}",
+                    variable=binding.var,
+                    call=call,
+                    weights=weights,
+                    axes=axes,
+                    positions=math.prod(written) // outputs,
+                )
+            )
+    return found
+
+
+def weight_axes(call: relax.Expr) -> tuple[int, ...] | None:
+    """How a call's weights are brought into the order taps, inputs, outputs; None for a call that
+    is no layer with edges to prune."""
+    name = operator_name(call)
+    if name not in {"relax.nn.conv1d", "relax.nn.conv2d", "relax.matmul"}:
+        return None
+    weights = constant_array(call.args[1])
+    if weights is None or weights.dtype != "float32":
+        return None
+    if name == "relax.matmul":
+        return (0, 1) if weights.ndim == 2 else None
+    if int(call.attrs.groups) != 1:
+        return None
+    layout = str(call.attrs.kernel_layout)
+    taps = [at for at, axis in enumerate(layout) if axis not in "OI"]
+    return (*taps, layout.index("I"), layout.index("O"))
+
+
+class ReplaceWeights(Rewriter):
+    """The same network with other weights, by the variable that a layer is bound to."""
+
+    def __init__(self, module: tvm.IRModule, weights: Mapping[relax.Var, np.ndarray]) -> None:
+        super().__init__(module)
+        self._weights = weights
+
+    def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
+        weights = self._weights.get(original.var)
+        if weights is None:
+            return None
+        arguments = [call.args[0], relax.const(weights), *call.args[2:]]
+        return relax.Call(call.op, arguments, call.attrs, call.ty_args)

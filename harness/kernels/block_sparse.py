@@ -1,0 +1,96 @@
+"""Convolution and matrix product with weights of which most blocks are zero and not stored.
+
+A block is one input by one vector of output channels. Each vector of channels keeps as many blocks
+as the others ("balanced"), so that every loop has a static extent:
+
+    result[row, vector, lane] = sum over kept of data[row, index[vector, kept]]
+                                                 * weights[vector, kept, lane]
+
+A kept block costs one multiplication of vectors for each row: the weights are loaded once for a
+register tile of rows, and the input is broadcast from memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.kernels.packed import padded
+from harness.tvm_api import te
+
+
+@dataclass(frozen=True)
+class BlockSparse:
+    """A sparse matrix `[inputs, outputs]`: `weights` [outputs / lanes, kept, lanes] and `indices`
+    [outputs / lanes, kept], the input of each block, ascending."""
+
+    weights: np.ndarray
+    indices: np.ndarray
+
+
+def block_sparse(matrix: np.ndarray, lanes: int) -> BlockSparse | None:
+    """The non-zero blocks of a matrix `[inputs, outputs]`; None where lanes do not divide the
+    outputs. A vector of outputs with fewer blocks than another is given blocks of zeros."""
+    inputs, outputs = matrix.shape
+    if outputs % lanes:
+        return None
+    blocks = matrix.reshape(inputs, outputs // lanes, lanes).transpose(1, 0, 2)
+    used = np.any(blocks != 0, axis=2)
+    kept = max(1, int(used.sum(axis=1).max()))
+    # Blocks in use first, in their order; then as many others as it takes.
+    order = np.argsort(~used, axis=1, kind="stable")[:, :kept]
+    indices = np.sort(order, axis=1)
+    weights = np.take_along_axis(blocks, indices[:, :, None], axis=1)
+    return BlockSparse(np.ascontiguousarray(weights), indices.astype(np.int32))
+
+
+def matmul(data: te.Tensor, weights: te.Tensor, indices: te.Tensor) -> te.Tensor:
+    """Matrix product: data `[..., inputs]`, weights and indices as in `BlockSparse`."""
+    vectors, kept, lanes = (int(extent) for extent in weights.shape)
+    block = te.reduce_axis((0, kept), name="block")
+    return te.compute(
+        (*data.shape[:-1], vectors * lanes),
+        lambda *at: te.sum(
+            data[(*at[:-1], indices[at[-1] // lanes, block])]
+            * weights[at[-1] // lanes, block, at[-1] % lanes],
+            axis=block,
+        ),
+        name="matmul_block_sparse",
+    )
+
+
+def conv2d(
+    data: te.Tensor,
+    weights: te.Tensor,
+    indices: te.Tensor,
+    taps: Sequence[int],
+    strides: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> te.Tensor:
+    """2-D convolution: data NHWC, result NHWC, weights and indices as `BlockSparse` has them of
+    the matrix of HWIO weights, the indices taken apart: `[vectors, kept, 3]`, row and column of the
+    tap, and input channel. `taps` are rows and columns, `padding` is top, left, bottom, right.
+    """
+    data = padded(data, padding)
+    batch, height, width, _ = (int(extent) for extent in data.shape)
+    vectors, kept, lanes = (int(extent) for extent in weights.shape)
+    out_height = (height - dilation[0] * (taps[0] - 1) - 1) // strides[0] + 1
+    out_width = (width - dilation[1] * (taps[1] - 1) - 1) // strides[1] + 1
+    block = te.reduce_axis((0, kept), name="block")
+
+    def product(n: te.Var, h: te.Var, w: te.Var, c: te.Var) -> te.PrimExpr:
+        row, column, channel = (indices[c // lanes, block, at] for at in range(3))
+        value = data[
+            n,
+            h * strides[0] + (row * dilation[0] if taps[0] > 1 else 0),
+            w * strides[1] + (column * dilation[1] if taps[1] > 1 else 0),
+            channel,
+        ]
+        return te.sum(value * weights[c // lanes, block, c % lanes], axis=block)
+
+    return te.compute(
+        (batch, out_height, out_width, vectors * lanes), product, name="conv2d_block_sparse"
+    )

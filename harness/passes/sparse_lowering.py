@@ -1,0 +1,74 @@
+"""Operators whose weights are zero in whole blocks become kernels that leave those blocks out."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from harness.kernels import block_sparse
+from harness.passes.rewriter import Rewriter
+from harness.tvm_api import OUT_FUSABLE, constant_array, operator_name, relax, tvm
+
+_MOST_KEPT = 0.65
+"""With more blocks than this the dense kernel is faster: each vector of weights that is loaded is
+multiplied by one input only, where the dense kernel has several vectors share an input."""
+
+
+class LowerSparse(Rewriter):
+    """Convolutions (NHWC, one group) and matrix products with constant float32 weights that are
+    zero in enough blocks of `lanes` outputs."""
+
+    def __init__(self, module: tvm.IRModule, lanes: int) -> None:
+        super().__init__(module)
+        self._lanes = lanes
+
+    def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
+        name = operator_name(call)
+        kernel: Any
+        shape: tuple[int, ...] | None = None
+        """Of a convolution's weights without the outputs: a block's index is taken apart by it."""
+        if name == "relax.matmul":
+            matrix = constant_array(call.args[1])
+            if matrix is None or matrix.ndim != 2:
+                return None
+            kernel, hint = block_sparse.matmul, "matmul"
+        elif name == "relax.nn.conv2d" and _is_plain(call):
+            weights = constant_array(call.args[1])
+            if weights is None:
+                return None
+            *taps, _, outputs = weights.shape
+            shape = weights.shape[:-1]
+            matrix = weights.reshape(-1, outputs)
+            kernel = partial(
+                block_sparse.conv2d,
+                taps=taps,
+                strides=[int(value) for value in call.attrs.strides],
+                padding=[int(value) for value in call.attrs.padding],
+                dilation=[int(value) for value in call.attrs.dilation],
+            )
+            hint = "conv2d"
+        else:
+            return None
+        if matrix.dtype != np.float32:
+            return None
+        sparse = block_sparse.block_sparse(matrix, self._lanes)
+        if sparse is None or sparse.indices.shape[1] > _MOST_KEPT * len(matrix):
+            return None
+        indices = sparse.indices
+        if shape is not None:
+            indices = np.stack(np.unravel_index(indices, shape), axis=-1).astype(np.int32)
+        return self.builder.call_te(
+            kernel,
+            call.args[0],
+            relax.const(sparse.weights),
+            relax.const(indices),
+            primfunc_name_hint=f"sparse_{hint}",
+            primfunc_attrs={"op_pattern": OUT_FUSABLE},
+        )
+
+
+def _is_plain(call: relax.Call) -> bool:
+    layouts = str(call.attrs.data_layout), str(call.attrs.kernel_layout)
+    return layouts == ("NHWC", "HWIO") and int(call.attrs.groups) == 1

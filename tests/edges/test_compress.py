@@ -1,0 +1,121 @@
+"""A compressed network computes what its masked weights say, and nothing else has changed."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+from small_models import FLOAT, feeds, onnx_model, save, weights
+
+from harness.build import compile_scheduled
+from harness.edges.compress import compress
+from harness.edges.layers import layers_of
+from harness.errors import CellFailure, InputError
+from harness.models.imported import Imported, import_model
+from harness.passes.canonicalise import canonicalise
+from harness.passes.default_schedule import schedule_untuned
+from harness.passes.fusion import fuse
+from harness.spec import Edges
+from harness.tvm_api import relax, tvm
+
+TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
+LANES = 8
+
+
+def network() -> onnx.ModelProto:
+    """A convolution of 3 × 3, a depthwise and a pointwise one, and a dense layer."""
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["p"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["p"], ["q"]),
+        helper.make_node("Conv", ["q", "b"], ["r"], group=16, pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["r", "c"], ["s"]),
+        helper.make_node("GlobalAveragePool", ["s"], ["t"]),
+        helper.make_node("Flatten", ["t"], ["u"]),
+        helper.make_node("Gemm", ["u", "d", "e"], ["y"]),
+    ]
+    constants = {
+        "a": weights(16, 4, 3, 3),
+        "b": weights(16, 1, 3, 3),
+        "c": weights(32, 16, 1, 1),
+        "d": weights(32, 5),
+        "e": weights(5),
+    }
+    return onnx_model(nodes, [("x", FLOAT, [1, 4, 6, 6])], ["y"], constants)
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Imported:
+    folder = tmp_path_factory.mktemp("model")
+    return import_model(save(network(), folder / "net.onnx"), {}, folder)
+
+
+@pytest.fixture(scope="module")
+def canonical(imported: Imported) -> tvm.IRModule:
+    return canonicalise(imported.module)
+
+
+def run(module: tvm.IRModule, imported: Imported) -> np.ndarray:
+    scheduled = schedule_untuned(fuse(module, "none"), TARGET, 2)
+    _, executable = compile_scheduled(scheduled, TARGET)
+    values = feeds(imported.inputs)
+    machine = relax.VirtualMachine(executable, tvm.cpu())
+    found: np.ndarray = machine["main"](
+        *(tvm.runtime.tensor(values[spec.name]) for spec in imported.inputs)
+    ).numpy()
+    return found
+
+
+def test_layers_are_those_with_edges_to_prune(canonical: tvm.IRModule) -> None:
+    layers = layers_of(canonical)
+    assert [layer.name for layer in layers] == ["conv2d0", "conv2d1", "matmul2"]
+    assert [layer.matrix.shape for layer in layers] == [(36, 16), (16, 32), (32, 5)]
+    assert [layer.positions for layer in layers] == [36, 36, 1]
+    for layer in layers:
+        np.testing.assert_array_equal(layer.stored(layer.matrix), layer.weights)
+
+
+def test_column_has_the_edges_of_one_output(canonical: tvm.IRModule) -> None:
+    """Taps are outside inputs, as packed weights have them."""
+    layer = layers_of(canonical)[0]
+    filters = weights(16, 4, 3, 3)
+    np.testing.assert_allclose(
+        layer.matrix[:, 3], np.transpose(filters[3], (1, 2, 0)).ravel(), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_compressed_network_has_masked_weights(
+    canonical: tvm.IRModule, imported: Imported, shuffle: bool
+) -> None:
+    edges = Edges(sparsity=0.5, shuffle=shuffle)
+    compressed, summary = compress(canonical, edges, LANES, seed=0)
+    kept = {layer.name: layer.parameters_kept / layer.parameters for layer in summary.layers}
+    assert kept == {"conv2d0": 0.5, "conv2d1": 0.5, "matmul2": 1.0}
+    assert summary.parameters == 36 * 16 + 16 * 32 + 32 * 5
+    assert 0 < summary.sparsity_measured < 0.5
+    for before, after in zip(layers_of(canonical), layers_of(compressed), strict=True):
+        gone = after.matrix == 0
+        assert gone.mean() == pytest.approx(1 - kept[before.name])
+        np.testing.assert_array_equal(after.matrix[~gone], before.matrix[~gone])
+    assert np.abs(run(compressed, imported) - run(canonical, imported)).max() > 0
+
+
+def test_excluded_layer_stays_as_it_is(canonical: tvm.IRModule) -> None:
+    edges = Edges(sparsity=0.5, exclude=("conv2d0",))
+    _, summary = compress(canonical, edges, LANES, seed=0)
+    assert [layer.parameters_kept == layer.parameters for layer in summary.layers] == [
+        True, False, True,
+    ]  # fmt: skip
+
+
+def test_unknown_excluded_layer_is_an_error_that_names_the_nearest(
+    canonical: tvm.IRModule,
+) -> None:
+    with pytest.raises(InputError, match=r"no layer 'conv2d7'.*conv2d"):
+        compress(canonical, Edges(sparsity=0.5, exclude=("conv2d7",)), LANES, seed=0)
+
+
+def test_network_without_a_fitting_layer_fails(canonical: tvm.IRModule) -> None:
+    with pytest.raises(CellFailure, match="no layer fits the pattern 'block'"):
+        compress(canonical, Edges(sparsity=0.5), 64, seed=0)

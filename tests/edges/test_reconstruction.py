@@ -1,0 +1,68 @@
+"""What is left of a layer is fitted to what the layer gave, and nothing dropped comes back."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.edges.patterns import mask_of
+from harness.edges.reconstruction import reconstructed
+
+LANES = 4
+
+
+def correlated(rows: int, inputs: int, generator: np.random.Generator) -> np.ndarray:
+    """Inputs that tell of each other, as those of a network do."""
+    mixing = generator.standard_normal((inputs // 2, inputs))
+    return generator.standard_normal((rows, inputs // 2)) @ mixing
+
+
+@given(
+    inputs=st.integers(4, 24),
+    vectors=st.integers(1, 3),
+    sparsity=st.floats(0.2, 0.8),
+    seed=st.integers(0, 1000),
+)
+def test_fitted_layer_is_closer_and_as_sparse(
+    inputs: int, vectors: int, sparsity: float, seed: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    dense = generator.standard_normal((inputs, vectors * LANES))
+    data = correlated(100, inputs, generator)
+    mask = mask_of(dense**2, "block", sparsity, LANES)
+    assert mask is not None
+    fitted = reconstructed(dense, mask, data, data)
+    assert (fitted[~mask] == 0).all()
+
+    def error(weights: np.ndarray) -> float:
+        return float(np.square(data @ (weights - dense)).sum())
+
+    assert error(fitted) <= error(dense * mask) + 1e-9
+
+
+def test_nothing_dropped_is_nothing_changed() -> None:
+    generator = np.random.default_rng(0)
+    dense = generator.standard_normal((8, 8))
+    data = generator.standard_normal((50, 8))
+    fitted = reconstructed(dense, np.ones_like(dense, bool), data, data)
+    np.testing.assert_allclose(fitted, dense, atol=1e-9)
+
+
+def test_what_an_earlier_layer_lost_is_made_up_for() -> None:
+    """Inputs that come in at half their size are weighed twice as much."""
+    generator = np.random.default_rng(0)
+    dense = generator.standard_normal((6, 4))
+    before = generator.standard_normal((400, 6))
+    fitted = reconstructed(dense, np.ones_like(dense, bool), before / 2, before)
+    np.testing.assert_allclose(fitted, 2 * dense, rtol=0.05)
+
+
+def test_an_input_that_is_always_zero_is_no_trouble() -> None:
+    generator = np.random.default_rng(0)
+    dense = generator.standard_normal((6, 4))
+    data = generator.standard_normal((50, 6))
+    data[:, 2] = 0
+    assert np.isfinite(reconstructed(dense, np.ones_like(dense, bool), data, data)).all()
+    nothing = np.zeros_like(data)
+    assert np.isfinite(reconstructed(dense, dense > 0, nothing, nothing)).all()
