@@ -12,8 +12,9 @@ from harness.passes.rewriter import Rewriter
 from harness.tvm_api import OUT_FUSABLE, constant_array, operator_name, relax, tvm
 
 _MOST_KEPT = 0.65
-"""With more blocks than this the dense kernel is faster: each vector of weights that is loaded is
-multiplied by one input only, where the dense kernel has several vectors share an input."""
+"""With more blocks than this the layer stays dense: an input is loaded for each vector of weights,
+where the dense kernel has several share it. A bound from a prototype, which broke even with 70 % of
+its blocks; `benchmarks/sparse_kernels.py` is to measure it for each target."""
 
 
 class LowerSparse(Rewriter):

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-from harness.record import Accuracy, Compression
 from harness.report.data import Cell, Group
 from harness.report.plots import style
 from harness.report.plots.canvas import Canvas, Point, Scale, linear
@@ -17,6 +16,9 @@ _PLOT_HEIGHT = 100.0
 _GAP = 54.0
 _LEGEND_HEIGHT = 13.0
 _NAMES_A_ROW = 3
+
+Figure = tuple[float, float, float, float]
+"""Percent of the weights dropped, a value, and its interval."""
 
 
 def draw(group: Group, _: Mapping[str, str]) -> Canvas | None:
@@ -32,10 +34,20 @@ def draw(group: Group, _: Mapping[str, str]) -> Canvas | None:
     # A line has many cells, whose own colours are those of many lines.
     shades = style.colors(lines, ())
     _draw_legend(canvas, shades)
-    dropped = [100 * _edges(cell).sparsity_measured for cells in lines.values() for cell in cells]
+    dropped = [_dropped(cell) for cells in lines.values() for cell in cells]
     across = linear([0.0, *dropped], _LEFT, _RIGHT)
-    _draw_accuracy(canvas, group, lines, shades, across, top)
-    _draw_speed(canvas, group, lines, shades, across, middle)
+    whole = next((c.record.accuracy for c in group.own if c.record.edges is None), None)
+    scored = [c.record.accuracy for cells in lines.values() for c in cells if c.record.accuracy]
+    said = "accuracy was not measured"
+    if scored:
+        said = f"{scored[0].metric}, {scored[0].samples:,} samples; dashed: all edges kept"
+    level = whole.value if whole else None
+    _draw_plot(canvas, _accuracies(lines), level, said, shades, across, top)
+    speeds = _speeds(lines, group)
+    said = "no dense configuration was measured in turns"
+    if any(speeds.values()):
+        said = "times as fast as with all edges; dashed: as fast"
+    _draw_plot(canvas, speeds, 1.0, said, shades, across, middle)
     return canvas
 
 
@@ -46,7 +58,7 @@ def series(group: Group) -> dict[str, list[Cell]]:
         if cell.record.edges is not None:
             found[cell.key.configuration.rsplit("@", 1)[0]].append(cell)
     for cells in found.values():
-        cells.sort(key=lambda cell: _edges(cell).sparsity_measured)
+        cells.sort(key=_dropped)
     return dict(found)
 
 
@@ -62,9 +74,10 @@ def _without_edges(cell: Cell) -> dict[str, object]:
     return {key: value for key, value in configuration.items() if key not in {"name", "edges"}}
 
 
-def _edges(cell: Cell) -> Compression:
+def _dropped(cell: Cell) -> float:
+    """The share of weights that is gone, in percent."""
     assert cell.record.edges is not None
-    return cell.record.edges
+    return 100 * cell.record.edges.sparsity_measured
 
 
 def _draw_legend(canvas: Canvas, shades: Mapping[str, str]) -> None:
@@ -76,90 +89,55 @@ def _draw_legend(canvas: Canvas, shades: Mapping[str, str]) -> None:
         canvas.text((x + 8, y), name, room=width - 18)
 
 
-def _draw_accuracy(
-    canvas: Canvas,
-    group: Group,
-    lines: Mapping[str, list[Cell]],
-    shades: Mapping[str, str],
-    across: Scale,
-    top: float,
-) -> None:
-    scored = {
-        name: [(cell, cell.record.accuracy) for cell in cells if cell.record.accuracy]
+def _accuracies(lines: Mapping[str, list[Cell]]) -> dict[str, list[Figure]]:
+    return {
+        name: [
+            (_dropped(cell), found.value, found.ci_low, found.ci_high)
+            for cell in cells
+            if (found := cell.record.accuracy) is not None
+        ]
         for name, cells in lines.items()
     }
-    known = [accuracy for points in scored.values() for _, accuracy in points]
-    whole = [
-        cell.record.accuracy
-        for cell in group.own
-        if cell.record.edges is None and cell.record.accuracy
-    ]
-    if not known:
-        canvas.text((_LEFT, top), "accuracy was not measured", color=style.SOFT)
-        return
-    ends = [end for each in (*known, *whole[:1]) for end in (each.ci_low, each.ci_high)]
-    bottom = top + _PLOT_HEIGHT
-    up = linear(ends, bottom, top, zero=False)
-    said = f"{known[0].metric}, {known[0].samples:,} samples"
-    if whole:
-        said += "; dashed: all edges kept"
-    canvas.text((8, top - 11), said, size=style.SMALL_SIZE, color=style.SOFT)
-    bottom_axis(canvas, across, top, bottom, "% of the weights dropped")
-    left_axis(canvas, up, _LEFT, _RIGHT)
-    if whole:
-        y = up(whole[0].value)
-        canvas.lines([[(_LEFT, y), (_RIGHT, y)]], style.SOFT, dashed=True, layer=1)
-    for name, points in scored.items():
-        _draw_line(
-            canvas,
-            [(across(100 * _edges(cell).sparsity_measured), up(a.value)) for cell, a in points],
-            [_interval(a, up) for _, a in points],
-            shades[name],
-        )
 
 
-def _interval(accuracy: Accuracy, up: Scale) -> tuple[float, float]:
-    return up(accuracy.ci_low), up(accuracy.ci_high)
-
-
-def _draw_speed(
-    canvas: Canvas,
-    group: Group,
-    lines: Mapping[str, list[Cell]],
-    shades: Mapping[str, str],
-    across: Scale,
-    top: float,
-) -> None:
+def _speeds(lines: Mapping[str, list[Cell]], group: Group) -> dict[str, list[Figure]]:
     """Times as fast as the dense cell, where they were measured in turns."""
-    found: dict[str, list[tuple[float, float, float, float]]] = {}
+    found: dict[str, list[Figure]] = {name: [] for name in lines}
     for name, cells in lines.items():
-        found[name] = []
         for cell in cells:
             dense = dense_of(cell, group)
             verdict = cell.against(dense) if dense else None
             if verdict is not None and verdict.ci_low > 0:
-                ratios = (1 / verdict.ratio, 1 / verdict.ci_low, 1 / verdict.ci_high)
-                found[name].append((100 * _edges(cell).sparsity_measured, *ratios))
-    values = [value for points in found.values() for _, *ratios in points for value in ratios]
+                ratios = (1 / verdict.ratio, 1 / verdict.ci_high, 1 / verdict.ci_low)
+                found[name].append((_dropped(cell), *ratios))
+    return found
+
+
+def _draw_plot(
+    canvas: Canvas,
+    lines: Mapping[str, list[Figure]],
+    level: float | None,
+    said: str,
+    shades: Mapping[str, str],
+    across: Scale,
+    top: float,
+) -> None:
+    """One of the two plots; `level` is where no edge dropped would be."""
+    values = [value for figures in lines.values() for _, *part in figures for value in part]
+    canvas.text((8, top - 11), said, size=style.SMALL_SIZE, color=style.SOFT)
     if not values:
-        canvas.text((_LEFT, top), "no dense configuration was measured in turns", color=style.SOFT)
         return
     bottom = top + _PLOT_HEIGHT
-    up = linear([1.0, *values], bottom, top, zero=False)
-    canvas.text(
-        (8, top - 11),
-        "times as fast as with all edges; dashed: as fast",
-        size=style.SMALL_SIZE,
-        color=style.SOFT,
-    )
+    up = linear(values if level is None else [level, *values], bottom, top, zero=False)
     bottom_axis(canvas, across, top, bottom, "% of the weights dropped")
     left_axis(canvas, up, _LEFT, _RIGHT)
-    canvas.lines([[(_LEFT, up(1.0)), (_RIGHT, up(1.0))]], style.SOFT, dashed=True, layer=1)
-    for name, points in found.items():
+    if level is not None:
+        canvas.lines([[(_LEFT, up(level)), (_RIGHT, up(level))]], style.SOFT, dashed=True, layer=1)
+    for name, figures in lines.items():
         _draw_line(
             canvas,
-            [(across(x), up(ratio)) for x, ratio, _, _ in points],
-            [(up(low), up(high)) for _, _, low, high in points],
+            [(across(x), up(value)) for x, value, _, _ in figures],
+            [(up(low), up(high)) for _, _, low, high in figures],
             shades[name],
         )
 
