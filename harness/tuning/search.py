@@ -38,6 +38,8 @@ _UNBOUNDED = 2**30
 _POPULATION = 64
 _GENERATIONS = 2
 _RELATED = 12
+_MOST_LIKELY = 10
+"""How many of a first round are measured where the cost model knows other kernels."""
 _SAMPLED = 4
 """How many of the first round are drawn at random, to tell the cost model what is bad."""
 _REFINED = 12
@@ -64,7 +66,8 @@ _Mark = tuple[str, str]
 
 
 class KernelSearch:
-    """The search for one kernel's schedule; `fresh` when nothing of it was measured before."""
+    """The search for one kernel's schedule; `fresh` when nothing of it was measured before, and
+    `experienced` when the cost model has learnt enough from others to say where to begin."""
 
     def __init__(
         self,
@@ -77,6 +80,7 @@ class KernelSearch:
         seed: int,
         *,
         fresh: bool,
+        experienced: bool,
     ) -> None:
         self._kernel = kernel
         self._target = target
@@ -92,6 +96,7 @@ class KernelSearch:
         self._context = self._started(_evolution(), _UNBOUNDED)
         self._chosen = list(chosen)
         self._fresh = fresh
+        self._experienced = experienced
         self._random = np.random.default_rng(seed)
         self._proposed: set[str] = set()
         """The kernels, once scheduled, that were proposed so far."""
@@ -123,10 +128,22 @@ class KernelSearch:
         """What to measure next; nothing when the design space is exhausted."""
         if self._fresh:
             self._fresh = False
-            return self._new(self._first())
+            first = self._new(self._first())
+            return self._most_likely(first) if self._experienced else first
         refined = self._new(self._refined())
         evolved = self._new(self._context.generate_measure_candidates() or ())
         return [*refined, *evolved]
+
+    def _most_likely(
+        self, candidates: list[meta_schedule.MeasureCandidate]
+    ) -> list[meta_schedule.MeasureCandidate]:
+        """Those that the cost model thinks most of; the others may be proposed again."""
+        if len(candidates) <= _MOST_LIKELY:
+            return candidates
+        ranked = np.argsort(-np.asarray(self._cost_model.predict(self._context, candidates)))
+        for at in ranked[_MOST_LIKELY:]:
+            self._proposed.discard(kernel_identity(candidates[at].sch.mod))
+        return [candidates[at] for at in ranked[:_MOST_LIKELY]]
 
     def _new(
         self, candidates: Iterable[meta_schedule.MeasureCandidate]

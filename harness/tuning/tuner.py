@@ -40,6 +40,8 @@ _STALE_ROUNDS = 6
 _IMPROVEMENT = 0.99
 _FIRST_ROUND = 8.0
 _DEFAULT_SAMPLES = 3
+_EXPERIENCED = 300
+"""So many measured schedules, and the cost model is trusted with a kernel that it does not know."""
 _OPEN_SEARCHES = 12
 """How many kernels' searches are held at a time: each remembers every schedule that it proposed."""
 
@@ -240,6 +242,7 @@ class Tuner:
                 [*self._chosen_before.values(), *self._leaders.values()],
                 int(self._random.integers(1, 2**30)),
                 fresh=not task.earlier.trials and not task.started,
+                experienced=len(self._examples) >= _EXPERIENCED,
             )
             task.started = True
         self._open = [other for other in self._open if other is not task] + [task]

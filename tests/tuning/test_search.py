@@ -26,7 +26,9 @@ from harness.tvm_api import (
 load_tensor_intrinsics("x86")
 
 
-def search(kernel: tvm.IRModule, chosen: list[Choice]) -> KernelSearch:
+def search(
+    kernel: tvm.IRModule, chosen: list[Choice], *, experienced: bool = False
+) -> KernelSearch:
     return KernelSearch(
         KernelTask("kernel", kernel, 1),
         TARGET,
@@ -36,6 +38,7 @@ def search(kernel: tvm.IRModule, chosen: list[Choice]) -> KernelSearch:
         chosen,
         seed=1,
         fresh=True,
+        experienced=experienced,
     )
 
 
@@ -86,6 +89,17 @@ def test_related_choice_is_among_the_first_candidates() -> None:
     alone, helped = search(kernel, []), search(kernel, [choice(related)])
     assert not alone._related()
     assert len(helped._related()) >= 1
+
+
+def test_an_experienced_search_begins_with_few_and_may_propose_the_others_later() -> None:
+    kernel = convolution(6, 4, 2, 1)
+    everything = search(kernel, []).propose()
+    found = search(kernel, [], experienced=True)
+    likely = found.propose()
+    marks = {kernel_identity(candidate.sch.mod) for candidate in likely}
+    assert 0 < len(likely) < len(everything)
+    assert marks < {kernel_identity(candidate.sch.mod) for candidate in everything}
+    assert found._proposed == marks
 
 
 def test_what_postprocessors_did_is_no_part_of_what_the_search_goes_on_from() -> None:
