@@ -27,6 +27,7 @@ from tuning_curves import CONTEST_ROUNDS, tuned
 from harness.awake import KeepAwake, spread_threads
 from harness.build import flops, moved_bytes
 from harness.edges.patterns import mask_of
+from harness.edges.scores import grouped
 from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
 from harness.kernels.elementary import use_vector_arithmetic
@@ -85,10 +86,10 @@ def network(shape: Shape, sparsity: float, lanes: int) -> tvm.IRModule:
     generator = np.random.default_rng(0)
     weights = generator.standard_normal((shape.inputs, shape.outputs)).astype(np.float32)
     if sparsity:
-        mask = mask_of(weights.astype(np.float64) ** 2, "block", sparsity, lanes)
-        if mask is None:
+        if shape.outputs % lanes:
             raise click.ClickException(f"{shape}: outputs are no whole vectors of {lanes}")
-        weights = weights * mask
+        scores = grouped(weights.astype(np.float64) ** 2, lanes)
+        weights = weights * mask_of(scores, "block", sparsity, lanes)
     builder = relax.BlockBuilder()
     data = relax.Var("data", relax.TensorType((1, shape.rows, shape.inputs), "float32"))
     with builder.function("main", [data]):

@@ -25,6 +25,7 @@ from harness.spec import Configuration, TargetSpec
 
 if TYPE_CHECKING:
     from harness.edges.calibration import Calibration
+    from harness.edges.costs import Prices
     from harness.edges.layers import Layer
     from harness.models.imported import Imported
     from harness.tvm_api import tvm
@@ -111,6 +112,7 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
             lanes,
             order.seed,
             _calibrated(canonical, imported, order) if order.calibration else None,
+            _appraiser(order, tell),
         )
         _build_reference(canonical, imported, order)
     adapted = adapt(canonical, spec.passes, target)
@@ -158,6 +160,23 @@ def _calibrated(
     target = tvm.target.Target(order.target.tvm.as_tvm())
     threads = order.target.tvm.num_cores
     return lambda layers: Calibration(canonical, layers, samples, target, threads)
+
+
+def _appraiser(order: Order, tell: Tell) -> Callable[[list[Layer]], Prices]:
+    from harness.edges.costs import measured_prices
+    from harness.tuning.database import TuningDatabase
+
+    def appraise(layers: list[Layer]) -> Prices:
+        tell({"stage": "appraise"})
+        with (
+            TuningDatabase(order.tuning_database) as database,
+            TemporaryDirectory(dir=order.work, prefix="layers-") as folder,
+        ):
+            return measured_prices(
+                layers, order.target, database, Path(folder), order.seed, _throttled(tell)
+            )
+
+    return appraise
 
 
 def _build_reference(canonical: tvm.IRModule, imported: Imported, order: Order) -> None:

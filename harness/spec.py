@@ -20,8 +20,9 @@ SCHEMA_VERSION = 1
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=80)]
 FusionLevel = Literal["none", "elementwise", "full"]
 Kind = Literal["measured", "emulated-count", "static"]
-Score = Literal["magnitude", "activation", "random"]
+Score = Literal["magnitude", "activation", "gradient", "second-order", "random"]
 Pattern = Literal["block", "unstructured"]
+Spending = Literal["uniform", "latency"]
 Sparsity = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -42,6 +43,9 @@ class Edges(Frozen):
     """Which edges of a model are dropped: those that `score` least, in a pattern that the hardware
     can make use of, up to a share of `sparsity` of each layer's weights.
 
+    With the budget `uniform` each layer is as sparse as the others. With `latency` layers differ:
+    together they are to take no longer, by the times that were measured of each on the target, than
+    they would if each were as sparse as asked, and lose as little as can be.
     Several sparsities make one cell each, named `name@0.8`. `shuffle` is a control: as many edges
     of each layer, but others. `reconstruct` fits what is left to what the layer gave before, on
     `calibration` inputs of the model's data. `exclude` names layers that stay as they are.
@@ -50,6 +54,7 @@ class Edges(Frozen):
     score: Score = "magnitude"
     pattern: Pattern = "block"
     sparsity: Annotated[tuple[Sparsity, ...], Field(min_length=1)]
+    budget: Spending = "uniform"
     shuffle: bool = False
     reconstruct: bool = False
     calibration: PositiveInt = 64
@@ -58,7 +63,16 @@ class Edges(Frozen):
     @property
     def needs_data(self) -> bool:
         """Whether compressing takes inputs of the model."""
-        return self.reconstruct or self.score == "activation"
+        return self.reconstruct or self.score not in ("magnitude", "random")
+
+    @model_validator(mode="after")
+    def _budget_goes_with_blocks(self) -> Edges:
+        if self.budget == "latency" and self.pattern != "block":
+            raise ValueError(
+                f"the budget 'latency' is spent on the pattern 'block'; '{self.pattern}' is as "
+                "fast as dense"
+            )
+        return self
 
     @field_validator("sparsity", mode="before")
     @classmethod

@@ -24,6 +24,7 @@ with without_torch():
     from tvm.relax.backend.cpu_generic.pipeline import dataflow_lower_passes, finalize_passes
     from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
     from tvm.relax.frontend.onnx.onnx_frontend import _get_convert_map as onnx_converters
+    from tvm.relax.op.grad import no_grad as no_gradient
     from tvm.s_tir import SBlock, Schedule, meta_schedule
     from tvm.s_tir.analysis import estimate_tir_flops
     from tvm.s_tir.meta_schedule.arg_info import ArgInfo
@@ -106,6 +107,7 @@ __all__ = [
     "finalize_passes",
     "load_tensor_intrinsics",
     "meta_schedule",
+    "no_gradient",
     "onnx_converters",
     "operator_name",
     "relax",

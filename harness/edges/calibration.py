@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 
 from harness.build import compile_scheduled
+from harness.edges.gradients import Backward
 from harness.edges.layers import Layer
 from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import fuse
@@ -19,7 +21,7 @@ _ROWS = 256
 
 class _Observe(Rewriter):
     """A network that takes the weights of its layers as parameters after its own, and gives what
-    the layers are given."""
+    the layers are given, and then what the network gives."""
 
     def __init__(self, module: tvm.IRModule, layers: Sequence[Layer]) -> None:
         super().__init__(module)
@@ -42,7 +44,9 @@ class _Observe(Rewriter):
         return relax.Call(call.op, [call.args[0], weights], call.attrs, call.ty_args)
 
     def result(self) -> relax.Expr:
-        return relax.Tuple([self._inputs[variable] for variable in self._weights])
+        result = super().result()
+        outputs = result.fields if isinstance(result, relax.Tuple) else [result]
+        return relax.Tuple([*(self._inputs[variable] for variable in self._weights), *outputs])
 
 
 class Calibration:
@@ -59,8 +63,10 @@ class Calibration:
         target: tvm.target.Target,
         threads: int,
     ) -> None:
-        self._layers = layers
-        self._samples = [[tvm.runtime.tensor(array) for array in sample] for sample in samples]
+        self._module = module
+        self.layers = layers
+        self._target, self._threads = target, threads
+        self.samples = [[tvm.runtime.tensor(array) for array in sample] for sample in samples]
         observed = fuse(_Observe.apply(module, layers), "full")
         scheduled = schedule_untuned(observed, target, threads)
         _, executable = compile_scheduled(scheduled, target)
@@ -68,19 +74,57 @@ class Calibration:
         self.dense = self.inputs(layers, {})
         """What each layer is given in the network as it is, by the layer's name."""
 
+    @cached_property
+    def _backward(self) -> Backward:
+        return Backward(self._module, self.layers, self._target, self._threads)
+
+    def gradients(
+        self, sample: Sequence[tvm.runtime.Tensor], weights: Sequence[np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """What `Backward` gives of a sample, by the layer's name."""
+        found = self._backward(sample, weights)
+        return {layer.name: each for layer, each in zip(self.layers, found, strict=True)}
+
+    def of_weights(
+        self, layer: Layer, inputs: Mapping[str, np.ndarray], gradients: Mapping[str, np.ndarray]
+    ) -> np.ndarray:
+        """The gradient with respect to a layer's weights, `[taps * inputs, outputs]`, from what the
+        layer is given (`observed`) and the gradient of what it gives (`gradients`)."""
+        rows = unfolded(layer.call, inputs[layer.name])
+        found: np.ndarray = rows.T @ folded(layer.call, gradients[layer.name])
+        return found
+
+    def observed(
+        self, sample: Sequence[tvm.runtime.Tensor]
+    ) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+        """What each layer is given of a sample in the network as it is, by the layer's name and in
+        its own shape; and what the network gives."""
+        found = [each.numpy() for each in self.run(sample, {})]
+        count = len(self.layers)
+        inputs = {layer.name: found[at] for at, layer in enumerate(self.layers)}
+        return inputs, found[count:]
+
+    def run(
+        self, sample: Sequence[tvm.runtime.Tensor], weights: Mapping[relax.Var, np.ndarray]
+    ) -> Sequence[tvm.runtime.Tensor]:
+        """What each layer is given of a sample, and then what the network gives, when the layers
+        that `weights` has compute with those."""
+        passed = [
+            tvm.runtime.tensor(np.ascontiguousarray(weights.get(layer.variable, layer.weights)))
+            for layer in self.layers
+        ]
+        found: Sequence[tvm.runtime.Tensor] = self._machine[MAIN](*sample, *passed)
+        return found
+
     def inputs(
         self, wanted: Sequence[Layer], weights: Mapping[relax.Var, np.ndarray]
     ) -> dict[str, np.ndarray]:
         """What some layers are given, `[rows, taps * inputs]` by name, when the layers that
         `weights` has compute with those: the same places of the same samples each time."""
-        passed = [
-            tvm.runtime.tensor(np.ascontiguousarray(weights.get(layer.variable, layer.weights)))
-            for layer in self._layers
-        ]
         found: dict[str, list[np.ndarray]] = {layer.name: [] for layer in wanted}
-        for at, sample in enumerate(self._samples):
-            given = self._machine[MAIN](*sample, *passed)
-            for layer, tensor in zip(self._layers, given, strict=True):
+        for at, sample in enumerate(self.samples):
+            given = self.run(sample, weights)
+            for layer, tensor in zip(self.layers, given, strict=False):
                 if layer.name in found:
                     rows = unfolded(layer.call, tensor.numpy())
                     found[layer.name].append(_some(rows, at))
@@ -124,3 +168,12 @@ def unfolded(call: relax.Call, data: np.ndarray) -> np.ndarray:
     ]
     ordered = np.moveaxis(picked, count + 1, -1)
     return ordered.reshape(-1, int(np.prod(ordered.shape[1 + count :])))
+
+
+def folded(call: relax.Call, data: np.ndarray) -> np.ndarray:
+    """What a layer gives, or something of its shape, for each place of its output:
+    `[places, outputs]`, the places as `unfolded` has them."""
+    if operator_name(call) != "relax.matmul":
+        layout = str(call.attrs.out_layout) or str(call.attrs.data_layout)
+        data = np.moveaxis(data, layout.index("C"), -1)
+    return data.reshape(-1, data.shape[-1])

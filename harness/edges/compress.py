@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from harness.edges.budgets import spend
 from harness.edges.calibration import Calibration
+from harness.edges.costs import Prices
 from harness.edges.layers import Layer, ReplaceWeights, layers_of
-from harness.edges.patterns import mask_of, shuffled
+from harness.edges.patterns import group_of, mask_of, shuffled
 from harness.edges.reconstruction import reconstructed
-from harness.edges.scores import scores_of
+from harness.edges.scores import losses, scores_of
 from harness.errors import CellFailure, unknown_name
 from harness.record import Compression, LayerCompression
 from harness.spec import Edges
 from harness.tvm_api import relax, tvm
+
+_LEVELS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+"""How sparse a layer may be where layers differ, beside dense and as sparse as asked."""
 
 
 def compress(
@@ -23,22 +28,19 @@ def compress(
     lanes: int,
     seed: int,
     calibrate: Callable[[list[Layer]], Calibration] | None = None,
+    appraise: Callable[[list[Layer]], Prices] | None = None,
 ) -> tuple[tvm.IRModule, Compression]:
     """A canonical network without the edges that matter least, and what was done to each layer.
 
     `lanes` is the vector width of the target in weights; `calibrate` gives what the layers see on
-    calibration data. Raises CellFailure where no layer fits the pattern, where what is asked for
-    needs calibration data and there is none, and where fitting gave weights that are not finite;
-    InputError for a layer to exclude that there is not.
+    calibration data, `appraise` what each costs on the target. Raises CellFailure where no layer
+    fits the pattern, where what is asked for needs calibration data and there is none, and where
+    fitting gave weights that are not finite; InputError for a layer to exclude that there is not.
     """
     layers = layers_of(module)
     _check_names(edges, layers)
     calibration = _calibration(edges, layers, calibrate)
-    masks = {
-        layer.name: mask
-        for layer in layers
-        if (mask := _mask(layer, edges, lanes, seed, calibration)) is not None
-    }
+    masks = _masks(layers, edges, group_of(edges.pattern, lanes), seed, calibration, appraise)
     if not masks:
         raise CellFailure(
             f"no layer fits the pattern '{edges.pattern}': of {len(layers)} convolutions and dense "
@@ -80,18 +82,54 @@ def _calibration(
     return calibrate(layers)
 
 
-def _mask(
-    layer: Layer, edges: Edges, lanes: int, seed: int, calibration: Calibration | None
-) -> np.ndarray | None:
-    (sparsity,) = edges.sparsity
-    if layer.name in edges.exclude:
-        return None
-    inputs = calibration.dense[layer.name] if calibration else None
-    scores = scores_of(layer, edges.score, seed, inputs)
-    mask = mask_of(scores, edges.pattern, sparsity, lanes)
-    if mask is not None and edges.shuffle:
-        return shuffled(mask, edges.pattern, lanes, seed)
-    return mask
+def _masks(
+    layers: list[Layer],
+    edges: Edges,
+    group: int,
+    seed: int,
+    calibration: Calibration | None,
+    appraise: Callable[[list[Layer]], Prices] | None,
+) -> dict[str, np.ndarray]:
+    chosen = [layer for layer in layers if layer.name not in edges.exclude]
+    scores = scores_of(chosen, edges.score, group, seed, calibration)
+    fitting = [layer for layer in chosen if layer.name in scores]
+    sparsities = {layer.name: edges.sparsity[0] for layer in fitting}
+    if edges.budget == "latency" and fitting:
+        assert appraise is not None
+        sparsities = _affordable(fitting, scores, edges, calibration, appraise(fitting))
+    masks = {
+        name: mask_of(scores[name], edges.pattern, sparsity, group)
+        for name, sparsity in sparsities.items()
+        if sparsity
+    }
+    if edges.shuffle:
+        return {name: shuffled(mask, edges.pattern, group, seed) for name, mask in masks.items()}
+    return masks
+
+
+def _affordable(
+    layers: Sequence[Layer],
+    scores: Mapping[str, np.ndarray],
+    edges: Edges,
+    calibration: Calibration | None,
+    prices: Prices,
+) -> dict[str, float]:
+    """How sparse each layer is to be, 0 for dense, to take no longer together than if each were as
+    sparse as asked."""
+    (asked,) = edges.sparsity
+    levels = sorted({0.0, *_LEVELS, asked})
+    lost = {}
+    for layer in layers:
+        found = scores[layer.name]
+        loss = losses(found, edges.score, layer, calibration)
+        lost[layer.name] = np.array(
+            [loss(mask_of(found, edges.pattern, level, 1)) if level else 0.0 for level in levels]
+        )
+    seconds = {
+        layer.name: np.array([prices[layer.name](level) for level in levels]) for layer in layers
+    }
+    most = sum(float(prices[layer.name](asked)) for layer in layers)
+    return {name: levels[at] for name, at in spend(lost, seconds, most).items()}
 
 
 def _reconstruct(

@@ -1,6 +1,6 @@
-"""Which edges of a layer are kept: masks of a pattern, from the edges' scores.
+"""Which edges of a layer are kept: masks of a pattern, from the scores of its groups.
 
-Scores and masks are matrices `[taps * inputs, outputs]`, see `layers.py`. A pattern is what the
+Masks are matrices `[taps * inputs, outputs]`, see `layers.py`. A pattern is what the
 hardware can make use of:
 
 - `block`: for one input (under one tap), all edges to a vector of neighbouring outputs are kept or
@@ -16,37 +16,30 @@ import numpy as np
 from harness.spec import Pattern
 
 
-def mask_of(scores: np.ndarray, pattern: Pattern, sparsity: float, lanes: int) -> np.ndarray | None:
-    """Which edges to keep, True for those, such that the share of the others is `sparsity` (to
-    what the pattern can be rounded to, never more); None where the pattern does not fit the layer.
+def group_of(pattern: Pattern, lanes: int) -> int:
+    """How many neighbouring outputs' edges from one input are kept or dropped together, on a target
+    whose vectors have so many lanes."""
+    return lanes if pattern == "block" else 1
 
-    `lanes` is how many outputs a block has.
+
+def mask_of(scores: np.ndarray, pattern: Pattern, sparsity: float, group: int) -> np.ndarray:
+    """Which edges to keep, True for those, `[taps * inputs, outputs]`, such that the share of the
+    others is `sparsity` (to what the pattern can be rounded to, never more).
+
+    `scores` are those of the groups, as `scores_of` gives them.
     """
+    found = np.zeros(scores.shape, bool)
     match pattern:
         case "unstructured":
-            kept = _kept(scores.size, sparsity)
             order = np.argsort(-scores, axis=None, kind="stable")
-            mask = np.zeros(scores.size, bool)
-            mask[order[:kept]] = True
-            return mask.reshape(scores.shape)
+            found.flat[order[: _kept(scores.size, sparsity)]] = True
         case "block":
-            if scores.shape[1] % lanes:
-                return None
-            blocks = block_scores(scores, lanes)
-            kept = _kept(len(blocks), sparsity)
-            order = np.argsort(-blocks, axis=0, kind="stable")[:kept]
-            found = np.zeros(blocks.shape, bool)
-            np.put_along_axis(found, order, True, axis=0)
-            return np.repeat(found, lanes, axis=1)
+            order = np.argsort(-scores, axis=0, kind="stable")
+            np.put_along_axis(found, order[: _kept(len(scores), sparsity)], True, axis=0)
+    return np.repeat(found, group, axis=1)
 
 
-def block_scores(scores: np.ndarray, lanes: int) -> np.ndarray:
-    """The sum of each block's scores, `[taps * inputs, outputs / lanes]`."""
-    summed: np.ndarray = scores.reshape(len(scores), -1, lanes).sum(axis=2)
-    return summed
-
-
-def shuffled(mask: np.ndarray, pattern: Pattern, lanes: int, seed: int) -> np.ndarray:
+def shuffled(mask: np.ndarray, pattern: Pattern, group: int, seed: int) -> np.ndarray:
     """A mask with as many edges in each layer and column of blocks, but others: the control that
     tells whether it matters which edges of a layer are kept [Frankle].
 
@@ -58,8 +51,7 @@ def shuffled(mask: np.ndarray, pattern: Pattern, lanes: int, seed: int) -> np.nd
     generator = np.random.default_rng(seed)
     if pattern == "unstructured":
         return generator.permutation(mask.ravel()).reshape(mask.shape)
-    blocks = mask[:, ::lanes]
-    return np.repeat(generator.permuted(blocks, axis=0), lanes, axis=1)
+    return np.repeat(generator.permuted(mask[:, ::group], axis=0), group, axis=1)
 
 
 def _kept(count: int, sparsity: float) -> int:

@@ -24,16 +24,27 @@ def reconstructed(
     `seen` and `before` are `[rows, inputs]`, the same places of the same samples.
     """
     seen, before, weights = (each.astype(np.float64) for each in (seen, before, dense))
-    gram = seen.T @ seen
-    goal = seen.T @ (before @ weights)
-    damping = _DAMPING * max(float(np.trace(gram)) / len(gram), 1e-12)
+    damping = _damping(seen)
+    moments = second_moments(seen)
+    goal = seen.T @ (before @ weights) / len(seen) + damping * weights
     found = np.zeros_like(weights)
     # Outputs that keep the same inputs, as those of a block do, share one system of equations.
     masks, owner = np.unique(mask, axis=1, return_inverse=True)
     for at in range(masks.shape[1]):
         kept = np.flatnonzero(masks[:, at])
         outputs = np.flatnonzero(owner.ravel() == at)
-        system = gram[np.ix_(kept, kept)] + damping * np.eye(len(kept))
-        wanted = goal[np.ix_(kept, outputs)] + damping * weights[np.ix_(kept, outputs)]
-        found[np.ix_(kept, outputs)] = np.linalg.solve(system, wanted)
+        found[np.ix_(kept, outputs)] = np.linalg.solve(
+            moments[np.ix_(kept, kept)], goal[np.ix_(kept, outputs)]
+        )
     return found.astype(dense.dtype)
+
+
+def second_moments(inputs: np.ndarray) -> np.ndarray:
+    """The second moments of a layer's inputs `[rows, inputs]`, damped: they have an inverse."""
+    inputs = inputs.astype(np.float64)
+    found: np.ndarray = inputs.T @ inputs / len(inputs)
+    return found + _damping(inputs) * np.eye(len(found))
+
+
+def _damping(inputs: np.ndarray) -> float:
+    return _DAMPING * max(float(np.mean(np.square(inputs))), 1e-12)

@@ -11,7 +11,7 @@ from harness.kernels import block_sparse
 from harness.passes.rewriter import Rewriter
 from harness.tvm_api import OUT_FUSABLE, constant_array, operator_name, relax, tvm
 
-_MOST_KEPT = 0.65
+MOST_KEPT = 0.65
 """With more blocks than this the layer stays dense: an input is loaded for each vector of weights,
 where the dense kernel has several share it. A bound from a prototype, which broke even with 70 % of
 its blocks; `benchmarks/sparse_kernels.py` is to measure it for each target."""
@@ -55,7 +55,7 @@ class LowerSparse(Rewriter):
         if matrix.dtype != np.float32:
             return None
         sparse = block_sparse.block_sparse(matrix, self._lanes)
-        if sparse is None or sparse.indices.shape[1] > _MOST_KEPT * len(matrix):
+        if sparse is None or sparse.indices.shape[1] > MOST_KEPT * len(matrix):
             return None
         indices = sparse.indices
         if shape is not None:

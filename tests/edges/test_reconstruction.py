@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from harness.edges.patterns import mask_of
 from harness.edges.reconstruction import reconstructed
+from harness.edges.scores import grouped
 
 LANES = 4
 
@@ -30,8 +31,7 @@ def test_fitted_layer_is_closer_and_as_sparse(
     generator = np.random.default_rng(seed)
     dense = generator.standard_normal((inputs, vectors * LANES))
     data = correlated(100, inputs, generator)
-    mask = mask_of(dense**2, "block", sparsity, LANES)
-    assert mask is not None
+    mask = mask_of(grouped(dense**2, LANES), "block", sparsity, LANES)
     fitted = reconstructed(dense, mask, data, data)
     assert (fitted[~mask] == 0).all()
 

@@ -1,0 +1,52 @@
+"""How sparse each layer is to be, when all together may take so much time.
+
+Each layer has a loss and a time for each of some sparsities. Chosen is one for each, such that the
+losses sum up to the least with which the times sum up to no more than they may: where a layer's
+edges buy no time, they are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+_STEPS = 2000
+"""How finely time is divided."""
+
+
+def spend(
+    losses: Mapping[str, np.ndarray], seconds: Mapping[str, np.ndarray], most: float
+) -> dict[str, int]:
+    """Which of its levels each layer gets; `losses` and `seconds` are `[levels]` by the layer's
+    name, `most` what the seconds may sum up to. The fastest levels where even those take longer.
+
+    A multiple-choice knapsack, by dynamic programming over the time that is spent.
+    """
+    step = most / _STEPS
+    names = list(losses)
+    # Rounding up a layer's time never exceeds the budget; one step for each layer is lost at most.
+    weights = {name: np.ceil(seconds[name] / step - 1e-9).astype(int) for name in names}
+    best = np.full(_STEPS + 1, np.inf)
+    best[0] = 0.0
+    chosen: list[np.ndarray] = []
+    for name in names:
+        found = np.full(_STEPS + 1, np.inf)
+        level = np.zeros(_STEPS + 1, int)
+        for at, (weight, loss) in enumerate(zip(weights[name], losses[name], strict=True)):
+            if weight > _STEPS:
+                continue
+            with_it = np.full(_STEPS + 1, np.inf)
+            with_it[weight:] = best[: _STEPS + 1 - weight] + loss
+            better = with_it < found
+            found[better], level[better] = with_it[better], at
+        best = found
+        chosen.append(level)
+    if not np.isfinite(best).any():
+        return {name: int(np.argmin(seconds[name])) for name in names}
+    left = int(np.argmin(best))
+    result: dict[str, int] = {}
+    for name, level in zip(reversed(names), reversed(chosen), strict=True):
+        result[name] = int(level[left])
+        left -= int(weights[name][result[name]])
+    return {name: result[name] for name in names}

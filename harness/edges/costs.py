@@ -1,0 +1,118 @@
+"""What a layer costs in milliseconds for each block sparsity, measured on the target.
+
+Each layer is tuned a little on its own, dense and at two sparsities; the time of a sparse kernel is
+a part that stays, for what it reads and writes whatever its weights, and a part for each block.
+Layers of the same geometry are measured once, and what was tuned stays in the target's database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from harness.build import flops
+from harness.edges.layers import Layer
+from harness.edges.patterns import mask_of
+from harness.passes.adapt import adapt, vector_lanes
+from harness.passes.fusion import fuse, kernels
+from harness.passes.sparse_lowering import MOST_KEPT
+from harness.spec import TargetSpec, Tune
+from harness.tuning.database import TuningDatabase, kernel_identity
+from harness.tuning.kernel_process import KernelTask
+from harness.tuning.progress import Listener
+from harness.tuning.real_inputs import record_kernel_inputs
+from harness.tuning.tuner import Tuner, tasks_of
+from harness.tvm_api import relax, tvm
+
+_SHARES = (0.0, 0.5, 0.9)
+_TRIALS = 16
+"""For each kernel: the search's first round, which is most of what tuning gains."""
+
+Prices = Mapping[str, Callable[[float], float]]
+"""Seconds of a layer at a block sparsity, by the layer's name."""
+
+
+def measured_prices(
+    layers: Sequence[Layer],
+    spec: TargetSpec,
+    database: TuningDatabase,
+    folder: Path,
+    seed: int,
+    listener: Listener,
+) -> Prices:
+    """The prices of layers on a target that is this machine. `folder` is for what their kernels are
+    given. A kernel that could not be measured raises CellFailure, as in any tuning."""
+    target, threads = tvm.target.Target(spec.tvm.as_tvm()), spec.tvm.num_cores
+    found: dict[tuple[str, float], float] = {}
+    for layer in layers:
+        for share in _SHARES:
+            key = _geometry(layer), share
+            if key in found:
+                continue
+            task = _task(layer, share, spec, target, folder / str(len(found)), seed)
+            tune = Tune(trials=_TRIALS)
+            Tuner([task], target, threads, database, tune, seed, listener).run()
+            chosen = database.chosen()[kernel_identity(task.module)]
+            found[key] = float(np.median(chosen["seconds"]))
+    return {
+        layer.name: price(*(found[_geometry(layer), share] for share in _SHARES))
+        for layer in layers
+    }
+
+
+def _task(
+    layer: Layer,
+    share: float,
+    spec: TargetSpec,
+    target: tvm.target.Target,
+    folder: Path,
+    seed: int,
+) -> KernelTask:
+    """The kernel of a layer alone, to be tuned."""
+    alone = _alone(layer, share, vector_lanes(target))
+    fused = fuse(adapt(alone, spec.passes, target), "full")
+    feed = np.random.default_rng(seed).standard_normal(_input_shape(layer)).astype(np.float32)
+    inputs = record_kernel_inputs(fused, target, spec.tvm.num_cores, [feed], folder)
+    # Beside it are changes of layout, which a network has at its borders only.
+    anchor = max(kernels(fused), key=lambda kernel: flops(kernel.function)).name
+    return next(task for task in tasks_of(fused, target, inputs) if task.name == anchor)
+
+
+def price(dense: float, *sparse: float) -> Callable[[float], float]:
+    """Seconds at a block sparsity, from those of the dense kernel and at the measured ones; dense
+    where too little is left out for a sparse kernel."""
+    slope, fixed = np.polyfit([1 - share for share in _SHARES[1:]], sparse, 1)
+
+    def seconds(sparsity: float) -> float:
+        if 1 - sparsity > MOST_KEPT:
+            return dense
+        return float(max(fixed + slope * (1 - sparsity), min(sparse) / 2))
+
+    return seconds
+
+
+def _alone(layer: Layer, sparsity: float, lanes: int) -> tvm.IRModule:
+    """A network of one layer, with weights of a random mask."""
+    matrix = layer.matrix
+    if sparsity:
+        blocks = np.random.default_rng(0).random((len(matrix), matrix.shape[1] // lanes))
+        matrix = matrix * mask_of(blocks, "block", sparsity, lanes)
+    builder = relax.BlockBuilder()
+    data = relax.Var("data", relax.TensorType(_input_shape(layer), "float32"))
+    with builder.function("main", [data]):
+        with builder.dataflow():
+            weights = relax.const(layer.stored(matrix))
+            call = relax.Call(layer.call.op, [data, weights], layer.call.attrs, layer.call.ty_args)
+            result = builder.emit_output(call)
+        builder.emit_func_output(result)
+    return builder.get()
+
+
+def _input_shape(layer: Layer) -> tuple[int, ...]:
+    return tuple(int(extent) for extent in layer.call.args[0].ty.shape)
+
+
+def _geometry(layer: Layer) -> str:
+    return f"{layer.call.op} {_input_shape(layer)} {layer.weights.shape} {layer.call.attrs}"

@@ -1,0 +1,78 @@
+"""Scores say what a network loses: the gradient's against taking blocks out one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from harness.edges.calibration import Calibration
+from harness.edges.layers import Layer, layers_of
+from harness.edges.scores import losses, scores_of
+from harness.models.catalog import resolve
+from harness.models.imported import import_model
+from harness.passes.canonicalise import canonicalise
+from harness.spec import ModelSpec, Score
+from harness.tvm_api import tvm
+
+TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
+GROUP = 8
+
+
+@pytest.fixture(scope="module")
+def calibration(tmp_path_factory: pytest.TempPathFactory) -> Calibration:
+    """Of the embedded depthwise network on four of its images."""
+    model = resolve(ModelSpec(name="fashion-dscnn"))
+    imported = import_model(model.path, model.shapes, tmp_path_factory.mktemp("model"))
+    module = canonicalise(imported.module)
+    assert model.task is not None
+    samples = [[model.task.feeds(at)[spec.name] for spec in imported.inputs] for at in range(4)]
+    return Calibration(module, layers_of(module), samples, TARGET, 2)
+
+
+def without(layer: Layer, row: int, vector: int) -> np.ndarray:
+    matrix = layer.matrix.copy()
+    matrix[row, vector * GROUP : (vector + 1) * GROUP] = 0
+    return layer.stored(matrix)
+
+
+def test_gradient_score_ranks_blocks_as_taking_them_out_does(calibration: Calibration) -> None:
+    generator = np.random.default_rng(0)
+    layers = [layer for layer in calibration.layers if layer.matrix.shape[1] % GROUP == 0]
+    scores = scores_of(layers, "gradient", GROUP, 0, calibration)
+    expected, found = [], []
+    dense = [calibration.run(sample, {})[-1].numpy() for sample in calibration.samples]
+    for layer in layers:
+        rows, vectors = scores[layer.name].shape
+        for place in generator.choice(rows * vectors, 5, replace=False):
+            row, vector = divmod(int(place), vectors)
+            weights = {layer.variable: without(layer, row, vector)}
+            wrong = [
+                np.square(calibration.run(sample, weights)[-1].numpy() - before).sum()
+                / np.square(before).sum()
+                for sample, before in zip(calibration.samples, dense, strict=True)
+            ]
+            expected.append(np.mean(wrong))
+            found.append(scores[layer.name][row, vector])
+    assert spearmanr(expected, found).statistic > 0.8
+
+
+@pytest.mark.parametrize("method", ["magnitude", "activation", "second-order", "random"])
+def test_scores_are_of_groups_and_losses_grow(calibration: Calibration, method: Score) -> None:
+    layers = calibration.layers[:3]
+    for layer in layers:
+        found = scores_of([layer], method, GROUP, 0, calibration)[layer.name]
+        assert found.shape == (len(layer.matrix), layer.matrix.shape[1] // GROUP)
+        assert (found >= 0).all()
+        loss = losses(found, method, layer, calibration)
+        order = np.argsort(found, axis=0).argsort(axis=0)
+        lost = [loss(order >= gone) for gone in range(0, len(order), max(1, len(order) // 6))]
+        assert lost[0] == 0 and (np.diff(lost) >= 0).all() and lost[-1] <= 1.5
+
+
+def test_layer_of_other_than_whole_groups_has_no_score(calibration: Calibration) -> None:
+    assert (
+        set(scores_of(calibration.layers, "magnitude", GROUP, 0))
+        == {layer.name for layer in calibration.layers if layer.matrix.shape[1] % GROUP == 0}
+        < {layer.name for layer in calibration.layers}
+    )
