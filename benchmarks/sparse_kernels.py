@@ -32,9 +32,10 @@ from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
 from harness.kernels.elementary import use_vector_arithmetic
 from harness.measure.inputs import read_arrays
-from harness.passes.adapt import adapt, vector_lanes
+from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
+from harness.passes.vectors import vector_lanes
 from harness.roofline import with_measured_roofs
 from harness.spec import Passes, Tune
 from harness.tuning.kernel_process import KernelTask

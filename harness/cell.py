@@ -89,9 +89,10 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     from harness.build import build
     from harness.edges.compress import compress
     from harness.models.imported import import_model
-    from harness.passes.adapt import adapt, vector_lanes
+    from harness.passes.adapt import adapt
     from harness.passes.canonicalise import canonicalise
     from harness.passes.fusion import fuse, summarise
+    from harness.passes.vectors import vector_lanes
     from harness.tuning.database import TuningDatabase, database_of
     from harness.tuning.tuner import Tuner, tasks_of
     from harness.tvm_api import tvm

@@ -6,18 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from harness.cache import cache_folder
 from harness.edges.budgets import spend
 from harness.edges.calibration import Calibration
 from harness.edges.costs import Prices
 from harness.edges.layers import Layer, ReplaceWeights, layers_of
 from harness.edges.patterns import group_of, mask_of, shuffled
 from harness.edges.reconstruction import reconstructed
-from harness.edges.scores import losses, scores_of
+from harness.edges.score_cache import cached_scores
+from harness.edges.scores import losses
 from harness.errors import CellFailure, unknown_name
 from harness.record import Compression, LayerCompression
 from harness.spec import Edges
 from harness.tvm_api import relax, tvm
 
+SCORES = "scores"
+"""The folder in the cache for what took time to compute."""
 _LEVELS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 """How sparse a layer may be where layers differ, beside dense and as sparse as asked."""
 
@@ -91,7 +95,7 @@ def _masks(
     appraise: Callable[[list[Layer]], Prices] | None,
 ) -> dict[str, np.ndarray]:
     chosen = [layer for layer in layers if layer.name not in edges.exclude]
-    scores = scores_of(chosen, edges.score, group, seed, calibration)
+    scores = cached_scores(cache_folder() / SCORES, chosen, edges.score, group, seed, calibration)
     fitting = [layer for layer in chosen if layer.name in scores]
     sparsities = {layer.name: edges.sparsity[0] for layer in fitting}
     if edges.budget == "latency" and fitting:

@@ -15,9 +15,10 @@ import numpy as np
 from harness.build import flops
 from harness.edges.layers import Layer
 from harness.edges.patterns import mask_of
-from harness.passes.adapt import adapt, vector_lanes
+from harness.passes.adapt import adapt
 from harness.passes.fusion import fuse, kernels
 from harness.passes.sparse_lowering import MOST_KEPT
+from harness.passes.vectors import vector_lanes
 from harness.spec import TargetSpec, Tune
 from harness.tuning.database import TuningDatabase, kernel_identity
 from harness.tuning.kernel_process import KernelTask
@@ -27,7 +28,7 @@ from harness.tuning.tuner import Tuner, tasks_of
 from harness.tvm_api import relax, tvm
 
 _SHARES = (0.0, 0.5, 0.9)
-_TRIALS = 16
+_TRIALS = 10
 """For each kernel: the search's first round, which is most of what tuning gains."""
 
 Prices = Mapping[str, Callable[[float], float]]

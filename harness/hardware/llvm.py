@@ -65,11 +65,15 @@ def target_features(target: TvmTarget) -> frozenset[str]:
 
 
 def vector_bits(target: TvmTarget) -> int:
-    """Width of the SIMD registers of `target` in bits; for scalable vectors the least there is.
+    """Width of the SIMD registers of `target` in bits; for scalable vectors the least there is."""
+    return register_bits(target_features(target))
 
-    Told by the features: TVM's own `llvm_get_vector_width` says 512 for AVX2 processors too.
+
+def register_bits(features: frozenset[str]) -> int:
+    """Width of the SIMD registers of a processor with these LLVM features, in bits.
+
+    TVM's own `llvm_get_vector_width` says 512 for AVX2 processors too.
     """
-    features = target_features(target)
     if "avx512f" in features:
         return 512
     return 256 if "avx" in features else 128

@@ -5,10 +5,9 @@ from __future__ import annotations
 from harness.passes.layout import to_channels_last
 from harness.passes.packing import PackWeights
 from harness.passes.sparse_lowering import LowerSparse
+from harness.passes.vectors import vector_lanes
 from harness.spec import Passes
 from harness.tvm_api import tvm
-
-_FLOAT_BYTES = 4
 
 
 def adapt(canonical: tvm.IRModule, passes: Passes, target: tvm.target.Target) -> tvm.IRModule:
@@ -19,8 +18,3 @@ def adapt(canonical: tvm.IRModule, passes: Passes, target: tvm.target.Target) ->
     if not passes.pack_weights or lanes == 1:
         return adapted
     return PackWeights.apply(LowerSparse.apply(adapted, lanes), lanes)
-
-
-def vector_lanes(target: tvm.target.Target) -> int:
-    """How many weights a vector register of a target holds."""
-    return int(tvm.target.codegen.llvm_get_vector_width(target)) // (8 * _FLOAT_BYTES)

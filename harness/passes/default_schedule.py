@@ -35,6 +35,7 @@ from harness.passes.kernel_blocks import (
     vector_width,
 )
 from harness.passes.padding import is_selected_padding
+from harness.passes.vectors import vector_registers
 from harness.tvm_api import PrimFunc, SBlock, Schedule, tirx, tvm
 
 SCHEDULED = "tirx.is_scheduled"
@@ -59,14 +60,6 @@ def schedule_untuned(module: tvm.IRModule, target: tvm.target.Target, threads: i
         if isinstance(function, PrimFunc) and not (function.attrs or {}).get(SCHEDULED, False):
             result.update_func(variable, _scheduled(function, vector_bytes, registers, threads))
     return result
-
-
-def vector_registers(target: tvm.target.Target) -> tuple[int, int]:
-    """How many bytes a vector register of a target has, and how many of them there are."""
-    vector_bytes = tvm.target.codegen.llvm_get_vector_width(target) // 8
-    # AVX-512 and the ARM cores have 32 vector registers, older x86 has 16.
-    registers = 16 if "x86" in str(target.attrs.get("mtriple", "x86")) and vector_bytes < 64 else 32
-    return vector_bytes, registers
 
 
 def _scheduled(function: PrimFunc, vector_bytes: int, registers: int, threads: int) -> PrimFunc:

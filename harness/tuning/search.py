@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.passes.default_schedule import vector_registers
+from harness.passes.vectors import vector_registers
 from harness.tuning.database import Choice, kernel_identity
 from harness.tuning.kernel_process import KernelTask
 from harness.tuning.refinement import neighbours

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from harness.passes.default_schedule import KernelSchedule, vector_registers
+from harness.passes.default_schedule import KernelSchedule
 from harness.passes.kernel_blocks import (
     calls_functions,
     divisors,
@@ -31,6 +31,7 @@ from harness.passes.kernel_blocks import (
     multiplied_per_load,
     vector_width,
 )
+from harness.passes.vectors import vector_registers
 from harness.tvm_api import Schedule, tvm
 
 _MOST_ROWS = 16

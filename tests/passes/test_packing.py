@@ -16,11 +16,12 @@ from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import fuse
+from harness.passes.vectors import vector_lanes
 from harness.spec import Passes
 from harness.tvm_api import tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
-LANES = tvm.target.codegen.llvm_get_vector_width(TARGET) // 32
+LANES = vector_lanes(TARGET)
 
 
 def network(channels: int, groups: int = 1) -> onnx.ModelProto:

@@ -15,9 +15,10 @@ from onnx import helper
 from small_models import FLOAT, feeds, onnx_model
 
 from harness.kernels.block_sparse import block_sparse
-from harness.passes.adapt import adapt, vector_lanes
+from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
+from harness.passes.vectors import vector_lanes
 from harness.spec import Passes
 from harness.tvm_api import tvm
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from harness.kernels import packed
+from harness.passes.vectors import vector_lanes
 from harness.tuning.kernel_worker import difference
 from harness.tuning.sketches import Sketches
 from harness.tvm_api import ArgInfo, Schedule, te, topi, trace_json, tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
-LANES = tvm.target.codegen.llvm_get_vector_width(TARGET) // 32
+LANES = vector_lanes(TARGET)
 
 
 def convolution(size: int, inputs: int, vectors: int, padding: int) -> tvm.IRModule:

@@ -1,0 +1,68 @@
+"""Scores that were computed before are not computed again."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from harness.cache import write_atomically
+from harness.edges.calibration import Calibration
+from harness.edges.layers import Layer
+from harness.edges.scores import scores_of
+from harness.spec import Score
+
+_REVISION = 1
+"""To be raised when a score's formula changes."""
+_QUICK: frozenset[Score] = frozenset({"magnitude", "random"})
+
+
+def cached_scores(
+    folder: Path,
+    layers: Sequence[Layer],
+    method: Score,
+    group: int,
+    seed: int,
+    calibration: Calibration | None,
+) -> dict[str, np.ndarray]:
+    """What `scores_of` gives, kept in `folder` by the weights, the samples and the method. A file
+    that is damaged is as good as none."""
+    if method in _QUICK or calibration is None:
+        return scores_of(layers, method, group, seed, calibration)
+    path = folder / f"{_key(layers, method, group, seed, calibration)}.npz"
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
+            return dict(found)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        pass
+    scores = scores_of(layers, method, group, seed, calibration)
+    packed = io.BytesIO()
+    np.savez_compressed(packed, allow_pickle=False, **scores)
+    write_atomically(path, packed.getvalue())
+    return scores
+
+
+def _key(
+    layers: Sequence[Layer], method: Score, group: int, seed: int, calibration: Calibration
+) -> str:
+    """What decides scores: what every layer of the network computes with and is given, and how.
+
+    What layers are given on the samples stands for the operators between them.
+    """
+    said = f"{_REVISION} {version('apache-tvm')} {method} {group} {seed}"
+    digest = hashlib.sha256(said.encode())
+    for layer in calibration.layers:
+        digest.update(layer.name.encode())
+        digest.update(layer.weights.tobytes())
+        digest.update(calibration.dense[layer.name].tobytes())
+    for layer in layers:
+        digest.update(layer.name.encode())
+    for sample in calibration.samples:
+        for tensor in sample:
+            digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()[:32]

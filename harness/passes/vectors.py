@@ -1,0 +1,26 @@
+"""The vector registers of a target."""
+
+from __future__ import annotations
+
+from harness.hardware.llvm import register_bits
+from harness.tvm_api import tvm
+
+_FLOAT_BYTES = 4
+
+
+def vector_registers(target: tvm.target.Target) -> tuple[int, int]:
+    """How many bytes a vector register of a target has, and how many of them may hold what is
+    multiplied and summed up.
+
+    64-bit ARM has 32, and so has AVX-512, which multiplies by a number that it broadcasts from
+    memory. AVX and before have 16, of which one is for the broadcast number.
+    """
+    features = frozenset(map(str, tvm.target.codegen.llvm_get_cpu_features(target)))
+    vector_bytes = register_bits(features) // 8
+    x86 = "x86" in str(target.attrs.get("mtriple", "x86"))
+    return vector_bytes, 15 if x86 and "avx512f" not in features else 32
+
+
+def vector_lanes(target: tvm.target.Target) -> int:
+    """How many weights a vector register of a target holds."""
+    return vector_registers(target)[0] // _FLOAT_BYTES

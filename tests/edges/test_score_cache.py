@@ -1,0 +1,54 @@
+"""Scores are computed once for a network, its samples and a method, and again for others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from calibrated_networks import calibrated, products
+
+from harness.edges import score_cache
+from harness.edges.calibration import Calibration
+from harness.edges.score_cache import cached_scores
+
+
+@pytest.fixture(scope="module")
+def calibration(tmp_path_factory: pytest.TempPathFactory) -> Calibration:
+    return calibrated(products(), tmp_path_factory.mktemp("model"))
+
+
+def test_scores_are_read_again(calibration: Calibration, tmp_path: Path) -> None:
+    layers = calibration.layers
+    first = cached_scores(tmp_path, layers, "activation", 4, 0, calibration)
+    (path,) = tmp_path.iterdir()
+    written = path.stat().st_mtime_ns
+    again = cached_scores(tmp_path, layers, "activation", 4, 0, calibration)
+    assert path.stat().st_mtime_ns == written
+    assert first.keys() == again.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], again[name])
+
+
+def test_others_are_computed_anew(calibration: Calibration, tmp_path: Path) -> None:
+    layers = calibration.layers
+    for method, group, seed in (
+        ("activation", 4, 0), ("second-order", 4, 0), ("activation", 8, 0), ("activation", 4, 1),
+    ):  # fmt: skip
+        cached_scores(tmp_path, layers, method, group, seed, calibration)
+    cached_scores(tmp_path, layers[1:], "activation", 4, 0, calibration)
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_damaged_file_is_as_good_as_none(calibration: Calibration, tmp_path: Path) -> None:
+    first = cached_scores(tmp_path, calibration.layers, "activation", 4, 0, calibration)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:100])
+    again = cached_scores(tmp_path, calibration.layers, "activation", 4, 0, calibration)
+    assert first.keys() == again.keys()
+
+
+def test_what_takes_no_time_is_not_kept(calibration: Calibration, tmp_path: Path) -> None:
+    cached_scores(tmp_path, calibration.layers, "magnitude", 4, 0, calibration)
+    assert not list(tmp_path.iterdir())
+    assert {"magnitude", "random"} == score_cache._QUICK

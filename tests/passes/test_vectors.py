@@ -1,0 +1,33 @@
+"""The registers that a processor has, whatever TVM says of their width."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.passes.vectors import vector_lanes, vector_registers
+from harness.tvm_api import tvm
+
+
+@pytest.mark.parametrize(
+    ("processor", "expected"),
+    [
+        ("nehalem", (16, 15)),
+        ("haswell", (32, 15)),
+        ("znver3", (32, 15)),
+        ("skylake-avx512", (64, 32)),
+        ("znver4", (64, 32)),
+    ],
+)
+def test_registers_of_x86(processor: str, expected: tuple[int, int]) -> None:
+    target = tvm.target.Target(
+        {"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": processor, "num-cores": 2}
+    )
+    assert vector_registers(target) == expected
+    assert vector_lanes(target) == expected[0] // 4
+
+
+def test_registers_of_arm() -> None:
+    target = tvm.target.Target(
+        {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "cortex-a72", "num-cores": 4}
+    )
+    assert vector_registers(target) == (16, 32)
