@@ -1,0 +1,152 @@
+"""What dropping edges did: compressed configurations beside their dense one and beside controls.
+
+Scores, patterns and whatever else was done to the edges are names here, as the records have them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from harness.record import Accuracy, LayerCompression
+from harness.report.data import Cell, Group
+
+_ABOUT_THE_CHOICE = {"score", "shuffle", "sparsity", "calibration", "exclude"}
+"""What decides how many edges go and which; all else in `edges` is done to those that are left."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How many times as fast as its dense configuration a cell is, with its 95 % interval, and the
+    share of weights it dropped, in percent."""
+
+    dropped: float
+    times: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class BreakEven:
+    """The percentage of weights dropped from which on a line of speeds stays above 1, read off
+    between the measured ones, and where its interval does. Minus infinity: it always was; plus
+    infinity: it is not at the end."""
+
+    at: float
+    low: float
+    high: float
+
+
+def compressed(group: Group) -> list[Cell]:
+    """The good configurations with compressed edges, timed or not, in the plan's order."""
+    return [
+        cell
+        for cell in group.cells
+        if cell.own and cell.record.status == "ok" and cell.record.edges is not None
+    ]
+
+
+def series_name(cell: Cell) -> str:
+    """The configuration as the sweep has it, without its sparsity."""
+    return cell.key.configuration.rsplit("@", 1)[0]
+
+
+def series(group: Group) -> dict[str, list[Cell]]:
+    """The timed cells with compressed edges by configuration, least sparse first."""
+    found: dict[str, list[Cell]] = defaultdict(list)
+    for cell in group.own:
+        if cell.record.edges is not None:
+            found[series_name(cell)].append(cell)
+    for cells in found.values():
+        cells.sort(key=dropped)
+    return dict(found)
+
+
+def dropped(cell: Cell) -> float:
+    """The share of weights that is gone, in percent."""
+    assert cell.record.edges is not None
+    return 100 * cell.record.edges.sparsity_measured
+
+
+def dense_of(cell: Cell, group: Group) -> Cell | None:
+    """The cell that differs from this one in its edges only, which it has all."""
+    wanted = _without_edges(cell)
+    found = (other for other in group.own if other.record.edges is None)
+    return next((other for other in found if _without_edges(other) == wanted), None)
+
+
+def speed(cell: Cell, group: Group) -> Speed | None:
+    """How a cell stands to its dense one, or None where they did not take turns."""
+    dense = dense_of(cell, group)
+    found = cell.against(dense) if dense else None
+    if found is None or found.ci_low <= 0:
+        return None
+    return Speed(dropped(cell), 1 / found.ratio, 1 / found.ci_high, 1 / found.ci_low)
+
+
+def break_even(speeds: Sequence[Speed]) -> BreakEven | None:
+    """Where a configuration's speeds, least sparse first, cross 1 for good; None without any."""
+    if not speeds:
+        return None
+    across = [speed.dropped for speed in speeds]
+    return BreakEven(
+        _last_crossing(across, [speed.times for speed in speeds]),
+        _last_crossing(across, [speed.high for speed in speeds]),
+        _last_crossing(across, [speed.low for speed in speeds]),
+    )
+
+
+def _last_crossing(across: Sequence[float], up: Sequence[float]) -> float:
+    below = [at for at, value in enumerate(up) if value < 1]
+    if not below:
+        return -math.inf
+    before = below[-1]
+    if before == len(up) - 1:
+        return math.inf
+    part = (1 - up[before]) / (up[before + 1] - up[before])
+    return across[before] + part * (across[before + 1] - across[before])
+
+
+def is_control(cell: Cell) -> bool:
+    """Whether the edges were chosen by chance: at random, or shuffled within each layer."""
+    assert cell.record.edges is not None
+    return cell.record.edges.score == "random" or bool(_edges_asked(cell).get("shuffle"))
+
+
+def treatment(cell: Cell) -> dict[str, object]:
+    """What was done to the edges beside choosing them: cells that differ in it cannot tell whether
+    a choice was a good one."""
+    return {key: value for key, value in _edges_asked(cell).items() if key not in _ABOUT_THE_CHOICE}
+
+
+def accuracy_of(cell: Cell) -> Accuracy:
+    """The accuracy of a cell that was scored."""
+    assert cell.record.accuracy is not None
+    return cell.record.accuracy
+
+
+def layers_of(cells: Iterable[Cell]) -> list[LayerCompression]:
+    """The layers that any of the cells has, in the network's order, as the first of them has it."""
+    found: dict[str, LayerCompression] = {}
+    for cell in cells:
+        for layer in cell.record.edges.layers if cell.record.edges else ():
+            found.setdefault(layer.name, layer)
+    return list(found.values())
+
+
+def kept_shares(cell: Cell) -> dict[str, float]:
+    """Layer to the share of its edges that is left."""
+    edges = cell.record.edges
+    layers = edges.layers if edges else ()
+    return {layer.name: layer.parameters_kept / layer.parameters for layer in layers}
+
+
+def _edges_asked(cell: Cell) -> dict[str, object]:
+    return dict((cell.record.spec.get("configuration") or {}).get("edges") or {})
+
+
+def _without_edges(cell: Cell) -> dict[str, object]:
+    configuration = cell.record.spec.get("configuration") or {}
+    return {key: value for key, value in configuration.items() if key not in {"name", "edges"}}
