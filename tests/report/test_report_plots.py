@@ -1,20 +1,18 @@
 from __future__ import annotations
 
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from drawn_texts import assert_readable, written_texts
 from example_results import example_record, example_results
 
-from harness.record import CellKey, Compression, Tuning, TuningPoint
+from harness.record import CellKey, Compression, LayerCompression, Tuning, TuningPoint
 from harness.report import plots
 from harness.report.data import Cell, Group, load
 from harness.report.kernel_figures import roof_of
 from harness.report.plots import latency, pareto, style, tuning
-from harness.report.plots.canvas import Canvas, shorten, text_width
-from harness.report.plots.labels import Box
 from harness.report.plots.waterfall import change
 
 CONFIGURATIONS = (
@@ -25,8 +23,6 @@ CONFIGURATIONS = (
     "tuned-sparse-0.7",
     "tuned-sparse-0.9-with-a-rather-long-name",
 )
-TOUCH = 1.0
-"""Square points two texts may share: boxes of text are a little taller than their letters."""
 
 
 def crowded(medians: list[float], accuracies: list[float]) -> Group:
@@ -54,11 +50,20 @@ def crowded(medians: list[float], accuracies: list[float]) -> Group:
         if "sparse" in configuration:
             kept = 300 if "0.7" in configuration else 100
             changes["edges"] = Compression(
-                score="magnitude",
+                score="magnitude" if kept == 300 else "random",
                 pattern="block",
                 sparsity=0.7,
                 parameters=1000,
                 parameters_kept=kept,
+                layers=(
+                    LayerCompression(
+                        name="conv2d0",
+                        shape=(10, 100),
+                        flops=1e6,
+                        parameters=1000,
+                        parameters_kept=kept,
+                    ),
+                ),
             )
         cells.append(record.model_copy(update=changes))
     turns = {
@@ -88,27 +93,11 @@ def crowded(medians: list[float], accuracies: list[float]) -> Group:
 def test_no_text_covers_another_when_there_are_many_configurations(
     family: plots.Family, medians: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written: list[tuple[str, Box]] = []
-    write = Canvas.text
-
-    def record(canvas: Canvas, at: tuple[float, float], text: str, **options: Any) -> None:
-        size, bold = options.get("size", style.TEXT_SIZE), options.get("bold", False)
-        room = options.get("room")
-        shown = text if room is None else shorten(text, room, size=size, bold=bold)
-        width = text_width(shown, size=size, bold=bold)
-        start = {"left": 0.0, "center": 0.5, "right": 1.0}[options.get("align", "left")]
-        left = at[0] - width * start
-        box = Box(left, at[1] - size * 0.45, left + width, at[1] + size * 0.45)
-        assert box.inside(Box(0, 0, canvas.width, canvas.height)), f"{shown} leaves the picture"
-        written.append((shown, box))
-        write(canvas, at, text, **options)
-
-    monkeypatch.setattr(Canvas, "text", record)
+    written = written_texts(monkeypatch)
     group = crowded(medians, [0.91, 0.91, 0.91, 0.91, 0.9, 0.86, 0.91])
     colors = style.colors(CONFIGURATIONS, ["ONNX Runtime"])
     assert family.draw(group, colors) is not None
-    for (one, its_box), (other, other_box) in combinations(written, 2):
-        assert its_box.overlap(other_box) < TOUCH, f"{one!r} covers {other!r}"
+    assert_readable(written)
 
 
 def test_draw_all_has_a_panel_for_each_model_in_each_family(tmp_path: Path) -> None:
@@ -116,7 +105,9 @@ def test_draw_all_has_a_panel_for_each_model_in_each_family(tmp_path: Path) -> N
     assert list(drawn) == [family.name for family in plots.FAMILIES]
     # No cell of the example drops edges.
     assert {name: len(panels) for name, panels in drawn.items() if len(panels) != 2} == {
-        "sparsity": 0
+        "sparsity": 0,
+        "controls": 0,
+        "edge-map": 0,
     }
     files = [picture.file for panels in drawn.values() for picture in panels]
     assert len(set(files)) == len(files)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from harness.report.data import Group, Results
 from harness.report.plots import (
+    controls,
+    edge_map,
     kernels,
     latency,
     memory,
@@ -18,6 +20,7 @@ from harness.report.plots import (
     waterfall,
 )
 from harness.report.plots.canvas import Canvas
+from harness.report.plots.frame import PANEL_WIDTH
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,11 @@ class Picture:
     width: float
     height: float
 
+    @property
+    def wide(self) -> bool:
+        """Whether it needs more than a column of the page."""
+        return self.width > PANEL_WIDTH
+
 
 FAMILIES = (
     Family(
@@ -63,9 +71,31 @@ FAMILIES = (
         "sparsity",
         "What dropping edges costs and gains",
         "Above: accuracy. Below: how many times as fast as the same configuration with all its "
-        "edges, measured in turns. Bars are 95 % intervals.",
+        "edges, measured in turns. Bars and bands are 95 % intervals. Break-even is where a line, "
+        "drawn between what was measured, rises above 1 for good, and in brackets where the ends "
+        "of its interval do; < is before the least that was dropped, > after the most.",
         "No configuration drops edges.",
         sparsity.draw,
+    ),
+    Family(
+        "controls",
+        "Scores against chance",
+        "Diamonds: controls, whose edges were chosen at random, or are as many of each layer but "
+        "others (shuffled); grey: what their intervals span. ▲ a score's 95 % interval is all "
+        "above that, ▼ all below, ≈ neither. A score stands beside controls with which the same "
+        "was done, reconstruction for one. The comparison is unpaired: records hold no outcomes "
+        "of single samples, so that a difference must be the larger to show.",
+        "No configuration chose its edges by chance.",
+        controls.draw,
+    ),
+    Family(
+        "edge-map",
+        "Where edges were dropped",
+        "A row a configuration, a column a layer in the network's order: the share of its edges "
+        "that is left, and at the right that of all layers together. Bars: the layer's share of "
+        "the FLOPs of all layers, with all edges.",
+        "No configuration drops edges.",
+        edge_map.draw,
     ),
     Family(
         "waterfall",

@@ -34,11 +34,12 @@ _DOTS_PER_POINT = 2
 _ELLIPSIS = "…"
 _FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 _ANCHORS = {"left": "lm", "center": "mm", "right": "rm"}
+_UPRIGHT = "upright"
 
 
 @dataclass(frozen=True)
 class _Text:
-    """One line of text, vertically centred on (x, y) in points."""
+    """One line of text, vertically centred on (x, y) in points; or upright, ending under it."""
 
     x: float
     y: float
@@ -73,6 +74,19 @@ class Canvas:
         """Write one line, vertically centred on `at`; shortened to `room` points when given."""
         shown = one_line(text) if room is None else shorten(text, room, size=size, bold=bold)
         self._texts.append(_Text(*at, shown, size, bold, color, _ANCHORS[align]))
+
+    def upright_text(
+        self,
+        at: Point,
+        text: str,
+        *,
+        size: float = style.TEXT_SIZE,
+        color: str = style.INK,
+        room: float,
+    ) -> None:
+        """Write one line that ends under `at` and reads upwards; shortened to `room` points."""
+        shown = shorten(text, room, size=size)
+        self._texts.append(_Text(*at, shown, size, False, color, _UPRIGHT))
 
     def lines(
         self,
@@ -109,13 +123,27 @@ class Canvas:
             [(left, top), (right, top), (right, bottom), (left, bottom)]
             for left, top, right, bottom in boxes
         ]
+        self.areas(corners, colors, edges=edges, hatch=hatch, layer=layer)
+
+    def areas(
+        self,
+        outlines: Sequence[Sequence[Point]],
+        colors: Sequence[str] | str,
+        *,
+        edges: str = "none",
+        hatch: str | None = None,
+        opacity: float = 1.0,
+        layer: float = 1,
+    ) -> None:
+        """Fill what each outline encloses."""
         self._add(
             PolyCollection(
-                corners,
+                outlines,
                 facecolors=colors,
                 edgecolors=edges,
                 hatch=hatch,
                 linewidths=0.8,
+                alpha=opacity,
                 transform=self._to_pixels,
                 zorder=layer,
             )
@@ -157,6 +185,9 @@ class Canvas:
         image = Image.frombuffer("RGBA", size, agg.buffer_rgba()).convert("RGB")
         pen = ImageDraw.Draw(image)
         for text in self._texts:
+            if text.anchor == _UPRIGHT:
+                _write_upright(image, text)
+                continue
             pen.text(
                 (text.x * _DOTS_PER_POINT, text.y * _DOTS_PER_POINT),
                 text.text,
@@ -250,6 +281,15 @@ def _without_middle(text: str, kept: int) -> str:
 def _inside(values: Any, low: float, high: float) -> list[float]:
     room = (high - low) * 1e-9
     return [float(value) for value in values if low - room <= value <= high + room]
+
+
+def _write_upright(image: Image.Image, text: _Text) -> None:
+    font = _font(text.size * _DOTS_PER_POINT, text.bold)
+    length, height = math.ceil(font.getlength(text.text)), math.ceil(sum(font.getmetrics()))
+    shape = Image.new("L", (length, height))
+    ImageDraw.Draw(shape).text((0, height / 2), text.text, fill=255, font=font, anchor="lm")
+    corner = round(text.x * _DOTS_PER_POINT - height / 2), round(text.y * _DOTS_PER_POINT)
+    image.paste(text.color, corner, shape.transpose(Image.Transpose.ROTATE_90))
 
 
 @functools.lru_cache(maxsize=16)

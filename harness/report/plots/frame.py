@@ -16,10 +16,10 @@ FEW_TIMES = 8.0
 """Latencies further apart than this are drawn by ratio, or the small ones could not be read."""
 
 
-def panel(title: str, height: float) -> Canvas:
+def panel(title: str, height: float, width: float = PANEL_WIDTH) -> Canvas:
     """An empty panel with its title."""
-    canvas = Canvas(PANEL_WIDTH, height)
-    canvas.text((8, 13), title, size=style.TITLE_SIZE, bold=True, room=PANEL_WIDTH - 16)
+    canvas = Canvas(width, height)
+    canvas.text((8, 13), title, size=style.TITLE_SIZE, bold=True, room=width - 16)
     return canvas
 
 

@@ -1,21 +1,24 @@
 """Accuracy and speed against the share of weights that was dropped, a line for each way to choose
-them."""
+them, and the share from which on dropping pays."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
 from collections.abc import Mapping
 
 from harness.report.data import Cell, Group
+from harness.report.edge_figures import BreakEven, Speed, break_even, dropped, series, speed
 from harness.report.plots import style
-from harness.report.plots.canvas import Canvas, Point, Scale, linear
+from harness.report.plots.canvas import Canvas, Point, Scale, linear, text_width
 from harness.report.plots.frame import PANEL_WIDTH, bottom_axis, left_axis, panel
+from harness.report.wording import MISSING
 
 _LEFT, _RIGHT = 50.0, PANEL_WIDTH - 12
-_PLOT_HEIGHT = 100.0
+_PLOT_HEIGHT = 110.0
 _GAP = 54.0
-_LEGEND_HEIGHT = 13.0
-_NAMES_A_ROW = 3
+_ROW = 13.0
+_NAMES_A_ROW = 2
+_BAND = 0.16
 
 Figure = tuple[float, float, float, float]
 """Percent of the weights dropped, a value, and its interval."""
@@ -27,15 +30,17 @@ def draw(group: Group, _: Mapping[str, str]) -> Canvas | None:
     if not lines:
         return None
     rows = -(-len(lines) // _NAMES_A_ROW)
-    top = 30 + _LEGEND_HEIGHT * rows + 14
+    top = 30 + _ROW * rows + 14
     middle = top + _PLOT_HEIGHT + _GAP
     bottom = middle + _PLOT_HEIGHT
     canvas = panel(group.title, bottom + 30)
     # A line has many cells, whose own colours are those of many lines.
     shades = style.colors(lines, ())
-    _draw_legend(canvas, shades)
-    dropped = [_dropped(cell) for cells in lines.values() for cell in cells]
-    across = linear([0.0, *dropped], _LEFT, _RIGHT)
+    speeds = {name: _speeds(cells, group) for name, cells in lines.items()}
+    even = {name: break_even(found) for name, found in speeds.items()}
+    _draw_legend(canvas, shades, even, speeds)
+    percentages = [dropped(cell) for cells in lines.values() for cell in cells]
+    across = linear([0.0, *percentages], _LEFT, _RIGHT)
     whole = next((c.record.accuracy for c in group.own if c.record.edges is None), None)
     scored = [c.record.accuracy for cells in lines.values() for c in cells if c.record.accuracy]
     said = "accuracy was not measured"
@@ -43,56 +48,61 @@ def draw(group: Group, _: Mapping[str, str]) -> Canvas | None:
         said = f"{scored[0].metric}, {scored[0].samples:,} samples; dashed: all edges kept"
     level = whole.value if whole else None
     _draw_plot(canvas, _accuracies(lines), level, said, shades, across, top)
-    speeds = _speeds(lines, group)
     said = "no dense configuration was measured in turns"
     if any(speeds.values()):
-        said = "times as fast as with all edges; dashed: as fast"
-    _draw_plot(canvas, speeds, 1.0, said, shades, across, middle)
+        said = "times as fast as with all edges; dashed: as fast; diamond: break-even"
+    figures = {
+        name: [(one.dropped, one.times, one.low, one.high) for one in found]
+        for name, found in speeds.items()
+    }
+    up = _draw_plot(canvas, figures, 1.0, said, shades, across, middle)
+    if up is not None:
+        _draw_break_even(canvas, even, figures, shades, across, up)
     return canvas
 
 
-def series(group: Group) -> dict[str, list[Cell]]:
-    """The timed cells with compressed edges by configuration, least sparse first."""
-    found: dict[str, list[Cell]] = defaultdict(list)
-    for cell in group.own:
-        if cell.record.edges is not None:
-            found[cell.key.configuration.rsplit("@", 1)[0]].append(cell)
-    for cells in found.values():
-        cells.sort(key=_dropped)
-    return dict(found)
-
-
-def dense_of(cell: Cell, group: Group) -> Cell | None:
-    """The cell that differs from this one in its edges only, which it has all."""
-    wanted = _without_edges(cell)
-    found = (other for other in group.own if other.record.edges is None)
-    return next((other for other in found if _without_edges(other) == wanted), None)
-
-
-def _without_edges(cell: Cell) -> dict[str, object]:
-    configuration = cell.record.spec.get("configuration") or {}
-    return {key: value for key, value in configuration.items() if key not in {"name", "edges"}}
-
-
-def _dropped(cell: Cell) -> float:
-    """The share of weights that is gone, in percent."""
-    assert cell.record.edges is not None
-    return 100 * cell.record.edges.sparsity_measured
-
-
-def _draw_legend(canvas: Canvas, shades: Mapping[str, str]) -> None:
+def _draw_legend(
+    canvas: Canvas,
+    shades: Mapping[str, str],
+    even: Mapping[str, BreakEven | None],
+    speeds: Mapping[str, list[Speed]],
+) -> None:
+    """Each line's colour, and in words where it breaks even."""
     width = (PANEL_WIDTH - 16) / _NAMES_A_ROW
     for at, (name, color) in enumerate(shades.items()):
         x = 14 + width * (at % _NAMES_A_ROW)
-        y = 31 + _LEGEND_HEIGHT * (at // _NAMES_A_ROW)
+        y = 31 + _ROW * (at // _NAMES_A_ROW)
         canvas.dots([(x, y)], color, size=7)
-        canvas.text((x + 8, y), name, room=width - 18)
+        said = said_of(even[name], speeds[name])
+        room = width - 34 - text_width(said, size=style.SMALL_SIZE)
+        canvas.text((x + 8, y), name, room=room)
+        canvas.text(
+            (x + width - 18, y), said, size=style.SMALL_SIZE, color=style.SOFT, align="right"
+        )
+
+
+def said_of(even: BreakEven | None, speeds: list[Speed]) -> str:
+    """Where a line breaks even, as far as it was measured."""
+    if even is None:
+        return MISSING
+    if math.isinf(even.low) and math.isinf(even.high) and even.low < even.high:
+        return "not told from even"
+    first, last = speeds[0].dropped, speeds[-1].dropped
+    at, low, high = (_percentage(value, first, last) for value in (even.at, even.low, even.high))
+    interval = "" if low == high else f" ({low}–{high})"
+    return f"even at {at}{interval} %"
+
+
+def _percentage(value: float, first: float, last: float) -> str:
+    if math.isinf(value):
+        return f"<{first:.0f}" if value < 0 else f">{last:.0f}"
+    return f"{value:.0f}"
 
 
 def _accuracies(lines: Mapping[str, list[Cell]]) -> dict[str, list[Figure]]:
     return {
         name: [
-            (_dropped(cell), found.value, found.ci_low, found.ci_high)
+            (dropped(cell), found.value, found.ci_low, found.ci_high)
             for cell in cells
             if (found := cell.record.accuracy) is not None
         ]
@@ -100,17 +110,8 @@ def _accuracies(lines: Mapping[str, list[Cell]]) -> dict[str, list[Figure]]:
     }
 
 
-def _speeds(lines: Mapping[str, list[Cell]], group: Group) -> dict[str, list[Figure]]:
-    """Times as fast as the dense cell, where they were measured in turns."""
-    found: dict[str, list[Figure]] = {name: [] for name in lines}
-    for name, cells in lines.items():
-        for cell in cells:
-            dense = dense_of(cell, group)
-            verdict = cell.against(dense) if dense else None
-            if verdict is not None and verdict.ci_low > 0:
-                ratios = (1 / verdict.ratio, 1 / verdict.ci_high, 1 / verdict.ci_low)
-                found[name].append((_dropped(cell), *ratios))
-    return found
+def _speeds(cells: list[Cell], group: Group) -> list[Speed]:
+    return [found for cell in cells if (found := speed(cell, group)) is not None]
 
 
 def _draw_plot(
@@ -121,12 +122,12 @@ def _draw_plot(
     shades: Mapping[str, str],
     across: Scale,
     top: float,
-) -> None:
-    """One of the two plots; `level` is where no edge dropped would be."""
+) -> Scale | None:
+    """One of the two plots, and its upright scale; `level` is where no edge dropped would be."""
     values = [value for figures in lines.values() for _, *part in figures for value in part]
     canvas.text((8, top - 11), said, size=style.SMALL_SIZE, color=style.SOFT)
     if not values:
-        return
+        return None
     bottom = top + _PLOT_HEIGHT
     up = linear(values if level is None else [level, *values], bottom, top, zero=False)
     bottom_axis(canvas, across, top, bottom, "% of the weights dropped")
@@ -140,6 +141,7 @@ def _draw_plot(
             [(up(low), up(high)) for _, _, low, high in figures],
             shades[name],
         )
+    return up
 
 
 def _draw_line(
@@ -147,7 +149,29 @@ def _draw_line(
 ) -> None:
     if not points:
         return
+    ends = [(x, low, high) for (x, _), (low, high) in zip(points, intervals, strict=True)]
+    if len(points) > 1:
+        band = [(x, low) for x, low, _ in ends] + [(x, high) for x, _, high in reversed(ends)]
+        canvas.areas([band], color, opacity=_BAND)
     canvas.lines([points], color, width=1.4)
-    bars = [[(x, low), (x, high)] for (x, _), (low, high) in zip(points, intervals, strict=True)]
-    canvas.lines(bars, color, width=1.2)
+    canvas.lines([[(x, low), (x, high)] for x, low, high in ends], color, width=1.2)
     canvas.dots(points, color, size=6, edges=style.PAPER)
+
+
+def _draw_break_even(
+    canvas: Canvas,
+    even: Mapping[str, BreakEven | None],
+    figures: Mapping[str, list[Figure]],
+    shades: Mapping[str, str],
+    across: Scale,
+    up: Scale,
+) -> None:
+    """A diamond where a line crosses 1, with a bar as far as its interval does."""
+    for name, found in even.items():
+        if found is None or math.isinf(found.at):
+            continue
+        first, last = figures[name][0][0], figures[name][-1][0]
+        ends = [(across(min(max(x, first), last)), up(1.0)) for x in (found.low, found.high)]
+        canvas.lines([ends], shades[name], width=2.4, layer=4)
+        mark = (across(found.at), up(1.0))
+        canvas.dots([mark], style.PAPER, size=7, marker="diamond", edges=shades[name], layer=5)

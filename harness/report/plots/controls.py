@@ -1,0 +1,176 @@
+"""The accuracy of each way to choose edges beside that of choosing by chance, sparsity by
+sparsity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.report.data import Cell, Group
+from harness.report.edge_figures import (
+    accuracy_of,
+    compressed,
+    dense_of,
+    is_control,
+    series,
+    series_name,
+    treatment,
+)
+from harness.report.plots import style
+from harness.report.plots.canvas import Canvas, Scale, linear
+from harness.report.plots.frame import PANEL_WIDTH, ROW_HEIGHT, bottom_axis, panel, row_label
+
+_LEFT, _RIGHT = 122.0, 262.0
+_TOP = 46.0
+_HEADING = 15.0
+
+ABOVE, LEVEL, BELOW = "▲", "≈", "▼"
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Cells that dropped as many edges and did the same with the others: they differ in which."""
+
+    sparsity: float
+    treatment: Mapping[str, object]
+    scores: tuple[Cell, ...]
+    controls: tuple[Cell, ...]
+
+    @property
+    def by_chance(self) -> tuple[float, float] | None:
+        """What the intervals of the controls reach from and to; None without a control."""
+        if not self.controls:
+            return None
+        found = [accuracy_of(cell) for cell in self.controls]
+        return min(one.ci_low for one in found), max(one.ci_high for one in found)
+
+    def standing(self, cell: Cell) -> str:
+        """Whether a score's interval is clear of those of all controls."""
+        if cell in self.controls:
+            return "control"
+        if self.by_chance is None:
+            return "no control"
+        accuracy, (low, high) = accuracy_of(cell), self.by_chance
+        return ABOVE if accuracy.ci_low > high else BELOW if accuracy.ci_high < low else LEVEL
+
+
+def contests(group: Group) -> list[Contest]:
+    """All scored configurations with compressed edges, the least sparse first; none where no
+    configuration chose its edges by chance."""
+    found: list[tuple[float, Mapping[str, object], list[Cell]]] = []
+    for cell in _scored(group):
+        assert cell.record.edges is not None
+        asked, done = cell.record.edges.sparsity, treatment(cell)
+        same = next((cells for one, other, cells in found if (one, other) == (asked, done)), None)
+        if same is None:
+            found.append((asked, done, [cell]))
+        else:
+            same.append(cell)
+    split = [
+        Contest(
+            asked,
+            done,
+            tuple(cell for cell in cells if not is_control(cell)),
+            tuple(cell for cell in cells if is_control(cell)),
+        )
+        for asked, done, cells in found
+    ]
+    if not any(one.controls for one in split):
+        return []
+    return sorted(split, key=lambda one: one.sparsity)
+
+
+def draw(group: Group, _: Mapping[str, str]) -> Canvas | None:
+    """One panel, or None when no configuration of the group chose its edges by chance."""
+    found = contests(group)
+    if not found:
+        return None
+    rows = sum(len(one.scores) + len(one.controls) for one in found)
+    bottom = _TOP + (_HEADING + 4) * len(found) + ROW_HEIGHT * rows
+    canvas = panel(group.title, bottom + 30)
+    cells = [cell for one in found for cell in (*one.scores, *one.controls)]
+    dense = next((d for c in cells if (d := dense_of(c, group)) and d.record.accuracy), None)
+    accuracies = [accuracy_of(cell) for cell in (*cells, *((dense,) if dense else ()))]
+    scale = linear(
+        [end for one in accuracies for end in (one.ci_low, one.ci_high)], _LEFT, _RIGHT, zero=False
+    )
+    said = f"{accuracies[0].metric}, {accuracies[0].samples:,} samples"
+    if dense is not None:
+        said += f"; dashed: {dense.label}, with all edges"
+    canvas.text((8, 30), said, size=style.SMALL_SIZE, color=style.SOFT, room=PANEL_WIDTH - 16)
+    bottom_axis(canvas, scale, _TOP, bottom, accuracies[0].metric)
+    if dense is not None:
+        at = scale(accuracy_of(dense).value)
+        canvas.lines([[(at, _TOP), (at, bottom)]], style.SOFT, dashed=True, layer=1)
+    narrowest = min(one.ci_high - one.ci_low for one in accuracies)
+    decimals = 3 if narrowest > 0.005 else 4
+    # The colours of the plot of accuracy against sparsity.
+    shades = style.colors(series(group), ())
+    y = _TOP
+    for contest in found:
+        y = _draw_contest(canvas, scale, y, contest, _words(contest, found), shades, decimals)
+    return canvas
+
+
+def _scored(group: Group) -> list[Cell]:
+    """Compressed cells with an accuracy, of the metric of the first of them."""
+    cells = [cell for cell in compressed(group) if cell.record.accuracy]
+    return [cell for cell in cells if accuracy_of(cell).metric == accuracy_of(cells[0]).metric]
+
+
+def _words(contest: Contest, all_of_them: Sequence[Contest]) -> str:
+    """What was done to the edges, as far as that differs from contest to contest."""
+    words = []
+    for name, value in contest.treatment.items():
+        if all(other.treatment.get(name) == value for other in all_of_them) or not value:
+            continue
+        words.append(
+            name if value is True else str(value) if isinstance(value, str) else f"{name} {value}"
+        )
+    return ", ".join(words)
+
+
+def _draw_contest(
+    canvas: Canvas,
+    scale: Scale,
+    top: float,
+    contest: Contest,
+    words: str,
+    shades: Mapping[str, str],
+    decimals: int,
+) -> float:
+    """A heading and a row a cell, controls last; returns where the next may begin."""
+    heading = f"{100 * contest.sparsity:.3g} % dropped" + (f", {words}" if words else "")
+    canvas.text((8, top + _HEADING / 2 + 2), heading, bold=True, room=_LEFT + 120)
+    cells = (*contest.scores, *contest.controls)
+    first = top + _HEADING + 2
+    if contest.by_chance is not None:
+        left, right = map(scale, contest.by_chance)
+        canvas.boxes([(left, first, right, first + ROW_HEIGHT * len(cells))], style.GRID, layer=0.5)
+    for at, cell in enumerate(cells):
+        y = first + ROW_HEIGHT * (at + 0.5)
+        accuracy, control = accuracy_of(cell), cell in contest.controls
+        color = shades.get(series_name(cell), style.SOFT)
+        row_label(canvas, _LEFT - 8, y, series_name(cell))
+        canvas.lines([[(scale(accuracy.ci_low), y), (scale(accuracy.ci_high), y)]], color, width=2)
+        canvas.dots(
+            [(scale(accuracy.value), y)],
+            style.PAPER if control else color,
+            size=6,
+            marker="diamond" if control else "circle",
+            edges=color if control else style.PAPER,
+        )
+        text, low_end, high_end = (
+            f"{value:.{decimals}f}" for value in (accuracy.value, accuracy.ci_low, accuracy.ci_high)
+        )
+        canvas.text((_RIGHT + 12, y), text, bold=True)
+        said = contest.standing(cell)
+        canvas.text((_RIGHT + 66, y), said, size=style.SMALL_SIZE, color=style.SOFT, align="center")
+        canvas.text(
+            (PANEL_WIDTH - 6, y),
+            f"{low_end}–{high_end}",
+            size=style.SMALL_SIZE,
+            color=style.SOFT,
+            align="right",
+        )
+    return first + ROW_HEIGHT * len(cells) + 2
