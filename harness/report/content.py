@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.report.data import Results
+from harness.report.edge_figures import compressed
 from harness.report.headline import Finding, findings, summary
 from harness.report.plots import FAMILIES, Family, Picture, draw_all
 from harness.report.tables import (
@@ -13,6 +15,8 @@ from harness.report.tables import (
     environment_table,
     fusion_table,
     kernel_table,
+    layer_table,
+    loss_table,
     result_tables,
     unfinished_table,
     verification_table,
@@ -68,6 +72,7 @@ def compose(results: Results) -> Content:
         galleries["accuracy-latency"],
         accuracy_table(results),
         galleries["sparsity"],
+        *_about_edges(results, galleries),
         galleries["waterfall"],
         galleries["memory"],
         galleries["kernels"],
@@ -84,3 +89,15 @@ def compose(results: Results) -> Content:
         findings=found,
         sections=sections,
     )
+
+
+def _about_edges(results: Results, galleries: Mapping[str, Gallery]) -> list[Section]:
+    """What a report has beside the sparsity plot where edges were dropped, and only there."""
+    if not any(compressed(group) for group in results.groups):
+        return []
+    return [
+        loss_table(results),
+        galleries["controls"],
+        galleries["edge-map"],
+        layer_table(results),
+    ]

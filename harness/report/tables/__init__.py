@@ -8,6 +8,8 @@ from harness.report.tables.details import (
     verification_table,
 )
 from harness.report.tables.environment import environment_table
+from harness.report.tables.layers import layer_table
+from harness.report.tables.losses import loss_table
 from harness.report.tables.model import Entry, Table
 from harness.report.tables.results import result_tables
 
@@ -18,6 +20,8 @@ __all__ = [
     "environment_table",
     "fusion_table",
     "kernel_table",
+    "layer_table",
+    "loss_table",
     "result_tables",
     "unfinished_table",
     "verification_table",

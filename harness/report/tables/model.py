@@ -31,7 +31,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Table:
-    """A heading, what one must know to read it, and rows of entries, one for each column."""
+    """A heading, what one must know to read it, and rows of entries, one for each column.
+
+    A `folded` one is for looking something up: the page shows its rows when asked.
+    """
 
     name: str
     title: str
@@ -40,6 +43,7 @@ class Table:
     numeric: frozenset[str]
     rows: tuple[tuple[Entry, ...], ...]
     absent: str
+    folded: bool = False
 
 
 def make_table(
@@ -50,6 +54,7 @@ def make_table(
     reading: str = "",
     absent: str = "",
     without: Sequence[str] = (),
+    folded: bool = False,
 ) -> Table:
     """A table from rows that all have the same columns, leaving out those named in `without`.
 
@@ -67,6 +72,7 @@ def make_table(
         ),
         rows=tuple(tuple(row[column] for column in columns) for row in rows),
         absent=absent,
+        folded=folded,
     )
 
 

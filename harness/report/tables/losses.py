@@ -1,0 +1,121 @@
+"""Where dropping edges lost: no faster, less accurate, or with kernels slower than dense ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.report.data import Cell, Group, Results
+from harness.report.edge_figures import accuracy_of, compressed, dense_of, dropped, is_control
+from harness.report.sparse_kernels import sparse_and_dense
+from harness.report.tables.model import Entry, Table, Tone, make_table
+from harness.report.wording import number, with_interval
+from harness.statistics import MINIMUM_EFFECT
+
+_NAMED = 4
+"""How many slower kernels of a configuration are named."""
+
+
+def loss_table(results: Results) -> Table:
+    """A row for each thing that a compressed configuration lost against its dense one."""
+    rows = [
+        {
+            "Model": Entry(group.model),
+            "Target": Entry(group.target),
+            "Configuration": Entry(cell.label, detail=_said_of(cell)),
+            **loss,
+        }
+        for group in results.groups
+        for cell in compressed(group)
+        for loss in _losses(cell, group)
+    ]
+    return make_table(
+        "losses",
+        "Where sparsity lost",
+        rows,
+        reading="Against the same configuration with all its edges. Latency: the interval of the "
+        "ratio is not all below 1. Accuracy: the whole interval is below that of the dense one. "
+        "Kernels: a call takes longer by more than 2 % in the median, which has no interval; the "
+        "figures are of the kernel that lost most. They are compared where both networks have the "
+        "same operators from first to last.",
+        absent="No configuration that drops edges lost anything.",
+        without=() if results.several_targets else ("Target",),
+    )
+
+
+def _said_of(cell: Cell) -> str:
+    return f"{dropped(cell):.3g} % dropped" + (" by chance" if is_control(cell) else "")
+
+
+def _losses(cell: Cell, group: Group) -> Iterator[dict[str, Entry]]:
+    dense = dense_of(cell, group)
+    if dense is None:
+        return
+    yield from _latency(cell, dense)
+    yield from _accuracy(cell, dense)
+    yield from _kernels(cell, dense)
+
+
+def _latency(cell: Cell, dense: Cell) -> Iterator[dict[str, Entry]]:
+    found = cell.against(dense)
+    if found is None or found.ci_high < 1:
+        return
+    slower = found.ci_low > 1
+    ratio, interval = with_interval(found.ratio, found.ci_low, found.ci_high)
+    yield _row(
+        "latency: slower" if slower else "latency: not clear of as fast",
+        Entry(f"{number(cell.median_ms)} ms"),
+        Entry(f"{number(dense.median_ms)} ms", detail=dense.label),
+        Entry(f"{ratio}×", detail=interval, sort=found.ratio),
+        "bad" if slower else "",
+    )
+
+
+def _accuracy(cell: Cell, dense: Cell) -> Iterator[dict[str, Entry]]:
+    if cell.record.accuracy is None or dense.record.accuracy is None:
+        return
+    ours, theirs = accuracy_of(cell), accuracy_of(dense)
+    if ours.metric != theirs.metric or ours.ci_high >= theirs.ci_low:
+        return
+    text, interval = with_interval(ours.value, ours.ci_low, ours.ci_high)
+    other, its_interval = with_interval(theirs.value, theirs.ci_low, theirs.ci_high)
+    yield _row(
+        f"accuracy: {ours.metric}",
+        Entry(text, detail=interval),
+        Entry(other, detail=f"{dense.label}, {its_interval}"),
+        Entry(
+            f"{number(ours.value / theirs.value)}×" if theirs.value else "–",
+            sort=ours.value / theirs.value if theirs.value else None,
+        ),
+        "bad",
+    )
+
+
+def _kernels(cell: Cell, dense: Cell) -> Iterator[dict[str, Entry]]:
+    """One row, of the kernel that lost most, which names the others."""
+    pairs = sparse_and_dense(cell.record, dense.record)
+    ratios = [
+        (ours.median_us / max(theirs.median_us, 1e-3), ours, theirs) for ours, theirs in pairs
+    ]
+    slower = sorted(
+        (found for found in ratios if found[0] > 1 + MINIMUM_EFFECT), key=lambda found: -found[0]
+    )
+    if not slower:
+        return
+    ratio, ours, theirs = slower[0]
+    others = [f"{kernel.name} {number(part)}×" for part, kernel, _ in slower[1:_NAMED]]
+    rest = len(slower) - _NAMED
+    yield _row(
+        f"kernels: {len(slower)} of {len(pairs)} sparse ones",
+        Entry(f"{number(ours.median_us)} µs", detail=ours.name),
+        Entry(f"{number(theirs.median_us)} µs", detail=theirs.name),
+        Entry(f"{number(ratio)}×", sort=ratio),
+        "bad",
+        ", ".join(others) + (f" and {rest} more" if rest > 0 else ""),
+    )
+
+
+def _row(
+    lost: str, now: Entry, before: Entry, ratio: Entry, tone: Tone, detail: str = ""
+) -> dict[str, Entry]:
+    ratio = Entry(ratio.text, ratio.detail, ratio.sort, tone)
+    return {"Lost in": Entry(lost, detail=detail), "Is": now, "Dense": before, "Is / dense": ratio}

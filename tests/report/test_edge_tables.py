@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from example_edges import CHOICES, Choice, example_edges
+from example_results import example_results
+
+from harness.report.content import compose
+from harness.report.data import load
+from harness.report.tables import Entry, Table, layer_table, loss_table
+
+
+def column(table: Table, name: str) -> list[Entry]:
+    return [row[table.columns.index(name)] for row in table.rows]
+
+
+@pytest.fixture(scope="module")
+def losses(tmp_path_factory: pytest.TempPathFactory) -> Table:
+    return loss_table(load(example_edges(tmp_path_factory.mktemp("edges"))))
+
+
+def rows_of(table: Table, configuration: str) -> dict[str, tuple[Entry, ...]]:
+    """What a configuration lost in, up to the colon, to the row."""
+    at, lost = table.columns.index("Configuration"), table.columns.index("Lost in")
+    return {
+        row[lost].text.split(":")[0]: row for row in table.rows if row[at].text == configuration
+    }
+
+
+def test_loss_table_has_slower_configurations_and_those_not_told_apart(losses: Table) -> None:
+    ratio = losses.columns.index("Is / dense")
+    slower = rows_of(losses, "magnitude@0.3")["latency"]
+    level = rows_of(losses, "reconstructed@0.5")["latency"]
+    assert slower[ratio].tone == "bad" and (slower[ratio].sort or 0) > 1.1
+    assert level[ratio].tone == "" and level[ratio].sort == pytest.approx(1, abs=0.03)
+    assert "latency" not in rows_of(losses, "magnitude@0.8")
+
+
+def test_loss_table_has_accuracies_whose_interval_is_below(losses: Table) -> None:
+    assert "accuracy" in rows_of(losses, "magnitude@0.5")
+    assert "accuracy" not in rows_of(losses, "magnitude@0.3")
+    assert "accuracy" not in rows_of(losses, "reconstructed@0.5")
+
+
+def test_loss_table_names_the_kernel_that_lost_most(losses: Table) -> None:
+    row = rows_of(losses, "magnitude@0.8")["kernels"]
+    assert row[losses.columns.index("Lost in")].text == "kernels: 1 of 9 sparse ones"
+    assert row[losses.columns.index("Is")].detail == "fused_sparse_conv2d0_add0"
+    assert row[losses.columns.index("Is / dense")].sort == pytest.approx(1.2)
+    every = rows_of(losses, "magnitude@0.3")["kernels"]
+    assert every[losses.columns.index("Lost in")].detail.endswith("and 5 more")
+
+
+def test_loss_table_tells_controls_from_choices(losses: Table) -> None:
+    details = {entry.text: entry.detail for entry in column(losses, "Configuration")}
+    assert details["random@0.8"].endswith("dropped by chance")
+    assert details["magnitude@0.8"].endswith("dropped")
+
+
+def test_loss_table_has_no_rows_when_nothing_was_lost(tmp_path: Path) -> None:
+    good = Choice("good", {"score": "magnitude"}, (0.935,) * 3, (1.3, 1.5, 2.0))
+    results = load(example_edges(tmp_path, choices=(good,)))
+    cells = [
+        replace(cell, record=cell.record.model_copy(update={"kernels": ()}))
+        for cell in results.groups[0].cells
+    ]
+    group = replace(results.groups[0], cells=tuple(cells))
+    table = loss_table(replace(results, groups=(group,)))
+    assert table.rows == () and "lost anything" in table.absent
+
+
+def test_layer_table_has_a_row_a_layer_and_a_column_a_configuration(tmp_path: Path) -> None:
+    table = layer_table(load(example_edges(tmp_path)))
+    assert table.folded and len(table.rows) == 9
+    assert table.columns[:5] == ("Model", "Layer", "Weights", "Parameters", "MFLOP")
+    assert len(table.columns) == 5 + 3 * len(CHOICES)
+    assert column(table, "Weights")[0].text == "16×16×3×3"
+    assert column(table, "MFLOP")[3].text == "0.900"
+    kept = column(table, "Kept by magnitude@0.5")
+    assert kept[0].text == "65 %" and kept[8].text == "100 %"
+
+
+def test_report_says_nothing_of_edges_when_none_were_dropped(tmp_path: Path) -> None:
+    plain = {section.name for section in compose(load(example_results(tmp_path / "a"))).sections}
+    edges = {section.name for section in compose(load(example_edges(tmp_path / "b"))).sections}
+    assert edges - plain == {"losses", "controls", "edge-map", "layers"}
