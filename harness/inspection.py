@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from harness.build import flops, moved_bytes
 from harness.documents import Frozen
 from harness.errors import CellFailure, HarnessError, unknown_name
 from harness.models import catalog
-from harness.models.imported import import_model
+from harness.models.imported import Imported, import_model
 from harness.models.resolved import ResolvedModel
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
@@ -59,24 +60,15 @@ def inspect(
     `shapes` gives an input, by name, its static shape. Raises InputError for a model that is
     unknown, not fetched or cannot be imported, and CellFailure for one that cannot be fused.
     """
-    found = _find(model, shapes)
-    with tempfile.TemporaryDirectory() as work:
-        imported = import_model(found.path, found.shapes, Path(work))
+    imported = import_named(model, shapes)
     groups = _Groups()
-    try:
+    with reported_as(f"{model}: cannot be fused"):
         compiled_for = tvm.target.Target(target.tvm.as_tvm())
         network = adapt(canonicalise(imported.module), target.passes, compiled_for)
         with tvm.transform.PassContext(instruments=[groups]):
             fused = fuse(network, level)
         fusion = summarise(network, fused)
         shown = _kernels(fused, fusion, groups.members)
-    except HarnessError:
-        raise
-    except Exception as error:
-        # TVM's passes raise whatever they like at a network they cannot handle.
-        words = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = words[-1] if words else repr(error)
-        raise CellFailure(f"{model}: cannot be fused: {type(error).__name__}: {reason}") from error
     return Inspection(
         model=model,
         target=target.name,
@@ -86,6 +78,28 @@ def inspect(
         total_flops=sum(kernel.calls * kernel.flops for kernel in shown),
         total_bytes=sum(kernel.calls * kernel.bytes for kernel in shown),
     )
+
+
+def import_named(model: str, shapes: Mapping[str, tuple[int, ...]]) -> Imported:
+    """Import a model, a catalog name or a path. Raises InputError for one that is unknown, not
+    fetched or cannot be imported."""
+    found = _find(model, shapes)
+    with tempfile.TemporaryDirectory() as work:
+        return import_model(found.path, found.shapes, Path(work))
+
+
+@contextlib.contextmanager
+def reported_as(failure: str) -> Iterator[None]:
+    """Gives what TVM's passes raise, whatever they like at a network they cannot handle, as a
+    CellFailure that begins with `failure`."""
+    try:
+        yield
+    except HarnessError:
+        raise
+    except Exception as error:
+        words = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = words[-1] if words else repr(error)
+        raise CellFailure(f"{failure}: {type(error).__name__}: {reason}") from error
 
 
 def _find(model: str, shapes: Mapping[str, tuple[int, ...]]) -> ResolvedModel:

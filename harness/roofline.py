@@ -68,6 +68,11 @@ def measured_roofs(spec: TargetSpec, *, fresh: bool = False) -> Roofs:
     return roofs
 
 
+def known_roofs(spec: TargetSpec) -> Roofs | None:
+    """The roofs that were measured here at some time, or None; nothing is measured."""
+    return _read(cache_folder() / "roofs" / f"{_fingerprint(spec)}.json")
+
+
 def with_measured_roofs(spec: TargetSpec, *, fresh: bool = False) -> TargetSpec:
     """`spec` with its peak and bandwidth replaced by what this machine was measured to reach."""
     roofs = measured_roofs(spec, fresh=fresh)

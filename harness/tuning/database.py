@@ -115,13 +115,18 @@ class TuningDatabase:
 
     def chosen(self) -> dict[str, Choice]:
         """Kernel to the schedule chosen for it."""
-        path = self.folder / CHOSEN
-        found: dict[str, Choice] = json.loads(path.read_text()) if path.exists() else {}
-        return found
+        return chosen_in(self.folder)
 
     def choose(self, choices: dict[str, Choice]) -> None:
         """Set the schedules of some kernels, all or none of them."""
         write_atomically(self.folder / CHOSEN, json.dumps({**self.chosen(), **choices}))
+
+
+def chosen_in(folder: Path) -> dict[str, Choice]:
+    """What was chosen in a target's folder, for one who only reads: it is always written whole."""
+    path = folder / CHOSEN
+    found: dict[str, Choice] = json.loads(path.read_text()) if path.exists() else {}
+    return found
 
 
 def kernel_identity(module: tvm.IRModule) -> str:
