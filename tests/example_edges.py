@@ -53,7 +53,13 @@ CHOICES = (
 )
 
 
-def example_edges(folder: Path, *, layers: int = 9, choices: tuple[Choice, ...] = CHOICES) -> Path:
+def example_edges(
+    folder: Path,
+    *,
+    layers: int = 9,
+    choices: tuple[Choice, ...] = CHOICES,
+    noise: float = 0.04,
+) -> Path:
     """Write a results folder and return it: one network of so many layers, dense, and compressed by
     each choice to each of `SPARSITIES`, all taking turns."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +71,7 @@ def example_edges(folder: Path, *, layers: int = 9, choices: tuple[Choice, ...] 
             levels.append(DENSE_MS / choice.times_as_fast[at])
     generator = np.random.default_rng(3)
     samples = {
-        record.fingerprint: level / 1e3 * generator.lognormal(0, 0.04, ROUNDS)
+        record.fingerprint: level / 1e3 * generator.lognormal(0, noise, ROUNDS)
         for record, level in zip(records, levels, strict=True)
     }
     with Store(folder / FILE_NAME, create=True) as store:

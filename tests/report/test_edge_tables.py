@@ -38,6 +38,14 @@ def test_loss_table_has_slower_configurations_and_those_not_told_apart(losses: T
     assert "latency" not in rows_of(losses, "magnitude@0.8")
 
 
+def test_loss_table_has_what_is_not_faster_by_the_test(tmp_path: Path) -> None:
+    slight = Choice("slight", {"score": "magnitude"}, (0.935,) * 3, (1.3, 1.5, 1.015))
+    table = loss_table(load(example_edges(tmp_path, choices=(slight,), noise=0.01)))
+    assert "latency" not in rows_of(table, "slight@0.3")
+    row = rows_of(table, "slight@0.8")["latency"]
+    assert row[table.columns.index("Lost in")].text.endswith("not faster by the test")
+
+
 def test_loss_table_has_accuracies_whose_interval_is_below(losses: Table) -> None:
     assert "accuracy" in rows_of(losses, "magnitude@0.5")
     assert "accuracy" not in rows_of(losses, "magnitude@0.3")
