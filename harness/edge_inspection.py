@@ -12,12 +12,13 @@ import numpy as np
 
 from harness.documents import Frozen
 from harness.edges.layers import Layer, layers_of, weight_axes
-from harness.edges.patterns import block_scores, mask_of
+from harness.edges.patterns import mask_of
+from harness.edges.scores import scores_of
 from harness.inspection import import_named, reported_as
 from harness.layer_times import LayerTimes, Source, layer_times
-from harness.passes.adapt import vector_lanes
 from harness.passes.canonicalise import canonicalise
 from harness.passes.rewriter import MAIN
+from harness.passes.vectors import vector_lanes
 from harness.spec import TargetSpec
 from harness.tvm_api import constant_array, operator_name, relax, shape_of, tvm
 
@@ -217,21 +218,19 @@ def _why_no_block(layer: Layer, lanes: int) -> str | None:
 
 def _scores(layer: Layer, lanes: int) -> BlockScores | None:
     """By magnitude, the only score that takes no data; None where no block fits."""
-    scores = np.square(layer.matrix.astype(np.float64))
-    if scores.shape[1] % lanes:
+    blocks = scores_of([layer], "magnitude", lanes, 0).get(layer.name)
+    if blocks is None:
         return None
-    blocks = block_scores(scores, lanes)
-    whole = float(scores.sum())
     bins = np.digitize(blocks.ravel(), np.array(SCORE_BINS) * blocks.mean())
     return BlockScores(
         blocks=blocks.size,
         histogram=tuple(np.bincount(bins, minlength=len(SCORE_BINS) + 1).tolist()),
-        lowest_half=_dropped_share(scores, 0.5, lanes, whole),
-        lowest_80=_dropped_share(scores, 0.8, lanes, whole),
+        lowest_half=_dropped_share(blocks, 0.5),
+        lowest_80=_dropped_share(blocks, 0.8),
     )
 
 
-def _dropped_share(scores: np.ndarray, sparsity: float, lanes: int, whole: float) -> float:
-    mask = mask_of(scores, "block", sparsity, lanes)
-    assert mask is not None
-    return float(scores[~mask].sum()) / whole if whole else 0.0
+def _dropped_share(blocks: np.ndarray, sparsity: float) -> float:
+    whole = float(blocks.sum())
+    dropped = blocks[~mask_of(blocks, "block", sparsity, 1)]
+    return float(dropped.sum()) / whole if whole else 0.0
