@@ -1,0 +1,105 @@
+"""A canonical network as a function of torch tensors, to have its gradients.
+
+A network is compiled for one sample: its reshapes name a batch of 1. Here it is evaluated for one
+sample too, and `vmap` makes that many at once: it turns each operator into the same operator with a
+batch in front, so that a convolution of 64 samples is one call.
+
+Needs the extra `torch`: whoever imports this module has made sure that it is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.edges.torch_operators import Function, function_of
+from harness.errors import CellFailure
+from harness.passes.rewriter import MAIN
+from harness.tvm_api import constant_array, operator_name, relax, shape_of, tvm
+
+
+class TorchNetwork:
+    """`main` of a canonical module. Raises CellFailure for an operator that has no function here.
+
+    Weights and biases can be had as parameters: for a binding that `parameters` has, its value
+    takes the place of the call's constant argument.
+    """
+
+    def __init__(self, module: tvm.IRModule) -> None:
+        function = module[MAIN]
+        self._inputs = list(function.params)
+        self._steps = [_Step(each) for block in function.body.blocks for each in block.bindings]
+        self._result = function.body.body
+
+    def __call__(
+        self, batch: Sequence[Tensor], parameters: Mapping[relax.Var, Tensor] | None = None
+    ) -> list[Tensor]:
+        """The outputs for many samples. `batch` has each input, and the result each output, with
+        the samples in front: `[samples, *shape for one]`."""
+
+        def once(*sample: Tensor) -> tuple[Tensor, ...]:
+            values = dict(zip(self._inputs, sample, strict=True))
+            for step in self._steps:
+                values[step.variable] = step.evaluated(
+                    values, (parameters or {}).get(step.variable)
+                )
+            found = _value(self._result, values)
+            return found if isinstance(found, tuple) else (found,)
+
+        return list(torch.func.vmap(once)(*batch))
+
+
+class _Step:
+    """One binding of a network: its value from those before it."""
+
+    def __init__(self, binding: relax.VarBinding) -> None:
+        self.variable, self._expression = binding.var, binding.value
+        self._function: Function | None = None
+        if isinstance(binding.value, relax.Call):
+            self._name = operator_name(binding.value)
+            self._function = function_of(binding)
+            self._expected = (getattr(torch, str(binding.var.ty.dtype)), shape_of(binding.var))
+            self._arguments = [_constant(each) for each in binding.value.args if _is_tensor(each)]
+
+    def evaluated(self, values: Mapping[relax.Var, Any], parameter: Tensor | None) -> Any:
+        """The binding's value; `parameter` stands for the constant among the arguments."""
+        if self._function is None:
+            return _value(self._expression, values)
+
+        def given(argument: Tensor | relax.Expr) -> Any:
+            if isinstance(argument, Tensor):
+                return argument if parameter is None else parameter
+            return _value(argument, values)
+
+        found = self._function(*(given(argument) for argument in self._arguments))
+        if (found.dtype, tuple(found.shape)) != self._expected:
+            raise CellFailure(
+                f"{self._name} gives {found.dtype} {list(found.shape)} in torch; "
+                f"expected {self._expected[0]} {list(self._expected[1])}"
+            )
+        return found
+
+
+def _is_tensor(argument: relax.Expr) -> bool:
+    """Whether an argument is data; shapes and numbers are not."""
+    return isinstance(argument, (relax.Var, relax.Tuple)) or constant_array(argument) is not None
+
+
+def _constant(argument: relax.Expr) -> Tensor | relax.Expr:
+    array = constant_array(argument)
+    return argument if array is None else torch.from_numpy(np.array(array))
+
+
+def _value(expression: relax.Expr, values: Mapping[relax.Var, Any]) -> Any:
+    """What an expression that is no call stands for; a tuple of tensors for a tuple."""
+    if isinstance(expression, relax.Var):
+        return values[expression]
+    if isinstance(expression, relax.Tuple):
+        return tuple(_value(field, values) for field in expression.fields)
+    if isinstance(expression, relax.TupleGetItem):
+        return _value(expression.tuple_value, values)[expression.index]
+    return _constant(expression)
