@@ -24,6 +24,8 @@ from harness.errors import CellSkipped, HarnessError
 from harness.spec import Configuration, TargetSpec
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from harness.edges.calibration import Calibration
     from harness.edges.costs import Prices
     from harness.edges.layers import Layer
@@ -48,6 +50,8 @@ class Order(Frozen):
     """Inputs of the model, as `harness.measure.inputs` writes them, to verify kernels on."""
     calibration: Path | None = None
     """Others, to compress the model's edges by; no configuration is scored on those."""
+    training: Path | None = None
+    """More of those, to fine-tune on."""
 
 
 class ImportOrder(Frozen):
@@ -105,14 +109,15 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     tell({"stage": "canonicalise"})
     canonical, edges = canonicalise(imported.module), None
     if configuration.edges is not None:
-        tell({"stage": "compress"})
-        lanes = vector_lanes(target)
+        samples = _samples(order.calibration, imported)
         canonical, edges = compress(
             canonical,
             configuration.edges,
-            lanes,
+            vector_lanes(target),
             order.seed,
-            _calibrated(canonical, imported, order) if order.calibration else None,
+            _calibrated(canonical, samples, order) if samples else None,
+            _samples(order.training, imported) or samples,
+            tell,
             _appraiser(order, tell),
         )
         _build_reference(canonical, imported, order)
@@ -147,17 +152,20 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     )
 
 
+def _samples(path: Path | None, imported: Imported) -> list[list[np.ndarray]]:
+    """The inputs in a file, in the order of the model's; none where there is no file."""
+    from harness.measure.inputs import read_arrays
+
+    rows = read_arrays(path) if path else []
+    return [[row[spec.name] for spec in imported.inputs] for row in rows]
+
+
 def _calibrated(
-    canonical: tvm.IRModule, imported: Imported, order: Order
+    canonical: tvm.IRModule, samples: list[list[np.ndarray]], order: Order
 ) -> Callable[[list[Layer]], Calibration]:
     from harness.edges.calibration import Calibration
-    from harness.measure.inputs import read_arrays
     from harness.tvm_api import tvm
 
-    assert order.calibration is not None
-    samples = [
-        [row[spec.name] for spec in imported.inputs] for row in read_arrays(order.calibration)
-    ]
     target = tvm.target.Target(order.target.tvm.as_tvm())
     threads = order.target.tvm.num_cores
     return lambda layers: Calibration(canonical, layers, samples, target, threads)

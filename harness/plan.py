@@ -34,6 +34,8 @@ class PlannedGroup:
     model: ResolvedModel
     target: TargetSpec
     cells: tuple[PlannedCell, ...]
+    unscored: int
+    """How many samples of the model's labelled data, the first ones, no cell is scored on."""
 
 
 def plan(sweep: Sweep, *, fetch_missing: bool = True) -> list[PlannedGroup]:
@@ -47,8 +49,10 @@ def plan(sweep: Sweep, *, fetch_missing: bool = True) -> list[PlannedGroup]:
     groups = []
     for spec in sweep.models:
         model = resolve(spec, fetch_missing=fetch_missing)
+        unscored = 0 if model.training else sweep.calibration
         for target in targets:
-            groups.append(PlannedGroup(spec, model, target, _cells(sweep, model, target)))
+            cells = _cells(sweep, model, target, unscored)
+            groups.append(PlannedGroup(spec, model, target, cells, unscored))
     return groups
 
 
@@ -59,7 +63,9 @@ def _with_threads(target: TargetSpec, threads: int | None) -> TargetSpec:
     return target.model_copy(update={"tvm": tvm})
 
 
-def _cells(sweep: Sweep, model: ResolvedModel, target: TargetSpec) -> tuple[PlannedCell, ...]:
+def _cells(
+    sweep: Sweep, model: ResolvedModel, target: TargetSpec, unscored: int
+) -> tuple[PlannedCell, ...]:
     common = {
         "schema": RECORD_SCHEMA,
         "model": model.fingerprint,
@@ -70,11 +76,11 @@ def _cells(sweep: Sweep, model: ResolvedModel, target: TargetSpec) -> tuple[Plan
         "measure": sweep.measure.model_dump(),
         "seed": sweep.seed,
     }
-    if sweep.calibration:
-        common["calibration"] = sweep.calibration  # what no configuration is scored on
+    if unscored:
+        common["calibration"] = unscored
 
     def cell(engine: str, name: str, configuration: Configuration | None) -> PlannedCell:
-        decisive = _decisive(configuration) if configuration else None
+        decisive = _decisive(configuration, model) if configuration else None
         mark = fingerprint(
             {
                 **common,
@@ -91,12 +97,18 @@ def _cells(sweep: Sweep, model: ResolvedModel, target: TargetSpec) -> tuple[Plan
     return (*ours, *others)
 
 
-def _decisive(configuration: Configuration) -> dict[str, Any]:
-    """What of a configuration decides a result. Without compressed edges it is what it was before
-    there were any, so that what was finished then is known again."""
+def _decisive(configuration: Configuration, model: ResolvedModel) -> dict[str, Any]:
+    """What of a configuration decides a model's result. What it does not use is left out, so that
+    what was finished before there was such a thing is known again."""
     found = configuration.model_dump(exclude={"name"})
-    if configuration.edges is None:
+    edges = configuration.edges
+    if edges is None:
         del found["edges"]
+        return found
+    if edges.finetune is None:
+        del found["edges"]["finetune"]
+    if edges.needs_data and model.training:
+        found["training"] = model.training.fingerprint
     return found
 
 

@@ -39,6 +39,16 @@ class Tune(Frozen):
         return self
 
 
+class Finetune(Frozen):
+    """How a network is fitted to the dense one once edges are gone: `epochs` times through the
+    model's training inputs, or through the calibration samples where it has none."""
+
+    epochs: PositiveInt = 20
+    learning_rate: Annotated[float, Field(gt=0)] = 0.01
+    """Of Adam, at the start; it falls to 0 along a cosine."""
+    batch: PositiveInt = 64
+
+
 class Edges(Frozen):
     """Which edges of a model are dropped: those that `score` least, in a pattern that the hardware
     can make use of, up to a share of `sparsity` of each layer's weights.
@@ -48,7 +58,8 @@ class Edges(Frozen):
     they would if each were as sparse as asked, and lose as little as can be.
     Several sparsities make one cell each, named `name@0.8`. `shuffle` is a control: as many edges
     of each layer, but others. `reconstruct` fits what is left to what the layer gave before, on
-    `calibration` inputs of the model's data. `exclude` names layers that stay as they are.
+    `calibration` inputs of the model; `finetune` then fits the whole network to what it gave.
+    `exclude` names layers that stay as they are.
     """
 
     score: Score = "magnitude"
@@ -57,12 +68,18 @@ class Edges(Frozen):
     budget: Spending = "uniform"
     shuffle: bool = False
     reconstruct: bool = False
+    finetune: Finetune | None = None
     calibration: PositiveInt = 64
     exclude: tuple[str, ...] = ()
 
     @property
     def needs_data(self) -> bool:
         """Whether compressing takes inputs of the model."""
+        return self.looks_inside or self.finetune is not None
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether it takes what the layers are given then."""
         return self.reconstruct or self.score not in ("magnitude", "random")
 
     @model_validator(mode="after")
@@ -108,7 +125,8 @@ class ModelSpec(Frozen):
 
     `shapes` maps an input's name to its static shape. `data` is an `.npz` with the arrays
     `inputs` (or one array per input, named as the input) and `labels`; `metric` is how outputs are
-    scored against the labels, by name (see `harness.models.metrics`).
+    scored against the labels, by name (see `harness.models.metrics`). `training` is an `.npz` of
+    other inputs, without labels, to compress the model's edges by.
     """
 
     name: Name
@@ -116,6 +134,7 @@ class ModelSpec(Frozen):
     shapes: dict[str, tuple[PositiveInt, ...]] = Field(default_factory=dict)
     data: Path | None = None
     metric: str | None = None
+    training: Path | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -172,8 +191,8 @@ class Sweep(Frozen):
 
     @property
     def calibration(self) -> int:
-        """How many inputs of a model's data, the first ones, some configuration is calibrated on.
-        No configuration is scored on them."""
+        """How many inputs of a model, the first ones, some configuration is calibrated on. Where
+        they are of its labelled data, no configuration is scored on them."""
         needed = [found.edges for found in self.configurations if found.edges is not None]
         return max((edges.calibration for edges in needed if edges.needs_data), default=0)
 
@@ -199,7 +218,13 @@ class Sweep(Frozen):
             return (path.parent / found.expanduser()).resolve() if found else None
 
         models = tuple(
-            model.model_copy(update={"path": absolute(model.path), "data": absolute(model.data)})
+            model.model_copy(
+                update={
+                    "path": absolute(model.path),
+                    "data": absolute(model.data),
+                    "training": absolute(model.training),
+                }
+            )
             for model in sweep.models
         )
         return sweep.model_copy(update={"models": models})

@@ -6,7 +6,7 @@ baselines included, taking turns. Building, tuning and measuring never share the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -22,6 +22,7 @@ from harness.hardware import require_runnable, target_fingerprint
 from harness.measure.group import Contestant, Group, GroupSubject, Measured
 from harness.measure.inputs import verification_inputs, write_arrays
 from harness.measure.recording import RecordWriter
+from harness.models.task import Feeds
 from harness.models.tensors import TensorSpec
 from harness.plan import TVM, PlannedCell, PlannedGroup, plan
 from harness.record import Record, fingerprint
@@ -42,7 +43,9 @@ class Listener(Protocol):
 
     def working(self, label: str, stage: str) -> None: ...
 
-    def progress(self, label: str, stage: str, done: float, total: float) -> None: ...
+    def progress(
+        self, label: str, stage: str, done: float, total: float, detail: str = ""
+    ) -> None: ...
 
     def tuning(self, label: str, progress: Message) -> None: ...
 
@@ -214,6 +217,7 @@ class _GroupRun:
             artifact=folder.absolute(),
             inputs=self._inputs(imported) if configuration.tune else None,
             calibration=self._calibration(configuration.edges),
+            training=self._training(configuration.edges),
         )
         self._in_child(
             "compile",
@@ -233,13 +237,26 @@ class _GroupRun:
 
     def _calibration(self, edges: Edges | None) -> Path | None:
         """A file with real inputs to calibrate on, where that is asked for and there are any."""
-        task = self._group.model.task
-        if edges is None or not edges.needs_data or task is None:
+        training = self._group.model.training
+        source = training or self._group.model.task
+        if edges is None or not edges.needs_data or source is None:
             return None
-        path = (self._work / f"calibration-{edges.calibration}.npz").absolute()
+        of = f"-{training.fingerprint[:12]}" if training else ""
+        name = f"calibration-{edges.calibration}{of}"
+        return self._kept(name, lambda: source.inputs(edges.calibration))
+
+    def _training(self, edges: Edges | None) -> Path | None:
+        """A file with all training inputs, where a network is fitted to them and there are any."""
+        source = self._group.model.training
+        if edges is None or edges.finetune is None or source is None:
+            return None
+        return self._kept(f"training-{source.fingerprint[:12]}", source.inputs)
+
+    def _kept(self, name: str, inputs: Callable[[], list[Feeds]]) -> Path:
+        """A file with inputs of the model, written unless it is there."""
+        path = (self._work / f"{name}.npz").absolute()
         if not path.exists():
-            rows = task.inputs(edges.calibration)
-            write_arrays(path, [list(row.items()) for row in rows])
+            write_arrays(path, [list(row.items()) for row in inputs()])
         return path
 
     def _limit(self, tune: Tune | None) -> float:
@@ -271,7 +288,10 @@ class _GroupRun:
                         raise kind(message["error"])
                     if "stage" in message:
                         self._stage = message["stage"]
-                        self._listener.working(label, self._stage)
+                        if "total" in message:
+                            self._listener.progress(label, **message)
+                        else:
+                            self._listener.working(label, self._stage)
                     else:
                         self._listener.tuning(label, message["tuning"])
             except ChildLost as error:
@@ -303,7 +323,7 @@ class _GroupRun:
             lambda stage, label, done, total: self._listener.progress(
                 f"{self._group.model.name} · {label}", stage, done, total
             ),
-            calibration=self._sweep.calibration,
+            unscored=self._group.unscored,
         )
         found_environment = environment()
         try:

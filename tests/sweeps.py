@@ -47,7 +47,7 @@ class Heard:
     def working(self, label: str, stage: str) -> None:
         self.stages.append((label, stage))
 
-    def progress(self, label: str, stage: str, done: float, total: float) -> None:
+    def progress(self, label: str, stage: str, done: float, total: float, detail: str = "") -> None:
         self.stages.append((label, stage))
 
     def tuning(self, label: str, progress: dict[str, Any]) -> None:

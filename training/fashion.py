@@ -8,7 +8,8 @@ DIR holds the four ``*-ubyte.gz`` files of Fashion-MNIST, as installed by the De
 The last ``HELD_OUT`` training images are held out and choose the epoch that is kept. The test
 images are read after training and choose nothing. The same seed, library versions, processor type
 and thread count give the same weights. Where others use the cores too, OMP_WAIT_POLICY=passive
-keeps the two threads from spending them on waiting for each other.
+keeps the two threads from spending them on waiting for each other. ``--model none`` writes the
+images alone.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ CLASSES = 10
 SIDE = 28  # pixels
 HELD_OUT = 5_000  # of the 60,000 training images
 EMBEDDED_TEST_IMAGES = 2_000
+EMBEDDED_TRAINING_IMAGES = 4_000  # of those the networks were fitted to
 MAX_SHIFT = 2  # pixels, in each direction
 MAX_ONNX_BYTES = 1_000_000
 OPSET = 17
@@ -432,13 +434,13 @@ def train_and_export(
 
 
 def main() -> None:
-    """Read the command line, write the test images, then train and export each chosen network."""
+    """Read the command line, write the images, then train and export each chosen network."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument(
         "--data", type=Path, required=True, help="folder of the four *-ubyte.gz files"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--model", choices=[*RECIPES, "all"], default="all")
+    parser.add_argument("--model", choices=[*RECIPES, "all", "none"], default="all")
     parser.add_argument("--epochs", type=int, help="default: the recipe's of each model")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -457,7 +459,13 @@ def main() -> None:
         images=embedded.pixels,
         labels=embedded.labels,
     )
-    for name in RECIPES if arguments.model == "all" else [arguments.model]:
+    # Without their labels: compressed networks are fitted to what the dense ones say of them.
+    np.savez_compressed(
+        arguments.out / f"fashion-train-{EMBEDDED_TRAINING_IMAGES}.npz",
+        images=train_images[:EMBEDDED_TRAINING_IMAGES].pixels,
+    )
+    chosen = {"all": list(RECIPES), "none": []}.get(arguments.model, [arguments.model])
+    for name in chosen:
         train_and_export(
             name, arguments.epochs, arguments.seed, train_images, test_images, arguments.out
         )

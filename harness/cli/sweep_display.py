@@ -70,13 +70,13 @@ class SweepDisplay:
         self._progress.reset(self._now, description=f"{label}: {stage}", total=None, detail="")
         self._say(f"{label}: {stage}")
 
-    def progress(self, label: str, stage: str, done: float, total: float) -> None:
+    def progress(self, label: str, stage: str, done: float, total: float, detail: str = "") -> None:
         self._progress.update(
             self._now,
             description=f"{label}: {stage}",
             completed=done,
             total=total,
-            detail=f"{done:.0f}/{total:.0f}",
+            detail=f"{done:.0f}/{total:.0f} {detail}".rstrip(),
         )
         self._say(f"{label}: {stage}")
 

@@ -154,7 +154,7 @@ class _Runner:
 class Group:
     """Verifies and measures contestants; `measure` gives what came out, by their marks.
 
-    The first `calibration` samples of the model's data are not scored.
+    The first `unscored` samples of the model's data are not scored.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class Group:
         seed: int,
         work: Path,
         listener: Listener,
-        calibration: int = 0,
+        unscored: int = 0,
     ) -> None:
         self._subject = subject
         self._measure = measure
@@ -174,7 +174,7 @@ class Group:
         self._threads = threads
         self._seed = seed
         self._work = work
-        self._calibration = calibration
+        self._unscored = unscored
         self._listener = listener
         self._runners: list[_Runner] = []
 
@@ -289,9 +289,9 @@ class Group:
         answer = runner.ask(
             {
                 "do": "accuracy",
-                "model": self._subject.model.model_dump(mode="json"),
+                "model": self._subject.model.model_dump(mode="json", exclude={"training"}),
                 "limit": self._measure.accuracy_samples,
-                "skip": self._calibration,
+                "skip": self._unscored,
             },
             60 * self._limits.cell_minutes,
             lambda done, total: self._listener("accuracy", label, done, total),

@@ -34,7 +34,7 @@ def _random(generator: np.random.Generator, spec: TensorSpec) -> np.ndarray:
 def write_arrays(path: Path, rows: Sequence[Sequence[tuple[str, np.ndarray]]]) -> None:
     """Write several lists of named arrays, in order, to one `.npz` file, atomically."""
     arrays = {
-        f"{at:04d}/{position:04d}/{name}": array
+        f"{at:07d}/{position:04d}/{name}": array
         for at, row in enumerate(rows)
         for position, (name, array) in enumerate(row)
     }

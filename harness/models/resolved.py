@@ -1,4 +1,4 @@
-"""A model of a sweep, found: its file, its inputs' shapes, its labelled data, its fingerprint."""
+"""A model of a sweep, found: its file, its inputs' shapes, its data, its fingerprint."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from harness.errors import InputError
 from harness.models.fetch import sha256_of
 from harness.models.formats import Format, format_of
-from harness.models.task import Task
+from harness.models.task import Task, TrainingInputs
 from harness.models.tensors import TensorSpec
 from harness.spec import ModelSpec
 
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """A model of a sweep, found: its file, its inputs' shapes, and its labelled data if any."""
+    """A model of a sweep, found: its file, its inputs' shapes, and its data if any."""
 
     name: str
     path: Path
@@ -26,20 +26,22 @@ class ResolvedModel:
     """SHA-256 over the file's content and what decides its labelled data."""
     task: Task | None = field(default=None, compare=False)
     task_missing_reason: str | None = None
+    training: TrainingInputs | None = field(default=None, compare=False)
     licence: str | None = None
 
 
 def resolve_file(spec: ModelSpec, path: Path) -> ResolvedModel:
     """The user's own model at `path`. InputError when it or its data is not what is expected."""
-    from harness.models.labelled_arrays import labelled_arrays
+    from harness.models.labelled_arrays import labelled_arrays, unlabelled_arrays
 
     kind = format_of(path)
     task, reason = None, None
-    if spec.data and spec.metric:
-        task = labelled_arrays(spec.data, spec.metric, _inputs(path, kind, spec))
-    elif spec.data or spec.metric:
+    if (spec.data is None) != (spec.metric is None):
         given, other = ("data", "metric") if spec.data else ("metric", "data")
         raise InputError(f"model '{spec.name}': has '{given}' but no '{other}'; give both")
+    inputs = _inputs(path, kind, spec) if spec.data or spec.training else None
+    if spec.data and spec.metric:
+        task = labelled_arrays(spec.data, spec.metric, inputs)
     else:
         reason = "no labelled data given (keys 'data' and 'metric' of the model)"
     return ResolvedModel(
@@ -50,6 +52,7 @@ def resolve_file(spec: ModelSpec, path: Path) -> ResolvedModel:
         fingerprint=fingerprint(_model_files(path, kind), spec.data, spec.metric or ""),
         task=task,
         task_missing_reason=reason,
+        training=unlabelled_arrays(spec.training, inputs) if spec.training else None,
     )
 
 

@@ -1,8 +1,10 @@
-"""A task is a model's labelled data and the metric that scores outputs against it."""
+"""A task is a model's labelled data and the metric that scores outputs against it; training inputs
+are unlabelled data that is not scored."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -35,3 +37,19 @@ class Task(Protocol):
         """Score a model on the data without what `inputs(skip)` gives, or on the first `limit`
         samples of what is left. InputError where nothing is."""
         ...
+
+
+@dataclass(frozen=True)
+class TrainingInputs:
+    """Inputs of one model, without labels, to compress its edges by: none of them is scored on.
+
+    `feeds` gives those of a sample by its index; `fingerprint` changes with what they are.
+    """
+
+    count: int
+    feeds: Callable[[int], Feeds]
+    fingerprint: str
+
+    def inputs(self, count: int | None = None) -> list[Feeds]:
+        """The first `count` (or fewer) samples, or all."""
+        return [self.feeds(at) for at in range(self.count)[:count]]

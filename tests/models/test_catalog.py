@@ -317,3 +317,7 @@ def test_embedded_model_resolves_with_its_test_images(name: str) -> None:
     assert feeds["image"].shape == (1, 1, 28, 28)
     assert feeds["image"].dtype == np.float32
     assert 0 <= feeds["image"].min() < feeds["image"].max() <= 1
+    assert found.training is not None and found.training.count == 4000
+    (other,) = found.training.inputs(1)
+    assert (other["image"].shape, other["image"].dtype) == ((1, 1, 28, 28), np.float32)
+    assert (other["image"] != feeds["image"]).any()

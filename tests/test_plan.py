@@ -1,0 +1,89 @@
+"""What a sweep comes to: which samples are scored, and what a cell is known again by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_models import convolutional, save
+
+from harness.errors import InputError
+from harness.plan import PlannedGroup, plan
+from harness.spec import Sweep
+
+SPARSE = {"sparsity": 0.5, "score": "activation", "calibration": 4}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> dict[str, Any]:
+    """A model with eight labelled samples."""
+    images = np.zeros((8, 3, 8, 8), np.float32)
+    np.savez(tmp_path / "data.npz", inputs=images, labels=np.arange(8) % 4)
+    path = save(convolutional(), tmp_path / "net.onnx")
+    return {"name": "net", "path": path, "data": tmp_path / "data.npz", "metric": "top1"}
+
+
+def training(folder: Path, value: float = 0) -> Path:
+    path = folder / "training.npz"
+    np.savez(path, inputs=np.full((6, 3, 8, 8), value, np.float32))
+    return path
+
+
+def planned(model: dict[str, Any], *edges: dict[str, Any] | None) -> PlannedGroup:
+    configurations = [
+        {"name": f"c{at}", **({"edges": each} if each else {})} for at, each in enumerate(edges)
+    ]
+    keys = {"schema": 1, "models": [model], "configurations": configurations}
+    (group,) = plan(Sweep.model_validate(keys))
+    return group
+
+
+def test_calibration_samples_are_not_scored_unless_there_are_training_inputs(
+    model: dict[str, Any], tmp_path: Path
+) -> None:
+    assert planned(model, None).unscored == 0
+    assert planned(model, None, SPARSE).unscored == 4
+    group = planned({**model, "training": training(tmp_path)}, None, SPARSE)
+    assert group.unscored == 0
+    assert group.model.training is not None and len(group.model.training.inputs()) == 6
+    assert group.model.training.inputs(2)[0]["x"].shape == (1, 3, 8, 8)
+
+
+def test_training_inputs_decide_what_is_compressed_by_them(
+    model: dict[str, Any], tmp_path: Path
+) -> None:
+    def marks(value: float) -> list[str]:
+        given = {**model, "training": training(tmp_path, value)}
+        return [cell.mark for cell in planned(given, None, SPARSE, {"sparsity": 0.5}).cells]
+
+    one, other = marks(0), marks(1)
+    assert [first == second for first, second in zip(one, other, strict=True)] == [
+        True, False, True, True,
+    ]  # fmt: skip
+
+
+def test_how_a_network_is_fine_tuned_decides_its_result(model: dict[str, Any]) -> None:
+    edges = [{**SPARSE, "finetune": each} for each in (None, {"epochs": 2}, {"epochs": 3})]
+    marks = [planned(model, each).cells[0].mark for each in [SPARSE, *edges]]
+    assert marks[0] == marks[1] and len(set(marks)) == 3
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"inputs": np.zeros((6, 3, 8, 8))}, "the model takes float32"),
+        ({"inputs": np.zeros((0, 3, 8, 8), np.float32)}, "as many samples of each input"),
+        ({"images": np.zeros((6, 3, 8, 8), np.float32)}, "no array 'x'"),
+    ],
+)
+def test_training_inputs_that_do_not_fit_are_refused(
+    model: dict[str, Any], tmp_path: Path, arrays: dict[str, np.ndarray], message: str
+) -> None:
+    path = tmp_path / "training.npz"
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=message):
+        planned({**model, "training": path}, None)
+    with pytest.raises(InputError, match="no such file"):
+        planned({**model, "training": tmp_path / "nowhere.npz"}, None)
