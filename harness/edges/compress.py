@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 
@@ -10,20 +12,21 @@ from harness.cache import cache_folder
 from harness.edges.budgets import spend
 from harness.edges.calibration import Calibration
 from harness.edges.costs import Prices
-from harness.edges.layers import Layer, ReplaceWeights, layers_of
+from harness.edges.layers import Layer, ReplaceConstants, layers_of
 from harness.edges.patterns import group_of, mask_of, shuffled
 from harness.edges.reconstruction import reconstructed
 from harness.edges.score_cache import cached_scores
 from harness.edges.scores import losses
 from harness.errors import CellFailure, unknown_name
 from harness.record import Compression, LayerCompression
-from harness.spec import Edges
+from harness.spec import Edges, Finetune
 from harness.tvm_api import relax, tvm
 
 SCORES = "scores"
 """The folder in the cache for what took time to compute."""
 _LEVELS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 """How sparse a layer may be where layers differ, beside dense and as sparse as asked."""
+Tell = Callable[[dict[str, Any]], None]
 
 
 def compress(
@@ -32,15 +35,22 @@ def compress(
     lanes: int,
     seed: int,
     calibrate: Callable[[list[Layer]], Calibration] | None = None,
+    training: Sequence[Sequence[np.ndarray]] = (),
+    tell: Tell = lambda message: None,
     appraise: Callable[[list[Layer]], Prices] | None = None,
 ) -> tuple[tvm.IRModule, Compression]:
     """A canonical network without the edges that matter least, and what was done to each layer.
 
     `lanes` is the vector width of the target in weights; `calibrate` gives what the layers see on
-    calibration data, `appraise` what each costs on the target. Raises CellFailure where no layer
-    fits the pattern, where what is asked for needs calibration data and there is none, and where
-    fitting gave weights that are not finite; InputError for a layer to exclude that there is not.
+    calibration data, `appraise` what each costs on the target; `training` are the inputs, in the
+    order of the network's parameters, to fine-tune on; `tell` hears the stages. Raises CellFailure
+    where no layer fits the pattern, where what is asked for needs data or a package and it is not
+    there, and where fitting gave weights that are not finite; InputError for a layer to exclude
+    that there is not.
     """
+    tell({"stage": "compress"})
+    if edges.finetune and find_spec("torch") is None:
+        raise CellFailure("fine-tuning needs PyTorch: pip install 'layeredge[torch]'")
     layers = layers_of(module)
     _check_names(edges, layers)
     calibration = _calibration(edges, layers, calibrate)
@@ -58,6 +68,9 @@ def compress(
     if edges.reconstruct:
         assert calibration is not None
         _reconstruct(layers, masks, weights, calibration)
+    if edges.finetune is not None:
+        trained = [layer for layer in layers if layer.name not in edges.exclude]
+        weights = _finetuned(module, trained, masks, weights, training, edges.finetune, seed, tell)
     compressed = [_described(layer, masks.get(layer.name)) for layer in layers]
     summary = Compression(
         score=edges.score,
@@ -65,9 +78,11 @@ def compress(
         sparsity=edges.sparsity[0],
         parameters=sum(layer.parameters for layer in compressed),
         parameters_kept=sum(layer.parameters_kept for layer in compressed),
+        finetuned_epochs=edges.finetune.epochs if edges.finetune else 0,
+        finetuned_samples=len(training) if edges.finetune else 0,
         layers=tuple(compressed),
     )
-    return ReplaceWeights.apply(module, weights), summary
+    return ReplaceConstants.apply(module, weights), summary
 
 
 def _calibration(
@@ -78,12 +93,16 @@ def _calibration(
     if not edges.needs_data:
         return None
     if calibrate is None:
-        what = "'reconstruct'" if edges.reconstruct else f"the score '{edges.score}'"
+        what = (
+            "'finetune'" if edges.finetune
+            else "'reconstruct'" if edges.reconstruct
+            else f"the score '{edges.score}'"
+        )  # fmt: skip
         raise CellFailure(
-            f"{what} needs inputs to calibrate on and the model has no data; give it 'data' and "
-            "'metric', or score by magnitude without reconstruction"
+            f"{what} needs inputs to calibrate on and the model has no data; give it 'training', "
+            "or 'data' and 'metric', or score by magnitude and fit nothing"
         )
-    return calibrate(layers)
+    return calibrate(layers) if edges.looks_inside else None
 
 
 def _masks(
@@ -152,6 +171,27 @@ def _reconstruct(
         if not np.isfinite(fitted).all():
             raise CellFailure(f"reconstruction of {layer.name} gave weights that are not finite")
         weights[layer.variable] = layer.stored(fitted)
+
+
+def _finetuned(
+    module: tvm.IRModule,
+    layers: list[Layer],
+    masks: Mapping[str, np.ndarray],
+    weights: Mapping[relax.Var, np.ndarray],
+    training: Sequence[Sequence[np.ndarray]],
+    settings: Finetune,
+    seed: int,
+    tell: Tell,
+) -> dict[relax.Var, np.ndarray]:
+    """Fit all layers at once to what the dense network gives; only this needs PyTorch."""
+    from harness.edges.finetune import finetuned
+
+    def progress(done: int, total: int, distance: float) -> None:
+        detail = f"epochs, distance {distance:.3g}"
+        tell({"stage": "fine-tune", "done": done, "total": total, "detail": detail})
+
+    tell({"stage": "fine-tune"})
+    return finetuned(module, layers, masks, weights, training, settings, seed, progress)
 
 
 def _described(layer: Layer, mask: np.ndarray | None) -> LayerCompression:

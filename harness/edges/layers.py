@@ -8,7 +8,7 @@ channel. Whatever order an operator keeps its weights in, here they are a matrix
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,16 +100,37 @@ def weight_axes(call: relax.Expr) -> tuple[int, ...] | None:
     return (*taps, layout.index("I"), layout.index("O"))
 
 
-class ReplaceWeights(Rewriter):
-    """The same network with other weights, by the variable that a layer is bound to."""
+def biases_of(module: tvm.IRModule, layers: Sequence[Layer]) -> dict[relax.Var, np.ndarray]:
+    """What is added to each output of layers right after them, by the variable that the sum is
+    bound to."""
+    outputs = {layer.variable: layer.weights.shape[layer.axes[-1]] for layer in layers}
+    found = {}
+    for block in module[MAIN].body.blocks:
+        for binding in block.bindings:
+            if operator_name(binding.value) != "relax.add":
+                continue
+            first, second = binding.value.args
+            for one, other in ((first, second), (second, first)):
+                bias = constant_array(other)
+                if bias is not None and one in outputs and bias.size == outputs[one]:
+                    found[binding.var] = bias
+    return found
 
-    def __init__(self, module: tvm.IRModule, weights: Mapping[relax.Var, np.ndarray]) -> None:
+
+class ReplaceConstants(Rewriter):
+    """The same network with other weights and biases, by the variable that the layer, or the sum of
+    its output and the bias, is bound to."""
+
+    def __init__(self, module: tvm.IRModule, arrays: Mapping[relax.Var, np.ndarray]) -> None:
         super().__init__(module)
-        self._weights = weights
+        self._arrays = arrays
 
     def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
-        weights = self._weights.get(original.var)
-        if weights is None:
+        array = self._arrays.get(original.var)
+        if array is None:
             return None
-        arguments = [call.args[0], relax.const(weights), *call.args[2:]]
+        arguments = [
+            argument if constant_array(argument) is None else relax.const(array)
+            for argument in call.args
+        ]
         return relax.Call(call.op, arguments, call.attrs, call.ty_args)

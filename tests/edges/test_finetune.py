@@ -1,0 +1,144 @@
+"""Fine-tuning brings a pruned network closer to the dense one, and brings no edge back."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from compiling import imported
+from onnx import helper
+from small_models import FLOAT, onnx_model, weights
+
+from harness.edges.calibration import Calibration
+from harness.edges.compress import compress
+from harness.edges.layers import Layer, biases_of, layers_of
+from harness.errors import CellFailure
+from harness.passes.canonicalise import canonicalise
+from harness.record import Compression
+from harness.spec import Edges, Finetune
+from harness.tvm_api import tvm
+
+LANES = 8
+with_torch = pytest.mark.usefixtures("torch")
+
+
+def torch_module() -> Any:
+    return pytest.importorskip("torch", reason="needs the extra: pip install 'layeredge[torch]'")
+
+
+@pytest.fixture
+def torch() -> Any:
+    return torch_module()
+
+
+@pytest.fixture(scope="module")
+def module(tmp_path_factory: pytest.TempPathFactory) -> tvm.IRModule:
+    """Two convolutions and a dense layer, with biases."""
+    nodes = [
+        helper.make_node("Conv", ["x", "a", "b"], ["p"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["p"], ["q"]),
+        helper.make_node("Conv", ["q", "c", "d"], ["r"]),
+        helper.make_node("Relu", ["r"], ["s"]),
+        helper.make_node("GlobalAveragePool", ["s"], ["t"]),
+        helper.make_node("Flatten", ["t"], ["u"]),
+        helper.make_node("Gemm", ["u", "e", "f"], ["y"]),
+    ]
+    constants = {
+        "a": weights(16, 4, 3, 3), "b": weights(16, seed=1), "c": weights(16, 16, 1, 1),
+        "d": weights(16, seed=2), "e": weights(16, 5), "f": weights(5, seed=3),
+    }  # fmt: skip
+    model = onnx_model(nodes, [("x", FLOAT, [1, 4, 6, 6])], ["y"], constants)
+    return canonicalise(imported(model, tmp_path_factory.mktemp("model")).module)
+
+
+def samples(count: int, seed: int) -> list[list[np.ndarray]]:
+    generator = np.random.default_rng(seed)
+    return [[generator.standard_normal((1, 4, 6, 6)).astype(np.float32)] for _ in range(count)]
+
+
+def edges(epochs: int = 8, **keys: Any) -> Edges:
+    settings = Finetune(epochs=epochs, batch=16, learning_rate=keys.pop("learning_rate", 0.01))
+    return Edges(sparsity=0.5, finetune=settings, **keys)  # type: ignore[arg-type]
+
+
+def tuned(
+    module: tvm.IRModule, wanted: Edges, heard: list[Any] | None = None
+) -> tuple[tvm.IRModule, Compression]:
+    tell = (lambda message: None) if heard is None else heard.append
+    return compress(module, wanted, LANES, 0, not_asked, samples(96, 0), tell)
+
+
+def not_asked(layers: list[Layer]) -> Calibration:
+    raise AssertionError("nothing looks inside the layers here")
+
+
+def outputs(module: tvm.IRModule) -> np.ndarray:
+    """What a network gives on inputs that it was not fitted to."""
+    from harness.edges.torch_network import TorchNetwork
+
+    fresh = np.stack([sample[0] for sample in samples(64, 1)])
+    (found,) = TorchNetwork(module)([torch_module().from_numpy(fresh)])
+    return np.asarray(found)
+
+
+@with_torch
+def test_network_is_closer_and_its_masks_stay(module: tvm.IRModule) -> None:
+    heard: list[dict[str, Any]] = []
+    pruned, _ = compress(module, Edges(sparsity=0.5), LANES, 0)  # type: ignore[arg-type]
+    found, summary = tuned(module, edges(), heard)
+    assert (summary.finetuned_epochs, summary.finetuned_samples) == (8, 96)
+    for one, other in zip(layers_of(pruned), layers_of(found), strict=True):
+        np.testing.assert_array_equal(one.matrix == 0, other.matrix == 0)
+        assert np.abs(one.matrix - other.matrix).max() > 0
+    for one, other in zip(
+        biases_of(pruned, layers_of(pruned)).values(),
+        biases_of(found, layers_of(found)).values(),
+        strict=True,
+    ):
+        assert one.shape == other.shape and np.abs(one - other).max() > 0
+    dense = outputs(module)
+    errors = [np.square(outputs(each) - dense).sum() for each in (found, pruned)]
+    assert errors[0] < 0.5 * errors[1]
+    assert [message["stage"] for message in heard] == ["compress", *["fine-tune"] * 9]
+    assert [message["done"] for message in heard[2:]] == list(range(1, 9))
+    distances = [float(message["detail"].rsplit(" ", 1)[1]) for message in heard[2:]]
+    assert distances[-1] < distances[0] / 2
+
+
+@with_torch
+def test_same_seed_gives_the_same_network(module: tvm.IRModule) -> None:
+    one, other = (layers_of(tuned(module, edges(epochs=2))[0]) for _ in range(2))
+    for first, second in zip(one, other, strict=True):
+        np.testing.assert_array_equal(first.weights, second.weights)
+
+
+@with_torch
+def test_excluded_layer_and_its_bias_stay_as_they_are(module: tvm.IRModule) -> None:
+    found, _ = tuned(module, edges(epochs=1, exclude=("conv2d0",)))
+    first, second, _ = zip(layers_of(module), layers_of(found), strict=True)
+    np.testing.assert_array_equal(first[0].weights, first[1].weights)
+    assert (second[0].weights != second[1].weights).any()
+    biases = [next(iter(biases_of(each, layers_of(each)).values())) for each in (module, found)]
+    np.testing.assert_array_equal(*biases)
+
+
+@with_torch
+def test_loss_that_is_not_finite_fails(module: tvm.IRModule) -> None:
+    with pytest.raises(CellFailure, match=r"distance to the dense network is .*learning_rate"):
+        tuned(module, edges(learning_rate=1e30))
+
+
+def test_without_torch_the_extra_is_named(
+    module: tvm.IRModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(CellFailure, match=r"pip install 'layeredge\[torch\]'"):
+        tuned(module, edges())
+
+
+@with_torch
+def test_without_inputs_fine_tuning_fails(module: tvm.IRModule) -> None:
+    with pytest.raises(CellFailure, match="'finetune' needs inputs to calibrate on"):
+        compress(module, edges(), LANES, 0)
