@@ -46,7 +46,7 @@ class Finetune(Frozen):
     epochs: PositiveInt = 20
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
     """Of Adam, at the start; it falls to 0 along a cosine."""
-    batch: PositiveInt = 64
+    batch: PositiveInt = 32
 
 
 class Edges(Frozen):

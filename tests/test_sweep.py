@@ -86,6 +86,25 @@ def test_compressed_cells_are_verified_against_their_own_network(tmp_path: Path)
     assert set(table["score"].dropna()) == {"random"}
 
 
+def test_network_is_fine_tuned_on_its_training_inputs(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs the extra: pip install 'layeredge[torch]'")
+    images = np.random.default_rng(0).standard_normal((40, 3, 8, 8)).astype(np.float32)
+    np.savez(tmp_path / "training.npz", inputs=images)
+    edges = {"sparsity": 0.5, "reconstruct": True, "calibration": 8, "finetune": {"epochs": 3}}
+    fitted = {"name": "fitted", "edges": edges}
+    path = write_sweep(tmp_path, ("net",), configurations=[fitted], baselines=[])
+    sweep = yaml.safe_load(path.read_text())
+    sweep["models"] = [{"name": "net", "path": "net.onnx", "training": "training.npz"}]
+    path.write_text(yaml.safe_dump(sweep))
+    outcome, heard = run(path, tmp_path / "out")
+    (record,) = outcome.records
+    assert record.status == "ok", record.reason
+    assert record.edges is not None and record.edges.sparsity_measured > 0.3
+    assert (record.edges.finetuned_epochs, record.edges.finetuned_samples) == (3, 40)
+    assert record.verification is not None and record.verification.max_error_of_scale <= 1e-4
+    assert ("net · fitted", "fine-tune") in heard.stages
+
+
 def test_score_that_needs_data_fails_its_cell_where_there_is_none(tmp_path: Path) -> None:
     edges = {"score": "activation", "sparsity": 0.5}
     path = write_sweep(tmp_path, configurations=[FUSED, {"name": "sparse", "edges": edges}])

@@ -71,9 +71,7 @@ def finetuned(
         total = 0.0
         for chosen in torch.randperm(len(samples), generator=generator).split(settings.batch):
             found = network([each[chosen] for each in inputs], masked())
-            distance = sum(
-                goal.distance(output, chosen) for goal, output in zip(goals, found, strict=True)
-            )
+            distance = sum(goal.distance(found, chosen) for goal in goals)
             optimizer.zero_grad()
             distance.backward()
             optimizer.step()
@@ -91,15 +89,15 @@ def finetuned(
 
 
 class _Goal:
-    """What the dense network gives in one output, `[samples, *shape for one]`."""
+    """What the dense network gives in one output, the one `at`: `[samples, *shape for one]`."""
 
-    def __init__(self, wanted: Tensor) -> None:
-        self._wanted = wanted
+    def __init__(self, at: int, wanted: Tensor) -> None:
+        self._at, self._wanted = at, wanted
         self._scale = max(float(wanted.double().square().mean()), _LEAST)
 
-    def distance(self, found: Tensor, chosen: Tensor) -> Tensor:
-        """The squared error of some samples, of the mean square of all that is wanted."""
-        return (found - self._wanted[chosen]).square().mean() / self._scale
+    def distance(self, outputs: Sequence[Tensor], chosen: Tensor) -> Tensor:
+        """The squared error in some samples, of the mean square of all that is wanted."""
+        return (outputs[self._at] - self._wanted[chosen]).square().mean() / self._scale
 
 
 def _dense_outputs(network: TorchNetwork, inputs: Sequence[Tensor], batch: int) -> list[_Goal]:
@@ -108,7 +106,8 @@ def _dense_outputs(network: TorchNetwork, inputs: Sequence[Tensor], batch: int) 
             network(part) for part in zip(*(each.split(batch) for each in inputs), strict=True)
         ]
     outputs = (torch.cat(part) for part in zip(*parts, strict=True))
-    return [_Goal(output) for output in outputs if output.is_floating_point()]
+    # What has no gradient, such as the index of the largest, is no goal.
+    return [_Goal(at, each) for at, each in enumerate(outputs) if each.is_floating_point()]
 
 
 def _parameter(array: np.ndarray) -> Tensor:
