@@ -3,6 +3,9 @@
 All that is trained are the weights of layers with edges, and the biases added right after them. The
 masks stay: a dropped edge is 0 in each step, so that it has no gradient, and 0 at the end.
 
+The distance is the squared error of each output, relative to the output's own size. It fits
+whatever an output means; for classes, the divergence of softened probabilities came to the same.
+
 Needs the extra `torch`: whoever imports this module has made sure that it is there.
 """
 
@@ -41,7 +44,8 @@ def finetuned(
 
     `masks` are by a layer's name, `[taps * inputs, outputs]`; a layer without one keeps all edges.
     `weights` are what to start from, where it is not the dense layer's own; `samples` are the
-    network's inputs in the order of its parameters. Raises CellFailure for an operator that torch
+    network's inputs in the order of its parameters. The same seed, versions, kind of processor and
+    number of threads give the same constants. Raises CellFailure for an operator that torch
     has no function for here, and where the distance or a weight is no longer finite.
     """
     network = TorchNetwork(dense)
