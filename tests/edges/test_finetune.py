@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from compiling import imported
 from onnx import helper
-from small_models import FLOAT, onnx_model, weights
+from small_models import FLOAT, INT64, onnx_model, weights
 
 from harness.edges.calibration import Calibration
 from harness.edges.compress import compress
@@ -112,6 +113,22 @@ def test_same_seed_gives_the_same_network(module: tvm.IRModule) -> None:
     one, other = (layers_of(tuned(module, edges(epochs=2))[0]) for _ in range(2))
     for first, second in zip(one, other, strict=True):
         np.testing.assert_array_equal(first.weights, second.weights)
+
+
+@with_torch
+def test_indices_are_not_mixed(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Gather", ["w", "x"], ["g"], axis=0),
+        helper.make_node("MatMul", ["g", "v"], ["y"]),
+    ]
+    constants = {"w": weights(10, 16), "v": weights(16, 8)}
+    model = onnx_model(nodes, [("x", INT64, [1, 5])], ["y"], constants)
+    dense = canonicalise(imported(model, tmp_path).module)
+    tokens = np.random.default_rng(0).integers(0, 10, (32, 1, 5))
+    heard: list[dict[str, Any]] = []
+    compress(dense, edges(), LANES, 0, not_asked, [[each] for each in tokens], heard.append)
+    distances = [float(message["detail"].rsplit(" ", 1)[1]) for message in heard[2:]]
+    assert distances[-1] < distances[0]
 
 
 @with_torch
