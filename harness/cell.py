@@ -1,6 +1,6 @@
 """One cell, from model file to compiled network: the life of a configuration, stage by stage.
 
-    import → canonicalise → compress edges → layout, sparse lowering → fuse → tune → build
+    import → canonicalise → compress, merge edges → layout, sparse lowering → fuse → tune → build
 
 What follows, `verify → measure → record`, takes all cells of a model and target together and is in
 `harness.measure.group` and `harness.sweep`. This module runs in a child process (`python -m
@@ -92,6 +92,7 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     """
     from harness.build import build
     from harness.edges.compress import compress
+    from harness.edges.merging import merge
     from harness.models.imported import import_model
     from harness.passes.adapt import adapt
     from harness.passes.canonicalise import canonicalise
@@ -121,6 +122,9 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
             _appraiser(order, tell),
         )
         _build_reference(canonical, imported, order)
+        if configuration.edges.merge:
+            tell({"stage": "merge"})
+            canonical, edges = merge(canonical, edges, vector_lanes(target))
     adapted = adapt(canonical, spec.passes, target)
     tell({"stage": "fuse"})
     fused = fuse(adapted, configuration.fusion)

@@ -133,7 +133,9 @@ class LayerCompression(Frozen):
 class Compression(Frozen):
     """What was done to a network's edges. `sparsity` is what was asked for; `parameters` are those
     of all layers with edges, and `parameters_kept` of them were left; these were fitted to the
-    dense network in `finetuned_epochs` times through `finetuned_samples` inputs."""
+    dense network in `finetuned_epochs` times through `finetuned_samples` inputs. Merging then left
+    out `parameters_merged` that were not zero; negative where what computes less has more weights.
+    """
 
     score: Score
     pattern: Pattern
@@ -142,6 +144,7 @@ class Compression(Frozen):
     parameters_kept: int
     finetuned_epochs: int = 0
     finetuned_samples: int = 0
+    parameters_merged: int = 0
     layers: tuple[LayerCompression, ...] = ()
 
     @property

@@ -21,7 +21,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_lengt
 FusionLevel = Literal["none", "elementwise", "full"]
 Kind = Literal["measured", "emulated-count", "static"]
 Score = Literal["magnitude", "activation", "gradient", "second-order", "random"]
-Pattern = Literal["block", "unstructured"]
+Pattern = Literal["block", "unstructured", "channel"]
 Spending = Literal["uniform", "latency"]
 Sparsity = Annotated[float, Field(gt=0, lt=1)]
 
@@ -51,7 +51,8 @@ class Finetune(Frozen):
 
 class Edges(Frozen):
     """Which edges of a model are dropped: those that `score` least, in a pattern that the hardware
-    can make use of, up to a share of `sparsity` of each layer's weights.
+    can make use of, up to a share of `sparsity` of each layer's weights. The pattern
+    `channel` drops that share of the channels of each group that goes only together; shapes shrink.
 
     With the budget `uniform` each layer is as sparse as the others. With `latency` layers differ:
     together they are to take no longer, by the times that were measured of each on the target, than
@@ -59,7 +60,8 @@ class Edges(Frozen):
     Several sparsities make one cell each, named `name@0.8`. `shuffle` is a control: as many edges
     of each layer, but others. `reconstruct` fits what is left to what the layer gave before, on
     `calibration` inputs of the model; `finetune` then fits the whole network to what it gave.
-    `exclude` names layers that stay as they are.
+    `exclude` names layers that stay as they are. `merge` then has fewer edges compute the same,
+    where some can.
     """
 
     score: Score = "magnitude"
@@ -71,6 +73,7 @@ class Edges(Frozen):
     finetune: Finetune | None = None
     calibration: PositiveInt = 64
     exclude: tuple[str, ...] = ()
+    merge: bool = False
 
     @property
     def needs_data(self) -> bool:
@@ -86,8 +89,8 @@ class Edges(Frozen):
     def _budget_goes_with_blocks(self) -> Edges:
         if self.budget == "latency" and self.pattern != "block":
             raise ValueError(
-                f"the budget 'latency' is spent on the pattern 'block'; '{self.pattern}' is as "
-                "fast as dense"
+                f"the budget 'latency' is spent on blocks: expected the pattern 'block', found "
+                f"'{self.pattern}'"
             )
         return self
 

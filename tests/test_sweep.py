@@ -105,6 +105,17 @@ def test_network_is_fine_tuned_on_its_training_inputs(tmp_path: Path) -> None:
     assert ("net · fitted", "fine-tune") in heard.stages
 
 
+def test_merged_cell_without_channels_is_verified_against_its_own_network(tmp_path: Path) -> None:
+    edges = {"pattern": "channel", "sparsity": 0.5, "merge": True}
+    path = write_sweep(tmp_path, configurations=[{"name": "thin", "edges": edges}], baselines=[])
+    outcome, heard = run(path, tmp_path / "out")
+    (record,) = outcome.records
+    assert record.status == "ok" and record.edges is not None and record.verification is not None
+    assert record.edges.pattern == "channel" and record.edges.sparsity_measured == 0.5
+    assert record.verification.max_error_of_scale <= 1e-4
+    assert "merge" in [stage for _, stage in heard.stages]
+
+
 def test_score_that_needs_data_fails_its_cell_where_there_is_none(tmp_path: Path) -> None:
     edges = {"score": "activation", "sparsity": 0.5}
     path = write_sweep(tmp_path, configurations=[FUSED, {"name": "sparse", "edges": edges}])

@@ -8,24 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from harness.cache import cache_folder
-from harness.edges.budgets import spend
 from harness.edges.calibration import Calibration
 from harness.edges.costs import Prices
 from harness.edges.layers import Layer, ReplaceConstants, layers_of
-from harness.edges.patterns import group_of, mask_of, shuffled
+from harness.edges.masks import channels_of, masks_of
 from harness.edges.reconstruction import reconstructed
-from harness.edges.score_cache import cached_scores
-from harness.edges.scores import losses
+from harness.edges.shrinking import KeepChannels
 from harness.errors import CellFailure, unknown_name
 from harness.record import Compression, LayerCompression
 from harness.spec import Edges, Finetune
 from harness.tvm_api import relax, tvm
 
-SCORES = "scores"
-"""The folder in the cache for what took time to compute."""
-_LEVELS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-"""How sparse a layer may be where layers differ, beside dense and as sparse as asked."""
 Tell = Callable[[dict[str, Any]], None]
 
 
@@ -54,11 +47,25 @@ def compress(
     layers = layers_of(module)
     _check_names(edges, layers)
     calibration = _calibration(edges, layers, calibrate)
-    masks = _masks(layers, edges, group_of(edges.pattern, lanes), seed, calibration, appraise)
+    channels = (
+        channels_of(module, layers, edges, lanes, seed, calibration)
+        if edges.pattern == "channel"
+        else None
+    )
+    masks = (
+        channels.masks(layers)
+        if channels
+        else masks_of(layers, edges, lanes, seed, calibration, appraise)
+    )
     if not masks:
+        lacks = (
+            "none has channels that can be removed"
+            if channels
+            else f"none has outputs in whole vectors of {lanes}"
+        )
         raise CellFailure(
             f"no layer fits the pattern '{edges.pattern}': of {len(layers)} convolutions and dense "
-            f"layers with constant weights, none has outputs in whole vectors of {lanes}"
+            f"layers with constant weights, {lacks}"
         )
     weights = {
         layer.variable: layer.stored(layer.matrix * masks[layer.name])
@@ -82,6 +89,8 @@ def compress(
         finetuned_samples=len(training) if edges.finetune else 0,
         layers=tuple(compressed),
     )
+    if channels:
+        return KeepChannels.apply(module, channels.flow, channels.keep, weights), summary
     return ReplaceConstants.apply(module, weights), summary
 
 
@@ -103,56 +112,6 @@ def _calibration(
             "or 'data' and 'metric', or score by magnitude and fit nothing"
         )
     return calibrate(layers) if edges.looks_inside else None
-
-
-def _masks(
-    layers: list[Layer],
-    edges: Edges,
-    group: int,
-    seed: int,
-    calibration: Calibration | None,
-    appraise: Callable[[list[Layer]], Prices] | None,
-) -> dict[str, np.ndarray]:
-    chosen = [layer for layer in layers if layer.name not in edges.exclude]
-    scores = cached_scores(cache_folder() / SCORES, chosen, edges.score, group, seed, calibration)
-    fitting = [layer for layer in chosen if layer.name in scores]
-    sparsities = {layer.name: edges.sparsity[0] for layer in fitting}
-    if edges.budget == "latency" and fitting:
-        assert appraise is not None
-        sparsities = _affordable(fitting, scores, edges, calibration, appraise(fitting))
-    masks = {
-        name: mask_of(scores[name], edges.pattern, sparsity, group)
-        for name, sparsity in sparsities.items()
-        if sparsity
-    }
-    if edges.shuffle:
-        return {name: shuffled(mask, edges.pattern, group, seed) for name, mask in masks.items()}
-    return masks
-
-
-def _affordable(
-    layers: Sequence[Layer],
-    scores: Mapping[str, np.ndarray],
-    edges: Edges,
-    calibration: Calibration | None,
-    prices: Prices,
-) -> dict[str, float]:
-    """How sparse each layer is to be, 0 for dense, to take no longer together than if each were as
-    sparse as asked."""
-    (asked,) = edges.sparsity
-    levels = sorted({0.0, *_LEVELS, asked})
-    lost = {}
-    for layer in layers:
-        found = scores[layer.name]
-        loss = losses(found, edges.score, layer, calibration)
-        lost[layer.name] = np.array(
-            [loss(mask_of(found, edges.pattern, level, 1)) if level else 0.0 for level in levels]
-        )
-    seconds = {
-        layer.name: np.array([prices[layer.name](level) for level in levels]) for layer in layers
-    }
-    most = sum(float(prices[layer.name](asked)) for layer in layers)
-    return {name: levels[at] for name, at in spend(lost, seconds, most).items()}
 
 
 def _reconstruct(

@@ -129,8 +129,12 @@ class ReplaceConstants(Rewriter):
         array = self._arrays.get(original.var)
         if array is None:
             return None
-        arguments = [
-            argument if constant_array(argument) is None else relax.const(array)
-            for argument in call.args
-        ]
-        return relax.Call(call.op, arguments, call.attrs, call.ty_args)
+        return relax.Call(call.op, with_constant(call, array), call.attrs, call.ty_args)
+
+
+def with_constant(call: relax.Call, array: np.ndarray) -> list[relax.Expr]:
+    """A call's arguments with another array for the constant among them."""
+    return [
+        argument if constant_array(argument) is None else relax.const(array)
+        for argument in call.args
+    ]

@@ -7,6 +7,8 @@ hardware can make use of:
   dropped together, and each such vector keeps as many as the others. Loops over what is left are
   static, and each kept weight is used by whole vector instructions.
 - `unstructured`: any edge. No kernel here is faster for it: it is for accuracy curves.
+
+The pattern `channel` is no mask of one layer: `channels.py` chooses for all layers at once.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ def mask_of(scores: np.ndarray, pattern: Pattern, sparsity: float, group: int) -
         case "block":
             order = np.argsort(-scores, axis=0, kind="stable")
             np.put_along_axis(found, order[: _kept(len(scores), sparsity)], True, axis=0)
+        case "channel":
+            raise ValueError("channels are chosen for all layers of a group at once")
     return np.repeat(found, group, axis=1)
 
 
