@@ -29,7 +29,7 @@ from small_models import FLOAT, onnx_model, save, weights
 from harness.edges.channels import KeptChannels, kept_channels, kept_count
 from harness.edges.flow import Flow
 from harness.edges.graph import channel_groups, follow, nodes_of
-from harness.edges.layers import ReplaceWeights, layers_of
+from harness.edges.layers import ReplaceConstants, layers_of
 from harness.edges.scores import scores_of
 from harness.edges.shrinking import KeepChannels
 from harness.models.embedded_models import embedded_file
@@ -62,14 +62,14 @@ class Silenced(Rewriter):
 
 def kept_of(module: tvm.IRModule, sparsity: float, lanes: int = LANES) -> KeptChannels:
     layers, flow = layers_of(module), follow(module)
-    scores = {layer.name: scores_of(layer, "random", 0) for layer in layers}
+    scores = scores_of(layers, "random", 1, 0)
     return KeptChannels(flow, kept_channels(flow, layers, scores, sparsity, lanes))
 
 
 def masked(module: tvm.IRModule, kept: KeptChannels) -> tvm.IRModule:
     layers = layers_of(module)
     masks = kept.masks(layers)
-    return ReplaceWeights.apply(
+    return ReplaceConstants.apply(
         module,
         {
             layer.variable: layer.stored(layer.matrix * masks[layer.name])

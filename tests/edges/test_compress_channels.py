@@ -9,7 +9,7 @@ from evaluation import evaluate
 
 from harness.edges.calibration import Calibration
 from harness.edges.compress import compress
-from harness.edges.layers import Layer, ReplaceWeights, layers_of
+from harness.edges.layers import Layer, ReplaceConstants, layers_of
 from harness.errors import CellFailure
 from harness.passes.rewriter import MAIN
 from harness.spec import Edges
@@ -52,7 +52,7 @@ def test_channels_that_matter_least_go(module: tvm.IRModule) -> None:
         layers[3].variable: layers[3].stored(layers[3].matrix * small),
         layers[4].variable: layers[4].stored(layers[4].matrix * small[:, None]),
     }
-    uneven = ReplaceWeights.apply(module, weights)
+    uneven = ReplaceConstants.apply(module, weights)
     others = tuple(layer.name for layer in layers[:3])
 
     def change(shuffle: bool) -> float:
