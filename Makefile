@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.test-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format imports check reference peers benchmarks clean
+.PHONY: help run test lint format imports check reference peers layeredge benchmarks clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +55,10 @@ peers: $(STAMP) ## All eight models beside ONNX Runtime and OpenVINO, kept under
 	$(BIN)/python -m pip install --quiet -e '.[text,openvino]'
 	$(BIN)/layeredge models fetch --all
 	$(BIN)/layeredge run examples/peers.yaml --out results/peers --fresh
+
+layeredge: $(STAMP) ## Edges dropped by four scores and two controls, kept under results/reference/layeredge
+	$(BIN)/python -m pip install --quiet -e '.[torch]'
+	$(BIN)/layeredge run examples/layeredge.yaml --out results/reference/layeredge --fresh
 
 benchmarks: $(TEST_STAMP) ## How well the verdicts and the harness itself measure
 	$(BIN)/python benchmarks/verdict_rates.py

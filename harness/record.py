@@ -61,13 +61,15 @@ class Memory(Frozen):
 
 class Accuracy(Frozen):
     """The model's metric on labelled data with its 95 % interval, or the agreement with the
-    reference where there is no labelled data (`metric` then says so)."""
+    reference where there is no labelled data (`metric` then says so). Where the metric is a share
+    of samples, `outcomes` has those that hit, a bit each in their order, as hexadecimal digits."""
 
     value: float
     ci_low: float
     ci_high: float
     metric: str
     samples: int
+    outcomes: str | None = None
 
 
 class Verification(Frozen):

@@ -60,8 +60,8 @@ class Edges(Frozen):
     Several sparsities make one cell each, named `name@0.8`. `shuffle` is a control: as many edges
     of each layer, but others. `reconstruct` fits what is left to what the layer gave before, on
     `calibration` inputs of the model; `finetune` then fits the whole network to what it gave.
-    `exclude` names layers that stay as they are. `merge` then has fewer edges compute the same,
-    where some can.
+    `exclude` names layers that stay as they are, or says which with `*`: `matmul*`. `merge` then
+    has fewer edges compute the same, where some can.
     """
 
     score: Score = "magnitude"

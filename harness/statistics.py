@@ -160,6 +160,29 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def paired_share_interval(
+    only_first: int,
+    only_second: int,
+    total: int,
+    seed: int,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+) -> tuple[float, float]:
+    """The percentile bootstrap interval of a difference of two shares of the same samples [EfrTib].
+
+    Of `total` samples `only_first` hit the first time only and `only_second` the second time only.
+    Drawing samples again draws these counts from a multinomial distribution. Raises ValueError for
+    more of them than samples, or none of those.
+    """
+    if total < 1 or min(only_first, only_second) < 0 or only_first + only_second > total:
+        raise ValueError(f"{only_first} and {only_second} of {total} samples")
+    chances = np.array([only_first, only_second, total - only_first - only_second]) / total
+    drawn = np.random.default_rng(seed).multinomial(total, chances, resamples)
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile((drawn[:, 0] - drawn[:, 1]) / total, [tail, 100 - tail])
+    return float(low), float(high)
+
+
 def variance_inflation(series: ArrayLike) -> float:
     """How many times serial correlation multiplies the variance of the mean rank; at least 1.
 

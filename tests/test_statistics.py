@@ -18,6 +18,7 @@ from harness.statistics import (
     compare_independent,
     compare_paired,
     median_interval,
+    paired_share_interval,
     summarise,
     variance_inflation,
     wilson_interval,
@@ -417,3 +418,28 @@ def test_compare_says_no_difference_when_a_cell_meets_itself(rounds: list[float]
     assume(len(set(rounds)) > 1)
     assert compare_paired(rounds, rounds).verdict == "no difference"
     assert compare_independent(rounds, rounds).verdict in ("no difference", "too few samples")
+
+
+@given(
+    total=st.integers(20, 400),
+    shares=st.tuples(st.floats(0, 0.4), st.floats(0, 0.4)),
+    seed=st.integers(0, 100),
+)
+def test_paired_interval_is_that_of_drawing_pairs_again(
+    total: int, shares: tuple[float, float], seed: int
+) -> None:
+    first, second = (int(share * total) for share in shares)
+    low, high = paired_share_interval(first, second, total, seed)
+    assert low <= (first - second) / total <= high
+    differences = np.array([1] * first + [-1] * second + [0] * (total - first - second))[:, None]
+    expected = bootstrap_interval(differences, lambda rows: float(rows.mean()), seed, 500)
+    spread = float(differences.std()) / math.sqrt(total)
+    assert (low, high) == pytest.approx(expected, abs=spread + 1e-9)
+
+
+def test_paired_interval_is_narrower_than_the_difference_of_two() -> None:
+    """Where both hit much the same samples, which is why it is worth having."""
+    low, high = paired_share_interval(60, 30, 2000, 0)
+    assert low > 0 and high - low < 0.03
+    with pytest.raises(ValueError, match="of 10 samples"):
+        paired_share_interval(8, 3, 10, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -45,7 +46,7 @@ def compress(
     if edges.finetune and find_spec("torch") is None:
         raise CellFailure("fine-tuning needs PyTorch: pip install 'layeredge[torch]'")
     layers = layers_of(module)
-    _check_names(edges, layers)
+    edges = edges.model_copy(update={"exclude": _excluded(edges, layers)})
     calibration = _calibration(edges, layers, calibrate)
     channels = (
         channels_of(module, layers, edges, lanes, seed, calibration)
@@ -91,7 +92,9 @@ def compress(
     )
     if channels:
         return KeepChannels.apply(module, channels.flow, channels.keep, weights), summary
-    return ReplaceConstants.apply(module, weights), summary
+    found = ReplaceConstants.apply(module, weights)
+    _check_masks(layers_of(found), masks)
+    return found, summary
 
 
 def _calibration(
@@ -153,6 +156,14 @@ def _finetuned(
     return finetuned(module, layers, masks, weights, training, settings, seed, progress)
 
 
+def _check_masks(layers: list[Layer], masks: Mapping[str, np.ndarray]) -> None:
+    """That no step after an edge was dropped has given it a weight again."""
+    for layer in layers:
+        mask = masks.get(layer.name)
+        if mask is not None and layer.matrix[~mask].any():
+            raise CellFailure(f"fitting {layer.name} gave weights to edges that were dropped")
+
+
 def _described(layer: Layer, mask: np.ndarray | None) -> LayerCompression:
     kept = layer.weights.size if mask is None else int(np.count_nonzero(mask))
     return LayerCompression(
@@ -164,8 +175,13 @@ def _described(layer: Layer, mask: np.ndarray | None) -> LayerCompression:
     )
 
 
-def _check_names(edges: Edges, layers: list[Layer]) -> None:
+def _excluded(edges: Edges, layers: list[Layer]) -> tuple[str, ...]:
+    """The names of the layers that what the user excludes stands for."""
     names = [layer.name for layer in layers]
-    for name in edges.exclude:
-        if name not in names:
-            raise unknown_name("layer", name, names)
+    found: list[str] = []
+    for pattern in edges.exclude:
+        matching = fnmatch.filter(names, pattern)
+        if not matching:
+            raise unknown_name("layer", pattern, names)
+        found += matching
+    return tuple(found)

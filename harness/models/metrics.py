@@ -57,12 +57,21 @@ def accuracy(found: Metric, table: Table, *, seed: int = 0) -> Accuracy:
     samples = len(table)
     if not samples:
         raise InputError(f"metric '{found.name}': there are no samples to score")
-    value = found.aggregate(table)
+    value, outcomes = found.aggregate(table), None
     if found.is_share:
-        low, high = wilson_interval(int(table[:, 0].sum()), samples)
+        hits = table[:, 0] > 0
+        low, high = wilson_interval(int(hits.sum()), samples)
+        outcomes = np.packbits(hits).tobytes().hex()
     else:
         low, high = bootstrap_interval(table, found.aggregate, seed, RESAMPLES)
-    return Accuracy(value=value, ci_low=low, ci_high=high, metric=found.title, samples=samples)
+    return Accuracy(
+        value=value,
+        ci_low=low,
+        ci_high=high,
+        metric=found.title,
+        samples=samples,
+        outcomes=outcomes,
+    )
 
 
 def agreement(

@@ -10,11 +10,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from harness.record import Accuracy, LayerCompression
 from harness.report.data import Cell, Group
+from harness.statistics import paired_share_interval
 
 _ABOUT_THE_CHOICE = {"score", "shuffle", "sparsity", "calibration", "exclude"}
 """What decides how many edges go and which; all else in `edges` is done to those that are left."""
+
+
+_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,21 @@ def accuracy_of(cell: Cell) -> Accuracy:
     """The accuracy of a cell that was scored."""
     assert cell.record.accuracy is not None
     return cell.record.accuracy
+
+
+def gain(cell: Cell, other: Cell) -> tuple[float, float] | None:
+    """The 95 % interval of how much more accurate a cell is than another, sample by sample; None
+    where the records do not say which samples each got right, or they are not of the same ones."""
+    ours, theirs = accuracy_of(cell), accuracy_of(other)
+    if ours.outcomes is None or theirs.outcomes is None or ours.samples != theirs.samples:
+        return None
+    one, two = (
+        np.unpackbits(np.frombuffer(bytes.fromhex(each.outcomes or ""), np.uint8)).astype(bool)
+        for each in (ours, theirs)
+    )
+    return paired_share_interval(
+        int((one & ~two).sum()), int((two & ~one).sum()), ours.samples, _SEED
+    )
 
 
 def layers_of(cells: Iterable[Cell]) -> list[LayerCompression]:

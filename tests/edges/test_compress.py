@@ -109,6 +109,14 @@ def test_excluded_layer_stays_as_it_is(canonical: tvm.IRModule) -> None:
     ]  # fmt: skip
 
 
+def test_layers_are_excluded_by_a_rule(canonical: tvm.IRModule) -> None:
+    edges = Edges(sparsity=0.5, pattern="unstructured", exclude=("conv2d*",))
+    _, summary = compress(canonical, edges, LANES, seed=0)
+    assert [layer.parameters_kept == layer.parameters for layer in summary.layers] == [
+        True, True, False,
+    ]  # fmt: skip
+
+
 def test_unknown_excluded_layer_is_an_error_that_names_the_nearest(
     canonical: tvm.IRModule,
 ) -> None:

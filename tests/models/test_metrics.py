@@ -123,3 +123,12 @@ def test_agreement_is_denied_when_an_output_is_not_finite(bad: float) -> None:
 
 def test_agreement_is_denied_when_shapes_differ() -> None:
     assert agreement([[np.ones((1, 3))]], [[np.ones((1, 4))]]).value == 0.0
+
+
+def test_outcomes_of_a_share_say_which_samples_hit() -> None:
+    hits = np.array([1, 0, 0, 1, 1, 0, 1, 0, 1, 1], float)
+    found = accuracy(metric("top1"), hits[:, None])
+    assert found.outcomes is not None
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(found.outcomes), np.uint8))
+    np.testing.assert_array_equal(bits[: found.samples], hits)
+    assert accuracy(metric("spearman"), np.random.default_rng(0).random((20, 2))).outcomes is None

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from drawn_texts import assert_readable, written_texts
 from example_edges import CHOICES, example_edges
 
+from harness.record import Accuracy
 from harness.report import write_report
 from harness.report.data import Cell, Group, load
 from harness.report.plots import controls, draw_all, edge_map, sparsity
-from harness.report.plots.controls import ABOVE, BELOW, LEVEL, contests
+from harness.report.plots.controls import ABOVE, BELOW, LEVEL, Contest, contests
 from harness.report.plots.frame import PANEL_WIDTH
 
 CONTROLS = ("shuffled", "random")
@@ -83,6 +85,27 @@ def test_standing_says_whether_intervals_are_apart(tmp_path: Path) -> None:
     assert accuracy is not None
     low = accuracy.model_copy(update={"value": 0.1, "ci_low": 0.09, "ci_high": 0.11})
     assert found[0].standing(Cell(worst.record.model_copy(update={"accuracy": low}))) == BELOW
+
+
+def test_standing_is_by_pairs_of_samples_where_records_have_them(tmp_path: Path) -> None:
+    """A difference that two intervals hide, because both get the same samples wrong."""
+    (one, *_) = contests(group_of(tmp_path))
+    right = np.random.default_rng(0).random(2000) < 0.9
+    better = right.copy()
+    better[np.flatnonzero(~right)[:40]] = True
+
+    def with_outcomes(cell: Cell, hits: np.ndarray) -> Cell:
+        share = float(hits.mean())
+        accuracy = Accuracy(
+            value=share, ci_low=share - 0.014, ci_high=share + 0.014, metric="top-1 accuracy",
+            samples=len(hits), outcomes=np.packbits(hits).tobytes().hex(),
+        )  # fmt: skip
+        return Cell(cell.record.model_copy(update={"accuracy": accuracy}))
+
+    score, control = with_outcomes(one.scores[0], better), with_outcomes(one.controls[0], right)
+    assert Contest(0.5, {}, (score,), (control,)).standing(score) == ABOVE
+    score = with_outcomes(one.scores[0], right)
+    assert Contest(0.5, {}, (score,), (control,)).standing(score) == LEVEL
 
 
 def test_controls_plot_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

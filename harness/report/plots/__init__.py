@@ -81,10 +81,11 @@ FAMILIES = (
         "controls",
         "Scores against chance",
         "Diamonds: controls, whose edges were chosen at random, or are as many of each layer but "
-        "others (shuffled); grey: what their intervals span. ▲ a score's 95 % interval is all "
-        "above that, ▼ all below, ≈ neither. A score stands beside controls with which the same "
-        "was done, reconstruction for one. The comparison is unpaired: records hold no outcomes "
-        "of single samples, so that a difference must be the larger to show.",
+        "others (shuffled); grey: what their intervals span. ▲ a score is more accurate than each "
+        "of them, ▼ less than each, ≈ neither, by the 95 % interval of the difference: of samples "
+        "drawn again in pairs where the metric is a share of samples that hit, and where it is "
+        "not, by whether the two intervals are apart. A score stands beside controls with which "
+        "the same was done, reconstruction for one.",
         "No configuration chose its edges by chance.",
         controls.draw,
     ),

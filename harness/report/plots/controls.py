@@ -11,6 +11,7 @@ from harness.report.edge_figures import (
     accuracy_of,
     compressed,
     dense_of,
+    gain,
     is_control,
     series,
     series_name,
@@ -45,13 +46,25 @@ class Contest:
         return min(one.ci_low for one in found), max(one.ci_high for one in found)
 
     def standing(self, cell: Cell) -> str:
-        """Whether a score's interval is clear of those of all controls."""
+        """Whether a score is clear of all controls: sample by sample where the records tell, by the
+        intervals of their accuracies otherwise."""
         if cell in self.controls:
             return "control"
-        if self.by_chance is None:
+        if not self.controls:
             return "no control"
-        accuracy, (low, high) = accuracy_of(cell), self.by_chance
-        return ABOVE if accuracy.ci_low > high else BELOW if accuracy.ci_high < low else LEVEL
+        against = [_difference(cell, control) for control in self.controls]
+        if all(low > 0 for low, _ in against):
+            return ABOVE
+        return BELOW if all(high < 0 for _, high in against) else LEVEL
+
+
+def _difference(cell: Cell, other: Cell) -> tuple[float, float]:
+    """From how much to how much more accurate a cell is than another."""
+    paired = gain(cell, other)
+    if paired is not None:
+        return paired
+    ours, theirs = accuracy_of(cell), accuracy_of(other)
+    return ours.ci_low - theirs.ci_high, ours.ci_high - theirs.ci_low
 
 
 def contests(group: Group) -> list[Contest]:
