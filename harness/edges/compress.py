@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -124,15 +125,19 @@ def _reconstruct(
     calibration: Calibration,
 ) -> None:
     """Fit layer after layer; each sees what those before it give once they are fitted."""
-    for layer in layers:
-        if layer.name not in masks:
-            continue
-        seen = calibration.inputs([layer], weights)[layer.name]
-        before = calibration.dense[layer.name]
-        fitted = reconstructed(layer.matrix, masks[layer.name], seen, before)
-        if not np.isfinite(fitted).all():
-            raise CellFailure(f"reconstruction of {layer.name} gave weights that are not finite")
-        weights[layer.variable] = layer.stored(fitted)
+    masked = [layer for layer in layers if layer.name in masks]
+    # Layers side by side that read the same take one run of the network together.
+    for _, together in groupby(masked, key=lambda layer: layer.call.args[0]):
+        reading = list(together)
+        seen = calibration.inputs(reading, weights)
+        for layer in reading:
+            before = calibration.dense[layer.name]
+            fitted = reconstructed(layer.matrix, masks[layer.name], seen[layer.name], before)
+            if not np.isfinite(fitted).all():
+                raise CellFailure(
+                    f"reconstruction of {layer.name} gave weights that are not finite"
+                )
+            weights[layer.variable] = layer.stored(fitted)
 
 
 def _finetuned(
