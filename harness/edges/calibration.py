@@ -9,45 +9,55 @@ import numpy as np
 
 from harness.build import compile_scheduled
 from harness.edges.gradients import Backward
-from harness.edges.layers import Layer, as_matrix, layers_of
+from harness.edges.layers import Bias, Layer, as_matrix, biases_of, layers_of
 from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import fuse
 from harness.passes.layout import to_channels_last
 from harness.passes.rewriter import MAIN, Rewriter
-from harness.tvm_api import operator_name, relax, tvm
+from harness.tvm_api import constant_array, operator_name, relax, tvm
 
 _ROWS = 256
 """Places of a layer's output that are looked at, of each sample."""
 
 
 class _Observe(Rewriter):
-    """A network that takes the weights of its layers as parameters after its own, and gives what
-    the layers are given, and then what the network gives."""
+    """A network that takes the weights of its layers, and then their biases, as parameters after
+    its own, and gives what the layers are given, and then what the network gives."""
 
-    def __init__(self, module: tvm.IRModule, layers: Sequence[Layer]) -> None:
+    def __init__(
+        self, module: tvm.IRModule, layers: Sequence[Layer], biases: Mapping[str, Bias]
+    ) -> None:
         super().__init__(module)
         self._weights = {
-            layer.variable: relax.Var(
-                f"{layer.name}_weights", relax.TensorType(layer.weights.shape, "float32")
-            )
-            for layer in layers
+            layer.variable: _parameter(f"{layer.name}_weights", layer.weights) for layer in layers
+        }
+        self._biases = {
+            bias.variable: _parameter(f"{name}_bias", bias.values) for name, bias in biases.items()
         }
         self._inputs: dict[relax.Var, relax.Expr] = {}
 
     def parameters(self) -> list[relax.Var]:
-        return [*super().parameters(), *self._weights.values()]
+        return [*super().parameters(), *self._weights.values(), *self._biases.values()]
 
     def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
-        weights = self._weights.get(original.var)
-        if weights is None:
+        if original.var in self._weights:
+            self._inputs[original.var] = call.args[0]
+            arguments = [call.args[0], self._weights[original.var]]
+        elif original.var in self._biases:
+            bias = self._biases[original.var]
+            arguments = [each if constant_array(each) is None else bias for each in call.args]
+        else:
             return None
-        self._inputs[original.var] = call.args[0]
-        return relax.Call(call.op, [call.args[0], weights], call.attrs, call.ty_args)
+        return relax.Call(call.op, arguments, call.attrs, call.ty_args)
 
     def result(self) -> relax.Expr:
         result = super().result()
         outputs = result.fields if isinstance(result, relax.Tuple) else [result]
         return relax.Tuple([*(self._inputs[variable] for variable in self._weights), *outputs])
+
+
+def _parameter(name: str, values: np.ndarray) -> relax.Var:
+    return relax.Var(name, relax.TensorType(values.shape, "float32"))
 
 
 class Calibration:
@@ -68,8 +78,10 @@ class Calibration:
         self.layers = layers
         self._target, self._threads = target, threads
         self.samples = [[tvm.runtime.tensor(array) for array in sample] for sample in samples]
-        computed, self._computed = _in_fast_layout(module, layers)
-        observed = fuse(_Observe.apply(computed, list(self._computed.values())), "full")
+        self.biases = biases_of(module, layers)
+        computed, self._computed, self._biases = _in_fast_layout(module, layers, self.biases)
+        used = list(self._computed.values())
+        observed = fuse(_Observe.apply(computed, used, self._biases), "full")
         scheduled = schedule_untuned(observed, target, threads)
         _, executable = compile_scheduled(scheduled, target)
         self._machine = relax.VirtualMachine(executable, tvm.cpu())
@@ -110,23 +122,26 @@ class Calibration:
         self, sample: Sequence[tvm.runtime.Tensor], weights: Mapping[relax.Var, np.ndarray]
     ) -> Sequence[tvm.runtime.Tensor]:
         """What each layer is given of a sample, and then what the network gives, when the layers
-        that `weights` has compute with those."""
+        and biases that `weights` has compute with those."""
         passed = [
-            tvm.runtime.tensor(
-                self._computed[layer.name].stored(as_matrix(other, layer.axes))
-                if (other := weights.get(layer.variable)) is not None
-                else self._computed[layer.name].weights
+            self._computed[layer.name].stored(
+                as_matrix(weights.get(layer.variable, layer.weights), layer.axes)
             )
             for layer in self.layers
+        ] + [
+            weights.get(bias.variable, bias.values).reshape(self._biases[name].values.shape)
+            for name, bias in self.biases.items()
         ]
-        found: Sequence[tvm.runtime.Tensor] = self._machine[MAIN](*sample, *passed)
+        found: Sequence[tvm.runtime.Tensor] = self._machine[MAIN](
+            *sample, *map(tvm.runtime.tensor, passed)
+        )
         return found
 
     def inputs(
         self, wanted: Sequence[Layer], weights: Mapping[relax.Var, np.ndarray]
     ) -> dict[str, np.ndarray]:
-        """What some layers are given, `[rows, taps * inputs]` by name, when the layers that
-        `weights` has compute with those: the same places of the same samples each time."""
+        """What some layers are given, `[rows, taps * inputs]` by name, when the layers and biases
+        that `weights` has compute with those: the same places of the same samples each time."""
         found: dict[str, list[np.ndarray]] = {layer.name: [] for layer in wanted}
         for at, sample in enumerate(self.samples):
             given = self.run(sample, weights)
@@ -138,17 +153,21 @@ class Calibration:
 
 
 def _in_fast_layout(
-    module: tvm.IRModule, layers: Sequence[Layer]
-) -> tuple[tvm.IRModule, dict[str, Layer]]:
-    """The network with channels last, which is several times as fast, and its layers by the names
-    of `layers`; as it is where another order of channels makes other matrices of its weights."""
+    module: tvm.IRModule, layers: Sequence[Layer], biases: Mapping[str, Bias]
+) -> tuple[tvm.IRModule, dict[str, Layer], dict[str, Bias]]:
+    """The network with channels last, which is several times as fast, its layers by the names of
+    `layers` and its biases; as it is where another order of channels makes other matrices of it."""
     changed = to_channels_last(module)
     found = layers_of(changed)
-    same = len(found) == len(layers) and all(
-        np.array_equal(one.matrix, other.matrix) for one, other in zip(found, layers, strict=True)
+    added = biases_of(changed, found)
+    same = (
+        len(found) == len(layers)
+        and all(np.array_equal(a.matrix, b.matrix) for a, b in zip(found, layers, strict=True))
+        and added.keys() == biases.keys()
     )
-    module, used = (changed, found) if same else (module, list(layers))
-    return module, {layer.name: one for layer, one in zip(layers, used, strict=True)}
+    if not same:
+        return module, {layer.name: layer for layer in layers}, dict(biases)
+    return changed, {layer.name: layer for layer in found}, {name: added[name] for name in biases}
 
 
 def _some(rows: np.ndarray, seed: int) -> np.ndarray:

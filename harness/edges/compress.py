@@ -131,13 +131,21 @@ def _reconstruct(
         reading = list(together)
         seen = calibration.inputs(reading, weights)
         for layer in reading:
-            before = calibration.dense[layer.name]
-            fitted = reconstructed(layer.matrix, masks[layer.name], seen[layer.name], before)
-            if not np.isfinite(fitted).all():
+            bias = calibration.biases.get(layer.name)
+            fitted, shift = reconstructed(
+                layer.matrix,
+                masks[layer.name],
+                seen[layer.name],
+                calibration.dense[layer.name],
+                biased=bias is not None,
+            )
+            if not (np.isfinite(fitted).all() and np.isfinite(shift).all()):
                 raise CellFailure(
                     f"reconstruction of {layer.name} gave weights that are not finite"
                 )
             weights[layer.variable] = layer.stored(fitted)
+            if bias is not None:
+                weights[bias.variable] = bias.values + shift.reshape(bias.values.shape)
 
 
 def _finetuned(

@@ -56,7 +56,10 @@ def finetuned(
     """
     network = TorchNetwork(dense)
     start = {layer.variable: weights.get(layer.variable, layer.weights) for layer in layers}
-    start |= biases_of(dense, layers)
+    start |= {
+        bias.variable: weights.get(bias.variable, bias.values)
+        for bias in biases_of(dense, layers).values()
+    }
     trained = {variable: _parameter(array) for variable, array in start.items()}
     kept = {
         layer.variable: torch.from_numpy(layer.stored(masks[layer.name].astype(np.float32)))

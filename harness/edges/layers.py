@@ -45,6 +45,15 @@ class Layer:
         return np.ascontiguousarray(np.transpose(ordered, np.argsort(self.axes)))
 
 
+@dataclass(frozen=True)
+class Bias:
+    """What is added to the outputs of a layer: the variable that the sum is bound to, and the
+    values, in a shape that goes with the layer's."""
+
+    variable: relax.Var
+    values: np.ndarray
+
+
 def as_matrix(weights: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """Weights as `[taps * inputs, outputs]`; `axes` orders them taps, inputs, outputs."""
     ordered = np.transpose(weights, axes)
@@ -100,20 +109,22 @@ def weight_axes(call: relax.Expr) -> tuple[int, ...] | None:
     return (*taps, layout.index("I"), layout.index("O"))
 
 
-def biases_of(module: tvm.IRModule, layers: Sequence[Layer]) -> dict[relax.Var, np.ndarray]:
-    """What is added to each output of layers right after them, by the variable that the sum is
-    bound to."""
-    outputs = {layer.variable: layer.weights.shape[layer.axes[-1]] for layer in layers}
-    found = {}
+def biases_of(module: tvm.IRModule, layers: Sequence[Layer]) -> dict[str, Bias]:
+    """What is added to each output of layers right after them, by the layer's name."""
+    by_variable = {layer.variable: layer for layer in layers}
+    found: dict[str, Bias] = {}
     for block in module[MAIN].body.blocks:
         for binding in block.bindings:
             if operator_name(binding.value) != "relax.add":
                 continue
             first, second = binding.value.args
             for one, other in ((first, second), (second, first)):
-                bias = constant_array(other)
-                if bias is not None and one in outputs and bias.size == outputs[one]:
-                    found[binding.var] = bias
+                values = constant_array(other)
+                layer = by_variable.get(one) if isinstance(one, relax.Var) else None
+                if values is None or layer is None:
+                    continue
+                if values.size == layer.weights.shape[layer.axes[-1]]:
+                    found[layer.name] = Bias(binding.var, values)
     return found
 
 

@@ -5,7 +5,8 @@ For each layer in the network's order, with inputs as the compressed layers befo
 
     | seen @ weights - before @ dense |² + damping * | weights - dense |²
 
-in closed form. A dropped edge stays dropped: it is no unknown of the system.
+in closed form. A dropped edge stays dropped: it is no unknown of the system. Where the layer has a
+bias, which can make up for whatever is missing in the mean, inputs count from their means.
 """
 
 from __future__ import annotations
@@ -17,13 +18,22 @@ _DAMPING = 0.01
 
 
 def reconstructed(
-    dense: np.ndarray, mask: np.ndarray, seen: np.ndarray, before: np.ndarray
-) -> np.ndarray:
-    """The weights `[inputs, outputs]` that are left, fitted; zero where `mask` is False.
+    dense: np.ndarray,
+    mask: np.ndarray,
+    seen: np.ndarray,
+    before: np.ndarray,
+    *,
+    biased: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The weights `[inputs, outputs]` that are left, fitted; zero where `mask` is False. And what
+    is to be added to the bias, `[outputs]`, 0 unless there is one (`biased`).
 
     `seen` and `before` are `[rows, inputs]`, the same places of the same samples.
     """
     seen, before, weights = (each.astype(np.float64) for each in (seen, before, dense))
+    now, then = seen.mean(axis=0), before.mean(axis=0)
+    if biased:
+        seen, before = seen - now, before - then
     damping = _damping(seen)
     moments = second_moments(seen)
     goal = seen.T @ (before @ weights) / len(seen) + damping * weights
@@ -36,12 +46,16 @@ def reconstructed(
         found[np.ix_(kept, outputs)] = np.linalg.solve(
             moments[np.ix_(kept, kept)], goal[np.ix_(kept, outputs)]
         )
-    return found.astype(dense.dtype)
+    shift = then @ weights - now @ found if biased else np.zeros(weights.shape[1])
+    return found.astype(dense.dtype), shift.astype(dense.dtype)
 
 
-def second_moments(inputs: np.ndarray) -> np.ndarray:
-    """The second moments of a layer's inputs `[rows, inputs]`, damped: they have an inverse."""
+def second_moments(inputs: np.ndarray, *, biased: bool = False) -> np.ndarray:
+    """The second moments of a layer's inputs `[rows, inputs]`, from their means where it has a bias
+    (`biased`), and damped: they have an inverse."""
     inputs = inputs.astype(np.float64)
+    if biased:
+        inputs = inputs - inputs.mean(axis=0)
     found: np.ndarray = inputs.T @ inputs / len(inputs)
     return found + _damping(inputs) * np.eye(len(found))
 

@@ -49,7 +49,11 @@ def scores_of(
         assert calibration is not None
         return {
             layer.name: elimination_costs(
-                layer.matrix, second_moments(calibration.dense[layer.name]), group
+                layer.matrix,
+                second_moments(
+                    calibration.dense[layer.name], biased=layer.name in calibration.biases
+                ),
+                group,
             )
             for layer in fitting
         }
@@ -70,6 +74,8 @@ def losses(
     if method == "second-order":
         assert calibration is not None
         outputs = calibration.dense[layer.name].astype(np.float64) @ layer.matrix
+        if layer.name in calibration.biases:
+            outputs -= outputs.mean(axis=0)
         whole = float(np.mean(np.sum(np.square(outputs), axis=1)))
         # A score has those of what went before it.
         return lambda kept: float(np.where(kept, 0, scores).max(axis=0).sum()) / whole

@@ -32,7 +32,7 @@ def test_fitted_layer_is_closer_and_as_sparse(
     dense = generator.standard_normal((inputs, vectors * LANES))
     data = correlated(100, inputs, generator)
     mask = mask_of(grouped(dense**2, LANES), "block", sparsity, LANES)
-    fitted = reconstructed(dense, mask, data, data)
+    fitted, _ = reconstructed(dense, mask, data, data)
     assert (fitted[~mask] == 0).all()
 
     def error(weights: np.ndarray) -> float:
@@ -45,7 +45,7 @@ def test_nothing_dropped_is_nothing_changed() -> None:
     generator = np.random.default_rng(0)
     dense = generator.standard_normal((8, 8))
     data = generator.standard_normal((50, 8))
-    fitted = reconstructed(dense, np.ones_like(dense, bool), data, data)
+    fitted, _ = reconstructed(dense, np.ones_like(dense, bool), data, data)
     np.testing.assert_allclose(fitted, dense, atol=1e-9)
 
 
@@ -54,7 +54,7 @@ def test_what_an_earlier_layer_lost_is_made_up_for() -> None:
     generator = np.random.default_rng(0)
     dense = generator.standard_normal((6, 4))
     before = generator.standard_normal((400, 6))
-    fitted = reconstructed(dense, np.ones_like(dense, bool), before / 2, before)
+    fitted, _ = reconstructed(dense, np.ones_like(dense, bool), before / 2, before)
     np.testing.assert_allclose(fitted, 2 * dense, rtol=0.05)
 
 
@@ -63,6 +63,21 @@ def test_an_input_that_is_always_zero_is_no_trouble() -> None:
     dense = generator.standard_normal((6, 4))
     data = generator.standard_normal((50, 6))
     data[:, 2] = 0
-    assert np.isfinite(reconstructed(dense, np.ones_like(dense, bool), data, data)).all()
+    fitted, _ = reconstructed(dense, np.ones_like(dense, bool), data, data)
+    assert np.isfinite(fitted).all()
     nothing = np.zeros_like(data)
     assert np.isfinite(reconstructed(dense, dense > 0, nothing, nothing)).all()
+
+
+def test_bias_makes_up_for_what_is_missing_in_the_mean() -> None:
+    """Inputs that are never negative, as after most activations."""
+    generator = np.random.default_rng(0)
+    dense = generator.standard_normal((12, 4))
+    data = np.abs(generator.standard_normal((500, 12))) + 1
+    mask = mask_of(grouped(dense**2, 4), "block", 0.5, 4)
+    without, none = reconstructed(dense, mask, data, data)
+    fitted, shift = reconstructed(dense, mask, data, data, biased=True)
+    assert not none.any() and (fitted[~mask] == 0).all()
+    wrong = data @ (fitted - dense) + shift
+    np.testing.assert_allclose(wrong.mean(axis=0), 0, atol=1e-9)
+    assert np.square(wrong).sum() < np.square(data @ (without - dense)).sum()
