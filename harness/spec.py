@@ -22,7 +22,7 @@ FusionLevel = Literal["none", "elementwise", "full"]
 Kind = Literal["measured", "emulated-count", "static"]
 Score = Literal["magnitude", "activation", "gradient", "second-order", "random"]
 Pattern = Literal["block", "unstructured", "channel"]
-Spending = Literal["uniform", "latency"]
+Spending = Literal["uniform", "edges", "latency"]
 Sparsity = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -54,9 +54,9 @@ class Edges(Frozen):
     can make use of, up to a share of `sparsity` of each layer's weights. The pattern
     `channel` drops that share of the channels of each group that goes only together; shapes shrink.
 
-    With the budget `uniform` each layer is as sparse as the others. With `latency` layers differ:
-    together they are to take no longer, by the times that were measured of each on the target, than
-    they would if each were as sparse as asked, and lose as little as can be.
+    With the budget `uniform` each layer is as sparse as the others. Otherwise layers differ, to
+    lose as little as can be: together they have no more `edges`, or by the times that were measured
+    of each on the target no more `latency`, than if each were as sparse as asked.
     Several sparsities make one cell each, named `name@0.8`. `shuffle` is a control: as many edges
     of each layer, but others. `reconstruct` fits what is left to what the layer gave before, on
     `calibration` inputs of the model; `finetune` then fits the whole network to what it gave.
@@ -87,10 +87,10 @@ class Edges(Frozen):
 
     @model_validator(mode="after")
     def _budget_goes_with_blocks(self) -> Edges:
-        if self.budget == "latency" and self.pattern != "block":
+        if self.budget != "uniform" and self.pattern != "block":
             raise ValueError(
-                f"the budget 'latency' is spent on blocks: expected the pattern 'block', found "
-                f"'{self.pattern}'"
+                f"the budget '{self.budget}' is spent on blocks: expected the pattern 'block', "
+                f"found '{self.pattern}'"
             )
         return self
 

@@ -1,8 +1,8 @@
-"""How sparse each layer is to be, when all together may take so much time.
+"""How sparse each layer is to be, when all together may cost so much: time, or edges.
 
-Each layer has a loss and a time for each of some sparsities. Chosen is one for each, such that the
-losses sum up to the least with which the times sum up to no more than they may: where a layer's
-edges buy no time, they are kept.
+Each layer has a loss and a price for each of some sparsities. Chosen is one for each, such that the
+losses sum up to the least with which the prices sum up to no more than they may: where dropping a
+layer's edges saves nothing, they are kept.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from collections.abc import Mapping
 import numpy as np
 
 _STEPS = 2000
-"""How finely time is divided."""
+"""How finely the budget is divided."""
 
 
 def spend(
-    losses: Mapping[str, np.ndarray], seconds: Mapping[str, np.ndarray], most: float
+    losses: Mapping[str, np.ndarray], prices: Mapping[str, np.ndarray], most: float
 ) -> dict[str, int]:
-    """Which of its levels each layer gets; `losses` and `seconds` are `[levels]` by the layer's
-    name, `most` what the seconds may sum up to. The fastest levels where even those take longer.
+    """Which of its levels each layer gets; `losses` and `prices` are `[levels]` by the layer's
+    name, `most` what the prices may sum up to. The cheapest levels where even those cost more.
 
-    A multiple-choice knapsack, by dynamic programming over the time that is spent.
+    A multiple-choice knapsack, by dynamic programming over what is spent.
     """
     step = most / _STEPS
     names = list(losses)
-    # Rounding up a layer's time never exceeds the budget; one step for each layer is lost at most.
-    weights = {name: np.ceil(seconds[name] / step - 1e-9).astype(int) for name in names}
+    # Rounding up a layer's price never exceeds the budget; one step for each layer is lost at most.
+    weights = {name: np.ceil(prices[name] / step - 1e-9).astype(int) for name in names}
     best = np.full(_STEPS + 1, np.inf)
     best[0] = 0.0
     chosen: list[np.ndarray] = []
@@ -43,7 +43,7 @@ def spend(
         best = found
         chosen.append(level)
     if not np.isfinite(best).any():
-        return {name: int(np.argmin(seconds[name])) for name in names}
+        return {name: int(np.argmin(prices[name])) for name in names}
     left = int(np.argmin(best))
     result: dict[str, int] = {}
     for name, level in zip(reversed(names), reversed(chosen), strict=True):

@@ -32,7 +32,7 @@ _TRIALS = 10
 """For each kernel: the search's first round, which is most of what tuning gains."""
 
 Prices = Mapping[str, Callable[[float], float]]
-"""Seconds of a layer at a block sparsity, by the layer's name."""
+"""What a layer costs at a block sparsity, by the layer's name: seconds here."""
 
 
 def measured_prices(

@@ -56,9 +56,12 @@ def masks_of(
     scores = cached_scores(cache_folder() / SCORES, chosen, edges.score, group, seed, calibration)
     fitting = [layer for layer in chosen if layer.name in scores]
     sparsities = {layer.name: edges.sparsity[0] for layer in fitting}
-    if edges.budget == "latency" and fitting:
-        assert appraise is not None
-        sparsities = _affordable(fitting, scores, edges, calibration, appraise(fitting))
+    if edges.budget != "uniform" and fitting:
+        prices = _edges_left(fitting)
+        if edges.budget == "latency":
+            assert appraise is not None
+            prices = appraise(fitting)
+        sparsities = _affordable(fitting, scores, edges, calibration, prices)
     masks = {
         name: mask_of(scores[name], edges.pattern, sparsity, group)
         for name, sparsity in sparsities.items()
@@ -69,6 +72,15 @@ def masks_of(
     return masks
 
 
+def _edges_left(layers: Sequence[Layer]) -> Prices:
+    """How many edges a layer has at a sparsity, by its name."""
+
+    def price(layer: Layer) -> Callable[[float], float]:
+        return lambda sparsity: layer.weights.size * (1 - sparsity)
+
+    return {layer.name: price(layer) for layer in layers}
+
+
 def _affordable(
     layers: Sequence[Layer],
     scores: Mapping[str, np.ndarray],
@@ -76,7 +88,7 @@ def _affordable(
     calibration: Calibration | None,
     prices: Prices,
 ) -> dict[str, float]:
-    """How sparse each layer is to be, 0 for dense, to take no longer together than if each were as
+    """How sparse each layer is to be, 0 for dense, to cost no more together than if each were as
     sparse as asked."""
     (asked,) = edges.sparsity
     levels = sorted({0.0, *_LEVELS, asked})
@@ -87,8 +99,8 @@ def _affordable(
         lost[layer.name] = np.array(
             [loss(mask_of(found, edges.pattern, level, 1)) if level else 0.0 for level in levels]
         )
-    seconds = {
+    cost = {
         layer.name: np.array([prices[layer.name](level) for level in levels]) for layer in layers
     }
     most = sum(float(prices[layer.name](asked)) for layer in layers)
-    return {name: levels[at] for name, at in spend(lost, seconds, most).items()}
+    return {name: levels[at] for name, at in spend(lost, cost, most).items()}

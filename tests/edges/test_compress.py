@@ -109,6 +109,16 @@ def test_excluded_layer_stays_as_it_is(canonical: tvm.IRModule) -> None:
     ]  # fmt: skip
 
 
+def test_budget_of_edges_is_kept_and_spent_unevenly(canonical: tvm.IRModule) -> None:
+    uniform, _ = compress(canonical, Edges(sparsity=0.5), LANES, seed=0)
+    _, summary = compress(canonical, Edges(sparsity=0.5, budget="edges"), LANES, seed=0)
+    sparse = [layer for layer in summary.layers if layer.name != "matmul2"]
+    kept = sum(layer.parameters_kept for layer in sparse)
+    assert kept <= sum(np.count_nonzero(each.weights) for each in layers_of(uniform)[:2]) * 1.05
+    shares = {layer.parameters_kept / layer.parameters for layer in sparse}
+    assert len(shares) == 2
+
+
 def test_layers_are_excluded_by_a_rule(canonical: tvm.IRModule) -> None:
     edges = Edges(sparsity=0.5, pattern="unstructured", exclude=("conv2d*",))
     _, summary = compress(canonical, edges, LANES, seed=0)
