@@ -3,10 +3,15 @@
 For each layer in the network's order, with inputs as the compressed layers before it leave them
 (`seen`) and as they were in the dense network (`before`), the weights that are left minimise
 
-    | seen @ weights - before @ dense |² + damping * | weights - dense |²
+    | seen @ weights - before @ dense |² + sum over inputs of trust * | weights - dense |²
 
 in closed form. A dropped edge stays dropped: it is no unknown of the system. Where the layer has a
 bias, which can make up for whatever is missing in the mean, inputs count from their means.
+
+`trust` is what keeps a layer from being fitted to chance: as if there were another row of inputs
+for each input, and in those no input told of another. Of a classifier's 1,280 inputs that 64
+samples are known of, next to nothing is believed of how they go together; of a convolution's 64
+with ten thousand rows, nearly all.
 """
 
 from __future__ import annotations
@@ -34,9 +39,9 @@ def reconstructed(
     now, then = seen.mean(axis=0), before.mean(axis=0)
     if biased:
         seen, before = seen - now, before - then
-    damping = _damping(seen)
+    trust = _trust(seen)
     moments = second_moments(seen)
-    goal = seen.T @ (before @ weights) / len(seen) + damping * weights
+    goal = seen.T @ (before @ weights) / len(seen) + trust[:, None] * weights
     found = np.zeros_like(weights)
     # Outputs that keep the same inputs, as those of a block do, share one system of equations.
     masks, owner = np.unique(mask, axis=1, return_inverse=True)
@@ -52,13 +57,18 @@ def reconstructed(
 
 def second_moments(inputs: np.ndarray, *, biased: bool = False) -> np.ndarray:
     """The second moments of a layer's inputs `[rows, inputs]`, from their means where it has a bias
-    (`biased`), and damped: they have an inverse."""
+    (`biased`), with what is trusted: they have an inverse."""
     inputs = inputs.astype(np.float64)
     if biased:
         inputs = inputs - inputs.mean(axis=0)
     found: np.ndarray = inputs.T @ inputs / len(inputs)
-    return found + _damping(inputs) * np.eye(len(found))
+    return found + np.diag(_trust(inputs))
 
 
-def _damping(inputs: np.ndarray) -> float:
-    return _DAMPING * max(float(np.mean(np.square(inputs))), 1e-12)
+def _trust(inputs: np.ndarray) -> np.ndarray:
+    """What is added to the second moments of each input, `[inputs]`."""
+    power = np.mean(np.square(inputs), axis=0)
+    found: np.ndarray = power * (inputs.shape[1] / len(inputs)) + _DAMPING * max(
+        power.mean(), 1e-12
+    )
+    return found

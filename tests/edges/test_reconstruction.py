@@ -66,7 +66,8 @@ def test_an_input_that_is_always_zero_is_no_trouble() -> None:
     fitted, _ = reconstructed(dense, np.ones_like(dense, bool), data, data)
     assert np.isfinite(fitted).all()
     nothing = np.zeros_like(data)
-    assert np.isfinite(reconstructed(dense, dense > 0, nothing, nothing)).all()
+    fitted, _ = reconstructed(dense, dense > 0, nothing, nothing)
+    assert np.isfinite(fitted).all()
 
 
 def test_bias_makes_up_for_what_is_missing_in_the_mean() -> None:
@@ -81,3 +82,18 @@ def test_bias_makes_up_for_what_is_missing_in_the_mean() -> None:
     wrong = data @ (fitted - dense) + shift
     np.testing.assert_allclose(wrong.mean(axis=0), 0, atol=1e-9)
     assert np.square(wrong).sum() < np.square(data @ (without - dense)).sum()
+
+
+def test_few_rows_are_not_trusted_with_how_inputs_go_together() -> None:
+    """With fewer rows than inputs any sample can be fitted; others must not pay for it."""
+    generator = np.random.default_rng(0)
+    dense = generator.standard_normal((120, 8))
+    data = correlated(30, 120, generator)
+    others = correlated(400, 120, np.random.default_rng(1))
+    mask = mask_of(grouped(dense**2, 8), "block", 0.5, 8)
+    fitted, _ = reconstructed(dense, mask, data, data)
+
+    def error(weights: np.ndarray) -> float:
+        return float(np.square(others @ (weights - dense)).sum())
+
+    assert error(fitted) < 1.1 * error(dense * mask)
