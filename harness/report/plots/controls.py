@@ -137,9 +137,8 @@ def _words(contest: Contest, all_of_them: Sequence[Contest]) -> str:
     for name, value in contest.treatment.items():
         if all(other.treatment.get(name) == value for other in all_of_them) or not value:
             continue
-        words.append(
-            name if value is True else str(value) if isinstance(value, str) else f"{name} {value}"
-        )
+        named = value is True or isinstance(value, Mapping)
+        words.append(name if named else str(value) if isinstance(value, str) else f"{name} {value}")
     return ", ".join(words)
 
 
