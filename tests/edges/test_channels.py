@@ -13,10 +13,8 @@ from channel_networks import (
     SIDE,
     STEPS,
     Builder,
-    depthwise,
     inputs_of,
     pooled_end,
-    residual,
     run,
     wide,
 )
@@ -28,7 +26,7 @@ from small_models import FLOAT, onnx_model, save, weights
 
 from harness.edges.channels import KeptChannels, kept_channels, kept_count
 from harness.edges.flow import Flow
-from harness.edges.graph import channel_groups, follow, nodes_of
+from harness.edges.graph import channel_groups, follow
 from harness.edges.layers import ReplaceConstants, layers_of
 from harness.edges.scores import scores_of
 from harness.edges.shrinking import KeepChannels
@@ -263,18 +261,3 @@ def test_kept_channels_are_whole_vectors_of_wide_groups(
         assert kept < width * (1 - sparsity) + lanes
     else:
         assert kept < width * (1 - sparsity) + 1
-
-
-def test_nodes_say_what_feeds_what(tmp_path: Path) -> None:
-    net = Builder()
-    for step in (wide, residual, depthwise, pooled_end):
-        step(net)
-    nodes = {node.name: (node.sources, node.readers) for node in nodes_of(net.module(tmp_path))}
-    assert nodes == {
-        "conv2d0": (("x",), ("conv2d1", "grouped0")),
-        "conv2d1": (("conv2d0",), ("conv2d2",)),
-        "conv2d2": (("conv2d1",), ("grouped0",)),
-        "grouped0": (("conv2d0", "conv2d2"), ("grouped1",)),
-        "grouped1": (("grouped0",), ("matmul3",)),
-        "matmul3": (("grouped1",), ("output",)),
-    }

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from calibrated_networks import calibrated, products
 
-from harness.edges import score_cache
 from harness.edges.calibration import Calibration
 from harness.edges.score_cache import cached_scores
 
@@ -51,4 +50,3 @@ def test_damaged_file_is_as_good_as_none(calibration: Calibration, tmp_path: Pat
 def test_what_takes_no_time_is_not_kept(calibration: Calibration, tmp_path: Path) -> None:
     cached_scores(tmp_path, calibration.layers, "magnitude", 4, 0, calibration)
     assert not list(tmp_path.iterdir())
-    assert {"magnitude", "random"} == score_cache._QUICK
