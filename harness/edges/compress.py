@@ -64,6 +64,7 @@ def compress(
             "none has channels that can be removed"
             if channels
             else f"none has outputs in whole vectors of {lanes}"
+            + ("" if edges.budget == "uniform" else " and saves anything at this budget")
         )
         raise CellFailure(
             f"no layer fits the pattern '{edges.pattern}': of {len(layers)} convolutions and dense "
