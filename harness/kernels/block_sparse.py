@@ -61,6 +61,26 @@ def matmul(data: te.Tensor, weights: te.Tensor, indices: te.Tensor) -> te.Tensor
     )
 
 
+def offsets(
+    indices: np.ndarray,
+    weights: Sequence[int],
+    width: int,
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> np.ndarray:
+    """Where the input of each block of a convolution is in its padded image, in elements from where
+    the place's first tap begins: one number to read, and nothing to multiply.
+
+    `indices` are a `BlockSparse`'s of the matrix of HWIO weights, `weights` the extents of those
+    without the outputs; `width` is that of the image, `padding` top, left, bottom, right.
+    """
+    row, column, channel = np.unravel_index(indices, tuple(weights))
+    channels = weights[2]
+    across = (padding[1] + width + padding[3]) * channels
+    found = row * dilation[0] * across + column * dilation[1] * channels + channel
+    return found.astype(np.int32)
+
+
 def conv2d(
     data: te.Tensor,
     weights: te.Tensor,
@@ -70,25 +90,24 @@ def conv2d(
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> te.Tensor:
-    """2-D convolution: data NHWC, result NHWC, weights and indices as `BlockSparse` has them of
-    the matrix of HWIO weights, the indices taken apart: `[vectors, kept, 3]`, row and column of the
-    tap, and input channel. `taps` are rows and columns, `padding` is top, left, bottom, right.
+    """2-D convolution: data NHWC, result NHWC, weights as in `BlockSparse` of the matrix of HWIO
+    weights, indices as `offsets` has them. `taps` are rows and columns, `padding` is top, left,
+    bottom, right.
     """
     data = padded(data, padding)
-    batch, height, width, _ = (int(extent) for extent in data.shape)
+    batch, height, width, channels = (int(extent) for extent in data.shape)
     vectors, kept, lanes = (int(extent) for extent in weights.shape)
     out_height = (height - dilation[0] * (taps[0] - 1) - 1) // strides[0] + 1
     out_width = (width - dilation[1] * (taps[1] - 1) - 1) // strides[1] + 1
     block = te.reduce_axis((0, kept), name="block")
+    across = width * channels
 
     def product(n: te.Var, h: te.Var, w: te.Var, c: te.Var) -> te.PrimExpr:
-        row, column, channel = (indices[c // lanes, block, at] for at in range(3))
-        value = data[
-            n,
-            h * strides[0] + (row * dilation[0] if taps[0] > 1 else 0),
-            w * strides[1] + (column * dilation[1] if taps[1] > 1 else 0),
-            channel,
-        ]
+        # TVM adds the parts of the offset up again, to the offset.
+        offset = indices[c // lanes, block]
+        row = offset // across if taps[0] > 1 else 0
+        column = offset % across // channels if taps[1] > 1 else 0
+        value = data[n, h * strides[0] + row, w * strides[1] + column, offset % channels]
         return te.sum(value * weights[c // lanes, block, c % lanes], axis=block)
 
     return te.compute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from harness.kernels import block_sparse
 from harness.passes.rewriter import Rewriter
-from harness.tvm_api import OUT_FUSABLE, constant_array, operator_name, relax, tvm
+from harness.tvm_api import OUT_FUSABLE, constant_array, operator_name, relax, shape_of, tvm
 
 MOST_KEPT = 0.65
 """With more blocks than this the layer stays dense: an input is loaded for each vector of weights,
@@ -28,8 +29,7 @@ class LowerSparse(Rewriter):
     def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
         name = operator_name(call)
         kernel: Any
-        shape: tuple[int, ...] | None = None
-        """Of a convolution's weights without the outputs: a block's index is taken apart by it."""
+        place: Callable[[np.ndarray], np.ndarray] = np.asarray
         if name == "relax.matmul":
             matrix = constant_array(call.args[1])
             if matrix is None or matrix.ndim != 2:
@@ -40,14 +40,22 @@ class LowerSparse(Rewriter):
             if weights is None:
                 return None
             *taps, _, outputs = weights.shape
-            shape = weights.shape[:-1]
             matrix = weights.reshape(-1, outputs)
+            padding = [int(value) for value in call.attrs.padding]
+            dilation = [int(value) for value in call.attrs.dilation]
             kernel = partial(
                 block_sparse.conv2d,
                 taps=taps,
                 strides=[int(value) for value in call.attrs.strides],
-                padding=[int(value) for value in call.attrs.padding],
-                dilation=[int(value) for value in call.attrs.dilation],
+                padding=padding,
+                dilation=dilation,
+            )
+            place = partial(
+                block_sparse.offsets,
+                weights=weights.shape[:-1],
+                width=shape_of(call.args[0])[2],
+                padding=padding,
+                dilation=dilation,
             )
             hint = "conv2d"
         else:
@@ -57,14 +65,11 @@ class LowerSparse(Rewriter):
         sparse = block_sparse.block_sparse(matrix, self._lanes)
         if sparse is None or sparse.indices.shape[1] > MOST_KEPT * len(matrix):
             return None
-        indices = sparse.indices
-        if shape is not None:
-            indices = np.stack(np.unravel_index(indices, shape), axis=-1).astype(np.int32)
         return self.builder.call_te(
             kernel,
             call.args[0],
             relax.const(sparse.weights),
-            relax.const(indices),
+            relax.const(place(sparse.indices)),
             primfunc_name_hint=f"sparse_{hint}",
             primfunc_attrs={"op_pattern": OUT_FUSABLE},
         )
