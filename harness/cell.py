@@ -93,6 +93,7 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     from harness.build import build
     from harness.edges.compress import compress
     from harness.edges.merging import merge
+    from harness.layer_times import slower_when_sparse
     from harness.models.imported import import_model
     from harness.passes.adapt import adapt
     from harness.passes.canonicalise import canonicalise
@@ -128,7 +129,6 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     adapted = adapt(canonical, spec.passes, target)
     tell({"stage": "fuse"})
     fused = fuse(adapted, configuration.fusion)
-    fusion = summarise(adapted, fused)
 
     tuning, database = None, database_of([], {})
     if configuration.tune is not None:
@@ -148,11 +148,24 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
                 _throttled(tell),
                 _footprint(fused, spec),
             ).run()
+            slower = slower_when_sparse(canonical, fused, configuration.fusion, spec, found.folder)
+            if slower:
+                adapted = adapt(canonical, spec.passes, target, slower)
+                fused = fuse(adapted, configuration.fusion)
+                tasks = tasks_of(fused, target)
             database = database_of([task.module for task in tasks], found.chosen())
 
     tell({"stage": "build"})
     return build(
-        fused, target, spec.tvm.num_cores, database, imported, fusion, tuning, order.artifact, edges
+        fused,
+        target,
+        spec.tvm.num_cores,
+        database,
+        imported,
+        summarise(adapted, fused),
+        tuning,
+        order.artifact,
+        edges,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,12 @@ import numpy as np
 from harness.build import flops, moved_bytes
 from harness.passes.adapt import adapt
 from harness.passes.fusion import KernelCall, fuse, kernels
-from harness.passes.rewriter import MAIN
+from harness.passes.weight_values import Values, owners, values_of
 from harness.roofline import known_roofs
-from harness.spec import TargetSpec
+from harness.spec import FusionLevel, TargetSpec
 from harness.tuning.database import chosen_in, kernel_identity
 from harness.tuning.tuner import tasks_of
-from harness.tvm_api import constant_array, operator_name, tvm
+from harness.tvm_api import tvm
 
 Source = Literal["tuning", "roofline"]
 
@@ -47,8 +48,8 @@ def layer_times(
     target = tvm.target.Target(spec.tvm.as_tvm())
     fused = fuse(adapt(canonical, spec.passes, target), "full")
     found = kernels(fused)
-    owners = _owners(fused)
-    names = [owners.get(values_of(array)) for array in weights]
+    by_weights = owners(fused)
+    names = [by_weights.get(values_of(array)) for array in weights]
     least = _least_us(found, spec)
     measured = _measured_us(fused, target, tuned)
     source: Source
@@ -67,23 +68,28 @@ def layer_times(
     )
 
 
-def values_of(array: np.ndarray) -> tuple[int, int]:
-    """Tells arrays of float32 apart by their values, whatever the order and however many zeros:
-    packing weights changes nothing else."""
-    bits = np.ascontiguousarray(array, np.float32).view(np.uint32).astype(np.uint64)
-    return int(bits.sum()), int((bits * bits).sum())
+def slower_when_sparse(
+    canonical: tvm.IRModule,
+    lowered: tvm.IRModule,
+    level: FusionLevel,
+    spec: TargetSpec,
+    tuned: Path,
+) -> frozenset[Values]:
+    """The weights of the layers whose sparse kernel takes longer than the dense one, where the
+    target's database `tuned` knows both. `lowered` is the network with sparse kernels, fused."""
+    target = tvm.target.Target(spec.tvm.as_tvm())
+    plain = spec.passes.model_copy(update={"sparse_kernels": False})
+    dense = _by_weights(fuse(adapt(canonical, plain, target), level), target, tuned)
+    sparse = _by_weights(lowered, target, tuned)
+    return frozenset(
+        values for values, seconds in sparse.items() if dense.get(values, math.inf) < seconds
+    )
 
 
-def _owners(fused: tvm.IRModule) -> dict[tuple[int, int], str]:
-    """Values of constants to the kernel that is called with them."""
-    return {
-        values_of(array): str(binding.value.args[0].name_hint)
-        for block in fused[MAIN].body.blocks
-        for binding in block.bindings
-        if operator_name(binding.value) == "relax.call_tir"
-        for argument in binding.value.args[1].fields
-        if (array := constant_array(argument)) is not None and array.dtype == np.float32
-    }
+def _by_weights(fused: tvm.IRModule, target: tvm.target.Target, tuned: Path) -> dict[Values, float]:
+    """Weights to the microseconds of the kernel that has them, where tuning knows it."""
+    measured = _measured_us(fused, target, tuned)
+    return {values: measured[name] for values, name in owners(fused).items() if name in measured}
 
 
 def _least_us(found: Sequence[KernelCall], spec: TargetSpec) -> dict[str, float]:

@@ -302,6 +302,8 @@ class Passes(Frozen):
 
     layout: Literal["NCHW", "NHWC"] = "NHWC"
     pack_weights: bool = True
+    sparse_kernels: bool = True
+    """Whether layers without most of their blocks leave those out."""
 
 
 class TargetSpec(Frozen):

@@ -82,14 +82,14 @@ def _task(
 
 
 def price(dense: float, *sparse: float) -> Callable[[float], float]:
-    """Seconds at a block sparsity, from those of the dense kernel and at the measured ones; dense
-    where too little is left out for a sparse kernel."""
+    """Seconds at a block sparsity, from those of the dense kernel and at the measured ones: of the
+    faster kernel, and of the dense one where too little is left out for a sparse kernel."""
     slope, fixed = np.polyfit([1 - share for share in _SHARES[1:]], sparse, 1)
 
     def seconds(sparsity: float) -> float:
         if 1 - sparsity > MOST_KEPT:
             return dense
-        return float(max(fixed + slope * (1 - sparsity), min(sparse) / 2))
+        return float(min(dense, max(fixed + slope * (1 - sparsity), min(sparse) / 2)))
 
     return seconds
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.kernels import block_sparse
 from harness.passes.rewriter import Rewriter
+from harness.passes.weight_values import Values, values_of
 from harness.tvm_api import OUT_FUSABLE, constant_array, operator_name, relax, shape_of, tvm
 
 MOST_KEPT = 0.65
@@ -20,11 +21,14 @@ its blocks; `benchmarks/sparse_kernels.py` is to measure it for each target."""
 
 class LowerSparse(Rewriter):
     """Convolutions (NHWC, one group) and matrix products with constant float32 weights that are
-    zero in enough blocks of `lanes` outputs."""
+    zero in enough blocks of `lanes` outputs, but for those whose weights `dense` has."""
 
-    def __init__(self, module: tvm.IRModule, lanes: int) -> None:
+    def __init__(
+        self, module: tvm.IRModule, lanes: int, dense: Collection[Values] = frozenset()
+    ) -> None:
         super().__init__(module)
         self._lanes = lanes
+        self._dense = dense
 
     def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
         name = operator_name(call)
@@ -60,7 +64,7 @@ class LowerSparse(Rewriter):
             hint = "conv2d"
         else:
             return None
-        if matrix.dtype != np.float32:
+        if matrix.dtype != np.float32 or (self._dense and values_of(matrix) in self._dense):
             return None
         sparse = block_sparse.block_sparse(matrix, self._lanes)
         if sparse is None or sparse.indices.shape[1] > MOST_KEPT * len(matrix):
