@@ -105,6 +105,12 @@ def compile_scheduled(
     return lowered, executable
 
 
+def machine_of(fused: tvm.IRModule, target: tvm.target.Target, threads: int) -> Any:
+    """A fused network in its default schedule, compiled for this machine and ready to run."""
+    _, executable = compile_scheduled(schedule_untuned(fused, target, threads), target)
+    return relax.VirtualMachine(executable, tvm.cpu())
+
+
 def _tensor(spec: Any) -> TensorDescription:
     return TensorDescription(name=spec.name, shape=spec.shape, dtype=spec.dtype)
 

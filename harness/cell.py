@@ -91,8 +91,10 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     Raises InputError and CellFailure. `tell` hears the stage and the tuner's progress.
     """
     from harness.build import build
+    from harness.edges.bypass import bypass
     from harness.edges.compress import compress
     from harness.edges.merging import merge
+    from harness.edges.patterns import require_pattern
     from harness.layer_times import slower_when_sparse
     from harness.models.imported import import_model
     from harness.passes.adapt import adapt
@@ -111,7 +113,13 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     tell({"stage": "canonicalise"})
     canonical, edges = canonicalise(imported.module), None
     if configuration.edges is not None:
-        samples = _samples(order.calibration, imported)
+        require_pattern(configuration.edges.pattern, spec, vector_lanes(target))
+        samples, bypassed = _samples(order.calibration, imported), 0
+        if configuration.edges.bypass is not None:
+            tell({"stage": "bypass"})
+            canonical, bypassed = bypass(
+                canonical, configuration.edges.bypass, samples, target, spec.tvm.num_cores
+            )
         canonical, edges = compress(
             canonical,
             configuration.edges,
@@ -121,6 +129,12 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
             _samples(order.training, imported) or samples,
             tell,
             _appraiser(order, tell),
+        )
+        edges = edges.model_copy(
+            update={
+                "parameters": edges.parameters + bypassed,
+                "parameters_bypassed": bypassed,
+            }
         )
         _build_reference(canonical, imported, order)
         if configuration.edges.merge:

@@ -135,8 +135,9 @@ class LayerCompression(Frozen):
 class Compression(Frozen):
     """What was done to a network's edges. `sparsity` is what was asked for; `parameters` are those
     of all layers with edges, and `parameters_kept` of them were left; these were fitted to the
-    dense network in `finetuned_epochs` times through `finetuned_samples` inputs. Merging then left
-    out `parameters_merged` that were not zero; negative where what computes less has more weights.
+    dense network in `finetuned_epochs` times through `finetuned_samples` inputs. Those that are
+    gone include `parameters_bypassed`, of whole branches. Merging then left out `parameters_merged`
+    that were not zero; negative where what computes less has more weights.
     """
 
     score: Score
@@ -147,6 +148,7 @@ class Compression(Frozen):
     finetuned_epochs: int = 0
     finetuned_samples: int = 0
     parameters_merged: int = 0
+    parameters_bypassed: int = 0
     layers: tuple[LayerCompression, ...] = ()
 
     @property

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
 from harness.documents import Frozen, read_document
-from harness.errors import InputError
+from harness.errors import InputError, did_you_mean
 
 SCHEMA_VERSION = 1
 
@@ -21,7 +21,29 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_lengt
 FusionLevel = Literal["none", "elementwise", "full"]
 Kind = Literal["measured", "emulated-count", "static"]
 Score = Literal["magnitude", "activation", "gradient", "second-order", "random"]
-Pattern = Literal["block", "unstructured", "channel"]
+
+_OF_EVERY = re.compile(r"([1-9]\d*):([1-9]\d*)")
+
+
+def of_every(pattern: str) -> tuple[int, int] | None:
+    """N and M of the pattern `N:M`, None for another."""
+    found = _OF_EVERY.fullmatch(pattern)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _known_pattern(found: Any) -> Any:
+    if isinstance(found, int):  # YAML reads 2:4 as a number to the base of 60
+        raise ValueError(f"found the number {found}; write a pattern N:M in quotes, '2:4'")
+    counts = of_every(str(found))
+    if counts is None and found not in _PATTERNS:
+        raise ValueError(f"'{found}' is not known{did_you_mean(str(found), [*_PATTERNS, 'N:M'])}")
+    if counts is not None and counts[0] >= counts[1]:
+        raise ValueError(f"'{found}' drops nothing: expected fewer than {counts[1]} of {counts[1]}")
+    return found
+
+
+_PATTERNS = ("block", "channel", "unstructured")
+Pattern = Annotated[str, BeforeValidator(_known_pattern)]
 Spending = Literal["uniform", "edges", "latency"]
 Sparsity = Annotated[float, Field(gt=0, lt=1)]
 
@@ -51,8 +73,9 @@ class Finetune(Frozen):
 
 class Edges(Frozen):
     """Which edges of a model are dropped: those that `score` least, in a pattern that the hardware
-    can make use of, up to a share of `sparsity` of each layer's weights. The pattern
-    `channel` drops that share of the channels of each group that goes only together; shapes shrink.
+    can make use of, up to a share of `sparsity` of each layer's weights. The pattern `channel`
+    drops that share of the channels of each group that goes only together; shapes shrink. `N:M`
+    keeps N of every M neighbouring inputs for each vector of outputs: its sparsity is 1 - N/M.
 
     With the budget `uniform` each layer is as sparse as the others. Otherwise layers differ, to
     lose as little as can be: together they have no more `edges`, or by the times that were measured
@@ -61,7 +84,8 @@ class Edges(Frozen):
     of each layer, but others. `reconstruct` fits what is left to what the layer gave before, on
     `calibration` inputs of the model; `finetune` then fits the whole network to what it gave.
     `exclude` names layers that stay as they are, or says which with `*`: `matmul*`. `merge` then
-    has fewer edges compute the same, where some can.
+    has fewer edges compute the same, where some can. Before all that `bypass` leaves out the
+    branches of residual connections without which the outputs move by no more than such a share.
     """
 
     score: Score = "magnitude"
@@ -74,16 +98,35 @@ class Edges(Frozen):
     calibration: PositiveInt = 64
     exclude: tuple[str, ...] = ()
     merge: bool = False
+    bypass: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     @property
     def needs_data(self) -> bool:
         """Whether compressing takes inputs of the model."""
-        return self.looks_inside or self.finetune is not None
+        return self.looks_inside or self.finetune is not None or self.bypass is not None
 
     @property
     def looks_inside(self) -> bool:
         """Whether it takes what the layers are given then."""
         return self.reconstruct or self.score not in ("magnitude", "random")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sparsity_of_every(cls, value: Any) -> Any:
+        counts = of_every(str(value.get("pattern"))) if isinstance(value, dict) else None
+        if counts is None or "sparsity" in value:
+            return value
+        return {**value, "sparsity": 1 - counts[0] / counts[1]}
+
+    @model_validator(mode="after")
+    def _sparsity_goes_with_pattern(self) -> Edges:
+        counts = of_every(self.pattern)
+        if counts is not None and self.sparsity != (1 - counts[0] / counts[1],):
+            raise ValueError(
+                f"the pattern '{self.pattern}' has a sparsity of {1 - counts[0] / counts[1]:g}: "
+                f"leave 'sparsity' out, found {', '.join(f'{each:g}' for each in self.sparsity)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _budget_goes_with_blocks(self) -> Edges:

@@ -72,6 +72,26 @@ def test_sparsity_is_a_share(sparsity: object) -> None:
         Edges(sparsity=sparsity)  # type: ignore[arg-type]
 
 
+def test_pattern_says_how_sparse_it_is() -> None:
+    assert Edges.model_validate({"pattern": "1:4"}).sparsity == (0.75,)
+    assert Edges.model_validate({"pattern": "1:4", "sparsity": 0.75}).sparsity == (0.75,)
+    with pytest.raises(ValidationError, match=r"'1:4' has a sparsity of 0\.75.*found 0\.5, 0\.8"):
+        Edges.model_validate({"pattern": "1:4", "sparsity": [0.5, 0.8]})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("blocks", "'blocks' is not known; did you mean 'block'.*N:M"),
+        ("4:4", "'4:4' drops nothing: expected fewer than 4"),
+        (124, "the number 124; write a pattern N:M in quotes"),
+    ],
+)
+def test_pattern_that_is_none_is_refused(pattern: object, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Edges.model_validate({"pattern": pattern, "sparsity": 0.5})
+
+
 def test_names_of_sparsities_are_unique_too() -> None:
     twice = (
         Configuration(name="sparse@0.5"),

@@ -7,10 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
-from harness.build import compile_scheduled
+from harness.build import machine_of
 from harness.edges.gradients import Backward
 from harness.edges.layers import Bias, Layer, as_matrix, biases_of, layers_of
-from harness.passes.default_schedule import schedule_untuned
+from harness.errors import CellFailure
 from harness.passes.fusion import fuse
 from harness.passes.layout import to_channels_last
 from harness.passes.rewriter import MAIN, Rewriter
@@ -18,6 +18,14 @@ from harness.tvm_api import constant_array, operator_name, relax, tvm
 
 _ROWS = 256
 """Places of a layer's output that are looked at, of each sample."""
+
+
+def no_samples(what: str) -> CellFailure:
+    """That `what` cannot be done to a model of which there is no data."""
+    return CellFailure(
+        f"{what} needs inputs to calibrate on and the model has no data; give it 'training', "
+        "or 'data' and 'metric', or score by magnitude and fit nothing"
+    )
 
 
 class _Observe(Rewriter):
@@ -82,9 +90,7 @@ class Calibration:
         computed, self._computed, self._biases = _in_fast_layout(module, layers, self.biases)
         used = list(self._computed.values())
         observed = fuse(_Observe.apply(computed, used, self._biases), "full")
-        scheduled = schedule_untuned(observed, target, threads)
-        _, executable = compile_scheduled(scheduled, target)
-        self._machine = relax.VirtualMachine(executable, tvm.cpu())
+        self._machine = machine_of(observed, target, threads)
         self.dense = self.inputs(layers, {})
         """What each layer is given in the network as it is, by the layer's name."""
 

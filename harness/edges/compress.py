@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.edges.calibration import Calibration
+from harness.edges.calibration import Calibration, no_samples
 from harness.edges.costs import Prices
 from harness.edges.layers import Layer, ReplaceConstants, layers_of
 from harness.edges.masks import channels_of, masks_of
@@ -112,10 +112,7 @@ def _calibration(
             else "'reconstruct'" if edges.reconstruct
             else f"the score '{edges.score}'"
         )  # fmt: skip
-        raise CellFailure(
-            f"{what} needs inputs to calibrate on and the model has no data; give it 'training', "
-            "or 'data' and 'metric', or score by magnitude and fit nothing"
-        )
+        raise no_samples(what)
     return calibrate(layers) if edges.looks_inside else None
 
 

@@ -11,10 +11,9 @@ from functools import cache
 
 import numpy as np
 
-from harness.build import compile_scheduled
+from harness.build import machine_of
 from harness.edges.layers import Layer
 from harness.errors import CellFailure
-from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import fuse
 from harness.passes.rewriter import MAIN, Rewriter
 from harness.tvm_api import Op, constant_array, no_gradient, operator_name, relax, shape_of, tvm
@@ -46,8 +45,7 @@ class Backward:
         differentiated = relax.transform.Gradient(MAIN, require_grads=offsets)(nudged)
         backward = differentiated[f"{MAIN}_adjoint"].with_attr("global_symbol", MAIN)
         fused = fuse(tvm.IRModule({MAIN: backward}), "full")
-        _, executable = compile_scheduled(schedule_untuned(fused, target, threads), target)
-        self._machine = relax.VirtualMachine(executable, tvm.cpu())
+        self._machine = machine_of(fused, target, threads)
         self._zeros = [
             tvm.runtime.tensor(np.zeros([int(extent) for extent in offset.ty.shape], np.float32))
             for offset in offsets

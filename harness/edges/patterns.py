@@ -6,6 +6,8 @@ hardware can make use of:
 - `block`: for one input (under one tap), all edges to a vector of neighbouring outputs are kept or
   dropped together, and each such vector keeps as many as the others. Loops over what is left are
   static, and each kept weight is used by whole vector instructions.
+- `N:M`: the same, but N are kept of every M neighbouring inputs: what is read for a vector lies
+  closer together, and each part of the input is seen by all outputs.
 - `unstructured`: any edge. No kernel here is faster for it: it is for accuracy curves.
 
 The pattern `channel` is no mask of one layer: `channels.py` chooses for all layers at once.
@@ -15,13 +17,34 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.spec import Pattern
+from harness.errors import CellFailure
+from harness.spec import Pattern, TargetSpec, of_every
 
 
 def group_of(pattern: Pattern, lanes: int) -> int:
     """How many neighbouring outputs' edges from one input are kept or dropped together, on a target
     whose vectors have so many lanes."""
-    return lanes if pattern == "block" else 1
+    return lanes if in_blocks(pattern) else 1
+
+
+def in_blocks(pattern: Pattern) -> bool:
+    """Whether a pattern keeps whole blocks, as many for each vector of outputs as for another."""
+    return pattern == "block" or of_every(pattern) is not None
+
+
+def require_pattern(pattern: Pattern, spec: TargetSpec, lanes: int) -> None:
+    """Raises CellFailure where a target has no kernels that make use of a pattern. `lanes` is its
+    vector width in weights. What is unstructured is faster nowhere, so that no target lacks it."""
+    if not in_blocks(pattern) or (spec.passes.sparse_kernels and lanes > 1):
+        return
+    why = (
+        "its description has 'sparse_kernels: false'" if lanes > 1
+        else "it has no vector instructions for floats"
+    )  # fmt: skip
+    raise CellFailure(
+        f"the target '{spec.name}' lacks the pattern '{pattern}': {why}; expected 'channel', or "
+        "'unstructured', which is no faster"
+    )
 
 
 def mask_of(scores: np.ndarray, pattern: Pattern, sparsity: float, group: int) -> np.ndarray:
@@ -30,16 +53,17 @@ def mask_of(scores: np.ndarray, pattern: Pattern, sparsity: float, group: int) -
 
     `scores` are those of the groups, as `scores_of` gives them.
     """
+    if pattern == "channel":
+        raise ValueError("channels are chosen for all layers of a group at once")
     found = np.zeros(scores.shape, bool)
-    match pattern:
-        case "unstructured":
-            order = np.argsort(-scores, axis=None, kind="stable")
-            found.flat[order[: _kept(scores.size, sparsity)]] = True
-        case "block":
-            order = np.argsort(-scores, axis=0, kind="stable")
-            np.put_along_axis(found, order[: _kept(len(scores), sparsity)], True, axis=0)
-        case "channel":
-            raise ValueError("channels are chosen for all layers of a group at once")
+    if pattern == "unstructured":
+        order = np.argsort(-scores, axis=None, kind="stable")
+        found.flat[order[: _kept(scores.size, sparsity)]] = True
+    else:
+        kept, every = of_every(pattern) or (_kept(len(scores), sparsity), len(scores))
+        for begin in range(0, len(scores), every):
+            order = np.argsort(-scores[begin : begin + every], axis=0, kind="stable")
+            np.put_along_axis(found, begin + order[:kept], True, axis=0)
     return np.repeat(found, group, axis=1)
 
 
@@ -55,7 +79,12 @@ def shuffled(mask: np.ndarray, pattern: Pattern, group: int, seed: int) -> np.nd
     generator = np.random.default_rng(seed)
     if pattern == "unstructured":
         return generator.permutation(mask.ravel()).reshape(mask.shape)
-    return np.repeat(generator.permuted(mask[:, ::group], axis=0), group, axis=1)
+    _, every = of_every(pattern) or (0, len(mask))
+    parts = [
+        generator.permuted(mask[begin : begin + every, ::group], axis=0)
+        for begin in range(0, len(mask), every)
+    ]
+    return np.repeat(np.concatenate(parts), group, axis=1)
 
 
 def _kept(count: int, sparsity: float) -> int:

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.build import compile_scheduled
+from harness.build import machine_of
 from harness.measure.inputs import write_arrays
-from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import kernels
 from harness.passes.rewriter import MAIN
-from harness.tvm_api import relax, tvm
+from harness.tvm_api import tvm
 
 
 def record_kernel_inputs(
@@ -26,8 +25,7 @@ def record_kernel_inputs(
     """
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {kernel.name: kernel for kernel in kernels(fused)}
-    _, executable = compile_scheduled(schedule_untuned(fused, target, threads), target)
-    machine = relax.VirtualMachine(executable, tvm.cpu())
+    machine = machine_of(fused, target, threads)
     found: dict[str, Path] = {}
 
     def instrument(_: object, name: str, before: bool, __: object, *arguments: object) -> int:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.edges.patterns import group_of, mask_of, shuffled
-from harness.spec import Pattern
+from harness.edges.patterns import group_of, mask_of, require_pattern, shuffled
+from harness.errors import CellFailure
+from harness.spec import Hardware, Passes, Pattern, TargetSpec, TvmTarget
 
 LANES = 4
 shapes = st.tuples(st.integers(1, 20), st.integers(1, 5))
@@ -50,6 +51,27 @@ def test_what_is_kept_scores_more_than_what_is_dropped(
         assert scores[loose].min() >= scores[~loose].max()
 
 
+@given(
+    shape=shapes,
+    counts=st.sampled_from([(1, 2), (2, 4), (1, 4), (3, 8)]),
+    seed=st.integers(0, 100),
+)
+def test_of_every_few_neighbours_as_many_are_kept(
+    shape: tuple[int, int], counts: tuple[int, int], seed: int
+) -> None:
+    kept, every = counts
+    scores = scores_of_shape(shape, seed)
+    mask = mask_of(scores, f"{kept}:{every}", 1 - kept / every, LANES)
+    blocks = mask.reshape(shape[0], shape[1], LANES)
+    assert (blocks == blocks[:, :, :1]).all()
+    for begin in range(0, shape[0], every):
+        part = blocks[begin : begin + every, :, 0]
+        assert (part.sum(axis=0) == min(kept, len(part))).all()
+        for vector in range(shape[1]):
+            of_these = scores[begin : begin + every, vector]
+            assert of_these[part[:, vector]].min() >= of_these[~part[:, vector]].max(initial=0)
+
+
 @given(size=st.integers(1, 300), sparsity=sparsities)
 def test_unstructured_mask_is_as_sparse_as_asked(size: int, sparsity: float) -> None:
     mask = mask_of(np.arange(size, dtype=float)[:, None], "unstructured", sparsity, 1)
@@ -57,14 +79,16 @@ def test_unstructured_mask_is_as_sparse_as_asked(size: int, sparsity: float) -> 
     assert mask[-1] and mask.sum() >= 1
 
 
-@pytest.mark.parametrize("pattern", ["block", "unstructured"])
+@pytest.mark.parametrize("pattern", ["block", "unstructured", "2:4"])
 def test_shuffled_mask_keeps_as_many_but_others(pattern: Pattern) -> None:
     scores = scores_of_shape((40, 3), 1)
     group = group_of(pattern, LANES)
     mask = mask_of(scores, pattern, 0.5, group)
     other = shuffled(mask, pattern, group, 2)
     assert other.sum() == mask.sum() and (other != mask).any()
-    if pattern == "block":
+    if pattern == "2:4":
+        assert (other.reshape(10, 4, -1).sum(axis=1) == 2).all()
+    if pattern != "unstructured":
         assert (other.sum(axis=0) == mask.sum(axis=0)).all()
         blocks = other.reshape(40, 3, LANES)
         assert (blocks == blocks[:, :, :1]).all()
@@ -74,3 +98,18 @@ def test_nothing_is_ever_left_of_nothing() -> None:
     """Rounding is upwards: even a layer of one input keeps it."""
     mask = mask_of(np.ones((1, 1)), "block", 0.99, LANES)
     assert mask is not None and mask.all()
+
+
+@pytest.mark.parametrize("pattern", ["block", "2:4"])
+def test_target_without_kernels_for_a_pattern_is_told(pattern: Pattern) -> None:
+    target = TargetSpec(
+        schema=1, name="small", architecture="x86", tvm=TvmTarget(), hardware=Hardware(cores=1)
+    )
+    require_pattern(pattern, target, LANES)
+    with pytest.raises(CellFailure, match=f"'small' lacks the pattern '{pattern}': it has no vec"):
+        require_pattern(pattern, target, 1)
+    without = target.model_copy(update={"passes": Passes(sparse_kernels=False)})
+    with pytest.raises(CellFailure, match="'sparse_kernels: false'; expected 'channel'"):
+        require_pattern(pattern, without, LANES)
+    for other in ("channel", "unstructured"):
+        require_pattern(other, without, 1)
