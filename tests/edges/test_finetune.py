@@ -109,6 +109,15 @@ def test_network_is_closer_and_its_masks_stay(module: tvm.IRModule) -> None:
 
 
 @with_torch
+def test_steps_that_are_too_long_do_not_take_the_network_further_away(module: tvm.IRModule) -> None:
+    pruned, _ = compress(module, Edges(sparsity=0.5), LANES, 0)  # type: ignore[arg-type]
+    found, _ = tuned(module, edges(epochs=2, learning_rate=1.0))
+    dense = outputs(module)
+    errors = [np.square(outputs(each) - dense).sum() for each in (found, pruned)]
+    assert errors[0] <= 1.2 * errors[1]
+
+
+@with_torch
 def test_same_seed_gives_the_same_network(module: tvm.IRModule) -> None:
     one, other = (layers_of(tuned(module, edges(epochs=2))[0]) for _ in range(2))
     for first, second in zip(one, other, strict=True):
