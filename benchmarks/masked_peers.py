@@ -1,0 +1,199 @@
+"""Are other engines faster when most blocks of a network's weights are zero?
+
+    python benchmarks/masked_peers.py efficientnet-lite0 minilm-l6 --sparsity 0.8
+
+Gives each engine a network as it is, and with that share of the blocks of all its convolutions and
+dense layers set to zero, those of the least magnitude, and measures both in turns. DeepSparse needs
+an environment of its own:
+
+    python3.11 -m venv /tmp/deepsparse && /tmp/deepsparse/bin/pip install deepsparse==1.8.0
+    python benchmarks/masked_peers.py efficientnet-lite0 --deepsparse /tmp/deepsparse/bin/python
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from harness.edges.patterns import mask_of
+from harness.edges.scores import grouped
+from harness.environment import noise_warnings
+from harness.hardware import HOST, load_target
+from harness.models.catalog import resolve
+from harness.models.imported import import_model
+from harness.passes.vectors import vector_lanes
+from harness.spec import ModelSpec
+from harness.statistics import compare_paired
+from harness.tvm_api import tvm
+
+_SERVER = Path(__file__).with_name("engine_turns.py")
+_TURN_SECONDS = 0.15
+
+
+class Server:
+    """A process with one engine and one model, stopped while it is not its turn."""
+
+    def __init__(self, python: str, engine: str, model: Path, inputs: Path, threads: int) -> None:
+        command = [python, str(_SERVER), engine, str(model), str(inputs), str(threads)]
+        self._child = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "NM_DISABLE_TELEMETRY": "1"},
+        )
+        self._answer("ready")
+        self._child.send_signal(signal.SIGSTOP)
+
+    def turn(self) -> float:
+        """The median of some runs, in seconds."""
+        assert self._child.stdin is not None
+        self._child.send_signal(signal.SIGCONT)
+        self._child.stdin.write(f"{_TURN_SECONDS}\n")
+        self._child.stdin.flush()
+        found = float(self._answer())
+        self._child.send_signal(signal.SIGSTOP)
+        return found
+
+    def _answer(self, awaited: str | None = None) -> str:
+        assert self._child.stdout is not None
+        for line in self._child.stdout:
+            text = line.strip()
+            if text == awaited or (awaited is None and _is_number(text)):
+                return text  # engines print banners too
+        raise click.ClickException(f"{' '.join(map(str, self._child.args[:4]))} ended early")  # type: ignore[index]
+
+    def close(self) -> None:
+        self._child.kill()
+        self._child.wait()
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def masked(model: onnx.ModelProto, sparsity: float, lanes: int) -> float:
+    """Sets blocks of the weights of a network to zero; the share of all those weights that went."""
+    weights = {each.name: each for each in model.graph.initializer}
+    total = gone = 0
+    for node in model.graph.node:
+        if node.op_type not in {"Conv", "Gemm", "MatMul"} or node.input[1] not in weights:
+            continue
+        initializer = weights[node.input[1]]
+        array = numpy_helper.to_array(initializer)
+        grouped_filters = node.op_type == "Conv" and any(
+            each.name == "group" and each.i > 1 for each in node.attribute
+        )
+        if array.dtype != np.float32 or array.ndim < 2 or grouped_filters:
+            continue
+        outputs_first = node.op_type == "Conv" or any(
+            each.name == "transB" and each.i for each in node.attribute
+        )
+        total += array.size
+        # [outputs, inputs, taps] or [inputs, outputs], as [inputs * taps, outputs]
+        matrix = array.reshape(len(array), -1).T if outputs_first else array
+        if matrix.ndim != 2 or matrix.shape[1] % lanes:
+            continue
+        mask = mask_of(grouped(matrix.astype(np.float64) ** 2, lanes), "block", sparsity, lanes)
+        kept = np.ascontiguousarray((matrix * mask).T if outputs_first else matrix * mask)
+        gone += int(mask.size - np.count_nonzero(mask))
+        initializer.CopyFrom(numpy_helper.from_array(kept.reshape(array.shape), initializer.name))
+    return gone / max(total, 1)
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True)
+@click.option("--sparsity", type=click.FloatRange(0, 1, True, True), default=0.8, show_default=True)
+@click.option("--rounds", type=click.IntRange(min=6), default=30, show_default=True)
+@click.option("--deepsparse", type=click.Path(exists=True), help="A Python that has DeepSparse.")
+def main(models: tuple[str, ...], sparsity: float, rounds: int, deepsparse: str | None) -> None:
+    """Measure other engines with MODELS as they are and masked."""
+    for warning in noise_warnings():
+        click.echo(f"warning: {warning}", err=True)
+    spec = load_target(HOST)
+    lanes = vector_lanes(tvm.target.Target(spec.tvm.as_tvm()))
+    engines = {"onnxruntime": sys.executable, "openvino": sys.executable}
+    if deepsparse:
+        engines["deepsparse"] = deepsparse
+    table = Table("model", "engine", "dense, ms", "masked, ms", "masked ÷ dense (95 %)", box=None)
+    for name in models:
+        with tempfile.TemporaryDirectory() as work:
+            dense, inputs = prepared(name, Path(work))
+            network = onnx.load(dense)
+            share = masked(network, sparsity, lanes)
+            sparse = Path(work) / "masked.onnx"
+            onnx.save(network, sparse)
+            click.echo(f"{name}: {share:.1%} of its weights are zero now")
+            found = in_turns(engines, (dense, sparse), inputs, spec.tvm.num_cores, rounds)
+        for engine, (before, after) in found.items():
+            verdict = compare_paired(before, after)
+            table.add_row(
+                name,
+                engine,
+                f"{1e3 * np.median(before):.2f}",
+                f"{1e3 * np.median(after):.2f}",
+                f"{verdict.ratio:.3f} ({verdict.ci_low:.3f}–{verdict.ci_high:.3f})",
+            )
+    Console(width=120).print(table)
+
+
+def prepared(name: str, work: Path) -> tuple[Path, Path]:
+    """A model as one static ONNX file, and an `.npz` of inputs for it."""
+    model = resolve(ModelSpec(name=name), fetch_missing=True)
+    imported = import_model(model.path, model.shapes, work)
+    generator = np.random.default_rng(0)
+    feeds = {
+        each.name: generator.standard_normal(each.shape).astype(each.dtype)
+        if each.dtype.startswith("float")
+        else np.ones(each.shape, each.dtype)
+        for each in imported.inputs
+    }
+    np.savez(work / "inputs.npz", **feeds)  # type: ignore[arg-type]
+    return imported.prepared or model.path, work / "inputs.npz"
+
+
+def in_turns(
+    engines: dict[str, str],
+    files: tuple[Path, Path],
+    inputs: Path,
+    threads: int,
+    rounds: int,
+) -> dict[str, np.ndarray]:
+    """Seconds by engine, [dense and masked][rounds]."""
+    times = {engine: np.zeros((2, rounds)) for engine in engines}
+    servers: dict[tuple[str, int], Server] = {}
+    order = np.random.default_rng(0)
+    try:
+        for engine, python in engines.items():
+            for at, file in enumerate(files):
+                servers[engine, at] = Server(python, engine, file, inputs, threads)
+        keys = list(servers)
+        with Progress(transient=True) as progress:
+            for turn in progress.track(range(rounds), description="rounds"):
+                for each in order.permutation(len(keys)):
+                    engine, at = keys[each]
+                    times[engine][at, turn] = servers[engine, at].turn()
+    finally:
+        for server in servers.values():
+            server.close()
+    return times
+
+
+if __name__ == "__main__":
+    main()
