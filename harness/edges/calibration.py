@@ -143,6 +143,13 @@ class Calibration:
         )
         return found
 
+    def outputs(
+        self, sample: Sequence[tvm.runtime.Tensor], weights: Mapping[relax.Var, np.ndarray]
+    ) -> np.ndarray:
+        """All numbers that the network gives for a sample, in a row, see `run`."""
+        found = self.run(sample, weights)[len(self.layers) :]
+        return np.concatenate([each.numpy().ravel().astype(np.float64) for each in found])
+
     def inputs(
         self, wanted: Sequence[Layer], weights: Mapping[relax.Var, np.ndarray]
     ) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import groupby
@@ -22,6 +23,11 @@ from harness.spec import Edges, Finetune
 from harness.tvm_api import relax, tvm
 
 Tell = Callable[[dict[str, Any]], None]
+
+_CHECKED = 4
+"""How many samples the outputs are looked at for once a network was fitted."""
+_EXPLODED = 100
+"""Outputs so many times as large as the dense network's are an accident."""
 
 
 def compress(
@@ -78,6 +84,7 @@ def compress(
     if edges.reconstruct:
         assert calibration is not None
         _reconstruct(layers, masks, weights, calibration)
+        check_outputs(calibration, weights)
     if edges.finetune is not None:
         trained = [layer for layer in layers if layer.name not in edges.exclude]
         weights = _finetuned(module, trained, masks, weights, training, edges.finetune, seed, tell)
@@ -144,6 +151,21 @@ def _reconstruct(
             weights[layer.variable] = layer.stored(fitted)
             if bias is not None:
                 weights[bias.variable] = bias.values + shift.reshape(bias.values.shape)
+
+
+def check_outputs(calibration: Calibration, weights: Mapping[relax.Var, np.ndarray]) -> None:
+    """Raises CellFailure where a network with these weights gives what is not finite, or many times
+    as much as before: each layer was fitted to what it sees, and errors can add up all the same."""
+    for sample in calibration.samples[:_CHECKED]:
+        before = float(np.linalg.norm(calibration.outputs(sample, {})))
+        after = float(np.linalg.norm(calibration.outputs(sample, weights)))
+        if not math.isfinite(after):
+            raise CellFailure("after reconstruction the network gives outputs that are not finite")
+        if after > _EXPLODED * max(before, 1e-12):
+            raise CellFailure(
+                f"after reconstruction the network's outputs are {after / max(before, 1e-12):.0f} "
+                "times as large as before; more 'calibration' inputs or less sparsity may help"
+            )
 
 
 def _finetuned(

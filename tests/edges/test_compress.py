@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
+from calibrated_networks import calibrated, convolutions
 from onnx import helper
 from small_models import FLOAT, feeds, onnx_model, save, weights
 
 from harness.build import compile_scheduled
-from harness.edges.compress import compress
+from harness.edges.compress import check_outputs, compress
 from harness.edges.layers import layers_of
 from harness.errors import CellFailure, InputError
 from harness.models.imported import Imported, import_model
@@ -137,3 +140,15 @@ def test_unknown_excluded_layer_is_an_error_that_names_the_nearest(
 def test_network_without_a_fitting_layer_fails(canonical: tvm.IRModule) -> None:
     with pytest.raises(CellFailure, match="no layer fits the pattern 'block'"):
         compress(canonical, Edges(sparsity=0.5), 64, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("factor", "said"),
+    [(1e6, r"are \d+ times as large as before"), (np.nan, "outputs that are not finite")],
+)
+def test_outputs_that_exploded_fail_the_cell(factor: float, said: str, tmp_path: Path) -> None:
+    calibration = calibrated(convolutions(), tmp_path)
+    last = calibration.layers[-1]
+    check_outputs(calibration, {last.variable: 2 * last.weights})
+    with pytest.raises(CellFailure, match=said):
+        check_outputs(calibration, {last.variable: np.float32(factor) * last.weights})
