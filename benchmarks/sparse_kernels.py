@@ -11,8 +11,7 @@ and what the bytes need that must be moved. Prints a table, and draws speed-up a
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,28 +21,29 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from tuning_curves import CONTEST_ROUNDS, tuned
 
-from harness.awake import KeepAwake, spread_threads
 from harness.build import flops, moved_bytes
 from harness.edges.patterns import mask_of
 from harness.edges.scores import grouped
 from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
 from harness.kernels.elementary import use_vector_arithmetic
-from harness.measure.inputs import read_arrays
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 from harness.passes.vectors import vector_lanes
 from harness.roofline import with_measured_roofs
 from harness.spec import Passes, Tune
-from harness.tuning.kernel_process import KernelTask
+from harness.tuning.database import TuningDatabase
+from harness.tuning.kernel_process import Candidate, KernelTask
+from harness.tuning.measurer import KernelMeasurer
+from harness.tuning.progress import TuningProgress
 from harness.tuning.real_inputs import record_kernel_inputs
-from harness.tuning.tuner import tasks_of
+from harness.tuning.rivals import scheduled
+from harness.tuning.tuner import Tuner, tasks_of
 from harness.tvm_api import load_tensor_intrinsics, relax, tvm
 
-_SAMPLE_SECONDS = 0.01
+_ROUNDS = 21
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,10 @@ def network(shape: Shape, sparsity: float, lanes: int) -> tvm.IRModule:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A tuned kernel, ready to run, with what a call of it computes and moves."""
+    """A tuned kernel as a candidate to measure, with what a call of it computes and moves."""
 
-    run: Callable[[], object]
+    task: KernelTask
+    module: tvm.IRModule
     flops: float
     bytes: float
 
@@ -124,57 +125,31 @@ class Maker:
         self._trials = trials
         self._seed = seed
 
-    def kernel(self, shape: Shape, sparsity: float) -> Kernel:
-        """A layer's one kernel, tuned."""
+    def kernel(self, shape: Shape, sparsity: float, folder: Path) -> Kernel:
+        """A layer's one kernel, tuned; `folder` keeps what it is given."""
         module = canonicalise(network(shape, sparsity, self.lanes))
         fused = fuse(adapt(module, Passes(), self._target), "full")
         feed = np.random.default_rng(1).standard_normal((1, shape.rows, shape.inputs))
-        with tempfile.TemporaryDirectory() as folder:
-            inputs = record_kernel_inputs(
-                fused, self._target, self._threads, [feed.astype(np.float32)], Path(folder)
-            )
-            (task,) = tasks_of(fused, self._target, inputs)
-            return self._tuned(task, Path(folder) / "tuning")
-
-    def _tuned(self, task: KernelTask, folder: Path) -> Kernel:
+        inputs = record_kernel_inputs(
+            fused, self._target, self._threads, [feed.astype(np.float32)], folder
+        )
+        (task,) = tasks_of(fused, self._target, inputs)
         tune = Tune(trials=self._trials)
-        _, database = tuned([task], self._target, self._threads, tune, self._seed, folder)
-        found = database.query_schedule(task.module, self._target, task.name)  # type: ignore[attr-defined]
-        if found is None:
-            raise click.ClickException(f"{task.name}: nothing was chosen")
-        with tvm.transform.PassContext(opt_level=3):
-            function = tvm.compile(found.mod, target=self._target).jit()["main"]
-        assert task.inputs is not None
-        given = [tvm.runtime.tensor(array) for array in read_arrays(task.inputs)[0].values()]
-        result = task.module["main"].buffer_map[task.module["main"].params[-1]]
-        shape = [int(extent) for extent in result.shape]
-        arguments = [*given, tvm.runtime.tensor(np.zeros(shape, np.float32))]
-        kernel = task.module["main"]
-        return Kernel(lambda: function(*arguments), flops(kernel), moved_bytes(kernel))
+        with TuningDatabase(folder / "tuning") as database:
+            Tuner([task], self._target, self._threads, database, tune, self._seed, _deaf).run()
+            best = scheduled(task, self._target, self._threads, database.chosen())
+        function = task.module["main"]
+        return Kernel(task, best, flops(function), moved_bytes(function))
+
+    def in_turns(self, kernels: Sequence[Kernel]) -> np.ndarray:
+        """Seconds per call, [kernels][rounds]."""
+        entries = [(kernel.task, Candidate(module=kernel.module)) for kernel in kernels]
+        with KernelMeasurer(self._target, self._threads) as measurer:
+            return np.array(measurer.rivals(entries, _ROUNDS))
 
 
-def in_turns(kernels: Sequence[Kernel]) -> np.ndarray:
-    """Seconds per call, [kernels][rounds]."""
-    awake = KeepAwake()
-    order = np.random.default_rng(0)
-    found = np.zeros((len(kernels), CONTEST_ROUNDS))
-    with awake:
-        once = [_median(kernel, 5) for kernel in kernels]
-        spread_threads()
-        for turn in range(CONTEST_ROUNDS):
-            for at in order.permutation(len(kernels)):
-                runs = max(5, round(_SAMPLE_SECONDS / once[at]))
-                found[at, turn] = _median(kernels[at], runs)
-    return found
-
-
-def _median(kernel: Kernel, runs: int) -> float:
-    times = []
-    for _ in range(runs):
-        started = time.perf_counter()
-        kernel.run()
-        times.append(time.perf_counter() - started)
-    return float(np.median(times))
+def _deaf(progress: TuningProgress) -> None:
+    """Of a tuning that takes seconds nothing is shown."""
 
 
 @click.command()
@@ -199,8 +174,12 @@ def main(
     with Progress(transient=True) as progress:
         going = progress.add_task("layers", total=layers)
         for shape in LAYERS[:layers]:
-            kernels = [maker.kernel(shape, share) for share in (0.0, *sparsity)]
-            dense, *sparse = np.median(in_turns(kernels), axis=1)
+            with tempfile.TemporaryDirectory() as folder:
+                kernels = [
+                    maker.kernel(shape, share, Path(folder) / str(share))
+                    for share in (0.0, *sparsity)
+                ]
+                dense, *sparse = np.median(maker.in_turns(kernels), axis=1)
             rate = kernels[0].flops / dense
             cells = []
             for kernel, seconds in zip(kernels[1:], sparse, strict=True):

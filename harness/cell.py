@@ -95,13 +95,13 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     from harness.edges.compress import compress
     from harness.edges.merging import merge
     from harness.edges.patterns import require_pattern
-    from harness.layer_times import slower_when_sparse
     from harness.models.imported import import_model
     from harness.passes.adapt import adapt
     from harness.passes.canonicalise import canonicalise
     from harness.passes.fusion import fuse, summarise
     from harness.passes.vectors import vector_lanes
     from harness.tuning.database import TuningDatabase, database_of
+    from harness.tuning.rivals import slower_when_sparse
     from harness.tuning.tuner import Tuner, tasks_of
     from harness.tvm_api import tvm
 
@@ -162,7 +162,20 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
                 _throttled(tell),
                 _footprint(fused, spec),
             ).run()
-            slower = slower_when_sparse(canonical, fused, configuration.fusion, spec, found.folder)
+            slower = (
+                slower_when_sparse(
+                    canonical,
+                    fused,
+                    tasks,
+                    configuration.fusion,
+                    spec,
+                    found.chosen(),
+                    _footprint(fused, spec),
+                    lambda done, total: tell({"stage": "weigh", "done": done, "total": total}),
+                )
+                if edges is not None
+                else None
+            )
             if slower:
                 adapted = adapt(canonical, spec.passes, target, slower)
                 fused = fuse(adapted, configuration.fusion)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,9 @@ import numpy as np
 from harness.build import flops, moved_bytes
 from harness.passes.adapt import adapt
 from harness.passes.fusion import KernelCall, fuse, kernels
-from harness.passes.weight_values import Values, owners, values_of
+from harness.passes.weight_values import owners, values_of
 from harness.roofline import known_roofs
-from harness.spec import FusionLevel, TargetSpec
+from harness.spec import TargetSpec
 from harness.tuning.database import chosen_in, kernel_identity
 from harness.tuning.tuner import tasks_of
 from harness.tvm_api import tvm
@@ -66,30 +65,6 @@ def layer_times(
         source=source,
         tuned=len(tuned_layers),
     )
-
-
-def slower_when_sparse(
-    canonical: tvm.IRModule,
-    lowered: tvm.IRModule,
-    level: FusionLevel,
-    spec: TargetSpec,
-    tuned: Path,
-) -> frozenset[Values]:
-    """The weights of the layers whose sparse kernel takes longer than the dense one, where the
-    target's database `tuned` knows both. `lowered` is the network with sparse kernels, fused."""
-    target = tvm.target.Target(spec.tvm.as_tvm())
-    plain = spec.passes.model_copy(update={"sparse_kernels": False})
-    dense = _by_weights(fuse(adapt(canonical, plain, target), level), target, tuned)
-    sparse = _by_weights(lowered, target, tuned)
-    return frozenset(
-        values for values, seconds in sparse.items() if dense.get(values, math.inf) < seconds
-    )
-
-
-def _by_weights(fused: tvm.IRModule, target: tvm.target.Target, tuned: Path) -> dict[Values, float]:
-    """Weights to the microseconds of the kernel that has them, where tuning knows it."""
-    measured = _measured_us(fused, target, tuned)
-    return {values: measured[name] for values, name in owners(fused).items() if name in measured}
 
 
 def _least_us(found: Sequence[KernelCall], spec: TargetSpec) -> dict[str, float]:

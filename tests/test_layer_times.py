@@ -8,16 +8,14 @@ import pytest
 from small_models import convolutional, save
 
 from harness.cache import CACHE_VARIABLE
-from harness.edges.compress import compress
 from harness.edges.layers import layers_of
 from harness.inspection import import_named
-from harness.layer_times import layer_times, slower_when_sparse
+from harness.layer_times import layer_times
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
-from harness.passes.vectors import vector_lanes
-from harness.passes.weight_values import Values, values_of
-from harness.spec import Edges, Hardware, TargetSpec, TvmTarget
+from harness.passes.weight_values import values_of
+from harness.spec import Hardware, TargetSpec, TvmTarget
 from harness.tuning.database import CHOSEN, kernel_identity
 from harness.tuning.tuner import tasks_of
 from harness.tvm_api import tvm
@@ -99,33 +97,3 @@ def test_a_layer_that_is_in_no_kernel_has_no_time(canonical: tvm.IRModule, tmp_p
     unknown = np.ones((3, 3), np.float32)
     found = layer_times(canonical, [unknown, *weights_of(canonical)], ROOFED, tmp_path / "none")
     assert found is not None and found.each_us[0] is None and found.each_us[1] is not None
-
-
-def test_a_layer_is_dense_where_its_sparse_kernel_was_slower(tmp_path: Path) -> None:
-    path = str(save(convolutional(), tmp_path / "small.onnx"))
-    network = canonicalise(import_named(path, {}).module)
-    edges = Edges(score="magnitude", sparsity=(0.75,))
-    target = tvm.target.Target(BARE.tvm.as_tvm())
-    pruned, _ = compress(network, edges, vector_lanes(target), 0)
-    lowered = fuse(adapt(pruned, BARE.passes, target), "full")
-    without = BARE.passes.model_copy(update={"sparse_kernels": False})
-    dense = fuse(adapt(pruned, without, target), "full")
-
-    def slower(sparse_us: float) -> frozenset[Values]:
-        seconds = {
-            kernel_identity(task.module): {"record": None, "seconds": [1e-6 * microseconds]}
-            for module, microseconds in ((lowered, sparse_us), (dense, 10.0))
-            for task in tasks_of(module, target)
-        }
-        (tmp_path / CHOSEN).write_text(json.dumps(seconds))
-        return slower_when_sparse(pruned, lowered, "full", BARE, tmp_path)
-
-    def sparse_kernels(dense: frozenset[Values]) -> int:
-        fused = fuse(adapt(pruned, BARE.passes, target, dense), "full")
-        return sum("sparse" in kernel.name for kernel in kernels(fused))
-
-    assert slower(9.0) == frozenset()
-    assert sparse_kernels(slower(9.0)) > 0
-    assert sparse_kernels(slower(11.0)) == 0
-    (tmp_path / CHOSEN).unlink()
-    assert slower_when_sparse(pruned, lowered, "full", BARE, tmp_path) == frozenset()

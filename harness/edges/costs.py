@@ -15,21 +15,25 @@ import numpy as np
 from harness.build import flops
 from harness.edges.layers import Layer
 from harness.edges.patterns import mask_of
+from harness.errors import CellFailure
 from harness.passes.adapt import adapt
 from harness.passes.fusion import fuse, kernels
 from harness.passes.sparse_lowering import MOST_KEPT
 from harness.passes.vectors import vector_lanes
 from harness.spec import TargetSpec, Tune
-from harness.tuning.database import TuningDatabase, kernel_identity
-from harness.tuning.kernel_process import KernelTask
+from harness.tuning.database import TuningDatabase
+from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
+from harness.tuning.measurer import KernelMeasurer
 from harness.tuning.progress import Listener
 from harness.tuning.real_inputs import record_kernel_inputs
+from harness.tuning.rivals import scheduled
 from harness.tuning.tuner import Tuner, tasks_of
 from harness.tvm_api import relax, tvm
 
 _SHARES = (0.0, 0.5, 0.9)
 _TRIALS = 10
 """For each kernel: the search's first round, which is most of what tuning gains."""
+_ROUNDS = 11
 
 Prices = Mapping[str, Callable[[float], float]]
 """What a layer costs at a block sparsity, by the layer's name: seconds here."""
@@ -46,21 +50,38 @@ def measured_prices(
     """The prices of layers on a target that is this machine. `folder` is for what their kernels are
     given. A kernel that could not be measured raises CellFailure, as in any tuning."""
     target, threads = tvm.target.Target(spec.tvm.as_tvm()), spec.tvm.num_cores
-    found: dict[tuple[str, float], float] = {}
+    found: dict[str, list[float]] = {}
     for layer in layers:
-        for share in _SHARES:
-            key = _geometry(layer), share
-            if key in found:
-                continue
-            task = _task(layer, share, spec, target, folder / str(len(found)), seed)
+        if _geometry(layer) in found:
+            continue
+        tasks = [
+            _task(layer, share, spec, target, folder / f"{len(found)}-{share}", seed)
+            for share in _SHARES
+        ]
+        for task in tasks:
             tune = Tune(trials=_TRIALS)
             Tuner([task], target, threads, database, tune, seed, listener).run()
-            chosen = database.chosen()[kernel_identity(task.module)]
-            found[key] = float(np.median(chosen["seconds"]))
-    return {
-        layer.name: price(*(found[_geometry(layer), share] for share in _SHARES))
-        for layer in layers
-    }
+        found[_geometry(layer)] = _in_turns(layer, tasks, target, threads, database)
+    return {layer.name: price(*found[_geometry(layer)]) for layer in layers}
+
+
+def _in_turns(
+    layer: Layer,
+    tasks: Sequence[KernelTask],
+    target: tvm.target.Target,
+    threads: int,
+    database: TuningDatabase,
+) -> list[float]:
+    """Seconds of each kernel of a layer: those from when they were tuned do not compare."""
+    entries = [
+        (task, Candidate(module=scheduled(task, target, threads, database.chosen())))
+        for task in tasks
+    ]
+    try:
+        with KernelMeasurer(target, threads) as measurer:
+            return [float(np.median(seconds)) for seconds in measurer.rivals(entries, _ROUNDS)]
+    except KernelFailed as error:
+        raise CellFailure(f"the kernels of {layer.name} could not be measured: {error}") from None
 
 
 def _task(

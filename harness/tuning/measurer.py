@@ -46,11 +46,11 @@ class KernelMeasurer:
     def __init__(self, target: tvm.target.Target, threads: int, footprint: float = 0.0) -> None:
         self._target = str(target)
         self._footprint = footprint
-        environment = {
+        self._environment = {
             "TVM_NUM_THREADS": str(threads),
             "TVM_THREAD_POOL_SPIN_COUNT": str(_SPINS),
         }
-        self._workers = [KernelProcess(environment) for _ in range(threads)]
+        self._workers = [KernelProcess(self._environment) for _ in range(threads)]
         self._kernel: Message = {}
 
     def __enter__(self) -> KernelMeasurer:
@@ -196,6 +196,41 @@ class KernelMeasurer:
                 worker.pause()
             for each in turns:
                 yield each.take(rounds)
+
+    def rivals(
+        self, entries: Sequence[tuple[KernelTask, Candidate]], rounds: int
+    ) -> list[list[float]]:
+        """Measure candidates of different kernels, one each, in turns: seconds per run,
+        [kernels][rounds]. Each is in a worker of its own. Raises KernelFailed."""
+        while len(self._workers) < len(entries):
+            self._workers.append(KernelProcess(self._environment))
+        for worker in self._workers:
+            worker.renew()
+        turns = [
+            Turns(worker, self._described(kernel), [candidate], verified=False)
+            for worker, (kernel, candidate) in zip(self._workers, entries, strict=False)
+        ]
+        for each in turns:
+            each.begin()
+        for each in turns:
+            each.finish()
+        for worker in self._workers:
+            worker.pause()
+        seconds: list[list[float]] = [[] for _ in turns]
+        for _ in range(rounds):
+            for at, each in enumerate(turns):
+                seconds[at] += _only(each.take(1))
+        return seconds
+
+
+def _only(standing: Standing | KernelFailed) -> list[float]:
+    """The times of a contest's one candidate. Raises KernelFailed."""
+    if isinstance(standing, KernelFailed):
+        raise standing
+    (times,) = standing.times
+    if times is None:
+        raise KernelFailed(standing.failed.get(0, "it did not run"))
+    return times
 
 
 def _batches(candidates: int, workers: int) -> Iterator[list[int]]:

@@ -1,0 +1,98 @@
+"""Which sparse kernels of a network are slower than the dense ones that do the same.
+
+Both were tuned, at some time; what they took then says little of which is faster, on a machine that
+is a third faster at one hour than at another. Here they are measured in turns.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from harness.passes.adapt import adapt
+from harness.passes.default_schedule import schedule_untuned
+from harness.passes.fusion import fuse
+from harness.passes.weight_values import Values, owners
+from harness.spec import FusionLevel, TargetSpec
+from harness.tuning.database import Choice, database_of, kernel_identity
+from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
+from harness.tuning.measurer import KernelMeasurer
+from harness.tuning.tuner import tasks_of
+from harness.tvm_api import tvm
+
+_ROUNDS = 15
+
+
+def slower_when_sparse(
+    canonical: tvm.IRModule,
+    lowered: tvm.IRModule,
+    tasks: Sequence[KernelTask],
+    level: FusionLevel,
+    spec: TargetSpec,
+    chosen: Mapping[str, Choice],
+    footprint: float,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> frozenset[Values]:
+    """The weights of the layers whose sparse kernel takes longer than the dense one, of those of
+    which tuning has chosen a schedule for both.
+
+    `lowered` is the network with sparse kernels, fused, and `tasks` its kernels; `footprint` is as
+    in `KernelMeasurer`; `progress` is told how many pairs were measured, and of how many.
+    """
+    target, threads = tvm.target.Target(spec.tvm.as_tvm()), spec.tvm.num_cores
+    plain = spec.passes.model_copy(update={"sparse_kernels": False})
+    dense = fuse(adapt(canonical, plain, target), level)
+    pairs = _pairs(lowered, tasks, dense, tasks_of(dense, target), chosen)
+    slower: set[Values] = set()
+    if not pairs:
+        return frozenset()
+    with KernelMeasurer(target, threads, footprint) as measurer:
+        for done, (sparse_task, dense_task, weights) in enumerate(pairs):
+            progress(done, len(pairs))
+            entries = [
+                (task, Candidate(module=scheduled(task, target, threads, chosen)))
+                for task in (sparse_task, dense_task)
+            ]
+            try:
+                sparse_seconds, dense_seconds = measurer.rivals(entries, _ROUNDS)
+            except KernelFailed:  # nothing is known of it then, and the layer stays as it is
+                continue
+            if np.median(np.log(sparse_seconds) - np.log(dense_seconds)) > 0:
+                slower |= weights
+    return frozenset(slower)
+
+
+def scheduled(
+    task: KernelTask, target: tvm.target.Target, threads: int, chosen: Mapping[str, Choice]
+) -> tvm.IRModule:
+    """A kernel in the schedule that tuning has chosen for it, or in the default one."""
+    database = database_of([task.module], dict(chosen))
+    found = database.query_schedule(task.module, target, task.name)
+    return schedule_untuned(task.module, target, threads) if found is None else found.mod
+
+
+def _pairs(
+    lowered: tvm.IRModule,
+    sparse_tasks: Sequence[KernelTask],
+    dense: tvm.IRModule,
+    dense_tasks: Sequence[KernelTask],
+    chosen: Mapping[str, Choice],
+) -> list[tuple[KernelTask, KernelTask, set[Values]]]:
+    """A sparse kernel, the dense one, and the weights of the layers that are in them."""
+    sparse_known, dense_known = (
+        {task.name: task for task in tasks if kernel_identity(task.module) in chosen}
+        for tasks in (sparse_tasks, dense_tasks)
+    )
+    in_dense = owners(dense)
+    found: dict[tuple[str, str], set[Values]] = defaultdict(set)
+    for values, name in owners(lowered).items():
+        other = in_dense.get(values)
+        if name in sparse_known and other is not None and other in dense_known:
+            found[name, other].add(values)
+    return [
+        (sparse_known[name], dense_known[other], weights)
+        for (name, other), weights in found.items()
+        if kernel_identity(sparse_known[name].module) != kernel_identity(dense_known[other].module)
+    ]
