@@ -66,7 +66,8 @@ def test_sampled_schedules_are_right_when_their_traces_are_replayed() -> None:
     expected = run(kernel)
     for space in Sketches(kernel, TARGET, 2).spaces:
         instructions, decisions = trace_json(space.trace)
-        assert len(decisions) == 3  # height, width and the vectors of channels
+        # Height, width, the vectors of channels, and the steps of the reduction.
+        assert len(decisions) == 4
         for seed in range(4):
             schedule = Schedule(kernel, seed=seed + 1)
             type(space.trace).apply_json_to_schedule([instructions, []], schedule)
@@ -84,6 +85,19 @@ def test_first_tiles_fit_the_registers_and_differ() -> None:
     kernel = dense(48, 32, 8)
     texts = {schedule.mod.script() for schedule in Sketches(kernel, TARGET, 2).promising()}
     assert len(texts) > 3
+
+
+def test_best_tiles_are_tried_with_steps_unrolled_too() -> None:
+    """The steps of a reduction are in one piece of code, as many as divide its length."""
+    for inputs, unrolled in ((16, 4), (6, 2), (7, 1)):
+        schedules = Sketches(dense(8, inputs, 1), TARGET, 2).promising()
+        found = {
+            int(decision[-1])
+            for schedule in schedules
+            for decision in schedule.trace.decisions.values()
+            if len(decision) == 2
+        }
+        assert found == {1, unrolled}
 
 
 def test_kernel_without_a_reduction_has_no_tiles() -> None:
