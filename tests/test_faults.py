@@ -127,7 +127,7 @@ def test_interrupt_keeps_what_was_measured_and_says_how_to_go_on(tmp_path: Path)
 
 
 def _wait_for_trials(tuning: Path, process: subprocess.Popen[str]) -> Path:
-    for _ in range(600):
+    for _ in range(1800):
         records = tuning.glob("*/kernels/*/database_tuning_record.json")
         found = [path for path in records if path.stat().st_size]
         if found:
@@ -135,4 +135,5 @@ def _wait_for_trials(tuning: Path, process: subprocess.Popen[str]) -> Path:
         if process.poll() is not None:
             pytest.fail(f"the sweep ended early: {process.stderr and process.stderr.read()}")
         time.sleep(0.1)
-    pytest.fail("no trial was recorded in a minute")
+    process.kill()  # or whoever started it waits until it has tuned
+    pytest.fail("no trial was recorded in three minutes")
