@@ -13,6 +13,7 @@ an environment of its own:
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,6 +41,8 @@ from harness.tvm_api import tvm
 
 _SERVER = Path(__file__).with_name("engine_turns.py")
 _TURN_SECONDS = 0.15
+_OLDEST_FORMAT = 8
+"""DeepSparse reads ONNX's file format up to version 9; its content is the same."""
 
 
 class Server:
@@ -136,6 +139,8 @@ def main(models: tuple[str, ...], sparsity: float, rounds: int, deepsparse: str 
         with tempfile.TemporaryDirectory() as work:
             dense, inputs = prepared(name, Path(work))
             network = onnx.load(dense)
+            network.ir_version = min(network.ir_version, _OLDEST_FORMAT)
+            onnx.save(network, dense)
             share = masked(network, sparsity, lanes)
             sparse = Path(work) / "masked.onnx"
             onnx.save(network, sparse)
@@ -165,7 +170,9 @@ def prepared(name: str, work: Path) -> tuple[Path, Path]:
         for each in imported.inputs
     }
     np.savez(work / "inputs.npz", **feeds)  # type: ignore[arg-type]
-    return imported.prepared or model.path, work / "inputs.npz"
+    own = work / "dense.onnx"
+    shutil.copy(imported.prepared or model.path, own)
+    return own, work / "inputs.npz"
 
 
 def in_turns(
