@@ -2,9 +2,9 @@
 
     python benchmarks/engine_turns.py ENGINE MODEL.onnx INPUTS.npz THREADS
 
-Imports nothing but the engine and NumPy, so that it works in the environment of an engine that goes
-with no other. Each line of the standard input is a number of seconds to run for; the answer is the
-median of the runs, in seconds.
+For DeepSparse it imports nothing but that and NumPy, so that it works in an environment of its own,
+which that engine needs. Each line of the standard input is a number of seconds to run for; the
+answer is the median of the runs, in seconds.
 """
 
 from __future__ import annotations
@@ -12,35 +12,21 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 
 def opened(engine: str, model: str, threads: int, feeds: dict[str, Any]) -> Callable[[], object]:
-    if engine == "onnxruntime":
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
-        return lambda: session.run(None, feeds)
-    if engine == "openvino":
-        import openvino
-
-        settings = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": threads,
-        }
-        request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
-        return lambda: request.infer(feeds)
     if engine == "deepsparse":
         import deepsparse
 
         compiled = deepsparse.compile_model(model, batch_size=1, num_cores=threads)
         return lambda: compiled.run(list(feeds.values()))
-    raise SystemExit(f"no engine '{engine}': expected onnxruntime, openvino or deepsparse")
+    from harness.baselines.registry import open_session
+
+    return open_session(engine, Path(model), threads).bind(feeds)
 
 
 def main() -> None:

@@ -182,20 +182,27 @@ class KernelMeasurer:
         """
         waiting = iter(entries)
         while batch := list(islice(waiting, len(self._workers))):
-            for worker in self._workers:
-                worker.renew()
-            turns = [
-                Turns(worker, self._described(kernel), candidates, verified=verified)
-                for worker, (kernel, candidates) in zip(self._workers, batch, strict=False)
-            ]
-            for each in turns:
-                each.begin()
-            for each in turns:
-                each.finish()
-            for worker in self._workers:
-                worker.pause()
-            for each in turns:
+            for each in self._made_ready(batch, verified=verified):
                 yield each.take(rounds)
+
+    def _made_ready(
+        self, entries: Sequence[tuple[KernelTask, Sequence[Candidate]]], *, verified: bool
+    ) -> list[Turns]:
+        """A contest of candidates for each of as many kernels as there are workers or fewer, ready
+        to be measured: nothing else is running any more."""
+        for worker in self._workers:
+            worker.renew()
+        turns = [
+            Turns(worker, self._described(kernel), candidates, verified=verified)
+            for worker, (kernel, candidates) in zip(self._workers, entries, strict=False)
+        ]
+        for each in turns:
+            each.begin()
+        for each in turns:
+            each.finish()
+        for worker in self._workers:
+            worker.pause()
+        return turns
 
     def rivals(
         self, entries: Sequence[tuple[KernelTask, Candidate]], rounds: int
@@ -204,18 +211,8 @@ class KernelMeasurer:
         [kernels][rounds]. Each is in a worker of its own. Raises KernelFailed."""
         while len(self._workers) < len(entries):
             self._workers.append(KernelProcess(self._environment))
-        for worker in self._workers:
-            worker.renew()
-        turns = [
-            Turns(worker, self._described(kernel), [candidate], verified=False)
-            for worker, (kernel, candidate) in zip(self._workers, entries, strict=False)
-        ]
-        for each in turns:
-            each.begin()
-        for each in turns:
-            each.finish()
-        for worker in self._workers:
-            worker.pause()
+        alone = [(kernel, [candidate]) for kernel, candidate in entries]
+        turns = self._made_ready(alone, verified=False)
         seconds: list[list[float]] = [[] for _ in turns]
         for _ in range(rounds):
             for at, each in enumerate(turns):
