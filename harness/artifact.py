@@ -9,9 +9,12 @@ from pathlib import Path
 
 from harness.documents import Frozen
 from harness.errors import InputError
-from harness.record import Compression, Fusion, Tuning
+from harness.record import Compression, Fusion, Launch, Tuning
 
 LIBRARY = "model.so"
+KERNELS = "kernels.so"
+"""The same network where `model.so` starts its kernels all at once: here they are called one by
+one, so that each can be timed."""
 DESCRIPTION = "artifact.json"
 
 
@@ -55,6 +58,7 @@ class Artifact(Frozen):
     activation_mb: float
     artifact_mb: float
     target: dict[str, object]
+    launches: tuple[Launch, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> Artifact:

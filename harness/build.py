@@ -12,22 +12,32 @@ from typing import Any
 
 import numpy as np
 
-from harness.artifact import DESCRIPTION, LIBRARY, Artifact, KernelDescription, TensorDescription
+from harness.artifact import (
+    DESCRIPTION,
+    KERNELS,
+    LIBRARY,
+    Artifact,
+    KernelDescription,
+    TensorDescription,
+)
 from harness.cache import write_atomically
+from harness.devices.cuda_compiler import CudaCompiler
+from harness.devices.linker import linker
 from harness.errors import CellFailure
 from harness.kernels.elementary import use_vector_arithmetic
 from harness.models.imported import Imported
 from harness.passes.default_schedule import SCHEDULED, schedule_untuned
 from harness.passes.fusion import KernelCall, kernels
 from harness.passes.rewriter import MAIN
-from harness.record import Compression, Fusion, Tuning
+from harness.record import Compression, Fusion, Launch, Tuning
+from harness.spec import Multiprocessor
 from harness.tvm_api import (
     ArgInfo,
     Constant,
     PrimFunc,
-    dataflow_lower_passes,
     estimate_tir_flops,
-    finalize_passes,
+    is_graphics,
+    lowering_passes,
     operator_name,
     relax,
     structural_walk,
@@ -35,6 +45,7 @@ from harness.tvm_api import (
 )
 
 _MEGABYTE = 1e6
+_GRAPH = "relax.backend.use_cuda_graph"
 
 
 def build(
@@ -47,25 +58,32 @@ def build(
     tuning: Tuning | None,
     folder: Path,
     edges: Compression | None = None,
+    multiprocessor: Multiprocessor | None = None,
 ) -> Artifact:
     """Compile a fused network into `folder`: with the schedules of `database`, and the default
-    schedule for `threads` threads where it has none.
+    schedule for `threads` threads where it has none. `multiprocessor` is what a graphics processor
+    has several of, where that is described.
 
     The folder appears complete or not at all. Raises CellFailure when TVM or the C compiler that
     links the library cannot do it.
     """
-    if shutil.which("cc") is None and shutil.which("g++") is None:
-        raise CellFailure(
-            "no C compiler to link the compiled model; install one: apt-get install g++"
-        )
+    compiler = linker(_triple(target))
     calls = kernels(fused)
     with target, database, tvm.transform.PassContext(opt_level=3):
         tuned = relax.transform.MetaScheduleApplyDatabase()(fused)
-    lowered, executable = compile_scheduled(schedule_untuned(tuned, target, threads), target)
+    scheduled = schedule_untuned(tuned, target, threads)
+    lowered, executable = compile_scheduled(scheduled, target)
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        executable.export_library(str(part / LIBRARY), cc=shutil.which("g++") or "cc")
+        executable.export_library(str(part / LIBRARY), cc=compiler)
+        launches: list[Launch] = []
+        if is_graphics(target):
+            _, single = compile_scheduled(scheduled, target, at_once=False)
+            single.export_library(str(part / KERNELS), cc=compiler)
+            cuda = CudaCompiler(str(target.attrs["arch"]))
+            cuda.keep(single.mod, part)
+            launches = list(cuda.launches(single.mod, multiprocessor))
         artifact = Artifact(
             inputs=tuple(_tensor(spec) for spec in imported.inputs),
             outputs=tuple(_tensor(spec) for spec in imported.outputs),
@@ -77,6 +95,7 @@ def build(
             activation_mb=_planned_bytes(lowered) / _MEGABYTE,
             artifact_mb=(part / LIBRARY).stat().st_size / _MEGABYTE,
             target=json.loads(str(target)),
+            launches=tuple(launches),
         )
         write_atomically(part / DESCRIPTION, artifact.model_dump_json(indent=1))
         shutil.rmtree(folder, ignore_errors=True)
@@ -89,20 +108,32 @@ def build(
 
 
 def compile_scheduled(
-    scheduled: tvm.IRModule, target: tvm.target.Target
+    scheduled: tvm.IRModule, target: tvm.target.Target, *, at_once: bool = True
 ) -> tuple[tvm.IRModule, relax.VMExecutable]:
     """A network whose kernels are scheduled, lowered to calls of the virtual machine, and compiled.
 
-    Of TVM's own pipeline what comes after fusing: it would fuse the kernels again.
+    Of TVM's own pipeline what comes after fusing: it would fuse the kernels again. On a graphics
+    processor the kernels are started `at_once`, from a graph that the first inference records:
+    starting one by one takes longer than running them, where they are small.
     """
     use_vector_arithmetic()
-    with target, tvm.transform.PassContext(opt_level=3):
-        lowered = tvm.transform.Sequential(dataflow_lower_passes(target))(scheduled)
-        finished = tvm.transform.Sequential(finalize_passes(target))(lowered)
+    config = {}
+    if is_graphics(target):
+        config = {_GRAPH: at_once}
+    flow, rest = lowering_passes(target)
+    with target, tvm.transform.PassContext(opt_level=3, config=config):
+        lowered = tvm.transform.Sequential(flow)(scheduled)
+        finished = tvm.transform.Sequential(rest)(lowered)
         executable = relax.build(
             finished, target=target, relax_pipeline=tvm.transform.Sequential([])
         )
     return lowered, executable
+
+
+def _triple(target: tvm.target.Target) -> str | None:
+    """What the processor's code is for: a graphics processor's is that of its host."""
+    processor = target.host if is_graphics(target) else target
+    return str(processor.attrs["mtriple"]) if "mtriple" in processor.attrs else None
 
 
 def machine_of(fused: tvm.IRModule, target: tvm.target.Target, threads: int) -> Any:

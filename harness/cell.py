@@ -95,6 +95,7 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     from harness.edges.compress import compress
     from harness.edges.merging import merge
     from harness.edges.patterns import require_pattern
+    from harness.hardware.workplace import working_target
     from harness.models.imported import import_model
     from harness.passes.adapt import adapt
     from harness.passes.canonicalise import canonicalise
@@ -106,7 +107,7 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     from harness.tvm_api import tvm
 
     configuration, spec = order.configuration, order.target
-    target = tvm.target.Target(spec.tvm.as_tvm())
+    target, here = tvm.target.Target(spec.tvm.as_tvm()), working_target(spec)
 
     tell({"stage": "import"})
     imported = import_model(order.model, order.shapes, order.work)
@@ -118,7 +119,11 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
         if configuration.edges.bypass is not None:
             tell({"stage": "bypass"})
             canonical, bypassed = bypass(
-                canonical, configuration.edges.bypass, samples, target, spec.tvm.num_cores
+                canonical,
+                configuration.edges.bypass,
+                samples,
+                tvm.target.Target(here.as_tvm()),
+                here.num_cores,
             )
         canonical, edges = compress(
             canonical,
@@ -155,7 +160,7 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
             tuning = Tuner(
                 tasks,
                 target,
-                spec.tvm.num_cores,
+                here.num_cores,
                 found,
                 configuration.tune,
                 order.seed,
@@ -193,6 +198,7 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
         tuning,
         order.artifact,
         edges,
+        spec.hardware.multiprocessor,
     )
 
 
@@ -208,10 +214,11 @@ def _calibrated(
     canonical: tvm.IRModule, samples: list[list[np.ndarray]], order: Order
 ) -> Callable[[list[Layer]], Calibration]:
     from harness.edges.calibration import Calibration
+    from harness.hardware.workplace import working_target
     from harness.tvm_api import tvm
 
-    target = tvm.target.Target(order.target.tvm.as_tvm())
-    threads = order.target.tvm.num_cores
+    here = working_target(order.target)
+    target, threads = tvm.target.Target(here.as_tvm()), here.num_cores
     return lambda layers: Calibration(canonical, layers, samples, target, threads)
 
 
@@ -236,15 +243,16 @@ def _build_reference(canonical: tvm.IRModule, imported: Imported, order: Order) 
     """Compile a compressed network as plainly as can be, to verify the cell against: what the
     model's own runtime gives is another network's output. No kernel is fused, sparse or tuned."""
     from harness.build import build
+    from harness.hardware.workplace import working_target
     from harness.passes.fusion import fuse, summarise
     from harness.tuning.database import database_of
     from harness.tvm_api import tvm
 
-    plain = fuse(canonical, "none")
+    plain, here = fuse(canonical, "none"), working_target(order.target)
     build(
         plain,
-        tvm.target.Target(order.target.tvm.as_tvm()),
-        order.target.tvm.num_cores,
+        tvm.target.Target(here.as_tvm()),
+        here.num_cores,
         database_of([], {}),
         imported,
         summarise(canonical, plain),
@@ -256,17 +264,18 @@ def _build_reference(canonical: tvm.IRModule, imported: Imported, order: Order) 
 def _kernel_inputs(
     order: Order, fused: tvm.IRModule, imported: Imported, folder: Path
 ) -> dict[str, Path]:
+    from harness.hardware.workplace import working_target
     from harness.measure.inputs import read_arrays
     from harness.tuning.real_inputs import record_kernel_inputs
     from harness.tvm_api import tvm
 
     if order.inputs is None:
         return {}
-    feeds = read_arrays(order.inputs)[0]
+    feeds, here = read_arrays(order.inputs)[0], working_target(order.target)
     return record_kernel_inputs(
         fused,
-        tvm.target.Target(order.target.tvm.as_tvm()),
-        order.target.tvm.num_cores,
+        tvm.target.Target(here.as_tvm()),
+        here.num_cores,
         [feeds[spec.name] for spec in imported.inputs],
         folder,
     )
@@ -277,6 +286,8 @@ def _footprint(fused: tvm.IRModule, spec: TargetSpec) -> float:
     from one inference to the next, otherwise 0."""
     from harness.build import weights_bytes
 
+    if spec.tvm.kind == "cuda":
+        return 0.0
     size, caches = weights_bytes(fused), 1024 * (spec.hardware.l2_kb or 0) * spec.tvm.num_cores
     return float(size) if size > caches / 2 else 0.0
 

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 import harness
+from harness.devices.graphics import graphics_processor
 from harness.hardware import this_processor
 from harness.hardware.processor import read_text, throttled_periods, usable_cpus
 
@@ -54,6 +55,7 @@ def environment() -> dict[str, Any]:
         "governor": governor(),
         "turbo": turbo(),
         "load_average": [round(load, 2) for load in os.getloadavg()],
+        "graphics_processor": _graphics(),
         "memory_total_mb": round(memory.total / 1e6),
         "memory_free_mb": round(memory.available / 1e6),
         "kernel": f"{platform.system()} {platform.release()}",
@@ -66,6 +68,12 @@ def environment() -> dict[str, Any]:
         "layeredge": harness.__version__,
         "git_commit": git_commit(Path(harness.__file__).parents[1]),
     }
+
+
+def _graphics() -> str | None:
+    """The graphics processor here, with its driver."""
+    found = graphics_processor()
+    return f"{found.name}, driver {found.driver}" if found else None
 
 
 def noise_warnings(watch_seconds: float = 0.3) -> list[str]:

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from harness.baselines.registry import engine_named
+from harness.devices import placed
 from harness.hardware import load_target, target_fingerprint
 from harness.models.catalog import resolve
 from harness.models.resolved import ResolvedModel
@@ -45,7 +46,9 @@ def plan(sweep: Sweep, *, fetch_missing: bool = True) -> list[PlannedGroup]:
     """
     for engine in sweep.baselines:
         engine_named(engine)
-    targets = [_with_threads(load_target(name), sweep.measure.threads) for name in sweep.targets]
+    targets = [
+        placed(_with_threads(load_target(name), sweep.measure.threads)) for name in sweep.targets
+    ]
     groups = []
     for spec in sweep.models:
         model = resolve(spec, fetch_missing=fetch_missing)

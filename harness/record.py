@@ -95,6 +95,47 @@ class KernelTime(Frozen):
     bytes: float
 
 
+class Launch(Frozen):
+    """What one function of a graphics processor's kernel takes: `registers` of a thread,
+    `shared_memory_bytes` of a block of `threads`, and what it writes to and reads from memory for
+    want of registers. `occupancy` is the share of a multiprocessor's threads that run at a time."""
+
+    name: str
+    registers: int
+    shared_memory_bytes: int
+    spill_bytes: int
+    threads: int = 0
+    occupancy: float | None = None
+
+
+class Static(Frozen):
+    """What is known of a network that was compiled and not run: the launches of its kernels, and
+    `bound_ms`, which no inference takes less than: for each kernel what its operations take at the
+    described peak, or its bytes at the described bandwidth, whichever is longer."""
+
+    launches: tuple[Launch, ...]
+    bound_ms: float | None = None
+
+    @property
+    def registers_max(self) -> int | None:
+        return max((launch.registers for launch in self.launches), default=None)
+
+    @property
+    def spill_bytes(self) -> int:
+        """Of all launches together."""
+        return sum(launch.spill_bytes for launch in self.launches)
+
+    @property
+    def shared_memory_bytes(self) -> int | None:
+        """Of the block that takes most."""
+        return max((launch.shared_memory_bytes for launch in self.launches), default=None)
+
+    @property
+    def occupancy_min(self) -> float | None:
+        known = [launch.occupancy for launch in self.launches if launch.occupancy is not None]
+        return min(known, default=None)
+
+
 class TuningPoint(Frozen):
     """One point of a tuning curve: after `seconds` and `trials`, the sum over the kernels of the
     best time found so far, in milliseconds (None while some kernel has none)."""
@@ -189,6 +230,7 @@ class Record(Frozen):
         default=None, description="median, per inference, of what no kernel accounts for"
     )
     tuning: Tuning | None = None
+    static: Static | None = None
     artifact: str | None = Field(default=None, description="folder, relative to the results folder")
     spec: dict[str, Any] = Field(description="model, target, configuration, measure, limits, seed")
     environment: dict[str, Any]

@@ -16,9 +16,10 @@ from harness.artifact import DESCRIPTION, Artifact, reference_of
 from harness.baselines.registry import ENGINES, applicable, reference_engine
 from harness.cell import ImportedModel, ImportOrder, Order
 from harness.child import Child, ChildLost, Message
+from harness.devices import child_environment, require_runnable
 from harness.environment import environment
 from harness.errors import CellFailure, CellSkipped, HarnessError, InputError
-from harness.hardware import require_runnable, target_fingerprint
+from harness.hardware import target_fingerprint
 from harness.measure.group import Contestant, Group, GroupSubject, Measured
 from harness.measure.inputs import verification_inputs, write_arrays
 from harness.measure.recording import RecordWriter
@@ -132,15 +133,20 @@ class _GroupRun:
         self._writer = RecordWriter(self._sweep, self._group, self._store, self._listener.finished)
         try:
             require_runnable(self._group.target)
-            self._target = with_measured_roofs(self._group.target)
-            self._writer.target = self._target
+            if self._target.tvm.kind == "llvm":
+                self._target = with_measured_roofs(self._group.target)
+                self._writer.target = self._target
             imported = self._import()
         except (CellFailure, InputError) as error:
             for cell in self._pending:
                 self._writer.lost(cell.key, cell.mark, "import", error, environment(), 0.0)
             return
         contestants = self._contestants(imported)
-        if any(found.mark in {cell.mark for cell in self._pending} for found in contestants):
+        if self._target.device.kind == "static":
+            paths = {found.mark: found.path for found in contestants}
+            compiled = [cell for cell in self._pending if cell.mark in paths]
+            self._writer.compiled(compiled, paths, environment())
+        elif any(found.mark in {cell.mark for cell in self._pending} for found in contestants):
             self._measure(imported, contestants)
 
     def _import(self) -> ImportedModel:
@@ -190,6 +196,11 @@ class _GroupRun:
         """
         if cell.configuration is None:
             engine, format = cell.key.engine, self._group.model.format
+            if self._target.tvm.kind == "cuda":
+                raise CellSkipped(
+                    f"{engine} runs on this machine's processor here, not on the target "
+                    f"'{self._target.name}'"
+                )
             if not applicable(engine, format):
                 formats = ", ".join(sorted(ENGINES[engine].formats))
                 raise CellSkipped(f"{engine} does not run {format} models, only {formats}")
@@ -206,6 +217,11 @@ class _GroupRun:
         configuration, folder = cell.configuration, self._artifact(cell)
         if configuration is None or (folder / DESCRIPTION).exists():
             return
+        if configuration.tune is not None and self._target.device.kind == "static":
+            raise CellSkipped(
+                f"tuning runs kernels, and '{self._target.name}' is not in this machine: code for "
+                "it is compiled and analysed only"
+            )
         order = Order(
             model=self._group.model.path,
             shapes=self._group.model.shapes,
@@ -269,11 +285,10 @@ class _GroupRun:
     def _in_child(self, do: str, order: Message, label: str, seconds: float) -> Message:
         """Have a child carry out an order. Raises CellFailure or CellSkipped with its reason."""
         deadline = monotonic() + seconds
-        threads = str(self._target.tvm.num_cores)
         with Child(
             "harness.cell",
             memory_mb=self._sweep.limits.memory_mb,
-            environment={"TVM_NUM_THREADS": threads, "OMP_NUM_THREADS": threads},
+            environment=child_environment(self._target),
         ) as child:
             try:
                 child.send({"do": do, "order": order})
@@ -324,6 +339,7 @@ class _GroupRun:
                 f"{self._group.model.name} · {label}", stage, done, total
             ),
             unscored=self._group.unscored,
+            environment=child_environment(self._target),
         )
         found_environment = environment()
         try:

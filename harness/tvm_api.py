@@ -21,7 +21,8 @@ with without_torch():
     from tvm.ir import Op
     from tvm.ir.expr import GenericConst as Constant
     from tvm.ir.expr import TensorLoad
-    from tvm.relax.backend.cpu_generic.pipeline import dataflow_lower_passes, finalize_passes
+    from tvm.relax.backend.cpu_generic import pipeline as processor_pipeline
+    from tvm.relax.backend.cuda import pipeline as cuda_pipeline
     from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
     from tvm.relax.frontend.onnx.onnx_frontend import _get_convert_map as onnx_converters
     from tvm.relax.op.grad import no_grad as no_gradient
@@ -56,6 +57,33 @@ def operator_name(expr: relax.Expr) -> str:
     if isinstance(expr, relax.Call) and isinstance(expr.op, Op):
         return str(expr.op.name)
     return ""
+
+
+def is_graphics(target: tvm.target.Target) -> bool:
+    """Whether a target is a graphics processor."""
+    return str(target.kind.name) == "cuda"
+
+
+def lowering_passes(target: tvm.target.Target) -> tuple[list[Any], list[Any]]:
+    """What TVM does to a network of scheduled kernels before it compiles it: the passes that lower
+    its data flow, and those that come after them."""
+    pipeline = cuda_pipeline if is_graphics(target) else processor_pipeline
+    return pipeline.dataflow_lower_passes(target), pipeline.finalize_passes(target)
+
+
+def dlight_rules() -> Any:
+    """TVM's default schedules for graphics processors, the most specific first, as a pass."""
+    from tvm.s_tir import dlight
+
+    gpu = dlight.gpu
+    return dlight.ApplyDefaultSchedule(
+        gpu.Matmul(),
+        gpu.GEMV(),
+        gpu.Reduction(),
+        gpu.GeneralReduction(),
+        gpu.Transpose(),
+        gpu.Fallback(),
+    )
 
 
 def trace_json(trace: Trace) -> list[Any]:
@@ -101,11 +129,12 @@ __all__ = [
     "TensorLoad",
     "Trace",
     "constant_array",
-    "dataflow_lower_passes",
+    "dlight_rules",
     "estimate_tir_flops",
     "extract_tasks",
-    "finalize_passes",
+    "is_graphics",
     "load_tensor_intrinsics",
+    "lowering_passes",
     "meta_schedule",
     "no_gradient",
     "onnx_converters",

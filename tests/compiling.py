@@ -15,7 +15,7 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
 from harness.passes.layout import to_channels_last
 from harness.spec import FusionLevel
-from harness.tvm_api import dataflow_lower_passes, finalize_passes, relax, tvm
+from harness.tvm_api import lowering_passes, relax, tvm
 
 
 def imported(model: onnx.ModelProto, folder: Path) -> Imported:
@@ -36,9 +36,10 @@ def reference(model: onnx.ModelProto, values: Mapping[str, np.ndarray]) -> list[
 def run_fused(module: tvm.IRModule, values: list[np.ndarray]) -> list[np.ndarray]:
     """The outputs of a fused network, compiled without tuning for this machine."""
     target = tvm.target.Target({"kind": "llvm", "num-cores": 2})
+    flow, rest = lowering_passes(target)
     with target, tvm.transform.PassContext(opt_level=3):
-        lowered = tvm.transform.Sequential(dataflow_lower_passes(target))(module)
-        finished = tvm.transform.Sequential(finalize_passes(target))(lowered)
+        lowered = tvm.transform.Sequential(flow)(module)
+        finished = tvm.transform.Sequential(rest)(lowered)
         pipeline = tvm.transform.Sequential([])
         library = relax.build(finished, target=target, relax_pipeline=pipeline)
     machine = relax.VirtualMachine(library, tvm.cpu())

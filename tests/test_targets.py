@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.cli.targets import command
+from harness.devices import placed, require_runnable
 from harness.errors import CellFailure, InputError
 from harness.hardware import (
     HOST,
@@ -19,7 +20,6 @@ from harness.hardware import (
     known_targets,
     load_target,
     missing_features,
-    require_runnable,
     target_fingerprint,
     this_processor,
 )
@@ -27,7 +27,9 @@ from harness.hardware.llvm import host_features, target_features, vector_bits
 from harness.shipped import shipped_folder
 from harness.spec import TargetSpec
 
-SHIPPED = ["haswell", "icelake-server", "skylake-avx512", "znver3", "znver4", "znver5"]
+PROCESSORS = ["haswell", "icelake-server", "skylake-avx512", "znver3", "znver4", "znver5"]
+GRAPHICS = ["a100", "h100", "jetson-orin", "l4", "rtx-4090", "t4"]
+SHIPPED = sorted(PROCESSORS + GRAPHICS)
 
 on_x86 = pytest.mark.skipif(
     platform.machine().lower() not in ("x86_64", "amd64"), reason="this machine is not an x86 one"
@@ -57,7 +59,7 @@ def test_known_targets_are_the_host_and_every_shipped_file() -> None:
     assert known_targets() == [HOST, *SHIPPED]
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", PROCESSORS)
 def test_shipped_description_is_what_llvm_says_too(name: str) -> None:
     spec = check_target_file(shipped_folder("targets") / f"{name}.yaml")
     assert spec == load_target(name)
@@ -65,7 +67,44 @@ def test_shipped_description_is_what_llvm_says_too(name: str) -> None:
     assert spec.hardware.features
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", GRAPHICS)
+def test_shipped_graphics_processor_is_one_that_its_figures_describe(name: str) -> None:
+    spec = check_target_file(shipped_folder("targets") / f"{name}.yaml")
+    assert spec == load_target(name)
+    assert spec.name == name and spec.hardware.multiprocessor is not None
+    text = (shipped_folder("targets") / f"{name}.yaml").read_text()
+    lanes, gigahertz = re.findall(r"(\d+) FP32 lanes x 2 x ([\d.]+) GHz", text)[0]
+    assert int(lanes) / spec.hardware.cores in (64, 128)
+    assert spec.hardware.peak_gflops == pytest.approx(int(lanes) * 2 * float(gigahertz), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("  arch: sm_80\n", "", "kind 'cuda' needs arch too"),
+        ("sm_80", "ampere", "arch"),
+        ("  thread_warp_size: 32\n", "  mcpu: znver4\n  thread_warp_size: 32\n", "below 'host'"),
+        ("architecture: cuda", "architecture: x86", "does not go with tvm.kind 'cuda'"),
+        ("threads: 2048", "threads: 512", "1024 is more than hardware.multiprocessor.threads"),
+    ],
+)
+def test_check_says_what_is_wrong_with_a_graphics_processor(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    text = (shipped_folder("targets") / "a100.yaml").read_text()
+    assert old in text
+    path = tmp_path / "mine.yaml"
+    path.write_text(text.replace(old, new))
+    with pytest.raises(InputError, match=message):
+        check_target_file(path)
+
+
+def test_processor_has_no_keys_of_a_graphics_processor() -> None:
+    with pytest.raises(ValueError, match="'arch' and 'host' are of the kind 'cuda'"):
+        description(arch="sm_80")
+
+
+@pytest.mark.parametrize("name", PROCESSORS)
 def test_shipped_figures_are_what_their_comment_derives(name: str) -> None:
     text = (shipped_folder("targets") / f"{name}.yaml").read_text().replace("\n#   ", " ")
     cores, flop = map(int, re.findall(r"(\d+) cores x (\d+) FLOP a cycle", text)[0])
@@ -263,6 +302,11 @@ def test_command_lists_every_target_and_whether_it_runs_here() -> None:
     assert result.exit_code == 0
     rows = {line.split()[0]: line for line in result.output.splitlines()[1:]}
     assert list(rows) == known_targets()
+    for name in GRAPHICS:
+        here = placed(load_target(name)).device.kind == "local"
+        assert rows[name].rstrip().endswith("yes" if here else "no: compiled and analysed only")
     for name, row in rows.items():
+        if name in GRAPHICS:
+            continue
         missing = missing_features(load_target(name))
         assert row.rstrip().endswith(f"lacks {', '.join(missing)}" if missing else "yes")

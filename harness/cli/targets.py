@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from harness.spec import TargetSpec
 
 
 @click.group()
@@ -27,18 +31,28 @@ def list_targets() -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from harness.hardware import known_targets, load_target, missing_features
+    from harness.hardware import known_targets, load_target
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("target", "description", "cores", "SIMD bits", "runs here"):
         table.add_column(heading, overflow="fold")
     for name in known_targets():
         spec = load_target(name)
-        missing = missing_features(spec)
-        runs = f"no: lacks {', '.join(missing)}" if missing else "yes"
+        runs = _runs_here(spec)
         bits = str(spec.hardware.simd_bits or "")
         table.add_row(name, Text(spec.description), str(spec.hardware.cores), bits, runs)
     Console().print(table)
+
+
+def _runs_here(spec: TargetSpec) -> str:
+    from harness.devices import placed
+    from harness.hardware import missing_features
+
+    if spec.tvm.kind == "cuda":
+        here = placed(spec).device.kind == "local"
+        return "yes" if here else "no: compiled and analysed only"
+    missing = missing_features(spec)
+    return f"no: lacks {', '.join(missing)}" if missing else "yes"
 
 
 @command.command()
@@ -66,17 +80,19 @@ def check(file: Path) -> None:
     Example:
       layeredge targets check my-machine.yaml
     """
+    from harness.devices import placed, require_runnable
     from harness.errors import CellFailure
-    from harness.hardware import check_target_file, require_runnable
+    from harness.hardware import check_target_file
 
-    spec = check_target_file(file)
+    spec = placed(check_target_file(file))
     click.echo(f"{file}: ok, target '{spec.name}'")
     try:
         require_runnable(spec)
     except CellFailure as reason:
         click.echo(f"note: {reason}")
     else:
-        click.echo("this machine can run it")
+        static = spec.device.kind == "static"
+        click.echo(f"this machine can {'compile for it, not run it' if static else 'run it'}")
 
 
 @command.command()

@@ -1,6 +1,6 @@
 """Hardware descriptions: what they say, whether they are right, and what this machine can run."""
 
-from harness.hardware.capability import missing_features, require_runnable
+from harness.hardware.capability import missing_features
 from harness.hardware.description import (
     HOST,
     as_yaml,
@@ -21,7 +21,6 @@ __all__ = [
     "known_targets",
     "load_target",
     "missing_features",
-    "require_runnable",
     "target_fingerprint",
     "this_processor",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 
-from harness.errors import CellFailure
 from harness.hardware.processor import this_processor
 from harness.spec import TargetSpec
 
@@ -18,31 +17,10 @@ def missing_features(spec: TargetSpec) -> list[str]:
     `mcpu` and `mattr` let the compiler use. Then the cores. A description with an `mcpu` or
     `mattr` LLVM does not know raises InputError.
     """
-    return [*_missing_instructions(spec), *_missing_cores(spec)]
-
-
-def require_runnable(spec: TargetSpec) -> None:
-    """Raise CellFailure, in one line that names what is missing, unless `spec` can run here."""
-    if spec.device.kind != "local":
-        raise CellFailure(
-            f"target '{spec.name}' runs on a device of kind '{spec.device.kind}'; only 'local' "
-            "targets can run on this machine"
-        )
-    missing = missing_features(spec)
-    if not missing:
-        return
-    advice = "use 'x86-host', which is detected, or a target whose features this machine has"
-    if missing == _missing_cores(spec):
-        advice = "set measure.threads in the sweep, or tvm.num-cores in a copy of the description"
-    raise CellFailure(
-        f"target '{spec.name}' cannot run on this machine, which lacks {', '.join(missing)}; "
-        f"{advice}"
-    )
+    return [*_missing_instructions(spec), *missing_cores(spec)]
 
 
 def _missing_instructions(spec: TargetSpec) -> list[str]:
-    if spec.tvm.kind == "cuda":
-        return ["a CUDA device"]
     if platform.machine().lower() not in _MACHINES.get(spec.architecture, ()):
         return [f"an {spec.architecture} processor (this one is {platform.machine()})"]
     from harness.hardware.llvm import check_target, host_features, target_features
@@ -52,6 +30,7 @@ def _missing_instructions(spec: TargetSpec) -> list[str]:
     return sorted(name for name, there in host_features().items() if not there and name in needed)
 
 
-def _missing_cores(spec: TargetSpec) -> list[str]:
+def missing_cores(spec: TargetSpec) -> list[str]:
+    """How many cores code for `spec` runs on and this machine lacks, in words; else nothing."""
     needed, cores = spec.tvm.num_cores, this_processor().cores
     return [f"{needed} cores (there are {cores})"] if needed > cores else []

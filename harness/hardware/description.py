@@ -49,7 +49,8 @@ def check_target_file(path: Path) -> TargetSpec:
     which it would only log before it compiled for another; and for figures that contradict it.
     """
     spec = read_document(path, TargetSpec)
-    if spec.tvm.kind != "llvm":
+    if spec.tvm.kind == "cuda":
+        _check_graphics(path, spec)
         return spec
     from harness.hardware.llvm import check_target, target_features, vector_bits
 
@@ -78,6 +79,21 @@ def check_target_file(path: Path) -> TargetSpec:
     return spec
 
 
+def _check_graphics(path: Path, spec: TargetSpec) -> None:
+    """Raise InputError where figures of a graphics processor contradict each other."""
+    shape, most = spec.hardware.multiprocessor, spec.tvm.max_threads_per_block
+    if spec.architecture != "cuda":
+        raise InputError(
+            f"{path}: architecture: '{spec.architecture}' does not go with tvm.kind 'cuda'; "
+            "expected 'cuda'"
+        )
+    if shape is not None and most is not None and most > shape.threads:
+        raise InputError(
+            f"{path}: tvm.max_threads_per_block: {most} is more than "
+            f"hardware.multiprocessor.threads: {shape.threads}"
+        )
+
+
 def as_yaml(spec: TargetSpec) -> str:
     """`spec` as the text of a description file; reading it again gives the same description."""
     data = _plain(spec.model_dump(mode="json", by_alias=True, exclude_none=True))
@@ -98,7 +114,7 @@ def target_fingerprint(spec: TargetSpec) -> str:
     version agree: `llvm-znver4-2c-tvm0.27.0.post1-1b2c3d4e`.
     """
     tvm_version = version("apache-tvm")
-    decisive = {
+    decisive: dict[str, object] = {
         "architecture": spec.architecture,
         "kind": spec.tvm.kind,
         "mcpu": spec.tvm.mcpu,
@@ -107,6 +123,9 @@ def target_fingerprint(spec: TargetSpec) -> str:
         "tag": spec.tvm.tag,
         "tvm": tvm_version,
     }
+    if spec.tvm.kind == "cuda":
+        decisive["cuda"] = spec.tvm.model_dump(mode="json")
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
-    processor = re.sub(r"[^A-Za-z0-9._]+", "-", spec.tvm.mcpu or spec.tvm.tag or spec.architecture)
+    named = spec.tvm.mcpu or spec.tvm.arch or spec.tvm.tag or spec.architecture
+    processor = re.sub(r"[^A-Za-z0-9._]+", "-", named)
     return f"{spec.tvm.kind}-{processor}-{spec.tvm.num_cores}c-tvm{tvm_version}-{digest}"

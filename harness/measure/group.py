@@ -8,7 +8,7 @@ hangs is thrown out and the others go on.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -84,7 +84,13 @@ Listener = Callable[[str, str, float, float], None]
 class _Runner:
     """One contestant's process, paused whenever it is not its turn."""
 
-    def __init__(self, contestant: Contestant, threads: int, limits: Limits) -> None:
+    def __init__(
+        self,
+        contestant: Contestant,
+        threads: int,
+        limits: Limits,
+        environment: Mapping[str, str],
+    ) -> None:
         self.contestant = contestant
         self.measured = Measured()
         self.seconds_per_run = 0.0
@@ -93,7 +99,11 @@ class _Runner:
         self._child = Child(
             "harness.measure.worker",
             memory_mb=limits.memory_mb,
-            environment={"TVM_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)},
+            environment={
+                "TVM_NUM_THREADS": str(threads),
+                "OMP_NUM_THREADS": str(threads),
+                **environment,
+            },
             # All on the same ones: a core whose sibling is busy is slower, for one as for all.
             cpus=sorted(os.sched_getaffinity(0))[:threads],
         )
@@ -154,7 +164,8 @@ class _Runner:
 class Group:
     """Verifies and measures contestants; `measure` gives what came out, by their marks.
 
-    The first `unscored` samples of the model's data are not scored.
+    The first `unscored` samples of the model's data are not scored. `environment` is what the
+    processes need in theirs besides the number of threads.
     """
 
     def __init__(
@@ -167,7 +178,9 @@ class Group:
         work: Path,
         listener: Listener,
         unscored: int = 0,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
+        self._environment = environment or {}
         self._subject = subject
         self._measure = measure
         self._limits = limits
@@ -192,7 +205,7 @@ class Group:
             )
             for contestant in contestants:
                 self._listener("verify", contestant.label, 0, 1)
-                self._runners.append(_Runner(contestant, self._threads, self._limits))
+                self._runners.append(self._runner(contestant))
                 self._step(self._runners[-1], "verify", lambda r: self._verify(r, reference, real))
             for runner in self._alive():
                 self._step(runner, "measure", lambda r: self._prepare(r, inputs))
@@ -205,6 +218,9 @@ class Group:
             for runner in self._runners:
                 runner.close()
         return {runner.contestant.mark: runner.measured for runner in self._runners}
+
+    def _runner(self, contestant: Contestant) -> _Runner:
+        return _Runner(contestant, self._threads, self._limits, self._environment)
 
     def _alive(self) -> list[_Runner]:
         return [runner for runner in self._runners if runner.alive]
@@ -219,7 +235,7 @@ class Group:
     def _reference(self, engine: str, path: Path, inputs: Path) -> list[list[np.ndarray]]:
         self._listener("verify", f"reference {engine}", 0, 1)
         contestant = Contestant("", "reference", engine, path)
-        runner = _Runner(contestant, self._threads, self._limits)
+        runner = self._runner(contestant)
         try:
             runner.load()
             return self._outputs(runner, inputs)

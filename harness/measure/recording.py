@@ -11,6 +11,7 @@ from uuid import uuid4
 import numpy as np
 
 from harness.artifact import Artifact
+from harness.devices.static import static_of
 from harness.errors import CellSkipped, HarnessError
 from harness.measure.group import Measured
 from harness.plan import PlannedCell, PlannedGroup
@@ -89,6 +90,20 @@ class RecordWriter:
                 fields["artifact"] = f"artifacts/{cell.mark}"
             self._commit(fields | {"status": "ok", "session": session}, samples)
 
+    def compiled(
+        self,
+        cells: Sequence[PlannedCell],
+        paths: Mapping[str, Path],
+        environment: Mapping[str, Any],
+    ) -> None:
+        """Record cells that were compiled for a device that is not here."""
+        for cell in cells:
+            seconds = self._seconds.get(cell.mark, 0.0)
+            artifact = Artifact.read(paths[cell.mark])
+            fields = self._base(cell.key, cell.mark, environment, seconds) | _compiled(artifact)
+            fields["static"] = static_of(artifact, self.target.hardware)
+            self._commit(fields | {"status": "ok", "artifact": f"artifacts/{cell.mark}"})
+
     def _base(
         self, key: CellKey, mark: str, environment: Mapping[str, Any], seconds: float
     ) -> dict[str, Any]:
@@ -163,15 +178,24 @@ def _results(measured: Measured, path: Path, engine: str) -> dict[str, Any]:
         if kernel.name in measured.kernel_seconds
     )
     return fields | {
+        **_compiled(artifact, process),
+        "kernels": kernels,
+        "outside_kernels_us": max(0.0, 1e6 * float(np.median(measured.outside_seconds))),
+    }
+
+
+def _compiled(
+    artifact: Artifact, process: Mapping[str, float | None] | None = None
+) -> dict[str, Any]:
+    """The fields of a record that compiling fills, with the memory of the process that ran it."""
+    return {
         "memory": Memory(
             weights_mb=artifact.weights_mb,
             activation_mb=artifact.activation_mb,
             artifact_mb=artifact.artifact_mb,
-            **process,
+            **(process or {}),
         ),
         "edges": artifact.edges,
         "fusion": artifact.fusion,
         "tuning": artifact.tuning,
-        "kernels": kernels,
-        "outside_kernels_us": max(0.0, 1e6 * float(np.median(measured.outside_seconds))),
     }

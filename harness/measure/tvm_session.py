@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 
 import numpy as np
 
-from harness.artifact import LIBRARY, Artifact
+from harness.artifact import KERNELS, LIBRARY, Artifact
 from harness.awake import spread_threads
 from harness.baselines.base import Feeds, checked
+from harness.devices.cuda_compiler import CudaCompiler
+from harness.errors import CellFailure
 from harness.measure.stopwatch import Stopwatch
 from harness.models.tensors import TensorSpec
 from harness.without_torch import without_torch
@@ -42,26 +46,41 @@ class TvmSession:
 
     def __init__(self, folder: Path) -> None:
         artifact = Artifact.read(folder)
+        self._folder = folder
+        self._graphics = artifact.target["kind"] == "cuda"
+        self._device = tvm.cuda() if self._graphics else tvm.cpu()
+        if self._graphics:
+            _require_graphics(self._device)
+            CudaCompiler(str(artifact.target["arch"]), kept=folder).use()
         self.inputs = tuple(TensorSpec(i.name, i.shape, i.dtype) for i in artifact.inputs)
         self._outputs = len(artifact.outputs)
         self._kernels = {kernel.name for kernel in artifact.kernels}
         self._executable = tvm.runtime.load_module(str(folder / LIBRARY))
-        self._machine = VirtualMachine(self._executable, tvm.cpu())
+        self._machine = VirtualMachine(self._executable, self._device)
 
     def run(self, feeds: Feeds) -> list[np.ndarray]:
-        arguments = [tvm.runtime.tensor(array) for array in checked(self.inputs, feeds)]
-        found = self._machine[_FUNCTION](*arguments)
+        found = self._machine[_FUNCTION](*self._given(feeds))
         outputs = [found] if self._outputs == 1 and hasattr(found, "numpy") else list(found)
         return [output.numpy() for output in outputs]
+
+    def _given(self, feeds: Feeds) -> list[tvm.runtime.Tensor]:
+        return [tvm.runtime.tensor(array, self._device) for array in checked(self.inputs, feeds)]
 
     def bind(self, feeds: Feeds) -> Callable[[], object]:
         return self._bound(self._machine, feeds)
 
     def _bound(self, machine: VirtualMachine, feeds: Feeds) -> Callable[[], object]:
-        arguments = [tvm.runtime.tensor(array) for array in checked(self.inputs, feeds)]
-        machine.set_input(_FUNCTION, *arguments)
+        machine.set_input(_FUNCTION, *self._given(feeds))
         invoke, function = machine._invoke_stateful, _FUNCTION
         invoke(function)  # starts TVM's threads
+        if self._graphics:
+            wait = self._device.sync
+
+            def run() -> None:
+                invoke(function)
+                wait()
+
+            return run
         spread_threads()
         return lambda: invoke(function)
 
@@ -71,6 +90,8 @@ class TvmSession:
         Each is paired with one that nothing interrupts: what that takes longer than the other's
         kernels is what it spent outside of them.
         """
+        if self._graphics:
+            return self._graphics_kernel_times(feeds, runs)
         plain = self.bind(feeds)
         stopwatch = Stopwatch(self._kernels)
         watched = VirtualMachine(self._executable, tvm.cpu())
@@ -91,3 +112,43 @@ class TvmSession:
                 kernels[name].append(seconds)
             outside.append(elapsed - sum(seconds for _, seconds in calls))
         return KernelTimes(kernels, outside)
+
+    def _graphics_kernel_times(self, feeds: Feeds, runs: int) -> KernelTimes:
+        """The same on a graphics processor, by its own clock: each kernel is started some times in
+        a row on what an inference gives it, which waiting for each would take longer than."""
+        plain = self.bind(feeds)
+        executable = tvm.runtime.load_module(str(self._folder / KERNELS))
+        library = executable.imports[0]  # whose functions are the kernels
+        watched = VirtualMachine(executable, self._device)
+        kernels: dict[str, list[float]] = {}
+        calls: Counter[str] = Counter()
+
+        def instrument(function: object, name: str, before: bool, *rest: object) -> int:
+            if before and name in self._kernels:
+                calls[name] += 1
+                if name not in kernels:
+                    timed = library.time_evaluator(name, self._device, number=runs, repeat=3)
+                    kernels[name] = [float(each) for each in timed(*rest[1:]).results]
+            return 0
+
+        watched.set_instrument(instrument)
+        watched[_FUNCTION](*self._given(feeds))
+        inside = sum(median(kernels[name]) * count for name, count in calls.items())
+        outside = []
+        for _ in range(runs):
+            started = perf_counter()
+            plain()
+            outside.append(perf_counter() - started - inside)
+        return KernelTimes(kernels, outside)
+
+
+def _require_graphics(device: tvm.runtime.Device) -> None:
+    """Raise CellFailure, with what TVM would keep to itself, where CUDA's runtime does not load."""
+    if device.exist:
+        return
+    try:
+        ctypes.CDLL(str(Path(tvm.__file__).parent / "lib" / "libtvm_runtime_cuda.so"))
+    except OSError as error:
+        raise CellFailure(f"TVM's runtime for CUDA does not load: {error}") from None
+    if not device.exist:
+        raise CellFailure("CUDA finds no graphics processor here")

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.passes.graphics_schedule import schedule_for_graphics
 from harness.passes.kernel_blocks import (
     calls_functions,
     divisors,
@@ -36,7 +37,7 @@ from harness.passes.kernel_blocks import (
 )
 from harness.passes.padding import is_selected_padding
 from harness.passes.vectors import vector_registers
-from harness.tvm_api import PrimFunc, SBlock, Schedule, tirx, tvm
+from harness.tvm_api import PrimFunc, SBlock, Schedule, is_graphics, tirx, tvm
 
 SCHEDULED = "tirx.is_scheduled"
 _PARALLEL_OPERATIONS = 20_000
@@ -52,8 +53,10 @@ def schedule_untuned(module: tvm.IRModule, target: tvm.target.Target, threads: i
 
     The results differ from the unscheduled kernels' only by the order of summation. A kernel with
     dynamic shapes or of which TVM refuses every step is left untouched. `threads` is how many the
-    kernels will run on.
+    kernels will run on. Those of a graphics processor get TVM's own.
     """
+    if is_graphics(target):
+        return schedule_for_graphics(module, target)
     vector_bytes, registers = vector_registers(target)
     result = module.clone()
     for variable, function in module.functions_items():

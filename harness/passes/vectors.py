@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.hardware.llvm import register_bits
-from harness.tvm_api import tvm
+from harness.tvm_api import is_graphics, tvm
 
 _FLOAT_BYTES = 4
 
@@ -22,5 +22,8 @@ def vector_registers(target: tvm.target.Target) -> tuple[int, int]:
 
 
 def vector_lanes(target: tvm.target.Target) -> int:
-    """How many weights a vector register of a target holds."""
+    """How many weights a vector register of a target holds: one on a graphics processor, where
+    threads take the place of vectors."""
+    if is_graphics(target):
+        return 1
     return vector_registers(target)[0] // _FLOAT_BYTES

@@ -10,18 +10,19 @@ import gc
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 
 from harness.awake import KeepAwake, spread_threads
 from harness.child import Message, channel
+from harness.devices.cuda_compiler import CudaCompiler
 from harness.kernels.elementary import use_vector_arithmetic
 from harness.measure.inputs import read_arrays
-from harness.tvm_api import ArgInfo, Schedule, Trace, tvm
+from harness.tuning.graphics_function import GraphicsFunction
+from harness.tvm_api import ArgInfo, Schedule, Trace, is_graphics, tvm
 
 _SEED = 0
 _HOPELESS = 3.0
@@ -45,7 +46,7 @@ _TOLERANCE = 1e-4
 
 
 class Arguments:
-    """Random arguments of a kernel, its outputs included.
+    """Random arguments of a kernel, its outputs included, on a device.
 
     In a network whose weights do not fit into the caches, a kernel finds its weights in memory
     every time. There are as many copies of the `constants` as it takes to have it so here too:
@@ -60,6 +61,7 @@ class Arguments:
         constants: list[int],
         footprint: float,
         real: Path | None = None,
+        device: tvm.runtime.Device | None = None,
     ) -> None:
         generator = np.random.default_rng(_SEED)
         infos = ArgInfo.from_prim_func(module["main"])
@@ -70,19 +72,22 @@ class Arguments:
             for at, array in enumerate(_given(real)):
                 if array.dtype.kind != "f":
                     arrays[at] = array
-        tensors = [tvm.runtime.tensor(array) for array in arrays]
+        self.arrays = arrays
+        tensors = [tvm.runtime.tensor(array, device) for array in arrays]
         copied = max(1, sum(arrays[at].nbytes for at in constants))
         copies = math.ceil(min(footprint, _MOST_COPIED_BYTES) / copied)
         self.sets = [tensors]
         for _ in range(1, min(copies, _MOST_COPIES)):
             fresh = list(tensors)
             for at in constants:
-                fresh[at] = tvm.runtime.tensor(arrays[at])
+                fresh[at] = tvm.runtime.tensor(arrays[at], device)
             self.sets.append(fresh)
         self._next = 0
 
     def seconds(self, function: Callable[..., object], runs: int) -> float:
-        """The median of some runs."""
+        """The median of some runs; on a graphics processor their mean."""
+        if isinstance(function, GraphicsFunction):
+            return function.seconds(self.sets[0], runs)
         times = []
         for _ in range(runs):
             arguments = self.sets[self._next]
@@ -98,20 +103,26 @@ class Worker:
 
     def __init__(self) -> None:
         self._functions: dict[int, Callable[..., object]] = {}
+        self._device = tvm.cpu()
         self._cpus = os.sched_getaffinity(0)
         self.awake = KeepAwake()
 
     def kernel(self, message: Message) -> Message:
         """Turn to another kernel."""
         self._target = tvm.target.Target(message["target"])
-        self._plain_target = tvm.target.Target({**self._target.export(), **_PLAINLY})
+        self._device = tvm.cuda() if is_graphics(self._target) else tvm.cpu()
+        if is_graphics(self._target):
+            self._cuda = CudaCompiler(str(self._target.attrs["arch"]))
+            self._cuda.use()
+        processor = {"kind": "llvm"} if is_graphics(self._target) else self._target.export()
+        self._plain_target = tvm.target.Target({**processor, **_PLAINLY})
         self._module = tvm.ir.load_json(message["module"])
         self._outputs = message["outputs"]
         self._real = Path(message["inputs"]) if message["inputs"] else None
         self._arguments = Arguments(
-            self._module, message["constants"], message["footprint"], self._real
+            self._module, message["constants"], message["footprint"], self._real, self._device
         )
-        self._expected: list[tuple[list[Any], list[np.ndarray]]] = []
+        self._expected: list[tuple[list[np.ndarray], list[np.ndarray]]] = []
         self._functions.clear()
         return {}
 
@@ -164,8 +175,16 @@ class Worker:
         }
         if not kernels:
             return {}
+        target = target or self._target
         with tvm.transform.PassContext(opt_level=3, config=_UNCHECKED, disabled_pass=left_out):
-            library = tvm.compile(tvm.IRModule(kernels), target=target or self._target).jit()
+            compiled = tvm.compile(tvm.IRModule(kernels), target=target)
+        if is_graphics(target):
+            self._cuda.prepare(compiled.mod)
+        library = compiled.jit()
+        if is_graphics(target):
+            return {
+                slot: GraphicsFunction(library, name, self._device) for slot, name in names.items()
+            }
         # Looking a function up is what makes LLVM generate the code.
         return {slot: library[name] for slot, name in names.items()}
 
@@ -220,29 +239,39 @@ class Worker:
         """The first output of a candidate that differs from the unscheduled kernel's, in words."""
         if not self._expected:
             self._expected = list(self._references())
-        for inputs, expected in self._expected:
-            results = [tvm.runtime.tensor(np.zeros_like(array)) for array in expected]
+        for given, expected in self._expected:
+            inputs = [tvm.runtime.tensor(array, self._device) for array in given]
+            results = [tvm.runtime.tensor(np.zeros_like(array), self._device) for array in expected]
             function(*inputs, *results)
             for at, (array, result) in enumerate(zip(expected, results, strict=True)):
                 if why := difference(array, result.numpy()):
                     return f"output {at}: {why}"
         return None
 
-    def _references(self) -> list[tuple[list[Any], list[np.ndarray]]]:
-        """Inputs, random and real, and what the kernel gives for them without any schedule."""
+    def _references(self) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
+        """Inputs, random and real, and what the kernel gives for them without any schedule, on the
+        processor."""
         unscheduled = {0: self._module["main"]}
         function = self._compiled(unscheduled, left_out=[], target=self._plain_target)[0]
-        (*inputs,) = self._arguments.sets[0][: -self._outputs]
-        outputs = self._arguments.sets[0][-self._outputs :]
-        given = [inputs]
+        arrays = self._arguments.arrays
+        given = [arrays[: -self._outputs]]
         if self._real is not None:
-            given.append([tvm.runtime.tensor(array) for array in _given(self._real)])
-        references = []
+            given.append(_given(self._real))
         for each in given:
-            results = [tvm.runtime.tensor(np.zeros_like(output.numpy())) for output in outputs]
-            function(*each, *results)
-            references.append((each, [result.numpy() for result in results]))
-        return references
+            inputs = [tvm.runtime.tensor(array) for array in each]
+            results = [
+                tvm.runtime.tensor(np.zeros_like(output)) for output in arrays[-self._outputs :]
+            ]
+            function(*inputs, *results)
+            yield each, [result.numpy() for result in results]
+
+    def is_lost(self) -> bool:
+        """Whether a candidate has left the device in a state in which nothing runs any more."""
+        try:
+            self._device.sync()
+        except RuntimeError:
+            return True
+        return False
 
     def release(self, message: Message) -> Message:
         """Forget what is compiled."""
@@ -305,6 +334,8 @@ def main() -> None:
             # Anything a candidate raises is that candidate's failure, never the worker's.
             answer = {"error": reason(error)}
         parent.send(answer)
+        if "error" in answer and worker.is_lost():
+            return  # the parent starts another
 
 
 if __name__ == "__main__":

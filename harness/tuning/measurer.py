@@ -22,9 +22,10 @@ from harness.tuning.kernel_process import (
     KernelTask,
 )
 from harness.tuning.turns import Standing, Turns
-from harness.tvm_api import tvm
+from harness.tvm_api import is_graphics, tvm
 
 _WATCH_SECONDS = 0.25
+_MOST_CONTEXTS = 8
 _TOGETHER = 4
 """Candidates compiled as one module, at most."""
 
@@ -39,7 +40,8 @@ class KernelMeasurer:
     """Compiles candidates of one kernel at a time on all workers, and measures them one by one
     while every other worker is paused. Use as a context manager.
 
-    `threads` is how many the kernels run with, and how many workers compile. `footprint` is the
+    `threads` is how many the kernels run with, and how many workers compile, up to eight for a
+    graphics processor, as each takes half a gigabyte for its context. `footprint` is the
     size of the network's weights in bytes where they do not stay in the caches, otherwise 0.
     """
 
@@ -50,7 +52,8 @@ class KernelMeasurer:
             "TVM_NUM_THREADS": str(threads),
             "TVM_THREAD_POOL_SPIN_COUNT": str(_SPINS),
         }
-        self._workers = [KernelProcess(self._environment) for _ in range(threads)]
+        workers = min(threads, _MOST_CONTEXTS) if is_graphics(target) else threads
+        self._workers = [KernelProcess(self._environment) for _ in range(workers)]
         self._kernel: Message = {}
 
     def __enter__(self) -> KernelMeasurer:

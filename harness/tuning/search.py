@@ -27,6 +27,7 @@ from harness.tvm_api import (
     Schedule,
     Trace,
     estimate_tir_flops,
+    is_graphics,
     meta_schedule,
     trace_json,
     tvm,
@@ -89,7 +90,7 @@ class KernelSearch:
         self._cost_model = cost_model
         self._seed = seed
         self._sketches = Sketches(kernel.module, target, threads)
-        self._most_accumulators = vector_registers(target)[1]
+        self._most_accumulators = math.inf if is_graphics(target) else vector_registers(target)[1]
         self._most_work = (
             _MOST_WORK * estimate_tir_flops(kernel.module) if self._sketches.spaces else math.inf
         )
@@ -267,16 +268,26 @@ def weighted(ours: Sequence[Schedule], others: Sequence[Schedule]) -> list[Sched
 
 
 def _space(module: tvm.IRModule, target: tvm.target.Target) -> meta_schedule.SpaceGenerator:
-    """MetaSchedule's own design space for the target, with less unrolling."""
-    context = meta_schedule.TuneContext(
-        mod=module, target=target, space_generator="post-order-apply"
-    )
-    usual = context.space_generator
+    """MetaSchedule's own design space for the target, with less unrolling; without tensor cores on
+    a graphics processor, which round 32-bit floats."""
     unrolling = meta_schedule.schedule_rule.ParallelizeVectorizeUnroll
+    if is_graphics(target):
+        usual = meta_schedule.space_generator.PostOrderApply(
+            sch_rules="cuda", postprocs="cuda", mutator_probs="cuda"
+        )
+        vectors = -1  # threads take their place
+    else:
+        usual = meta_schedule.TuneContext(
+            mod=module, target=target, space_generator="post-order-apply"
+        ).space_generator
+        vectors = 64
     return meta_schedule.space_generator.PostOrderApply(
         sch_rules=[
             unrolling(
-                max_vectorize_extent=64, unroll_max_steps=_UNROLLED_STEPS, unroll_explicit=True
+                max_jobs_per_core=-1 if is_graphics(target) else 16,
+                max_vectorize_extent=vectors,
+                unroll_max_steps=_UNROLLED_STEPS,
+                unroll_explicit=True,
             )
             if isinstance(rule, unrolling)
             else rule.clone()

@@ -33,7 +33,7 @@ from harness.passes.kernel_blocks import (
     vector_width,
 )
 from harness.passes.vectors import vector_registers
-from harness.tvm_api import Schedule, tvm
+from harness.tvm_api import Schedule, is_graphics, tvm
 
 _MOST_ROWS = 16
 _MOST_VECTORS = 8
@@ -181,6 +181,10 @@ class Sketches:
     def __init__(self, module: tvm.IRModule, target: tvm.target.Target, threads: int) -> None:
         self._module = module
         self._threads = threads
+        self._shape: tuple[list[int], int] | None = None
+        self.spaces: list[Schedule] = []
+        if is_graphics(target):
+            return
         self._vector_bytes, self._registers = vector_registers(target)
         built = [self._built(channels_outside, True, None) for channels_outside in (True, False)]
         self._shape = built[0].shape
@@ -188,7 +192,8 @@ class Sketches:
         self._gathering = built[0].gathering
         if self._pads:
             built += [self._built(outside, False, None) for outside in (True, False)]
-        self.spaces = [each.schedule for each in built] if self._shape else []
+        if self._shape:
+            self.spaces = [each.schedule for each in built]
 
     def _built(
         self, channels_outside: bool, padded_within: bool, plan: _Plan | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.record import Accuracy, Memory, Tuning
+from harness.record import Accuracy, Memory, Static, Tuning
 from harness.report.data import REFERENCE_ENGINE, Cell, Group, Results, engine_name
 from harness.report.tables.model import Entry, Table, Tone, make_table, quantity, why_missing
 from harness.report.wording import MISSING, duration, number, with_interval
@@ -16,10 +16,22 @@ _KINDS: dict[Kind, tuple[str, str]] = {
     ),
     "static": (
         "Results by static analysis",
-        "Compiled but never run: not to be ranked against what was measured.",
+        "Compiled but never run, so neither timed nor verified: not to be ranked against what was "
+        "measured. Registers are a thread's, shared memory a block's, of the kernel that takes "
+        "most; spilled is what all kernels move to memory for want of registers; occupancy is the "
+        "share of a multiprocessor's threads that run at a time, of the kernel with least. No "
+        "inference takes less than the bound: each kernel's operations at the described peak or "
+        "its bytes at the described bandwidth, whichever takes longer.",
     ),
 }
 _REFERENCE = engine_name(REFERENCE_ENGINE)
+_STATIC_COLUMNS = [
+    "Registers",
+    "Spilled, bytes",
+    "Shared memory, bytes",
+    "Occupancy",
+    "Bound, ms",
+]
 
 
 def result_tables(results: Results) -> list[Table]:
@@ -34,6 +46,8 @@ def _table(results: Results, kind: Kind) -> Table:
         _row(group, cell) for group in results.groups if group.kind == kind for cell in group.cells
     ]
     without = [] if results.several_targets else ["Target"]
+    if kind != "static":
+        without += _STATIC_COLUMNS
     if kind == "measured":
         reading = (
             f"“× {_REFERENCE}” is the time a cell takes as a multiple of {_REFERENCE}'s: below 1 "
@@ -41,7 +55,7 @@ def _table(results: Results, kind: Kind) -> Table:
             "intervals."
         )
     else:
-        without += ["Latency, ms", "p90, ms", f"× {_REFERENCE}", "Verdict"]
+        without += ["Latency, ms", "p90, ms", f"× {_REFERENCE}", "Verdict", "Peak resident, MB"]
     return make_table(
         f"results-{kind}",
         title,
@@ -64,6 +78,7 @@ def _row(group: Group, cell: Cell) -> dict[str, Entry]:
         "p90, ms": quantity(record.latency.p90_ms if cell.timed and record.latency else None),
         f"× {_REFERENCE}": ratio,
         "Verdict": verdict,
+        **_static(record.static),
         "Accuracy": _accuracy(cell, record.accuracy),
         "Weights, MB": _memory(cell, record.memory, "weights_mb"),
         "Activations, MB": _memory(cell, record.memory, "activation_mb"),
@@ -71,6 +86,21 @@ def _row(group: Group, cell: Cell) -> dict[str, Entry]:
         "Peak resident, MB": _memory(cell, record.memory, "peak_rss_mb"),
         "Tuning trials": _tuning(record.tuning),
     }
+
+
+def _static(static: Static | None) -> dict[str, Entry]:
+    """What is known of a network that was not run."""
+    figures = [
+        getattr(static, name) if static else None
+        for name in (
+            "registers_max",
+            "spill_bytes",
+            "shared_memory_bytes",
+            "occupancy_min",
+            "bound_ms",
+        )
+    ]
+    return dict(zip(_STATIC_COLUMNS, map(quantity, figures), strict=True))
 
 
 def _tuning(tuning: Tuning | None) -> Entry:

@@ -1,0 +1,143 @@
+"""Compiles CUDA source as TVM asks for it, and reads what the assembler says of each kernel.
+
+TVM's modules hold source, and ask for the device's code when they are loaded. TVM would call
+NVIDIA's compiler itself, but with fast approximations of division and square root, in every process
+anew, and without keeping what the assembler prints: how many registers and how much shared memory
+a kernel takes, which decides how many threads run side by side, and how much of its registers it
+spills to memory.
+
+TVM's compiler is not needed here: a process that only runs a network has its code looked up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import tvm_ffi
+
+from harness.devices.graphics import nvcc
+from harness.devices.occupancy import occupancy
+from harness.errors import CellFailure
+from harness.record import Launch
+from harness.spec import Multiprocessor
+
+if TYPE_CHECKING:
+    from harness.tvm_api import tvm
+
+_CALLBACK = "tvm_callback_cuda_compile"
+_SECONDS = 600.0
+_MOST_KEPT = 256
+"""So many compiled sources are remembered."""
+_ENTRY = re.compile(r"Compiling entry function '(\w+)'")
+_REGISTERS = re.compile(r"Used (\d+) registers")
+_SHARED = re.compile(r"(\d+) bytes smem")
+_SPILLED = re.compile(r"(\d+) bytes spill stores, (\d+) bytes spill loads")
+_BOUNDS = re.compile(r"__launch_bounds__\((\d+)\)\s+(\w+)\(")
+
+
+class CudaCompiler:
+    """Compiles for one architecture, such as `sm_80`, the same source once. `kept` is a folder in
+    which code is looked up first, as `keep` has written it."""
+
+    def __init__(self, architecture: str, kept: Path | None = None) -> None:
+        self._architecture = architecture
+        self._kept = kept
+        self._compiled: dict[str, tuple[bytes, str]] = {}
+
+    def use(self) -> None:
+        """Have TVM ask this one in this process."""
+        tvm_ffi.register_global_func(_CALLBACK, lambda source: self.code(source), override=True)
+
+    def code(self, source: str) -> bytes:
+        """The code for the device. Raises CellFailure with the compiler's first complaint."""
+        if self._kept is not None and (found := self._kept / _file_name(source)).exists():
+            return found.read_bytes()
+        return self._compile(source)[0]
+
+    def _compile(self, source: str) -> tuple[bytes, str]:
+        if source not in self._compiled:
+            while len(self._compiled) >= _MOST_KEPT:
+                del self._compiled[next(iter(self._compiled))]
+            self._compiled[source] = _compiled(source, self._architecture)
+        return self._compiled[source]
+
+    def prepare(self, module: tvm.runtime.Module) -> None:
+        """Compile what a module will ask for."""
+        for source in _sources(module):
+            self._compile(source)
+
+    def keep(self, module: tvm.runtime.Module, folder: Path) -> None:
+        """Write the code that a module will ask for into a folder."""
+        for source in _sources(module):
+            (folder / _file_name(source)).write_bytes(self._compile(source)[0])
+
+    def launches(
+        self, module: tvm.runtime.Module, shape: Multiprocessor | None
+    ) -> Iterator[Launch]:
+        """What each function that a compiled module launches takes of a multiprocessor."""
+        for source in _sources(module):
+            threads = {name: int(count) for count, name in _BOUNDS.findall(source)}
+            for launch in reported(self._compile(source)[1]):
+                count = threads[launch.name]
+                yield launch.model_copy(
+                    update={"threads": count, "occupancy": occupancy(launch, count, shape)}
+                )
+
+
+def _compiled(source: str, architecture: str) -> tuple[bytes, str]:
+    """The code, and what the assembler printed."""
+    with TemporaryDirectory(prefix="layeredge-cuda-") as folder:
+        code, found = Path(folder) / "kernels.cu", Path(folder) / "kernels.cubin"
+        code.write_text(source)
+        command = [str(nvcc()), "--cubin", f"-arch={architecture}", "-O3", "-Xptxas", "-v"]
+        try:
+            done = subprocess.run(
+                [*command, "-o", str(found), str(code)],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            raise CellFailure(f"nvcc took more than {_SECONDS:.0f} s") from None
+        if done.returncode or not found.exists():
+            lines = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+            said = (lines or done.stderr.strip().splitlines() or ["it said nothing"])[0]
+            raise CellFailure(f"nvcc failed for {architecture}: {said.strip()[:300]}")
+        return found.read_bytes(), done.stderr
+
+
+def _file_name(source: str) -> str:
+    return f"{hashlib.sha256(source.encode()).hexdigest()[:16]}.cubin"
+
+
+def reported(printed: str) -> list[Launch]:
+    """What `ptxas -v` printed of each function, without the figures that it does not know."""
+    found = []
+    for part in re.split(r"(?=ptxas info\s*: Compiling entry function)", printed):
+        entry = _ENTRY.search(part)
+        registers = _REGISTERS.search(part)
+        if entry is None or registers is None:
+            continue
+        shared, spilled = _SHARED.search(part), _SPILLED.search(part)
+        found.append(
+            Launch(
+                name=entry[1],
+                registers=int(registers[1]),
+                shared_memory_bytes=int(shared[1]) if shared else 0,
+                spill_bytes=sum(map(int, spilled.groups())) if spilled else 0,
+            )
+        )
+    return found
+
+
+def _sources(module: tvm.runtime.Module) -> list[str]:
+    """The CUDA sources in a compiled module and in what it imports."""
+    own = [str(module.inspect_source())] if str(module.kind) == "cuda" else []
+    return own + [source for each in module.imports for source in _sources(each)]

@@ -1,0 +1,58 @@
+"""Says where a target's code can run from here, and with what in a process's environment."""
+
+from __future__ import annotations
+
+from harness.devices.graphics import graphics_processor, library_folders, nvcc
+from harness.errors import CellFailure
+from harness.hardware import missing_features
+from harness.hardware.capability import missing_cores
+from harness.spec import TargetSpec
+
+LIBRARY_PATH = "LD_LIBRARY_PATH"
+
+
+def placed(spec: TargetSpec) -> TargetSpec:
+    """A target with the device that its code runs on from here.
+
+    A graphics processor that is described but not in this machine becomes `static`: its kernels are
+    compiled for it all the same, and analysed. Others are what their description says.
+    """
+    if spec.tvm.kind != "cuda" or spec.device.kind != "local":
+        return spec
+    found = graphics_processor()
+    if found is not None and found.runs(spec):
+        return spec
+    return spec.model_copy(update={"device": spec.device.model_copy(update={"kind": "static"})})
+
+
+def child_environment(spec: TargetSpec) -> dict[str, str]:
+    """What a process that works for a target needs in its environment: the number of threads, and
+    the folders of CUDA's libraries where its code runs on a graphics processor."""
+    threads = str(spec.tvm.num_cores)
+    found = {"TVM_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+    if spec.tvm.kind == "cuda" and spec.device.kind == "local":
+        found[LIBRARY_PATH] = library_folders()
+    return found
+
+
+def require_runnable(spec: TargetSpec) -> None:
+    """Raise CellFailure, in one line that names what is missing, unless `spec` can run here, or be
+    compiled where its device is `static`."""
+    if spec.tvm.kind == "cuda" and spec.device.kind in ("local", "static"):
+        nvcc()
+        return
+    if spec.device.kind != "local":
+        raise CellFailure(
+            f"target '{spec.name}' runs on a device of kind '{spec.device.kind}'; only 'local' "
+            "targets can run on this machine"
+        )
+    missing = missing_features(spec)
+    if not missing:
+        return
+    advice = "use 'x86-host', which is detected, or a target whose features this machine has"
+    if missing == missing_cores(spec):
+        advice = "set measure.threads in the sweep, or tvm.num-cores in a copy of the description"
+    raise CellFailure(
+        f"target '{spec.name}' cannot run on this machine, which lacks {', '.join(missing)}; "
+        f"{advice}"
+    )
