@@ -11,7 +11,7 @@ and what the bytes need that must be moved. Prints a table, and draws speed-up a
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 from harness.passes.vectors import vector_lanes
+from harness.report.plots.style import INK, SMALL_SIZE, TITLE_SIZE, colors
 from harness.roofline import with_measured_roofs
 from harness.spec import Passes, Tune
 from harness.tuning.database import TuningDatabase
@@ -170,7 +171,7 @@ def main(
     for share in sparsity:
         table.add_column(f"{share:.0%}: speed-up")
         table.add_column("of the roof")
-    speedups: dict[str, list[float]] = {}
+    figures: dict[Shape, list[tuple[float, float]]] = {}
     with Progress(transient=True) as progress:
         going = progress.add_task("layers", total=layers)
         for shape in LAYERS[:layers]:
@@ -181,30 +182,58 @@ def main(
                 ]
                 dense, *sparse = np.median(maker.in_turns(kernels), axis=1)
             rate = kernels[0].flops / dense
-            cells = []
+            figures[shape] = []
             for kernel, seconds in zip(kernels[1:], sparse, strict=True):
                 allowed = max(kernel.flops / rate, kernel.bytes / bandwidth)
-                cells += [f"{dense / seconds:.2f}", f"{allowed / seconds:.0%}"]
+                figures[shape].append((float(dense / seconds), float(allowed / seconds)))
+            cells = [
+                text
+                for speedup, share in figures[shape]
+                for text in (f"{speedup:.2f}", f"{share:.0%}")
+            ]
             table.add_row(str(shape), f"{1e6 * dense:.1f}", f"{1e-9 * rate:.0f}", *cells)
-            speedups[str(shape)] = [float(dense / seconds) for seconds in sparse]
             progress.advance(going)
     Console(width=200).print(table)
     if plot:
-        draw(sparsity, speedups, plot)
+        draw(sparsity, figures, plot)
 
 
-def draw(sparsity: Sequence[float], speedups: dict[str, list[float]], path: Path) -> None:
-    """Speed-up against sparsity, a line for each layer."""
+def draw(
+    sparsity: Sequence[float], figures: Mapping[Shape, Sequence[tuple[float, float]]], path: Path
+) -> None:
+    """Speed-up, and what of the roof is reached, against sparsity: a line for each layer, a colour
+    for those with as many rows."""
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
-    for name, values in speedups.items():
-        axes.plot([100 * share for share in sparsity], values, marker="o", label=name)
-    axes.axhline(1, color="black", linewidth=0.8)
-    axes.set_xlabel("blocks left out, %")
-    axes.set_ylabel("times as fast as the tuned dense kernel")
-    axes.legend(fontsize=7, ncols=2)
+    families = list(dict.fromkeys((shape.model, shape.rows) for shape in figures))
+    colour = colors([str(family) for family in families], [])
+    figure, panels = pyplot.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
+    for at, (axes, title) in enumerate(
+        zip(panels, ("times as fast as the tuned dense kernel", "of the roof, %"), strict=True)
+    ):
+        named = set()
+        for shape, found in figures.items():
+            family = (shape.model, shape.rows)
+            axes.plot(
+                [100 * share for share in sparsity],
+                [each[at] * (1, 100)[at] for each in found],
+                marker="o",
+                markersize=3.5,
+                linewidth=1.2,
+                color=colour[str(family)],
+                label=None if family in named else f"{shape.model}, {shape.rows} rows",
+            )
+            named.add(family)
+        axes.axhline((1, 70)[at], color=INK, linewidth=0.8)
+        axes.set_xlabel("blocks left out, %")
+        axes.set_xticks([100 * share for share in sparsity])
+        axes.set_title(title, fontsize=TITLE_SIZE, loc="left")
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_yscale("log", base=2)
+    panels[0].set_yticks([1, 2, 4, 8], ["1", "2", "4", "8"])
+    panels[1].set_ylim(bottom=0)
+    panels[0].legend(fontsize=SMALL_SIZE, frameon=False)
     figure.savefig(path, dpi=120)
 
 

@@ -1,0 +1,47 @@
+"""A network on the graphics processor of this machine, where there is one that is described."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sweeps import FUSED, Heard, write_sweep
+
+from harness.devices import placed
+from harness.devices.graphics import graphics_processor
+from harness.hardware import HOST, known_targets, load_target
+from harness.spec import Sweep
+from harness.sweep import run_sweep
+
+
+def _here() -> str | None:
+    """The shipped description of the graphics processor in this machine."""
+    for name in known_targets():
+        if name != HOST and (spec := load_target(name)).tvm.kind == "cuda":
+            if placed(spec).device.kind == "local":
+                return name
+    return None
+
+
+@pytest.mark.skipif(
+    graphics_processor() is None or _here() is None,
+    reason="no graphics processor here that a shipped description is of",
+)
+@pytest.mark.slow
+def test_network_is_tuned_verified_and_measured_on_the_graphics_processor(tmp_path: Path) -> None:
+    tuned = {"name": "tuned", "tune": {"trials": 8}}
+    limits = {"memory_mb": 24000}
+    target = _here()
+    sweep = Sweep.read(
+        write_sweep(tmp_path, targets=[target], configurations=[FUSED, tuned], limits=limits)
+    )
+    outcome = run_sweep(sweep, tmp_path / "out", tmp_path / "tuning", Heard())
+    fused, found, engine = outcome.records
+    assert engine.status == "skipped"
+    for record in (fused, found):
+        assert record.status == "ok", record.reason
+        assert record.kind == "measured" and record.latency is not None
+        assert record.verification is not None
+        assert record.kernels and all(kernel.median_us > 0 for kernel in record.kernels)
+    assert found.tuning is not None and found.tuning.trials == 8
+    assert found.tuning.failed_trials < 8
