@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
@@ -42,7 +43,8 @@ class Child:
     """`python -m module` with a channel to it. Use as a context manager.
 
     `memory_mb` bounds the resident memory of the child and its own children together. `environment`
-    goes on top of this process's; `cpus` are those the child may run on.
+    goes on top of this process's; `cpus` are those the child may run on; `python` is the program
+    that runs the module, where it is not the one that runs this.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Child:
         memory_mb: float | None = None,
         environment: Mapping[str, str] | None = None,
         cpus: Iterable[int] | None = None,
+        python: Path | None = None,
     ) -> None:
         self._module = module
         self._memory_mb = memory_mb
@@ -60,7 +63,7 @@ class Child:
         self._errors: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 (closed by kill)
         with far:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module],
+                [str(python or sys.executable), "-m", module],
                 stdin=subprocess.DEVNULL,
                 stdout=self._errors,
                 stderr=self._errors,

@@ -57,6 +57,7 @@ _COLUMNS: tuple[tuple[str, Any, Callable[[Record], Any]], ...] = (
     ("sparsity", _NUMBER, lambda record: _of(record.edges, "sparsity")),
     ("sparsity_measured", _NUMBER, lambda record: _of(record.edges, "sparsity_measured")),
     ("parameters_kept", _COUNT, lambda record: _of(record.edges, "parameters_kept")),
+    ("instructions", _COUNT, lambda record: _of(record.instructions, "total")),
     ("registers_max", _COUNT, lambda record: _of(record.static, "registers_max")),
     ("spill_bytes", _COUNT, lambda record: _of(record.static, "spill_bytes")),
     ("shared_memory_bytes", _COUNT, lambda record: _of(record.static, "shared_memory_bytes")),

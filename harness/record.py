@@ -108,6 +108,17 @@ class Launch(Frozen):
     occupancy: float | None = None
 
 
+class InstructionCount(Frozen):
+    """The instructions that one inference executes within the compiled network, on one thread;
+    `load_store` are those that access memory, of vectors too, `simd` those that compute with
+    vectors or floats, and `branch` branches and calls."""
+
+    total: int
+    load_store: int
+    simd: int
+    branch: int
+
+
 class Static(Frozen):
     """What is known of a network that was compiled and not run: the launches of its kernels, and
     `bound_ms`, which no inference takes less than: for each kernel what its operations take at the
@@ -231,6 +242,7 @@ class Record(Frozen):
     )
     tuning: Tuning | None = None
     static: Static | None = None
+    instructions: InstructionCount | None = None
     artifact: str | None = Field(default=None, description="folder, relative to the results folder")
     spec: dict[str, Any] = Field(description="model, target, configuration, measure, limits, seed")
     environment: dict[str, Any]

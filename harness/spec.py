@@ -374,13 +374,10 @@ class Multiprocessor(Frozen):
 
 class Hardware(Frozen):
     """What the hardware can do; figures that are not known are left out, never guessed. The cores
-    of a graphics processor are its multiprocessors. `price_usd_per_hour` is what it costs to rent
-    and `power_w` what it draws at most."""
+    of a graphics processor are its multiprocessors."""
 
     cores: PositiveInt
     multiprocessor: Multiprocessor | None = None
-    price_usd_per_hour: Annotated[float, Field(gt=0)] | None = None
-    power_w: Annotated[float, Field(gt=0)] | None = None
     simd_bits: PositiveInt | None = None
     features: tuple[str, ...] = ()
     l1d_kb: float | None = None

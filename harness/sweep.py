@@ -17,9 +17,11 @@ from harness.baselines.registry import ENGINES, applicable, reference_engine
 from harness.cell import ImportedModel, ImportOrder, Order
 from harness.child import Child, ChildLost, Message
 from harness.devices import child_environment, require_runnable
+from harness.devices.board import require_board
 from harness.environment import environment
 from harness.errors import CellFailure, CellSkipped, HarnessError, InputError
 from harness.hardware import target_fingerprint
+from harness.measure.emulated import EmulatedGroup
 from harness.measure.group import Contestant, Group, GroupSubject, Measured
 from harness.measure.inputs import verification_inputs, write_arrays
 from harness.measure.recording import RecordWriter
@@ -133,11 +135,11 @@ class _GroupRun:
         self._writer = RecordWriter(self._sweep, self._group, self._store, self._listener.finished)
         try:
             require_runnable(self._group.target)
-            if self._target.tvm.kind == "llvm":
+            if self._target.tvm.kind == "llvm" and self._target.device.kind == "local":
                 self._target = with_measured_roofs(self._group.target)
                 self._writer.target = self._target
             imported = self._import()
-        except (CellFailure, InputError) as error:
+        except (CellFailure, CellSkipped, InputError) as error:
             for cell in self._pending:
                 self._writer.lost(cell.key, cell.mark, "import", error, environment(), 0.0)
             return
@@ -196,7 +198,7 @@ class _GroupRun:
         """
         if cell.configuration is None:
             engine, format = cell.key.engine, self._group.model.format
-            if self._target.tvm.kind == "cuda":
+            if self._target.tvm.kind == "cuda" or self._target.device.kind != "local":
                 raise CellSkipped(
                     f"{engine} runs on this machine's processor here, not on the target "
                     f"'{self._target.name}'"
@@ -217,10 +219,10 @@ class _GroupRun:
         configuration, folder = cell.configuration, self._artifact(cell)
         if configuration is None or (folder / DESCRIPTION).exists():
             return
-        if configuration.tune is not None and self._target.device.kind == "static":
+        if configuration.tune is not None and self._target.device.kind != "local":
             raise CellSkipped(
-                f"tuning runs kernels, and '{self._target.name}' is not in this machine: code for "
-                "it is compiled and analysed only"
+                f"tuning times kernels, and '{self._target.name}' is not here: its records are "
+                f"{self._target.device.kind}"
             )
         order = Order(
             model=self._group.model.path,
@@ -328,7 +330,8 @@ class _GroupRun:
             reference_engine=reference_engine(self._group.model.format),
             reference_path=imported.runnable,
         )
-        group = Group(
+        kind = EmulatedGroup if self._target.device.kind == "emulated" else Group
+        group = kind(
             subject,
             self._sweep.measure,
             self._sweep.limits,
@@ -341,6 +344,8 @@ class _GroupRun:
             unscored=self._group.unscored,
             environment=child_environment(self._target),
         )
+        if isinstance(group, EmulatedGroup):
+            group.on(require_board(), self._target)
         found_environment = environment()
         try:
             measured = group.measure(contestants)

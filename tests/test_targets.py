@@ -29,7 +29,8 @@ from harness.spec import TargetSpec
 
 PROCESSORS = ["haswell", "icelake-server", "skylake-avx512", "znver3", "znver4", "znver5"]
 GRAPHICS = ["a100", "h100", "jetson-orin", "l4", "rtx-4090", "t4"]
-SHIPPED = sorted(PROCESSORS + GRAPHICS)
+BOARDS = ["graviton-2", "graviton-3", "raspberry-pi-4", "raspberry-pi-5"]
+SHIPPED = sorted(PROCESSORS + GRAPHICS + BOARDS)
 
 on_x86 = pytest.mark.skipif(
     platform.machine().lower() not in ("x86_64", "amd64"), reason="this machine is not an x86 one"
@@ -102,6 +103,20 @@ def test_check_says_what_is_wrong_with_a_graphics_processor(
 def test_processor_has_no_keys_of_a_graphics_processor() -> None:
     with pytest.raises(ValueError, match="'arch' and 'host' are of the kind 'cuda'"):
         description(arch="sm_80")
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_shipped_board_is_what_llvm_and_its_comment_say(name: str) -> None:
+    path = shipped_folder("targets") / f"{name}.yaml"
+    spec = check_target_file(path)
+    assert spec == load_target(name) and spec.name == name
+    assert spec.device.key and spec.architecture == "arm"
+    cores, flop, gigahertz = re.findall(
+        r"(\d+) cores x (\d+) FLOP a cycle .* x ([\d.]+) GHz", path.read_text()
+    )[0]
+    assert spec.hardware.cores == int(cores)
+    peak = int(cores) * int(flop) * float(gigahertz)
+    assert spec.hardware.peak_gflops == pytest.approx(peak, abs=0.5)
 
 
 @pytest.mark.parametrize("name", PROCESSORS)
@@ -306,7 +321,7 @@ def test_command_lists_every_target_and_whether_it_runs_here() -> None:
         here = placed(load_target(name)).device.kind == "local"
         assert rows[name].rstrip().endswith("yes" if here else "no: compiled and analysed only")
     for name, row in rows.items():
-        if name in GRAPHICS:
+        if name in GRAPHICS + BOARDS:
             continue
         missing = missing_features(load_target(name))
         assert row.rstrip().endswith(f"lacks {', '.join(missing)}" if missing else "yes")

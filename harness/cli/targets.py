@@ -48,9 +48,13 @@ def _runs_here(spec: TargetSpec) -> str:
     from harness.devices import placed
     from harness.hardware import missing_features
 
+    kind = placed(spec).device.kind
+    if kind == "static":
+        return "no: compiled and analysed only"
+    if kind == "emulated":
+        return "no: emulated, verified and counted only"
     if spec.tvm.kind == "cuda":
-        here = placed(spec).device.kind == "local"
-        return "yes" if here else "no: compiled and analysed only"
+        return "yes"
     missing = missing_features(spec)
     return f"no: lacks {', '.join(missing)}" if missing else "yes"
 
@@ -81,18 +85,18 @@ def check(file: Path) -> None:
       layeredge targets check my-machine.yaml
     """
     from harness.devices import placed, require_runnable
-    from harness.errors import CellFailure
+    from harness.errors import CellFailure, CellSkipped
     from harness.hardware import check_target_file
 
     spec = placed(check_target_file(file))
     click.echo(f"{file}: ok, target '{spec.name}'")
     try:
         require_runnable(spec)
-    except CellFailure as reason:
+    except (CellFailure, CellSkipped) as reason:
         click.echo(f"note: {reason}")
     else:
-        static = spec.device.kind == "static"
-        click.echo(f"this machine can {'compile for it, not run it' if static else 'run it'}")
+        can = {"static": "compile for it, not run it", "emulated": "emulate it"}
+        click.echo(f"this machine can {can.get(spec.device.kind, 'run it')}")
 
 
 @command.command()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from harness.devices.board import require_board
 from harness.devices.graphics import graphics_processor, library_folders, nvcc
 from harness.errors import CellFailure
 from harness.hardware import missing_features
@@ -15,14 +18,21 @@ def placed(spec: TargetSpec) -> TargetSpec:
     """A target with the device that its code runs on from here.
 
     A graphics processor that is described but not in this machine becomes `static`: its kernels are
-    compiled for it all the same, and analysed. Others are what their description says.
+    compiled for it all the same, and analysed. An Arm board that is reached by its key becomes
+    `emulated` where no tracker serves it. Others are what their description says.
     """
+    if spec.architecture == "arm" and spec.device.kind == "rpc":
+        return _on(spec, "emulated")
     if spec.tvm.kind != "cuda" or spec.device.kind != "local":
         return spec
     found = graphics_processor()
     if found is not None and found.runs(spec):
         return spec
-    return spec.model_copy(update={"device": spec.device.model_copy(update={"kind": "static"})})
+    return _on(spec, "static")
+
+
+def _on(spec: TargetSpec, kind: Literal["emulated", "static"]) -> TargetSpec:
+    return spec.model_copy(update={"device": spec.device.model_copy(update={"kind": kind})})
 
 
 def child_environment(spec: TargetSpec) -> dict[str, str]:
@@ -37,9 +47,12 @@ def child_environment(spec: TargetSpec) -> dict[str, str]:
 
 def require_runnable(spec: TargetSpec) -> None:
     """Raise CellFailure, in one line that names what is missing, unless `spec` can run here, or be
-    compiled where its device is `static`."""
+    compiled where its device is `static`; CellSkipped where there is no emulated board for it."""
     if spec.tvm.kind == "cuda" and spec.device.kind in ("local", "static"):
         nvcc()
+        return
+    if spec.device.kind == "emulated":
+        require_board()
         return
     if spec.device.kind != "local":
         raise CellFailure(

@@ -22,7 +22,7 @@ from harness.measure.verification import verify
 from harness.models.metrics import agreement
 from harness.models.task import Task
 from harness.models.tensors import TensorSpec
-from harness.record import Accuracy, Verification
+from harness.record import Accuracy, InstructionCount, Verification
 from harness.spec import Limits, Measure, ModelSpec
 
 _WARM_UP_SECONDS = 0.3
@@ -31,7 +31,7 @@ SETTLING_SECONDS = 0.03
 _LEAST_RUNS = 3
 """A sample is their median."""
 _KERNEL_RUNS = 20
-_ANSWER_SECONDS = 120.0
+ANSWER_SECONDS = 120.0
 _WATCH_SECONDS = 1.0
 _PLAIN = "the compressed network, compiled plainly"
 
@@ -62,6 +62,7 @@ class Measured:
     kernel_seconds: dict[str, list[float]] = field(default_factory=dict)
     outside_seconds: list[float] = field(default_factory=list)
     accuracy: Accuracy | None = None
+    instructions: InstructionCount | None = None
     failure: HarnessError | None = None
     stage: str = "verify"
 
@@ -81,8 +82,9 @@ Listener = Callable[[str, str, float, float], None]
 """Told (stage, label, done, total)."""
 
 
-class _Runner:
-    """One contestant's process, paused whenever it is not its turn."""
+class Runner:
+    """One contestant's process, paused whenever it is not its turn; `python` runs it where that is
+    not this one."""
 
     def __init__(
         self,
@@ -90,6 +92,7 @@ class _Runner:
         threads: int,
         limits: Limits,
         environment: Mapping[str, str],
+        python: Path | None = None,
     ) -> None:
         self.contestant = contestant
         self.measured = Measured()
@@ -106,12 +109,13 @@ class _Runner:
             },
             # All on the same ones: a core whose sibling is busy is slower, for one as for all.
             cpus=sorted(os.sched_getaffinity(0))[:threads],
+            python=python,
         )
 
     def ask(
         self,
         message: Message,
-        seconds: float = _ANSWER_SECONDS,
+        seconds: float = ANSWER_SECONDS,
         heard: Callable[[float, float], None] | None = None,
     ) -> Message:
         """Send a message and wait for the answer, passing on progress meanwhile.
@@ -189,7 +193,7 @@ class Group:
         self._work = work
         self._unscored = unscored
         self._listener = listener
-        self._runners: list[_Runner] = []
+        self._runners: list[Runner] = []
 
     def measure(self, contestants: Sequence[Contestant]) -> dict[str, Measured]:
         """Measure all, in turns. Raises CellFailure when the reference itself does not run."""
@@ -207,11 +211,7 @@ class Group:
                 self._listener("verify", contestant.label, 0, 1)
                 self._runners.append(self._runner(contestant))
                 self._step(self._runners[-1], "verify", lambda r: self._verify(r, reference, real))
-            for runner in self._alive():
-                self._step(runner, "measure", lambda r: self._prepare(r, inputs))
-            self._rounds()
-            for runner in self._alive():
-                self._step(runner, "measure", lambda r: self._kernels(r, inputs))
+            self._time(inputs)
             for runner in self._alive():
                 self._step(runner, "accuracy", lambda r: self._accuracy(r, reference))
         finally:
@@ -219,13 +219,20 @@ class Group:
                 runner.close()
         return {runner.contestant.mark: runner.measured for runner in self._runners}
 
-    def _runner(self, contestant: Contestant) -> _Runner:
-        return _Runner(contestant, self._threads, self._limits, self._environment)
+    def _time(self, inputs: Path) -> None:
+        for runner in self._alive():
+            self._step(runner, "measure", lambda r: self._prepare(r, inputs))
+        self._rounds()
+        for runner in self._alive():
+            self._step(runner, "measure", lambda r: self._kernels(r, inputs))
 
-    def _alive(self) -> list[_Runner]:
+    def _runner(self, contestant: Contestant) -> Runner:
+        return Runner(contestant, self._threads, self._limits, self._environment)
+
+    def _alive(self) -> list[Runner]:
         return [runner for runner in self._runners if runner.alive]
 
-    def _step(self, runner: _Runner, stage: str, action: Callable[[_Runner], None]) -> None:
+    def _step(self, runner: Runner, stage: str, action: Callable[[Runner], None]) -> None:
         """Do something with one runner; what goes wrong is its own failure."""
         try:
             action(runner)
@@ -244,7 +251,7 @@ class Group:
         finally:
             runner.close()
 
-    def _outputs(self, runner: _Runner, inputs: Path) -> list[list[np.ndarray]]:
+    def _outputs(self, runner: Runner, inputs: Path) -> list[list[np.ndarray]]:
         outputs = self._work / f"outputs-{runner.contestant.mark or 'reference'}.npz"
         runner.ask({"do": "outputs", "inputs": str(inputs), "outputs": str(outputs)})
         try:
@@ -252,7 +259,7 @@ class Group:
         finally:
             outputs.unlink(missing_ok=True)
 
-    def _verify(self, runner: _Runner, reference: list[list[np.ndarray]], real: bool) -> None:
+    def _verify(self, runner: Runner, reference: list[list[np.ndarray]], real: bool) -> None:
         runner.load()
         inputs, name = self._work / "inputs.npz", self._subject.reference_engine
         found = self._outputs(runner, inputs)
@@ -260,7 +267,7 @@ class Group:
             reference, name = self._reference("tvm", runner.contestant.reference, inputs), _PLAIN
         runner.measured.verification = verify(name, reference, found, real)
 
-    def _prepare(self, runner: _Runner, inputs: Path) -> None:
+    def _prepare(self, runner: Runner, inputs: Path) -> None:
         answer = runner.ask(
             {"do": "prepare", "inputs": str(inputs), "warm_up_seconds": _WARM_UP_SECONDS}
         )
@@ -283,18 +290,18 @@ class Group:
             done += 1
             self._listener("measure", f"{len(runners)} in turns", done, self._measure.repeats)
 
-    def _sample(self, runner: _Runner) -> None:
+    def _sample(self, runner: Runner) -> None:
         runs = runner.measured.runs_per_sample
         answer = runner.ask({"do": "sample", "warm_up_seconds": SETTLING_SECONDS, "runs": runs})
         runner.measured.samples.append(float(answer["seconds"]))
 
-    def _kernels(self, runner: _Runner, inputs: Path) -> None:
+    def _kernels(self, runner: Runner, inputs: Path) -> None:
         if runner.contestant.engine == "tvm":
             answer = runner.ask({"do": "kernels", "inputs": str(inputs), "runs": _KERNEL_RUNS})
             runner.measured.kernel_seconds = answer["kernels"]
             runner.measured.outside_seconds = answer["outside"]
 
-    def _accuracy(self, runner: _Runner, reference: list[list[np.ndarray]]) -> None:
+    def _accuracy(self, runner: Runner, reference: list[list[np.ndarray]]) -> None:
         if not runner.contestant.wants_accuracy:
             return
         label = runner.contestant.label

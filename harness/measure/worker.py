@@ -6,6 +6,7 @@ Run by `harness.measure.group`. Nothing but the engine is loaded before the peak
 from __future__ import annotations
 
 import gc
+import os
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -13,8 +14,12 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from harness.artifact import LIBRARY
 from harness.awake import KeepAwake
 from harness.child import Channel, Message, channel
+from harness.devices.board import COUNTS
+from harness.errors import CellFailure
+from harness.measure.counting import InstructionCounter
 from harness.measure.inputs import read_arrays, write_arrays
 
 if TYPE_CHECKING:
@@ -38,6 +43,7 @@ class Worker:
         self._session: Session
         self._feeds: Feeds
         self._run: Callable[[], object]
+        self._counter: InstructionCounter
         self._moves = True
 
     def load(self, message: Message) -> Message:
@@ -54,6 +60,8 @@ class Worker:
             self._open = lambda: open_session(engine, path, threads)
         base_mb = status_mb("VmRSS")
         self._session = self._open()
+        if counts := os.environ.get(COUNTS):
+            self._counter = InstructionCounter(path / LIBRARY, Path(counts))
         return {"base_rss_mb": base_mb}
 
     def outputs(self, message: Message) -> Message:
@@ -115,6 +123,18 @@ class Worker:
         finally:
             gc.enable()
         return [after - before for before, after in pairwise(times)]
+
+    def count(self, message: Message) -> Message:
+        """The instructions of one run, on a board that counts them."""
+        run = self._session.bind(read_arrays(Path(message["inputs"]))[0])
+        run()  # looks functions up
+        first, second = self._counter.count(run), self._counter.count(run)
+        if first != second:
+            raise CellFailure(
+                f"two runs execute different numbers of instructions: {first.total} and "
+                f"{second.total}"
+            )
+        return {"instructions": second.model_dump()}
 
     def kernels(self, message: Message) -> Message:
         """Seconds per call of each kernel of a compiled model, and outside of them."""

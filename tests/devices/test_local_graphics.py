@@ -16,11 +16,9 @@ from harness.sweep import run_sweep
 
 def _here() -> str | None:
     """The shipped description of the graphics processor in this machine."""
-    for name in known_targets():
-        if name != HOST and (spec := load_target(name)).tvm.kind == "cuda":
-            if placed(spec).device.kind == "local":
-                return name
-    return None
+    described = [load_target(name) for name in known_targets() if name != HOST]
+    here = [spec.name for spec in described if placed(spec).device.kind == "local"]
+    return next((name for name in here if load_target(name).tvm.kind == "cuda"), None)
 
 
 @pytest.mark.skipif(

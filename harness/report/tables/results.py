@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.record import Accuracy, Memory, Static, Tuning
+from harness.record import Accuracy, InstructionCount, Memory, Static, Tuning
 from harness.report.data import REFERENCE_ENGINE, Cell, Group, Results, engine_name
 from harness.report.tables.model import Entry, Table, Tone, make_table, quantity, why_missing
 from harness.report.wording import MISSING, duration, number, with_interval
@@ -12,7 +12,9 @@ _KINDS: dict[Kind, tuple[str, str]] = {
     "measured": ("Results", ""),
     "emulated-count": (
         "Results by emulated count",
-        "Counted in an emulator: not a latency, and not to be ranked against what was measured.",
+        "Run and verified in an emulator, which counts the instructions of one inference on one "
+        "thread, within the compiled network: not a latency, and not to be ranked against what was "
+        "measured. Loads and stores are of vectors too.",
     ),
     "static": (
         "Results by static analysis",
@@ -34,6 +36,9 @@ _STATIC_COLUMNS = [
 ]
 
 
+_COUNT_COLUMNS = ["Instructions", "Loads and stores", "SIMD", "Branches"]
+
+
 def result_tables(results: Results) -> list[Table]:
     """A table for each kind of record there is; kinds are never ranked against each other."""
     kinds = {group.kind for group in results.groups} or {"measured"}
@@ -48,6 +53,8 @@ def _table(results: Results, kind: Kind) -> Table:
     without = [] if results.several_targets else ["Target"]
     if kind != "static":
         without += _STATIC_COLUMNS
+    if kind != "emulated-count":
+        without += _COUNT_COLUMNS
     if kind == "measured":
         reading = (
             f"“× {_REFERENCE}” is the time a cell takes as a multiple of {_REFERENCE}'s: below 1 "
@@ -79,6 +86,7 @@ def _row(group: Group, cell: Cell) -> dict[str, Entry]:
         f"× {_REFERENCE}": ratio,
         "Verdict": verdict,
         **_static(record.static),
+        **_counted(record.instructions),
         "Accuracy": _accuracy(cell, record.accuracy),
         "Weights, MB": _memory(cell, record.memory, "weights_mb"),
         "Activations, MB": _memory(cell, record.memory, "activation_mb"),
@@ -101,6 +109,16 @@ def _static(static: Static | None) -> dict[str, Entry]:
         )
     ]
     return dict(zip(_STATIC_COLUMNS, map(quantity, figures), strict=True))
+
+
+def _counted(count: InstructionCount | None) -> dict[str, Entry]:
+    """The instructions of a network that was emulated, and of each kind their share."""
+    if count is None:
+        return {name: Entry(MISSING, tone="quiet") for name in _COUNT_COLUMNS}
+    whole = Entry(f"{count.total:,}", sort=count.total)
+    parts = [count.load_store, count.simd, count.branch]
+    shares = [Entry(f"{part / count.total:.0%}", sort=part / count.total) for part in parts]
+    return dict(zip(_COUNT_COLUMNS, [whole, *shares], strict=True))
 
 
 def _tuning(tuning: Tuning | None) -> Entry:

@@ -1,0 +1,87 @@
+"""Verifies and counts the artifacts of one model on an emulated board.
+
+The processes are those that measure elsewhere, run by the board's Python; the reference runs on
+this machine. Nothing is timed: an emulator's time says nothing of the hardware's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from harness.devices.board import Board
+from harness.errors import CellFailure
+from harness.measure.group import ANSWER_SECONDS, Contestant, Group, Runner
+from harness.measure.inputs import write_arrays
+from harness.record import InstructionCount
+from harness.spec import TargetSpec
+
+_SCORED = 50
+"""Labelled samples, where a sweep does not say how many: an emulated inference takes long."""
+_ILLEGAL = "SIGILL"
+
+
+class EmulatedGroup(Group):
+    """A group on a board; `on` gives both."""
+
+    _board: Board
+    _processor: str | None
+
+    def on(self, board: Board, spec: TargetSpec) -> EmulatedGroup:
+        self._board = board
+        self._processor = spec.tvm.mcpu
+        return self
+
+    def _runner(self, contestant: Contestant) -> Runner:
+        if not contestant.mark:  # a reference
+            return super()._runner(contestant)
+        counts = (self._work / f"counts-{contestant.mark}").absolute()
+        return Runner(
+            contestant,
+            1,
+            self._limits,
+            self._board.environment(self._processor, counts),
+            self._board.python,
+        )
+
+    def _outputs(self, runner: Runner, inputs: Path) -> list[list[np.ndarray]]:
+        try:
+            return super()._outputs(runner, inputs)
+        except CellFailure as error:
+            if _ILLEGAL in str(error):
+                raise CellFailure(
+                    f"this code needs more than the described processor, '{self._processor}', has: "
+                    f"it {error}; is tvm.mattr right?"
+                ) from None
+            raise
+
+    def _time(self, inputs: Path) -> None:
+        """Count instead."""
+        for runner in self._alive():
+            self._listener("count", runner.contestant.label, 0, 1)
+            self._step(runner, "count", lambda r: self._count(r, inputs))
+
+    def _count(self, runner: Runner, inputs: Path) -> None:
+        answer = runner.ask({"do": "count", "inputs": str(inputs)}, 5 * ANSWER_SECONDS)
+        runner.measured.instructions = InstructionCount.model_validate(answer["instructions"])
+
+    def _accuracy(self, runner: Runner, reference: list[list[np.ndarray]]) -> None:
+        """Scored on this machine, which has what the metric needs, from what the board gives."""
+        task, label = self._subject.task, runner.contestant.label
+        if task is None:
+            super()._accuracy(runner, reference)
+            return
+        sample = (self._work / "sample.npz").absolute()
+
+        def run(feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+            write_arrays(sample, [list(feeds.items())])
+            return self._outputs(runner, sample)[0]
+
+        runner.measured.accuracy = task.evaluate(
+            run,
+            lambda done, total: self._listener("accuracy", label, done, total),
+            self._measure.accuracy_samples or _SCORED,
+            self._unscored,
+        )

@@ -1,0 +1,76 @@
+"""Networks on the emulated board, where it was set up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sweeps import FUSED, PLAIN, Heard, write_sweep
+
+from harness.devices.board import require_board
+from harness.errors import CellSkipped
+from harness.hardware import as_yaml, load_target
+from harness.record import Record
+from harness.spec import Sweep, TvmTarget
+from harness.sweep import run_sweep
+
+
+def _why_not() -> str:
+    try:
+        require_board()
+    except CellSkipped as reason:
+        return str(reason)
+    return ""
+
+
+needs_board = pytest.mark.skipif(bool(_why_not()), reason=_why_not())
+
+
+def run(folder: Path, out: str, target: str) -> tuple[Record, ...]:
+    tuned = {"name": "tuned", "tune": {"trials": 4}}
+    sweep = Sweep.read(write_sweep(folder, targets=[target], configurations=[PLAIN, FUSED, tuned]))
+    return run_sweep(sweep, folder / out, folder / "tuning", Heard()).records
+
+
+@needs_board
+@pytest.mark.slow
+def test_network_is_verified_and_counted_the_same_each_time(tmp_path: Path) -> None:
+    first = run(tmp_path, "first", "raspberry-pi-4")
+    plain, fused, tuned, _ = first
+    assert [record.status for record in first] == ["ok", "ok", "skipped", "skipped"], first
+    assert {record.kind for record in first} == {"emulated-count"}
+    for record in (plain, fused):
+        assert record.verification is not None and record.latency is None
+        count = record.instructions
+        assert count is not None
+        assert 0 < count.load_store + count.simd + count.branch < count.total
+        assert record.accuracy is not None
+    assert fused.instructions is not None and plain.instructions is not None
+    assert fused.instructions.total < plain.instructions.total
+    assert "'raspberry-pi-4' is not here" in (tuned.reason or "")
+    again = run(tmp_path, "again", "raspberry-pi-4")
+    assert [record.instructions for record in again] == [record.instructions for record in first]
+
+
+@needs_board
+@pytest.mark.slow
+def test_code_that_needs_more_than_the_described_processor_fails_its_cell(tmp_path: Path) -> None:
+    spec = load_target("raspberry-pi-4")
+    wrong = TvmTarget.model_validate(
+        {**spec.tvm.model_dump(by_alias=True), "mattr": ["+neon", "+sve"]}
+    )
+    path = tmp_path / "wrong.yaml"
+    path.write_text(as_yaml(spec.model_copy(update={"tvm": wrong, "name": "wrong"})))
+    plain, fused, *_ = run(tmp_path, "out", str(path))
+    for record in (plain, fused):
+        assert record.status == "failed" and record.stage == "verify"
+        assert "needs more than the described processor, 'cortex-a72'" in (record.reason or "")
+
+
+def test_without_a_board_cells_are_skipped_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAYEREDGE_CACHE", str(tmp_path / "empty"))
+    found = run(tmp_path, "out", "raspberry-pi-4")
+    assert {record.status for record in found} == {"skipped"}
+    assert all("devices setup arm-emulated" in (record.reason or "") for record in found)
