@@ -26,9 +26,11 @@ def _why_not() -> str:
 needs_board = pytest.mark.skipif(bool(_why_not()), reason=_why_not())
 
 
-def run(folder: Path, out: str, target: str) -> tuple[Record, ...]:
-    tuned = {"name": "tuned", "tune": {"trials": 4}}
-    sweep = Sweep.read(write_sweep(folder, targets=[target], configurations=[PLAIN, FUSED, tuned]))
+TUNED = {"name": "tuned", "tune": {"trials": 4}}
+
+
+def run(folder: Path, out: str, target: str, *configurations: object) -> tuple[Record, ...]:
+    sweep = Sweep.read(write_sweep(folder, targets=[target], configurations=list(configurations)))
     return run_sweep(sweep, folder / out, folder / "tuning", Heard()).records
 
 
