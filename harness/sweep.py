@@ -330,22 +330,7 @@ class _GroupRun:
             reference_engine=reference_engine(self._group.model.format),
             reference_path=imported.runnable,
         )
-        kind = EmulatedGroup if self._target.device.kind == "emulated" else Group
-        group = kind(
-            subject,
-            self._sweep.measure,
-            self._sweep.limits,
-            self._target.tvm.num_cores,
-            self._sweep.seed,
-            self._work,
-            lambda stage, label, done, total: self._listener.progress(
-                f"{self._group.model.name} · {label}", stage, done, total
-            ),
-            unscored=self._group.unscored,
-            environment=child_environment(self._target),
-        )
-        if isinstance(group, EmulatedGroup):
-            group.on(require_board(), self._target)
+        group = self._turns(subject)
         found_environment = environment()
         try:
             measured = group.measure(contestants)
@@ -360,6 +345,25 @@ class _GroupRun:
             paths,
             found_environment,
         )
+
+    def _turns(self, subject: GroupSubject) -> Group:
+        """What verifies and measures, here or on the emulated board."""
+        arguments = (
+            subject,
+            self._sweep.measure,
+            self._sweep.limits,
+            self._target.tvm.num_cores,
+            self._sweep.seed,
+            self._work,
+            lambda stage, label, done, total: self._listener.progress(
+                f"{self._group.model.name} · {label}", stage, done, total
+            ),
+            self._group.unscored,
+            child_environment(self._target),
+        )
+        if self._target.device.kind == "emulated":
+            return EmulatedGroup(require_board(), self._target.tvm.mcpu, *arguments)
+        return Group(*arguments)
 
 
 def _own_reference(cell: PlannedCell, path: Path) -> Path | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,6 @@ from harness.errors import CellFailure
 from harness.measure.group import ANSWER_SECONDS, Contestant, Group, Runner
 from harness.measure.inputs import write_arrays
 from harness.record import InstructionCount
-from harness.spec import TargetSpec
 
 _SCORED = 50
 """Labelled samples, where a sweep does not say how many: an emulated inference takes long."""
@@ -24,15 +24,12 @@ _ILLEGAL = "SIGILL"
 
 
 class EmulatedGroup(Group):
-    """A group on a board; `on` gives both."""
+    """A group on a board that is to be `processor`; the rest is as for any group."""
 
-    _board: Board
-    _processor: str | None
-
-    def on(self, board: Board, spec: TargetSpec) -> EmulatedGroup:
+    def __init__(self, board: Board, processor: str | None, *rest: Any, **options: Any) -> None:
+        super().__init__(*rest, **options)
         self._board = board
-        self._processor = spec.tvm.mcpu
-        return self
+        self._processor = processor
 
     def _runner(self, contestant: Contestant) -> Runner:
         if not contestant.mark:  # a reference
