@@ -121,11 +121,10 @@ class SweepDisplay:
 
 
 def _summary(record: Record) -> str:
-    if record.latency is None:
+    if record.status != "ok":
         where = f"{record.stage}: " if record.stage else ""
         return f"{record.status}: {where}{record.reason}"
-    latency = record.latency
-    text = f"{latency.median_ms:.4g} ms [{latency.ci_low_ms:.4g}, {latency.ci_high_ms:.4g}]"
+    text = _figure(record)
     if record.accuracy is not None:
         text += f", {record.accuracy.metric} {record.accuracy.value:.4g}"
     if record.tuning is not None:
@@ -137,3 +136,15 @@ def _summary(record: Record) -> str:
 
 def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def _figure(record: Record) -> str:
+    """What a cell of its kind is known by."""
+    if record.instructions is not None:
+        return f"{record.instructions.total:,} instructions, emulated"
+    if record.static is not None:
+        registers, spilled = record.static.registers_max, record.static.spill_bytes
+        return f"compiled: {registers} registers at most, {spilled:,} bytes spilled"
+    latency = record.latency
+    assert latency is not None
+    return f"{latency.median_ms:.4g} ms [{latency.ci_low_ms:.4g}, {latency.ci_high_ms:.4g}]"
