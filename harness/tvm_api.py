@@ -86,6 +86,13 @@ def dlight_rules() -> Any:
     )
 
 
+def dlight_fallback() -> Any:
+    """The last of them alone, which takes every kernel."""
+    from tvm.s_tir import dlight
+
+    return dlight.ApplyDefaultSchedule(dlight.gpu.Fallback())
+
+
 def trace_json(trace: Trace) -> list[Any]:
     """A schedule's trace, `[instructions, decisions]`, as JSON has it."""
 
@@ -129,6 +136,7 @@ __all__ = [
     "TensorLoad",
     "Trace",
     "constant_array",
+    "dlight_fallback",
     "dlight_rules",
     "estimate_tir_flops",
     "extract_tasks",
