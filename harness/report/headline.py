@@ -11,7 +11,7 @@ from harness.report.data import REFERENCE_ENGINE, Cell, Group, Results, engine_n
 from harness.report.wording import number, with_interval
 from harness.statistics import Verdict
 
-Standing = Literal["faster", "slower", "no difference", "not known"]
+Standing = Literal["faster", "slower", "no difference", "not known", "not timed"]
 _STANDINGS: tuple[Standing, ...] = ("faster", "slower", "no difference", "not known")
 _REFERENCE = engine_name(REFERENCE_ENGINE)
 
@@ -37,7 +37,8 @@ def summary(results: Results, found: Sequence[Finding]) -> list[str]:
     said = ", ".join(f"{count} {status}" for status, count in counts.items())
     planned = sum(counts.values())
     lines = [f"{planned} {'cell' if planned == 1 else 'cells'} planned: {said or 'none'}."]
-    standings = Counter(finding.standing for finding in found)
+    timed = [finding for finding in found if finding.standing != "not timed"]
+    standings = Counter(finding.standing for finding in timed)
     parts = [
         f"{standing} in {standings[standing]}" for standing in _STANDINGS if standings[standing]
     ]
@@ -52,8 +53,7 @@ def summary(results: Results, found: Sequence[Finding]) -> list[str]:
 
 def _finding(group: Group) -> Finding:
     if group.kind != "measured":
-        said = f"Nothing was timed here: these records are {group.kind}."
-        return Finding(group.title, "not known", "", said)
+        return Finding(group.title, "not timed", "", _untimed(group))
     fastest = group.fastest
     if fastest is None:
         return Finding(group.title, "not known", "", _why_nothing(group))
@@ -120,6 +120,25 @@ def _compared(found: Verdict, engine: Cell) -> str:
 
 def _apart(engine: Cell) -> str:
     return f"{engine.label}'s {number(engine.median_ms)} ms was not measured together with it."
+
+
+def _untimed(group: Group) -> str:
+    """What is known of configurations that were counted or analysed; the least of each is named,
+    and never beside another kind's."""
+    own = [cell for cell in group.cells if cell.own and cell.record.status == "ok"]
+    counted = {cell.label: cell.record.instructions for cell in own if cell.record.instructions}
+    analysed = {cell.label: cell.record.static for cell in own if cell.record.static}
+    if counted:
+        least = min(counted, key=lambda label: counted[label].total)
+        return f"{least} executes fewest instructions, {counted[least].total:,} an inference."
+    if analysed:
+        least = min(analysed, key=lambda label: len(analysed[label].launches))
+        found = analysed[least]
+        return (
+            f"{least} launches fewest functions, {len(found.launches)}, with "
+            f"{found.registers_max} registers at most and {found.spill_bytes:,} bytes spilled."
+        )
+    return f"Nothing was timed here: these records are {group.kind}."
 
 
 def _why_nothing(group: Group) -> str:

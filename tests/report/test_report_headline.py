@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from example_results import example_record, example_results
 
-from harness.record import CellKey, Record, fingerprint
-from harness.report.data import Results, load
-from harness.report.headline import Finding, findings, summary
+from harness.record import CellKey, InstructionCount, Launch, Record, Static, fingerprint
+from harness.report.data import Cell, Group, Results, load
+from harness.report.headline import Finding, _finding, findings, summary
 from harness.store import FILE_NAME, Store
 
 
@@ -111,3 +111,33 @@ def test_finding_ranks_nothing_when_the_records_are_counts(tmp_path: Path) -> No
         store.write(example_record(key("a"), kind="emulated-count"))
     finding = only(load(tmp_path))
     assert finding.sentence == "Nothing was timed here: these records are emulated-count."
+
+
+def untimed(**fields: object) -> Cell:
+    """A finished cell of a kind that is not timed."""
+    return Cell(record_of(key("a"), noisy(1, 1)).model_copy(update={"latency": None, **fields}))
+
+
+def test_finding_names_the_fewest_instructions_where_they_were_counted() -> None:
+    def counted(name: str, total: int) -> Cell:
+        count = InstructionCount(total=total, load_store=1, simd=1, branch=1)
+        names = key(name)
+        return untimed(kind="emulated-count", key=names, instructions=count)
+
+    cells = (counted("unfused", 2_000_000), counted("fused", 1_500_000))
+    group = Group("m", "t", "emulated-count", "m on t", cells)
+    finding = _finding(group)
+    assert finding.standing == "not timed"
+    assert finding.sentence == "fused executes fewest instructions, 1,500,000 an inference."
+
+
+def test_finding_names_the_fewest_launches_where_code_was_analysed() -> None:
+    def analysed(name: str, launches: int) -> Cell:
+        each = Launch(name="k", registers=40, shared_memory_bytes=0, spill_bytes=8)
+        static = Static(launches=(each,) * launches)
+        return untimed(kind="static", key=key(name), static=static)
+
+    group = Group("m", "t", "static", "m on t", (analysed("unfused", 5), analysed("fused", 2)))
+    assert _finding(group).sentence == (
+        "fused launches fewest functions, 2, with 40 registers at most and 16 bytes spilled."
+    )

@@ -108,7 +108,11 @@ def _static(static: Static | None) -> dict[str, Entry]:
             "bound_ms",
         )
     ]
-    return dict(zip(_STATIC_COLUMNS, map(quantity, figures), strict=True))
+    entries = [
+        Entry(f"{value:,}", sort=value) if isinstance(value, int) else quantity(value)
+        for value in figures
+    ]
+    return dict(zip(_STATIC_COLUMNS, entries, strict=True))
 
 
 def _counted(count: InstructionCount | None) -> dict[str, Entry]:
