@@ -51,10 +51,16 @@ def export(results_dir: Path, record: Record, out: Path) -> Path:
     """Write the compiled network of `record`, a cell of `results_dir`, to the folder `out`.
 
     The folder appears complete or not at all; `out` is returned. Raises InputError when `out` is
-    there and not empty or cannot be written, and when the cell has no compiled network.
+    there and not empty or cannot be written, when the cell has no compiled network, and when that
+    is for a graphics processor, which the runner does not know.
     """
     artifact_folder = _artifact_folder(results_dir, record)
-    about = _describe(record, Artifact.read(artifact_folder))
+    artifact = Artifact.read(artifact_folder)
+    if artifact.target["kind"] == "cuda":
+        raise InputError(
+            f"{record.key}: is for a graphics processor; only networks for processors are exported"
+        )
+    about = _describe(record, artifact)
     out = out.absolute()
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise InputError(f"{out}: is there already; expected a new or empty folder to export to")

@@ -286,3 +286,16 @@ def test_latency_is_left_out_when_it_is_a_count(built: tuple[Path, Record], tmp_
     record = built[1].model_copy(update={"kind": "emulated-count"})
     out = export(built[0], record, tmp_path / "deploy")
     assert json.loads((out / "metadata.json").read_text())["latency"] is None
+
+
+def test_export_is_refused_when_the_network_is_for_a_graphics_processor(
+    built: tuple[Path, Record], tmp_path: Path
+) -> None:
+    copied = tmp_path / "results"
+    shutil.copytree(built[0], copied)
+    (path,) = copied.glob("artifacts/*/artifact.json")
+    about = json.loads(path.read_text())
+    path.write_text(json.dumps({**about, "target": {"kind": "cuda", "arch": "sm_90"}}))
+    with pytest.raises(InputError, match="is for a graphics processor"):
+        export(copied, built[1], tmp_path / "deploy")
+    assert not (tmp_path / "deploy").exists()

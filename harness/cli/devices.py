@@ -48,7 +48,7 @@ def setup(name: str) -> None:
     """Make the emulated board NAME, unless it is there: Debian's packages (as root), a tree of
     Debian for Arm, TVM's runtime for it, and a plugin of QEMU that counts instructions.
 
-    It takes a minute or two and 900 MB below the cache folder.
+    It takes a minute or two, 900 MB below the cache folder meanwhile, and 500 MB in the end.
 
     \b
     Example:

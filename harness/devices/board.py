@@ -112,8 +112,8 @@ def require_board() -> Board:
 def make_board(tell: Tell) -> Board:
     """Make the board, unless it is there: installs Debian's packages where this process may.
 
-    Takes a minute or two, and 700 MB in the cache folder. Raises InputError, with what is needed,
-    where it cannot be made.
+    Takes a minute or two, and 500 MB in the cache folder once made. Raises InputError, with what is
+    needed, where it cannot be made.
     """
     folder = _folder()
     try:
@@ -182,8 +182,8 @@ def _require_space(folder: Path) -> None:
     free = shutil.disk_usage(folder).free / 1e6
     if free < _MEGABYTES:
         raise InputError(
-            f"{folder}: the emulated board takes {_MEGABYTES} MB, and {free:.0f} MB are free; "
-            "name another folder with LAYEREDGE_CACHE"
+            f"{folder}: making the emulated board takes {_MEGABYTES} MB, and {free:.0f} MB are "
+            "free; name another folder with LAYEREDGE_CACHE"
         )
 
 

@@ -269,7 +269,7 @@ def weighted(ours: Sequence[Schedule], others: Sequence[Schedule]) -> list[Sched
 
 def _space(module: tvm.IRModule, target: tvm.target.Target) -> meta_schedule.SpaceGenerator:
     """MetaSchedule's own design space for the target, with less unrolling; without tensor cores on
-    a graphics processor, which round 32-bit floats."""
+    a graphics processor, whose intrinsics take 20 seconds to import."""
     unrolling = meta_schedule.schedule_rule.ParallelizeVectorizeUnroll
     if is_graphics(target):
         usual = meta_schedule.space_generator.PostOrderApply(
