@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.tuning.database import Choice, kernel_identity
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
-from harness.tuning.measurer import KernelMeasurer
+from harness.tuning.measurer import Measurer
 from harness.tuning.turns import Standing
 from harness.tvm_api import Schedule, meta_schedule, tvm
 
@@ -52,7 +52,7 @@ class Outcome:
         return float(np.median(self.choice["seconds"])) if self.choice else None
 
 
-def hold_contests(entries: Iterable[Entry], measurer: KernelMeasurer) -> Iterator[Outcome]:
+def hold_contests(entries: Iterable[Entry], measurer: Measurer) -> Iterator[Outcome]:
     """Who wins each of the contests."""
     contests: list[list[Contender]] = []
 

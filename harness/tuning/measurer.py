@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from types import TracebackType
+from typing import Protocol
 
 from harness.child import ChildLost, Message
 from harness.tuning.kernel_process import (
@@ -34,6 +35,34 @@ _SPINS = 5000
 """How often a thread of TVM's pool looks for work before it sleeps: for a millisecond or two. TVM's
 own number, 300,000, takes a fifth of the processors' time: the pool of a worker that has measured
 goes on looking while candidates are compiled."""
+
+
+class Measurer(Protocol):
+    """What the tuner asks of whatever runs its candidates: a context manager with these three, see
+    `KernelMeasurer`. What it gives as seconds may be another cost, as long as less is better."""
+
+    def __enter__(self) -> Measurer: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def turn_to(self, kernel: KernelTask) -> None: ...
+
+    def measure(
+        self, candidates: Sequence[Candidate], best: Callable[[], float | None]
+    ) -> Iterator[list[float] | KernelFailed]: ...
+
+    def contests(
+        self,
+        entries: Iterable[tuple[KernelTask, Sequence[Candidate]]],
+        rounds: int,
+        *,
+        verified: bool = True,
+    ) -> Iterator[Standing | KernelFailed]: ...
 
 
 class KernelMeasurer:

@@ -23,7 +23,7 @@ from harness.tuning.cost_model import CostModel
 from harness.tuning.database import EXAMPLES, Choice, Spent, TuningDatabase, kernel_identity
 from harness.tuning.examples import Examples
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
-from harness.tuning.measurer import KernelMeasurer
+from harness.tuning.measurer import KernelMeasurer, Measurer
 from harness.tuning.progress import Listener, TuningProgress
 from harness.tuning.search import KernelSearch
 from harness.tvm_api import (
@@ -111,8 +111,8 @@ class Tuner:
     """Tunes the kernels of one network within a budget.
 
     The budget counts what earlier runs spent on the same kernels, so that a kernel tuned once is
-    not tuned twice. `seed` decides every random choice of the search; what is measured is not
-    repeatable, so neither is the outcome.
+    not tuned twice. Candidates run on this machine unless `measurer` says otherwise. `seed` decides
+    every random choice of the search; what is measured is not repeatable, nor is the outcome.
     """
 
     def __init__(
@@ -125,11 +125,12 @@ class Tuner:
         seed: int,
         listener: Listener,
         footprint: float = 0.0,
+        measurer: Measurer | None = None,
     ) -> None:
         load_tensor_intrinsics("x86")
         self._target = target
         self._threads = threads
-        self._footprint = footprint
+        self._measurer = measurer or KernelMeasurer(target, threads, footprint)
         self._database = database
         self._listener = listener
         self._random = np.random.default_rng(seed)
@@ -169,7 +170,7 @@ class Tuner:
         On KeyboardInterrupt what was measured is in the database, and the exception goes on. Raises
         CellFailure when nothing at all could be measured.
         """
-        with KernelMeasurer(self._target, self._threads, self._footprint) as measurer:
+        with self._measurer as measurer:
             self._measure_defaults(measurer)
             self._note_point()
             try:
@@ -180,7 +181,7 @@ class Tuner:
             self._choose(measurer)
         return self._outcome()
 
-    def _measure_defaults(self, measurer: KernelMeasurer) -> None:
+    def _measure_defaults(self, measurer: Measurer) -> None:
         """Time the default schedule of each kernel that has none chosen yet: what tuning starts
         from, and what tells where the network's time goes."""
         tasks = [task for task in self._tasks if task.best is None]
@@ -198,7 +199,7 @@ class Tuner:
         open_tasks = [task for task in self._tasks if not task.finished]
         return max(open_tasks, key=lambda task: task.promise, default=None)
 
-    def _round(self, task: _Task, measurer: KernelMeasurer) -> None:
+    def _round(self, task: _Task, measurer: Measurer) -> None:
         """One round of search and trials on one kernel."""
         started = time.monotonic()
         cost = Spent()
@@ -256,7 +257,7 @@ class Tuner:
         task: _Task,
         search: KernelSearch,
         candidates: Sequence[meta_schedule.MeasureCandidate],
-        measurer: KernelMeasurer,
+        measurer: Measurer,
         cost: Spent,
     ) -> list[meta_schedule.runner.RunnerResult]:
         """Measure candidates until done or out of budget; one result for each that was measured."""
@@ -300,7 +301,7 @@ class Tuner:
                 break
         return results
 
-    def _choose(self, measurer: KernelMeasurer) -> None:
+    def _choose(self, measurer: Measurer) -> None:
         """Hold a contest for each newly tuned kernel, and write down who won."""
         chosen = self._database.chosen()
         tasks = [task for task in self._tasks if self._is_to_be_chosen(task, chosen)]
