@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import sys
 import types
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,14 +96,25 @@ def dlight_fallback() -> Any:
 
 def trace_json(trace: Trace) -> list[Any]:
     """A schedule's trace, `[instructions, decisions]`, as JSON has it."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, list):
-            return [plain(item) for item in value]
-        return value.value if isinstance(value, (tirx.IntImm, tirx.FloatImm)) else value
-
-    found: list[Any] = plain(trace.as_json())
+    found: list[Any] = _plain(trace.as_json())
     return found
+
+
+def record_json(record: meta_schedule.database.TuningRecord) -> list[Any]:
+    """A tuning record, as JSON has it: `[trace, seconds, target, arguments]`. TVM's own `as_json`
+    fails where the trace changes a layout."""
+    arguments = [info.as_json() for info in record.args_info]
+    rest = _plain([list(record.run_secs or ()), record.target.export(), arguments])
+    return [trace_json(record.trace), *rest]
+
+
+def _plain(value: Any) -> Any:
+    """What TVM gives for JSON, in Python's own lists, dictionaries and numbers."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(item) for item in value]
+    return value.value if isinstance(value, (tirx.IntImm, tirx.FloatImm)) else value
 
 
 def load_tensor_intrinsics(architecture: str) -> None:

@@ -15,7 +15,7 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
 from harness.passes.layout import to_channels_last
 from harness.spec import FusionLevel
-from harness.tvm_api import lowering_passes, relax, tvm
+from harness.tvm_api import ArgInfo, lowering_passes, relax, tvm
 
 
 def imported(model: onnx.ModelProto, folder: Path) -> Imported:
@@ -45,6 +45,18 @@ def run_fused(module: tvm.IRModule, values: list[np.ndarray]) -> list[np.ndarray
     machine = relax.VirtualMachine(library, tvm.cpu())
     found = machine["main"](*[tvm.runtime.tensor(value) for value in values])
     return [found.numpy()] if hasattr(found, "numpy") else [tensor.numpy() for tensor in found]
+
+
+def run_kernel(module: tvm.IRModule, target: tvm.target.Target) -> np.ndarray:
+    """The output of a kernel for fixed random arguments."""
+    random = np.random.default_rng(0)
+    arguments = [
+        tvm.runtime.tensor(random.normal(size=tuple(map(int, info.shape))).astype(np.float32))
+        for info in ArgInfo.from_prim_func(module["main"])
+    ]
+    tvm.compile(module, target=target).jit()["main"](*arguments)
+    found: np.ndarray = arguments[-1].numpy()
+    return found
 
 
 def compiled(

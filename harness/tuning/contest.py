@@ -15,7 +15,7 @@ from harness.tuning.database import Choice, kernel_identity
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.measurer import Measurer
 from harness.tuning.turns import Standing
-from harness.tvm_api import Schedule, meta_schedule, tvm
+from harness.tvm_api import Schedule, meta_schedule, record_json, tvm
 
 _CONTENDERS = 4
 _ROUNDS = 15
@@ -96,7 +96,7 @@ def _contenders(entry: Entry) -> list[Contender]:
     for record in best:
         schedule = Schedule(entry.kernel.module)
         record.trace.apply_to_schedule(schedule, remove_postproc=False)
-        contenders.setdefault(kernel_identity(schedule.mod), (list(record.as_json()), schedule.mod))
+        contenders.setdefault(kernel_identity(schedule.mod), (record_json(record), schedule.mod))
     return list(contenders.values())
 
 

@@ -33,9 +33,9 @@ from harness.passes.kernel_blocks import (
     vector_width,
 )
 from harness.passes.vectors import vector_registers
+from harness.tuning.uneven import MOST_ROWS, UnevenKernel, UnevenTile, multiplied_by, uneven_tiles
 from harness.tvm_api import Schedule, is_graphics, tvm
 
-_MOST_ROWS = 16
 _MOST_VECTORS = 8
 _MOST_UNROLLED = 4
 _TILES = 4
@@ -43,6 +43,9 @@ _TILES = 4
 _UNROLLED_TILES = 2
 """How many of those are tried with as many steps unrolled as there may be, too."""
 _LEVELS = 3
+_UNEVEN_TILES = 3
+_WORTH = 1.1
+"""How much more an uneven tile must multiply for what it loads than one that divides the rows."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class _TiledKernel(KernelSchedule):
         wide = [at for at, extent in enumerate(extents[:-1]) if extent > 1]
         decided = self.plan.rows if self.plan else (None,) * len(wide)
         cut = [
-            self._cut(loops[at], _MOST_ROWS, decision)
+            self._cut(loops[at], MOST_ROWS, decision)
             for at, decision in zip(wide, decided, strict=True)
         ]
         channels = self._cut(vector, _MOST_VECTORS, self.plan.vectors if self.plan else None)
@@ -182,6 +185,7 @@ class Sketches:
         self._module = module
         self._threads = threads
         self._shape: tuple[list[int], int] | None = None
+        self._uneven: list[UnevenTile] = []
         self.spaces: list[Schedule] = []
         if is_graphics(target):
             return
@@ -194,6 +198,8 @@ class Sketches:
             built += [self._built(outside, False, None) for outside in (True, False)]
         if self._shape:
             self.spaces = [each.schedule for each in built]
+            self._uneven = self._uneven_tiles(*self._shape)
+            self.spaces += self._unevenly(None)
 
     def _built(
         self, channels_outside: bool, padded_within: bool, plan: _Plan | None
@@ -210,10 +216,45 @@ class Sketches:
         kernel.run()
         return kernel
 
+    def _uneven_tiles(self, rows: list[int], vectors: int) -> list[UnevenTile]:
+        """Tiles that need not divide the rows, where they are worth it and all threads get some."""
+        even, wide = self._tiles(rows, vectors)[0]
+        count = math.prod(rows)
+        least = _WORTH * multiplied_by(UnevenTile(math.prod(even), wide), count)
+        found = [
+            tile
+            for tile in uneven_tiles(count, vectors, self._registers)
+            if multiplied_by(tile, count) >= least and vectors // tile.vectors >= self._threads
+        ]
+        return found[:_UNEVEN_TILES]
+
+    def _unevenly(self, threads: int | None) -> list[Schedule]:
+        """Schedules in uneven tiles, of a kernel that can have them: with blocks for so many
+        threads, or for None the spaces of all numbers of blocks."""
+        found = []
+        for tile, channels_outside in product(self._uneven, (True, False)):
+            blocks = None
+            if threads is not None and self._shape is not None:
+                blocks = _blocks(self._shape[1] // tile.vectors, threads)
+            kernel = UnevenKernel(
+                Schedule(self._module),
+                self._vector_bytes,
+                self._registers,
+                self._threads,
+                tile=tile,
+                channels_outside=channels_outside,
+                blocks=blocks,
+            )
+            kernel.run()
+            if kernel.tiled:
+                found.append(kernel.schedule)
+        return found
+
     def promising(self) -> Iterator[Schedule]:
         """The schedules to try first, best guess first."""
         if self._shape is None:
             return
+        yield from self._unevenly(self._threads)
         rows, vectors = self._shape
         few = vectors > math.prod(rows)
         for rank, tile in enumerate(self._tiles(rows, vectors)[:_TILES]):
@@ -231,7 +272,7 @@ class Sketches:
             multiplied = multiplied_per_load(size, wide, gathering=self._gathering)
             return multiplied, tile[0][-1] if tile[0] else 1
 
-        choices = [[part for part in divisors(extent) if part <= _MOST_ROWS] for extent in rows]
+        choices = [[part for part in divisors(extent) if part <= MOST_ROWS] for extent in rows]
         fitting = [
             (tile, wide)
             for tile in product(*choices)

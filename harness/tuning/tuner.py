@@ -31,6 +31,7 @@ from harness.tvm_api import (
     extract_tasks,
     load_tensor_intrinsics,
     meta_schedule,
+    record_json,
     trace_json,
     tvm,
 )
@@ -294,7 +295,7 @@ class Tuner:
                 if task.best is None or median < task.best:
                     task.best = median
                     self._leaders[task.identity] = {
-                        "record": list(record.as_json()), "seconds": found,
+                        "record": record_json(record), "seconds": found,
                     }  # fmt: skip
             self._listener(self._progress(task, elapsed))
             if self._budget.left - elapsed <= 0:

@@ -17,7 +17,7 @@ from harness.tuning.database import (
     database_of,
     kernel_identity,
 )
-from harness.tvm_api import ArgInfo, Schedule, meta_schedule, tvm
+from harness.tvm_api import ArgInfo, Schedule, meta_schedule, record_json, tvm
 
 TARGET = {"kind": "llvm", "num-cores": 2}
 
@@ -42,7 +42,7 @@ def add_record(database: TuningDatabase, module: tvm.IRModule, seconds: float) -
         ArgInfo.from_prim_func(module["main"]),
     )
     records.commit_tuning_record(record)
-    return list(record.as_json())
+    return record_json(record)
 
 
 def test_records_and_ledger_are_there_again(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+from compiling import run_kernel
 from hypothesis import given
 from hypothesis import strategies as st
-from test_sketches import TARGET, convolution, run
+from test_sketches import TARGET, convolution
 
 from harness.tuning.kernel_worker import difference
 from harness.tuning.refinement import neighbours
@@ -54,8 +55,8 @@ def test_neighbours_of_a_kernel_compute_the_same() -> None:
     first = next(Sketches(kernel, TARGET, 2).promising())
     steps = list(neighbours(trace_json(first.trace)))
     assert steps
-    expected = run(kernel)
+    expected = run_kernel(kernel, TARGET)
     for step in steps[:6]:
         schedule = Schedule(kernel)
         Trace.apply_json_to_schedule(step, schedule)
-        assert difference(expected, run(schedule.mod)) is None
+        assert difference(expected, run_kernel(schedule.mod, TARGET)) is None

@@ -23,7 +23,7 @@ from harness.tuning.database import Choice, kernel_identity
 from harness.tuning.real_inputs import record_kernel_inputs
 from harness.tuning.rivals import slower_when_sparse
 from harness.tuning.tuner import tasks_of
-from harness.tvm_api import ArgInfo, Schedule, meta_schedule, tvm
+from harness.tvm_api import ArgInfo, Schedule, meta_schedule, record_json, tvm
 
 HERE = load_target(HOST)
 TARGET = tvm.target.Target(HERE.tvm.as_tvm())
@@ -50,7 +50,7 @@ def unscheduled(module: tvm.IRModule) -> list[Any]:
     record = meta_schedule.database.TuningRecord(
         schedule.trace, workload, [1.0], TARGET, ArgInfo.from_prim_func(module["main"])
     )
-    return list(record.as_json())
+    return record_json(record)
 
 
 def slower(pruned: tvm.IRModule, folder: Path, spoilt: str) -> frozenset[Values]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from test_sketches import TARGET, convolution, dense, run
+from compiling import run_kernel
+from test_sketches import TARGET, convolution, dense
 
 from harness.tuning.database import Choice, kernel_identity
 from harness.tuning.kernel_process import KernelTask
@@ -17,6 +18,7 @@ from harness.tvm_api import (
     estimate_tir_flops,
     load_tensor_intrinsics,
     meta_schedule,
+    record_json,
     te,
     tirx,
     trace_json,
@@ -52,7 +54,7 @@ def choice(kernel: tvm.IRModule) -> Choice:
         TARGET,
         ArgInfo.from_prim_func(kernel["main"]),
     )
-    return {"record": list(record.as_json()), "seconds": [1e-3]}
+    return {"record": record_json(record), "seconds": [1e-3]}
 
 
 def test_grafted_decisions_fit_a_kernel_of_other_extents() -> None:
@@ -64,7 +66,7 @@ def test_grafted_decisions_fit_a_kernel_of_other_extents() -> None:
     assert grafted is not None
     schedule = Schedule(large)
     Trace.apply_json_to_schedule(grafted, schedule)
-    assert difference(run(large), run(schedule.mod)) is None
+    assert difference(run_kernel(large, TARGET), run_kernel(schedule.mod, TARGET)) is None
 
 
 def test_nothing_is_grafted_between_kernels_that_sample_different_things() -> None:
@@ -79,9 +81,9 @@ def test_first_round_has_different_candidates_that_are_right() -> None:
     candidates = search(kernel, []).propose()
     marks = [kernel_identity(candidate.sch.mod) for candidate in candidates]
     assert 4 < len(marks) == len(set(marks)) <= TRIALS_PER_ROUND
-    expected = run(kernel)
+    expected = run_kernel(kernel, TARGET)
     for candidate in candidates:
-        assert difference(expected, run(candidate.sch.mod)) is None
+        assert difference(expected, run_kernel(candidate.sch.mod, TARGET)) is None
 
 
 def test_related_choice_is_among_the_first_candidates() -> None:

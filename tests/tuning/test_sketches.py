@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
+from compiling import run_kernel
 
 from harness.kernels import packed
 from harness.passes.vectors import vector_lanes
 from harness.tuning.kernel_worker import difference
 from harness.tuning.sketches import Sketches
-from harness.tvm_api import ArgInfo, Schedule, te, topi, trace_json, tvm
+from harness.tvm_api import Schedule, te, topi, trace_json, tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 LANES = vector_lanes(TARGET)
@@ -38,32 +38,21 @@ def doubled(extent: int) -> tvm.IRModule:
     return tvm.IRModule({"main": te.create_prim_func([data, topi.add(data, data)])})
 
 
-def run(module: tvm.IRModule) -> np.ndarray:
-    """The output for fixed random arguments."""
-    random = np.random.default_rng(0)
-    arguments = [
-        tvm.runtime.tensor(random.normal(size=tuple(map(int, info.shape))).astype(np.float32))
-        for info in ArgInfo.from_prim_func(module["main"])
-    ]
-    tvm.compile(module, target=TARGET).jit()["main"](*arguments)
-    return arguments[-1].numpy()
-
-
 @pytest.mark.parametrize(
     "kernel",
     [convolution(7, 5, 2, 1), convolution(6, 3, 1, 0), dense(12, 10, 3), dense(1, 8, 4)],
 )
 def test_promising_schedules_are_right(kernel: tvm.IRModule) -> None:
-    expected = run(kernel)
+    expected = run_kernel(kernel, TARGET)
     schedules = list(Sketches(kernel, TARGET, 2).promising())
     assert schedules
     for schedule in schedules:
-        assert difference(expected, run(schedule.mod)) is None
+        assert difference(expected, run_kernel(schedule.mod, TARGET)) is None
 
 
 def test_sampled_schedules_are_right_when_their_traces_are_replayed() -> None:
     kernel = convolution(6, 4, 4, 1)
-    expected = run(kernel)
+    expected = run_kernel(kernel, TARGET)
     for space in Sketches(kernel, TARGET, 2).spaces:
         instructions, decisions = trace_json(space.trace)
         # Height, width, the vectors of channels, and the steps of the reduction.
@@ -71,7 +60,7 @@ def test_sampled_schedules_are_right_when_their_traces_are_replayed() -> None:
         for seed in range(4):
             schedule = Schedule(kernel, seed=seed + 1)
             type(space.trace).apply_json_to_schedule([instructions, []], schedule)
-            assert difference(expected, run(schedule.mod)) is None
+            assert difference(expected, run_kernel(schedule.mod, TARGET)) is None
 
 
 def test_padding_needs_no_parallel_loop_of_its_own() -> None:
@@ -103,3 +92,16 @@ def test_best_tiles_are_tried_with_steps_unrolled_too() -> None:
 def test_kernel_without_a_reduction_has_no_tiles() -> None:
     sketches = Sketches(doubled(64), TARGET, 2)
     assert sketches.spaces == [] and list(sketches.promising()) == []
+
+
+def test_uneven_tiles_are_tried_where_nothing_divides_the_rows_well() -> None:
+    """Thirteen rows are one tile or single ones; eight are two of four."""
+    odd, even = (Sketches(dense(rows, 8, 8), TARGET, 2) for rows in (13, 8))
+    assert len(odd.spaces) > len(even.spaces) == 2
+    expected = run_kernel(dense(13, 8, 8), TARGET)
+    for space in odd.spaces[2:]:
+        assert difference(expected, run_kernel(space.mod, TARGET)) is None
+
+
+def test_uneven_tiles_leave_no_thread_without_work() -> None:
+    assert len(Sketches(dense(13, 8, 2), TARGET, 4).spaces) == 2
