@@ -107,7 +107,8 @@ def conv2d(
         offset = indices[c // lanes, block]
         row = offset // across if taps[0] > 1 else 0
         column = offset % across // channels if taps[1] > 1 else 0
-        value = data[n, h * strides[0] + row, w * strides[1] + column, offset % channels]
+        channel = offset % channels if max(taps) > 1 else offset
+        value = data[n, h * strides[0] + row, w * strides[1] + column, channel]
         return te.sum(value * weights[c // lanes, block, c % lanes], axis=block)
 
     return te.compute(
