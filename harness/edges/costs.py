@@ -51,35 +51,36 @@ def measured_prices(
     given. A kernel that could not be measured raises CellFailure, as in any tuning."""
     target, threads = tvm.target.Target(spec.tvm.as_tvm()), spec.tvm.num_cores
     found: dict[str, list[float]] = {}
-    for layer in layers:
-        if _geometry(layer) in found:
-            continue
-        tasks = [
-            _task(layer, share, spec, target, folder / f"{len(found)}-{share}", seed)
-            for share in _SHARES
-        ]
-        for task in tasks:
-            tune = Tune(trials=_TRIALS)
-            Tuner([task], target, threads, database, tune, seed, listener).run()
-        found[_geometry(layer)] = _in_turns(layer, tasks, target, threads, database)
+    with KernelMeasurer(target, threads) as measurer:
+        for layer in layers:
+            if _geometry(layer) in found:
+                continue
+            tasks = [
+                _task(layer, share, spec, target, folder / f"{len(found)}-{share}", seed)
+                for share in _SHARES
+            ]
+            for task in tasks:
+                tune = Tune(trials=_TRIALS)
+                Tuner(
+                    [task], target, threads, database, tune, seed, listener, measurer=measurer
+                ).run()
+            modules = [scheduled(task, target, threads, database.chosen()) for task in tasks]
+            found[_geometry(layer)] = _in_turns(layer, tasks, modules, measurer)
     return {layer.name: price(*found[_geometry(layer)]) for layer in layers}
 
 
 def _in_turns(
     layer: Layer,
     tasks: Sequence[KernelTask],
-    target: tvm.target.Target,
-    threads: int,
-    database: TuningDatabase,
+    modules: Sequence[tvm.IRModule],
+    measurer: KernelMeasurer,
 ) -> list[float]:
     """Seconds of each kernel of a layer: those from when they were tuned do not compare."""
     entries = [
-        (task, Candidate(module=scheduled(task, target, threads, database.chosen())))
-        for task in tasks
+        (task, Candidate(module=module)) for task, module in zip(tasks, modules, strict=True)
     ]
     try:
-        with KernelMeasurer(target, threads) as measurer:
-            return [float(np.median(seconds)) for seconds in measurer.rivals(entries, _ROUNDS)]
+        return [float(np.median(seconds)) for seconds in measurer.rivals(entries, _ROUNDS)]
     except KernelFailed as error:
         raise CellFailure(f"the kernels of {layer.name} could not be measured: {error}") from None
 

@@ -67,7 +67,8 @@ class Measurer(Protocol):
 
 class KernelMeasurer:
     """Compiles candidates of one kernel at a time on all workers, and measures them one by one
-    while every other worker is paused. Use as a context manager.
+    while every other worker is paused. Use as a context manager; where one is entered within
+    another the workers stay until the outermost ends.
 
     `threads` is how many the kernels run with, and how many workers compile, up to eight for a
     graphics processor, as each takes half a gigabyte for its context. `footprint` is the
@@ -84,8 +85,10 @@ class KernelMeasurer:
         workers = min(threads, _MOST_CONTEXTS) if is_graphics(target) else threads
         self._workers = [KernelProcess(self._environment) for _ in range(workers)]
         self._kernel: Message = {}
+        self._depth = 0
 
     def __enter__(self) -> KernelMeasurer:
+        self._depth += 1
         return self
 
     def __exit__(
@@ -94,8 +97,10 @@ class KernelMeasurer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for worker in self._workers:
-            worker.stop()
+        self._depth -= 1
+        if self._depth == 0:
+            for worker in self._workers:
+                worker.stop()
 
     def turn_to(self, kernel: KernelTask) -> None:
         """What is measured from now on are candidates of this kernel."""

@@ -225,3 +225,21 @@ def test_difference_says_what_is_wrong(
     why = difference(np.array(expected), np.array(found))
     assert (why is None) == (words is None)
     assert words is None or words in str(why)
+
+
+def test_workers_stay_until_the_outermost_context_ends() -> None:
+    before = kernel_workers()
+    with KernelMeasurer(TARGET, threads=1) as outer:
+        with outer as inner:
+            inner.turn_to(task(8))
+            measured(inner, [module(8)])
+        (worker,) = kernel_workers() - before
+        measured(outer, [module(8)])
+        assert kernel_workers() - before == {worker}
+    assert worker not in kernel_workers()
+
+
+def kernel_workers() -> set[int]:
+    """The kernel workers of this process, by their numbers."""
+    found = psutil.Process().children(recursive=True)
+    return {child.pid for child in found if "harness.tuning.kernel_worker" in child.cmdline()}
