@@ -64,6 +64,12 @@ def is_graphics(target: tvm.target.Target) -> bool:
     return str(target.kind.name) == "cuda"
 
 
+def triple_of(target: tvm.target.Target) -> str | None:
+    """What the processor's code is for: a graphics processor's is that of its host."""
+    processor = target.host if is_graphics(target) else target
+    return str(processor.attrs["mtriple"]) if "mtriple" in processor.attrs else None
+
+
 def lowering_passes(target: tvm.target.Target) -> tuple[list[Any], list[Any]]:
     """What TVM does to a network of scheduled kernels before it compiles it: the passes that lower
     its data flow, and those that come after them."""
@@ -157,5 +163,6 @@ __all__ = [
     "tirx",
     "topi",
     "trace_json",
+    "triple_of",
     "tvm",
 ]

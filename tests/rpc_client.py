@@ -3,7 +3,7 @@
 import sys
 
 from harness.child import channel
-from harness.devices.serving import DESCRIPTION
+from harness.devices.tracker import DESCRIPTION
 from harness.without_torch import without_torch
 
 with without_torch():

@@ -23,7 +23,7 @@ from typing import Any
 
 from harness.child import die_with_parent
 from harness.devices.listening import listening_socket, require_reachable
-from harness.devices.tracker import Address, Tracker
+from harness.devices.tracker import DESCRIPTION, Address, Tracker
 from harness.errors import HarnessError, InputError
 from harness.hardware import this_processor
 from harness.without_torch import without_torch
@@ -35,8 +35,6 @@ with without_torch():
     from tvm.rpc import server as tvm_server
     from tvm.support.utils import tempdir
 
-DESCRIPTION = "layeredge.description"
-"""The function of a server that says what machine it is."""
 FIRST_PORT = 9091
 _MOST_PORTS = 100
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}

@@ -21,6 +21,8 @@ from harness.errors import HarnessError, InputError
 
 TRACKER_VARIABLE = "LAYEREDGE_TRACKER"
 TRACKER_PORT = 9190
+DESCRIPTION = "layeredge.description"
+"""The function of our servers that says what machine they are, in JSON."""
 _MAGIC = 0x2F271
 _SUCCESS, _REQUEST, _SUMMARY = 0, 4, 6
 _SECONDS = 5.0
