@@ -29,6 +29,19 @@ SWEEP_COPY = "sweep.yaml"
     metavar="NAME=1,3,224,224",
     help="Static shape of an input, for every model of the sweep that is a file and has it.",
 )
+@click.option(
+    "--tracker",
+    metavar="HOST:PORT",
+    envvar="LAYEREDGE_TRACKER",
+    show_envvar=True,
+    help="The tracker of the servers that targets of the device `rpc` run on.",
+)
+@click.option(
+    "--devices",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Tune on N servers of a key at most; on all there are otherwise.",
+)
 def command(
     sweep: Path,
     out: Path,
@@ -36,6 +49,8 @@ def command(
     retry_failed: bool,
     tuning_db: Path | None,
     shapes: tuple[str, ...],
+    tracker: str | None,
+    devices: int | None,
 ) -> int:
     """Run the sweep in the file SWEEP and write results and report to the folder --out.
 
@@ -47,15 +62,18 @@ def command(
     \b
     Example:
       layeredge run examples/quickstart.yaml --out results/quickstart
+      layeredge run examples/targets.yaml --out results/boards --tracker 127.0.0.1:9190 --devices 4
     """
     from harness.cache import cache_folder, write_atomically
     from harness.cli.sweep_display import SweepDisplay
+    from harness.devices.tracker import Address, Servers
     from harness.spec import Sweep, parse_shapes
     from harness.sweep import run_sweep
     from harness.tvm_pair import check_tvm_pair
 
     file = _found(sweep)
     found = Sweep.read(file).with_shapes(parse_shapes(shapes))
+    servers = Servers(tracker=Address.parse(tracker), most=devices) if tracker else None
     check_tvm_pair()
     if fresh and out.exists():
         for name in ("results.sqlite", "results.sqlite-wal", "results.sqlite-shm"):
@@ -71,6 +89,7 @@ def command(
                 tuning_db or cache_folder() / "tuning",
                 display,
                 retry_failed=retry_failed,
+                servers=servers,
             )
         except KeyboardInterrupt:
             _report(out)

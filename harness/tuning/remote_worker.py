@@ -1,14 +1,13 @@
 """Measures and verifies candidates of one kernel on a server, over TVM's RPC.
 
 Run by `harness.tuning.servers`, one for each server: a call that is never answered blocks this
-process, and no other. When the session is lost it ends, with the reason as its last words.
+process, and no other.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from statistics import median
 
@@ -98,47 +97,44 @@ class Session:
                     return {"wrong": f"output {at}: {why}"}
         return {"wrong": None}
 
-    def is_lost(self) -> bool:
-        """Whether the server has ended the session."""
+    def is_sound(self) -> bool:
+        """Whether the server still answers."""
         try:
             self._device.sync()
         except Exception:
-            return True
-        return False
+            return False
+        return True
 
 
-def _open(message: Message) -> Session:
-    """Raises SystemExit, which ends this process, where the server does not take it."""
-    try:
-        return Session(message["host"], message["port"], message["word"])
-    except Exception as error:
-        sys.exit(reason(error))
+class Worker:
+    """Has at most one session."""
 
+    def __init__(self) -> None:
+        self._session: Session | None = None
 
-def _answer(session: Session, message: Message) -> Message:
-    """Raises SystemExit where the session is lost; anything else is a candidate's failure."""
-    try:
-        answer: Message = getattr(session, message.pop("do"))(message)
-    except Exception as error:
-        if session.is_lost():
-            sys.exit(reason(error))
-        return {"error": reason(error)}
-    return answer
+    def answer(self, message: Message) -> Message:
+        """The answer to a message: `error` where a candidate has failed, `lost` where the session
+        is lost, with the reason."""
+        do = message.pop("do")
+        if do == "close":
+            self._session = None
+            return {}
+        try:
+            if do == "open":
+                self._session, do = Session(**message), "describe"
+            answer: Message = getattr(self._session, do)(message)
+        except Exception as error:
+            if self._session is not None and self._session.is_sound():
+                return {"error": reason(error)}
+            self._session = None
+            return {"lost": reason(error)}
+        return answer
 
 
 def main() -> None:
-    parent = channel()
-    session: Session | None = None
+    parent, worker = channel(), Worker()
     for message in parent:
-        if message["do"] == "close":
-            session = None
-            parent.send({})
-            continue
-        if message["do"] == "open":
-            session = _open(message)
-            message = {"do": "describe"}
-        assert session is not None
-        parent.send(_answer(session, message))
+        parent.send(worker.answer(message))
 
 
 if __name__ == "__main__":

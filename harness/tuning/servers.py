@@ -96,6 +96,7 @@ class ServerPool:
         self._spare: list[Child] = []
         self._jobs: deque[Job[Any]] = deque()
         self._tracker: Tracker | None = None
+        self._requested = False
         self._asked = 0.0
         self._looked_at = self._alone_seconds = 0.0
         self._strikes: Counter[Address] = Counter()
@@ -148,6 +149,7 @@ class ServerPool:
                     server.begin(job, self._answer_seconds)
                 except ChildLost as error:
                     self._lose(server, str(error))
+                    server.child.kill()
 
     def _note_absence(self) -> None:
         """Raise CellFailure where no server has been there for too long; what the caller did for
@@ -179,8 +181,13 @@ class ServerPool:
                     server.check_time()
             except ChildLost as error:
                 self._lose(server, str(error))
+                server.child.kill()
 
     def _answered(self, server: _Server, answer: Message) -> None:
+        if "lost" in answer:
+            self._lose(server, f"ended the session ({answer['lost']})")
+            self._spare.append(server.child)
+            return
         if server.open:
             job = server.job
             server.go_on(answer, self._answer_seconds)
@@ -202,7 +209,6 @@ class ServerPool:
         self._lost_because = why
         self._servers.remove(server)
         self._strikes[server.address] += server.open
-        server.child.kill()
         if (job := server.job) is not None:
             job.lost_on.add(server.address)
             job.lost(why)
@@ -210,29 +216,32 @@ class ServerPool:
                 self._jobs.appendleft(job)
 
     def _ask_tracker(self) -> None:
-        """Have a request with the tracker, unless there are as many servers as may be used."""
+        """Have a request with the tracker, unless there are as many servers as may be used: what is
+        granted and not called for is nobody's for some seconds."""
         most, now = self._where.most, time.monotonic()
-        if most is not None and len(self._servers) >= most:
-            self._leave_tracker()
-        elif self._tracker is None and now - self._asked > _RETRY_SECONDS:
-            self._asked = now
-            try:
+        if self._requested or (most is not None and len(self._servers) >= most):
+            return
+        try:
+            if self._tracker is None and now - self._asked > _RETRY_SECONDS:
+                self._asked = now
                 self._tracker = Tracker(self._where.tracker)
+            if self._tracker is not None:
                 self._tracker.request(self._key)
-            except TrackerLost as error:
-                self._lost_because = str(error)
-                self._leave_tracker()
+                self._requested = True
+        except TrackerLost as error:
+            self._lost_because = str(error)
+            self._leave_tracker()
 
     def _leave_tracker(self) -> None:
         if self._tracker is not None:
             self._tracker.close()
-            self._tracker = None
+        self._tracker, self._requested = None, False
 
     def _take_grant(self) -> None:
         assert self._tracker is not None
         try:
             grant = self._tracker.granted()
-            self._tracker.request(self._key)
+            self._requested = False
         except TrackerLost as error:
             self._lost_because = str(error)
             self._leave_tracker()
@@ -250,6 +259,7 @@ class ServerPool:
             server.send(message, _OPEN_SECONDS)
         except ChildLost as error:
             self._lose(server, str(error))
+            child.kill()
 
     def _nobody(self) -> str:
         """That there is no server, why, and what to do."""

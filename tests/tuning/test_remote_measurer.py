@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from rpc_servers import Devices
+from rpc_servers import Devices, until
 from small_kernels import module, split, summing, task
 
 from harness.devices.tracker import Servers
@@ -25,6 +25,13 @@ TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 1})
 PATIENCE = 2.0
 
 
+def remote(
+    devices: Devices, key: str, target: tvm.target.Target = TARGET, most: int | None = None
+) -> RemoteMeasurer:
+    servers = Servers(tracker=devices.address, most=most)
+    return RemoteMeasurer(target, key, servers, 1, patience=PATIENCE, answer_seconds=5.0)
+
+
 @pytest.fixture(scope="module")
 def devices() -> Iterator[Devices]:
     with Devices() as found:
@@ -32,18 +39,12 @@ def devices() -> Iterator[Devices]:
 
 
 @pytest.fixture(scope="module")
-def sound(devices: Devices) -> str:
-    """The key of two servers that do what they should."""
+def sound(devices: Devices) -> Iterator[RemoteMeasurer]:
+    """Of two servers that do what they should."""
     for _ in range(2):
         devices.serve("sound")
-    return "sound"
-
-
-def remote(
-    devices: Devices, key: str, target: tvm.target.Target = TARGET, most: int | None = None
-) -> RemoteMeasurer:
-    servers = Servers(tracker=devices.address, most=most)
-    return RemoteMeasurer(target, key, servers, 1, patience=PATIENCE, answer_seconds=5.0)
+    with remote(devices, "sound") as measurer:
+        yield measurer
 
 
 def measured(
@@ -53,36 +54,37 @@ def measured(
 
 
 def test_candidates_are_measured_in_order_and_servers_are_free_afterwards(
-    devices: Devices, sound: str
+    devices: Devices, sound: RemoteMeasurer
 ) -> None:
     broken = Candidate(trace=[[["NoSuchInstruction", [], [], []]], []])
-    with remote(devices, sound) as measurer:
-        measurer.turn_to(task(64))
-        found = measured(measurer, [split(64, 2), broken, *[split(64, 4)] * 4])
-        assert [isinstance(each, KernelFailed) for each in found] == [False, True] + [False] * 4
-        measurer.turn_to(task(8))
-        assert all(isinstance(each, list) for each in measured(measurer, [module(8)] * 2))
-    with remote(devices, sound, most=1) as measurer:
-        measurer.turn_to(task(8))
-        assert all(isinstance(each, list) for each in measured(measurer, [module(8)] * 3))
+    sound.turn_to(task(64))
+    found = measured(sound, [split(64, 2), broken, *[split(64, 4)] * 4])
+    assert [isinstance(each, KernelFailed) for each in found] == [False, True] + [False] * 4
+    until(lambda: devices.free("sound") == 2)
 
 
-def test_candidate_that_crashes_everywhere_costs_itself(devices: Devices, sound: str) -> None:
-    with remote(devices, sound) as measurer:
+def test_no_more_servers_are_used_than_asked_for(devices: Devices, sound: RemoteMeasurer) -> None:
+    with remote(devices, "sound", most=1) as measurer:
         measurer.turn_to(task(8))
-        found = measured(measurer, [module(8), module(8, "crash"), module(8), module(8)])
+        found = measurer.measure([module(8)] * 3, lambda: None)
+        assert isinstance(next(found), list) and devices.free("sound") == 1
+        assert all(isinstance(each, list) for each in found)
+
+
+def test_candidate_that_crashes_everywhere_costs_itself(sound: RemoteMeasurer) -> None:
+    sound.turn_to(task(8))
+    found = measured(sound, [module(8), module(8, "crash"), module(8), module(8)])
     assert [isinstance(each, KernelFailed) for each in found] == [False, True, False, False]
     assert "the server at 127.0.0.1" in str(found[1])
 
 
-def test_contest_throws_out_what_is_wrong_or_crashes(devices: Devices, sound: str) -> None:
+def test_contest_throws_out_what_is_wrong_or_crashes(sound: RemoteMeasurer) -> None:
     entries = [
         (task(16), [module(16), module(16, "wrong"), module(16, "crash"), split(16, 2)]),
         (task(9), [module(9)]),
     ]
-    with remote(devices, sound) as measurer:
-        first, second = measurer.contests(entries, 3)
-        (unverified,) = measurer.contests([(task(8), [module(8, "wrong")])], 3, verified=False)
+    first, second = sound.contests(entries, 3)
+    (unverified,) = sound.contests([(task(8), [module(8, "wrong")])], 3, verified=False)
     assert isinstance(first, Standing) and isinstance(second, Standing)
     assert [len(times or ()) for times in first.times] == [3, 0, 0, 3]
     assert set(first.wrong) == {1} and "output 0: off by" in first.wrong[1]
@@ -97,9 +99,7 @@ def test_server_that_crashes_on_a_quarter_of_its_kernels_costs_no_trial_beside_a
     with remote(devices, "crashing") as measurer:
         measurer.turn_to(task(8))
         alone = measured(measurer, [module(8)] * 8)
-    devices.serve("crashing")
-    with remote(devices, "crashing") as measurer:
-        measurer.turn_to(task(8))
+        devices.serve("crashing")
         together = measured(measurer, [module(8)] * 8)
     failed = [at for at, found in enumerate(alone) if isinstance(found, KernelFailed)]
     assert failed == [3, 7]
@@ -188,11 +188,12 @@ def test_unknown_key_is_one_line_with_the_remedy(devices: Devices) -> None:
     )
 
 
-def test_board_of_another_architecture_is_one_line(devices: Devices, sound: str) -> None:
+@pytest.mark.usefixtures("sound")
+def test_board_of_another_architecture_is_one_line(devices: Devices) -> None:
     other = "aarch64" if "x86" in psutil.os.uname().machine else "x86_64"
     target = tvm.target.Target({"kind": "llvm", "mtriple": f"{other}-linux-gnu", "num-cores": 1})
     with (
-        remote(devices, sound, target) as measurer,
+        remote(devices, "sound", target) as measurer,
         pytest.raises(CellFailure, match=f"the code is for {other}"),
     ):
         list(measurer.contests([(task(8), [Candidate(module=summing(8))])] * 3, 3))
