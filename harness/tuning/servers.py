@@ -19,13 +19,13 @@ from harness.tuning.kernel_process import CANDIDATE_SECONDS, KernelFailed
 from harness.tuning.remote_jobs import Job, Steps
 
 _WORKER = "harness.tuning.remote_worker"
-_MEMORY_MB = 4096.0
 _OPEN_SECONDS = 15.0
 _CLOSE_SECONDS = 5.0
 _RETRY_SECONDS = 1.0
 _MOMENT_SECONDS = 0.5
-_MOST_STRIKES = 3
-"""A server that was lost so often in a row is not asked again."""
+_MOST_WAITS = 3
+"""A server that was waited for in vain so often in a row is not asked again. One that crashes is:
+it costs no time."""
 
 
 class _Server:
@@ -99,7 +99,7 @@ class ServerPool:
         self._requested = False
         self._asked = 0.0
         self._looked_at = self._alone_seconds = 0.0
-        self._strikes: Counter[Address] = Counter()
+        self._waits: Counter[Address] = Counter()
         self._lost_because = ""
 
     def open(self) -> None:
@@ -180,6 +180,7 @@ class ServerPool:
                 else:
                     server.check_time()
             except ChildLost as error:
+                self._waits[server.address] += server.open
                 self._lose(server, str(error))
                 server.child.kill()
 
@@ -192,7 +193,7 @@ class ServerPool:
             job = server.job
             server.go_on(answer, self._answer_seconds)
             if job is not None and server.job is None:
-                self._strikes[server.address] = 0
+                self._waits[server.address] = 0
             return
         machine = answer.get("description", {}).get("machine")
         if machine is not None and processor_of(machine) != self._processor:
@@ -208,7 +209,6 @@ class ServerPool:
         why = f"the server at {server.address} {why}"
         self._lost_because = why
         self._servers.remove(server)
-        self._strikes[server.address] += server.open
         if (job := server.job) is not None:
             job.lost_on.add(server.address)
             job.lost(why)
@@ -246,11 +246,11 @@ class ServerPool:
             self._lost_because = str(error)
             self._leave_tracker()
             return
-        if self._strikes[grant.address] < _MOST_STRIKES:
+        if self._waits[grant.address] < _MOST_WAITS:
             self._connect(grant)
 
     def _connect(self, grant: Grant) -> None:
-        child = self._spare.pop() if self._spare else Child(_WORKER, memory_mb=_MEMORY_MB)
+        child = self._spare.pop() if self._spare else Child(_WORKER)
         server = _Server(grant.address, child)
         self._servers.append(server)
         address = grant.address

@@ -23,13 +23,21 @@ from harness.tvm_api import tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 1})
 PATIENCE = 2.0
+LONG = 30.0
+"""Where there are servers: one that was granted to nobody in the end is free after some seconds."""
 
 
 def remote(
-    devices: Devices, key: str, target: tvm.target.Target = TARGET, most: int | None = None
+    devices: Devices,
+    key: str,
+    patience: float = LONG,
+    *,
+    target: tvm.target.Target = TARGET,
+    most: int | None = None,
+    answer_seconds: float = 5.0,
 ) -> RemoteMeasurer:
     servers = Servers(tracker=devices.address, most=most)
-    return RemoteMeasurer(target, key, servers, 1, patience=PATIENCE, answer_seconds=5.0)
+    return RemoteMeasurer(target, key, servers, 1, patience, answer_seconds)
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +117,7 @@ def test_server_that_crashes_on_a_quarter_of_its_kernels_costs_no_trial_beside_a
 def test_server_that_hangs_costs_no_trial_beside_another(devices: Devices) -> None:
     for fault in ("hang", "none"):
         devices.serve("hanging", fault)
-    servers = Servers(tracker=devices.address)
-    with RemoteMeasurer(TARGET, "hanging", servers, 1, PATIENCE, answer_seconds=1.0) as measurer:
+    with remote(devices, "hanging", answer_seconds=1.0) as measurer:
         measurer.turn_to(task(8))
         found = measured(measurer, [module(8)] * 6)
     assert all(isinstance(each, list) for each in found)
@@ -151,7 +158,7 @@ def test_tuning_ends_with_its_records_when_all_servers_are_killed(
     devices: Devices, tmp_path: Path
 ) -> None:
     both = [devices.serve("doomed"), devices.serve("doomed")]
-    measurer = remote(devices, "doomed")
+    measurer = remote(devices, "doomed", PATIENCE)
     before = set(psutil.Process().children(recursive=True))
     records, why = tuned(measurer, tmp_path, lambda: [devices.kill(each) for each in both] and None)
     assert 2 <= records < 24
@@ -162,7 +169,7 @@ def test_tuning_ends_with_its_records_when_all_servers_are_killed(
 def test_tuning_ends_with_its_records_when_the_tracker_is_killed(tmp_path: Path) -> None:
     with Devices() as devices:
         devices.serve("orphan")
-        measurer = remote(devices, "orphan")
+        measurer = remote(devices, "orphan", PATIENCE)
         records, why = tuned(measurer, tmp_path, devices.kill_tracker, trials=200)
     assert 2 <= records < 200
     assert "no server of 'orphan'" in why and "does not answer" in why
@@ -179,7 +186,7 @@ def test_server_that_appears_later_is_used(devices: Devices, tmp_path: Path) -> 
 
 
 def test_unknown_key_is_one_line_with_the_remedy(devices: Devices) -> None:
-    with remote(devices, "nobody") as measurer, pytest.raises(CellFailure) as failure:
+    with remote(devices, "nobody", PATIENCE) as measurer, pytest.raises(CellFailure) as failure:
         measurer.turn_to(task(8))
         measured(measurer, [module(8)])
     assert str(failure.value) == (
@@ -193,7 +200,7 @@ def test_board_of_another_architecture_is_one_line(devices: Devices) -> None:
     other = "aarch64" if "x86" in psutil.os.uname().machine else "x86_64"
     target = tvm.target.Target({"kind": "llvm", "mtriple": f"{other}-linux-gnu", "num-cores": 1})
     with (
-        remote(devices, "sound", target) as measurer,
+        remote(devices, "sound", target=target) as measurer,
         pytest.raises(CellFailure, match=f"the code is for {other}"),
     ):
         list(measurer.contests([(task(8), [Candidate(module=summing(8))])] * 3, 3))
