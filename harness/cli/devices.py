@@ -6,11 +6,8 @@ from contextlib import suppress
 
 import click
 
-_TRACKER = "LAYEREDGE_TRACKER"
+from harness.cli.tracker_option import VARIABLE, tracker_option
 
-_tracker_option = click.option(
-    "--tracker", metavar="HOST:PORT", envvar=_TRACKER, show_envvar=True, help="The tracker's place."
-)
 _host_option = click.option(
     "--host", default="127.0.0.1", show_default=True, help="Where to listen."
 )
@@ -36,7 +33,7 @@ def command() -> None:
 
 
 @command.command("list")
-@_tracker_option
+@tracker_option
 def list_devices(tracker: str | None) -> None:
     """List this machine's processor, its graphics processor, the emulated board, and the servers
     that a tracker knows.
@@ -67,7 +64,7 @@ def list_devices(tracker: str | None) -> None:
     table.add_row("graphics", there)
     table.add_row(NAME, board)
     if tracker is None:
-        table.add_row("rpc", f"no tracker named; name one with --tracker or {_TRACKER}")
+        table.add_row("rpc", f"no tracker named; name one with --tracker or {VARIABLE}")
     else:
         with Tracker(Address.parse(tracker)) as found:
             servers, free = found.servers(), found.free()
@@ -104,7 +101,7 @@ def run_tracker(host: str, port: int, expose: bool) -> None:
 
 @command.command()
 @click.argument("key")
-@_tracker_option
+@tracker_option
 @_host_option
 @_expose_option
 @click.option(
@@ -128,7 +125,7 @@ def serve(key: str, tracker: str | None, host: str, expose: bool, threads: int |
     from harness.hardware import this_processor
 
     if tracker is None:
-        raise InputError(f"no tracker named; name one with --tracker or {_TRACKER}")
+        raise InputError(f"no tracker named; name one with --tracker or {VARIABLE}")
     _warn(exposure(host, exposed=expose))
     threads = threads or this_processor().cores
     with suppress(KeyboardInterrupt):

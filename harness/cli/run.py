@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from harness.cli.tracker_option import servers_of, tracker_option
+
 SWEEP_COPY = "sweep.yaml"
 
 
@@ -29,13 +31,7 @@ SWEEP_COPY = "sweep.yaml"
     metavar="NAME=1,3,224,224",
     help="Static shape of an input, for every model of the sweep that is a file and has it.",
 )
-@click.option(
-    "--tracker",
-    metavar="HOST:PORT",
-    envvar="LAYEREDGE_TRACKER",
-    show_envvar=True,
-    help="The tracker of the servers that targets of the device `rpc` run on.",
-)
+@tracker_option
 @click.option(
     "--devices",
     type=click.IntRange(min=1),
@@ -66,14 +62,13 @@ def command(
     """
     from harness.cache import cache_folder, write_atomically
     from harness.cli.sweep_display import SweepDisplay
-    from harness.devices.tracker import Address, Servers
     from harness.spec import Sweep, parse_shapes
     from harness.sweep import run_sweep
     from harness.tvm_pair import check_tvm_pair
 
     file = _found(sweep)
     found = Sweep.read(file).with_shapes(parse_shapes(shapes))
-    servers = Servers(tracker=Address.parse(tracker), most=devices) if tracker else None
+    servers = servers_of(tracker, devices)
     check_tvm_pair()
     if fresh and out.exists():
         for name in ("results.sqlite", "results.sqlite-wal", "results.sqlite-shm"):

@@ -24,7 +24,9 @@ Steps = Generator[Message, Message, None]
 
 class Job(ABC, Generic[Result]):
     """Work for one server at a time; `result` is set when it is done. `lost_on` has the servers
-    that were lost over it."""
+    that were lost over it. An answer may take `allowance` times as long as one of a trial."""
+
+    allowance = 1.0
 
     def __init__(self) -> None:
         self.result: Result | KernelFailed | None = None
@@ -71,6 +73,8 @@ class Contest(Job[Standing]):
     `functions` are those that compiled, by position of `candidates`; `failed` says how the others
     did not.
     """
+
+    allowance = 6.0
 
     def __init__(
         self,

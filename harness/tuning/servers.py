@@ -55,12 +55,13 @@ class _Server:
             raise ChildLost(f"took more than {self._seconds:.3g} s")
 
     def begin(self, job: Job[Any], seconds: float) -> None:
+        """Send a job's first message; `seconds` is how long a trial's answer may take."""
         self.job, self._steps = job, job.steps()
-        self.send(next(self._steps), seconds)
+        self.send(next(self._steps), seconds * job.allowance)
 
     def go_on(self, answer: Message, seconds: float) -> None:
         """Send what comes after an answer; without a job any more where nothing does."""
-        assert self._steps is not None
+        assert self._steps is not None and self.job is not None
         try:
             if "error" in answer:
                 message = self._steps.throw(KernelFailed(str(answer["error"])))
@@ -69,14 +70,14 @@ class _Server:
         except StopIteration:
             self.job = None
         else:
-            self.send(message, seconds)
+            self.send(message, seconds * self.job.allowance)
 
 
 class ServerPool:
     """The servers of a key. `begin` and `collect`, again and again between `open` and `close`.
 
-    `triple` is what the code is compiled for. An answer may take `answer_seconds`; where there has
-    been no server for `patience` seconds, `begin` raises CellFailure.
+    `triple` is what the code is compiled for. A trial's answer may take `answer_seconds`; where
+    there has been no server for `patience` seconds, `begin` raises CellFailure.
     """
 
     def __init__(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -39,6 +41,15 @@ def test_tracker_lists_servers_by_key(devices: Devices) -> None:
         found = [server for server in tracker.servers() if server.key == SERVED]
         assert len(found) == 1 and found[0].address.host == "127.0.0.1"
         assert tracker.free()[SERVED] == 1
+
+
+def test_command_lists_the_servers_of_a_tracker(devices: Devices) -> None:
+    command = [sys.executable, "-m", "harness.cli.main", "devices", "list"]
+    done = subprocess.run(
+        [*command, "--tracker", str(devices.address)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"rpc {SERVED}" in done.stdout and "a server at 127.0.0.1:" in done.stdout
 
 
 def test_session_says_what_machine_it_is(devices: Devices) -> None:
