@@ -6,8 +6,9 @@
     python benchmarks/remote_tuning.py fashion-resnet8 --tracker 127.0.0.1:9190 --key bench
 
 Tunes the same kernels with an empty database each time, with one server and with several, in turns,
-and prints the trials per second of each run and their ratio. Candidates are compiled here: servers
-on this machine share its processors with that, boards do not.
+and prints the trials per second of each search, without what comes before the first and after the
+last trial, and their ratio. Candidates are compiled here: servers on this machine share its
+processors with that, boards do not.
 """
 
 from __future__ import annotations
@@ -65,9 +66,11 @@ def main(
                 curve, _ = tuned(
                     kernels, target, threads, Tune(trials=trials), at, Path(folder), measurer
                 )
-            rates[count].append(curve.rate)
+            seconds = curve.seconds[-2] - curve.seconds[0]
+            rate = curve.trials[-1] / seconds
+            rates[count].append(rate)
             table.add_row(
-                str(count), str(curve.trials[-1]), f"{curve.seconds[-1]:.0f}", f"{curve.rate:.2f}",
+                str(count), str(curve.trials[-1]), f"{seconds:.0f}", f"{rate:.2f}",
                 f"{curve.milliseconds[-1] or float('nan'):.3f}",
             )  # fmt: skip
     Console().print(table)

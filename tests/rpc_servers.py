@@ -12,13 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from harness.devices.board import Board
 from harness.devices.tracker import Address, Tracker, TrackerLost
 
 SEARCH_PATH = os.pathsep.join(
     [str(Path(__file__).parent), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
 )
 """Where a child process finds the modules of the tests and the package."""
-_SECONDS = 60.0
+_SECONDS = 120.0
 
 
 class Devices:
@@ -44,13 +45,15 @@ class Devices:
         for process in self._processes:
             self.kill(process)
 
-    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def _start(
+        self, *arguments: str, python: str = sys.executable, **environment: str
+    ) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
+            [python, "-m", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": SEARCH_PATH},
+            env={**os.environ, "PYTHONPATH": SEARCH_PATH, **environment},
             start_new_session=True,
         )
         self._processes.append(process)
@@ -58,8 +61,17 @@ class Devices:
 
     def serve(self, key: str, fault: str = "none") -> subprocess.Popen[bytes]:
         """A server of a key with one thread, which misbehaves as `misbehaving_server` says."""
+        return self._served(key, fault, {"python": sys.executable})
+
+    def serve_board(self, key: str, board: Board, processor: str) -> subprocess.Popen[bytes]:
+        """The same on the emulated board, as on one that is really there."""
+        environment = board.environment(processor, Path(os.devnull))
+        environment["LAYEREDGE_PACKAGE"] = SEARCH_PATH
+        return self._served(key, "none", {"python": str(board.python), **environment})
+
+    def _served(self, key: str, fault: str, options: dict[str, str]) -> subprocess.Popen[bytes]:
         before = self.known(key)
-        process = self._start("misbehaving_server", key, str(self.address), fault)
+        process = self._start("misbehaving_server", key, str(self.address), fault, **options)
         until(lambda: self.known(key) > before)
         return process
 

@@ -1,4 +1,4 @@
-"""Small kernels for the tests: sums of rows, some of them wrong or crashing."""
+"""Small kernels for the tests, and candidates for them that are right, wrong, or crash."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from harness.tvm_api import Schedule, te, tirx, trace_json, tvm
 
 
 def summing(extent: int, body: str = "sum") -> tvm.IRModule:
+    """Sums of the rows of a square, or what is to be taken for that: `crash`, `wrong`, `capped`."""
     source = te.placeholder((extent, extent), name="source")
     if body == "crash":
         # Far outside the argument: a real segmentation fault in compiled code.

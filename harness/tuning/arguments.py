@@ -1,4 +1,4 @@
-"""What a kernel is called with when it is timed and verified."""
+"""What a kernel is called with while it is measured."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Arguments:
             _values(generator, str(info.dtype), tuple(map(int, info.shape))) for info in infos
         ]
         if real is not None and any(array.dtype.kind != "f" for array in arrays):
-            for at, array in enumerate(recorded(real)):
+            for at, array in enumerate(given_in(real)):
                 if array.dtype.kind != "f":
                     arrays[at] = array
         self.arrays = arrays
@@ -72,8 +72,8 @@ class Arguments:
         return median(times)
 
 
-def recorded(path: Path) -> list[np.ndarray]:
-    """What the kernel was given in a real inference."""
+def given_in(path: Path) -> list[np.ndarray]:
+    """What a kernel is given in a real inference, from its file."""
     return list(read_arrays(path)[0].values())
 
 

@@ -19,10 +19,11 @@ from harness.awake import KeepAwake, spread_threads
 from harness.child import Message, channel
 from harness.devices.cuda_compiler import CudaCompiler
 from harness.devices.linker import linker
+from harness.errors import reason
 from harness.kernels.elementary import use_vector_arithmetic
 from harness.measure.inputs import write_arrays
-from harness.tuning.arguments import Arguments, recorded
-from harness.tuning.faults import difference, reason
+from harness.tuning.arguments import Arguments, given_in
+from harness.tuning.difference import difference
 from harness.tuning.graphics_function import GraphicsFunction
 from harness.tuning.sampling import Timer, in_turns, samples
 from harness.tvm_api import Schedule, Trace, is_graphics, triple_of, tvm
@@ -228,7 +229,7 @@ class Worker:
         arrays = self._arguments.arrays
         given = [arrays[: -self._outputs]]
         if self._real is not None:
-            given.append(recorded(self._real))
+            given.append(given_in(self._real))
         for each in given:
             inputs = [tvm.runtime.tensor(array) for array in each]
             results = [

@@ -15,8 +15,9 @@ import numpy as np
 
 from harness.child import Message, channel
 from harness.devices.tracker import DESCRIPTION
+from harness.errors import reason
 from harness.measure.inputs import read_arrays
-from harness.tuning.faults import difference, reason
+from harness.tuning.difference import difference
 from harness.tuning.sampling import Timer, in_turns, samples
 from harness.without_torch import without_torch
 

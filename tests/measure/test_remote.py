@@ -9,13 +9,23 @@ import pytest
 from rpc_servers import Devices
 from sweeps import FUSED, PLAIN, Heard, write_sweep
 
+from harness.devices.board import require_board
 from harness.devices.placement import placed, require_runnable
 from harness.devices.tracker import Address, Servers
-from harness.errors import CellFailure
-from harness.hardware import as_yaml, detect_host, load_target
+from harness.errors import CellFailure, CellSkipped
+from harness.hardware import as_yaml, detect_host, load_target, target_fingerprint
 from harness.record import Record
 from harness.spec import Device, Sweep, TargetSpec
 from harness.sweep import run_sweep
+
+
+def why_no_board() -> str:
+    try:
+        require_board()
+    except CellSkipped as reason:
+        return str(reason)
+    return ""
+
 
 TUNED = {"name": "tuned", "tune": {"trials": 4}}
 
@@ -45,9 +55,13 @@ class Stages(Heard):
 
 
 def run(
-    folder: Path, devices: Devices, key: str, *configurations: object, heard: Heard | None = None
+    folder: Path,
+    devices: Devices,
+    target: TargetSpec,
+    *configurations: object,
+    heard: Heard | None = None,
 ) -> tuple[Record, ...]:
-    (folder / "board.yaml").write_text(as_yaml(described(key)))
+    (folder / "board.yaml").write_text(as_yaml(target))
     path = write_sweep(
         folder, targets=[str(folder / "board.yaml")], configurations=list(configurations)
     )
@@ -63,7 +77,7 @@ def test_network_is_tuned_verified_and_measured_on_a_server(
     devices: Devices, tmp_path: Path
 ) -> None:
     devices.serve("board")
-    *ours, engine = run(tmp_path, devices, "board", PLAIN, FUSED, TUNED)
+    *ours, engine = run(tmp_path, devices, described("board"), PLAIN, FUSED, TUNED)
     for record in ours:
         assert record.status == "ok", record.reason
         assert record.kind == "measured" and record.latency is not None
@@ -84,8 +98,28 @@ def test_server_lost_while_measuring_is_replaced(devices: Devices, tmp_path: Pat
         devices.kill(first)
         devices.serve("mortal")
 
-    found = run(tmp_path, devices, "mortal", PLAIN, FUSED, heard=Stages("measure", replace))
+    found = run(
+        tmp_path, devices, described("mortal"), PLAIN, FUSED, heard=Stages("measure", replace)
+    )
     assert [record.status for record in found] == ["ok", "ok", "skipped"], found
+
+
+@pytest.mark.skipif(bool(why_no_board()), reason=why_no_board())
+@pytest.mark.slow
+def test_network_is_cross_compiled_for_an_arm_board_that_is_reached_by_its_key(
+    devices: Devices, tmp_path: Path
+) -> None:
+    target = load_target("raspberry-pi-4")
+    assert target.device.key is not None
+    server = devices.serve_board(target.device.key, require_board(), "cortex-a72")
+    try:
+        tuned, _ = run(tmp_path, devices, target, {"name": "tuned", "tune": {"trials": 2}})
+    finally:
+        devices.kill(server)
+    assert tuned.status == "ok", tuned.reason
+    assert tuned.kind == "measured" and tuned.verification is not None
+    assert tuned.environment["server"]["machine"] == "aarch64"
+    assert tuned.tuning is not None and tuned.tuning.trials == 2
 
 
 def test_missing_tracker_key_and_server_are_one_line_each(devices: Devices) -> None:
@@ -110,6 +144,13 @@ def test_described_board_is_emulated_only_where_no_server_has_its_key(devices: D
     board = devices.serve(spec.device.key)
     assert placed(spec, servers) == spec
     devices.kill(board)
+
+
+def test_what_was_tuned_on_a_board_is_not_taken_for_what_was_tuned_here() -> None:
+    here = target_fingerprint(detect_host())
+    assert (
+        len({here, target_fingerprint(described("one")), target_fingerprint(described("two"))}) == 3
+    )
 
 
 def test_missing_cross_compiler_is_named(

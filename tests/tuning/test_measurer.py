@@ -12,7 +12,7 @@ from small_kernels import module, split, task
 
 from harness.measure.inputs import write_arrays
 from harness.tuning import compiling, kernel_process
-from harness.tuning.faults import difference
+from harness.tuning.difference import difference
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.measurer import KernelMeasurer
 from harness.tuning.turns import Standing
