@@ -122,6 +122,16 @@ def test_network_is_cross_compiled_for_an_arm_board_that_is_reached_by_its_key(
     assert tuned.tuning is not None and tuned.tuning.trials == 2
 
 
+@pytest.mark.slow
+def test_what_needs_kernel_times_of_this_machine_is_skipped(
+    devices: Devices, tmp_path: Path
+) -> None:
+    devices.serve("priced")
+    edges = {"score": "magnitude", "sparsity": 0.5, "budget": "latency"}
+    pruned, _ = run(tmp_path, devices, described("priced"), {"name": "pruned", "edges": edges})
+    assert pruned.status == "skipped" and "use the budget 'edges'" in (pruned.reason or "")
+
+
 def test_missing_tracker_key_and_server_are_one_line_each(devices: Devices) -> None:
     devices.serve("known")
     servers = Servers(tracker=devices.address)
