@@ -14,7 +14,7 @@ from harness.passes.default_schedule import schedule_untuned
 from harness.spec import Tune
 from harness.tuning.database import TuningDatabase, database_of
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
-from harness.tuning.measurer import KernelMeasurer
+from harness.tuning.measurer import KernelMeasurer, Measurer
 from harness.tuning.tuner import Tuner
 from harness.tvm_api import tvm
 
@@ -41,10 +41,13 @@ def tuned(
     tune: Tune,
     seed: int,
     folder: Path,
+    measurer: Measurer | None = None,
 ) -> tuple[Curve, object]:
     """Tune kernels with the database in a folder: the curve, and a database of what was chosen."""
     with TuningDatabase(folder) as database:
-        tuner = Tuner(kernels, target, threads, database, tune, seed, lambda _: None)
+        tuner = Tuner(
+            kernels, target, threads, database, tune, seed, lambda _: None, measurer=measurer
+        )
         points = tuner.run().curve
         chosen = database_of([kernel.module for kernel in kernels], database.chosen())
     curve = Curve(

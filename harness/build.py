@@ -41,6 +41,7 @@ from harness.tvm_api import (
     operator_name,
     relax,
     structural_walk,
+    triple_of,
     tvm,
 )
 
@@ -67,7 +68,7 @@ def build(
     The folder appears complete or not at all. Raises CellFailure when TVM or the C compiler that
     links the library cannot do it.
     """
-    compiler = linker(_triple(target))
+    compiler = linker(triple_of(target))
     calls = kernels(fused)
     with target, database, tvm.transform.PassContext(opt_level=3):
         tuned = relax.transform.MetaScheduleApplyDatabase()(fused)
@@ -128,12 +129,6 @@ def compile_scheduled(
             finished, target=target, relax_pipeline=tvm.transform.Sequential([])
         )
     return lowered, executable
-
-
-def _triple(target: tvm.target.Target) -> str | None:
-    """What the processor's code is for: a graphics processor's is that of its host."""
-    processor = target.host if is_graphics(target) else target
-    return str(processor.attrs["mtriple"]) if "mtriple" in processor.attrs else None
 
 
 def machine_of(fused: tvm.IRModule, target: tvm.target.Target, threads: int) -> Any:

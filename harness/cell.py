@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from harness.artifact import Artifact, TensorDescription, reference_of
 from harness.child import Channel, Message, channel
+from harness.devices.tracker import Servers
 from harness.documents import Frozen
 from harness.errors import CellSkipped, HarnessError
 from harness.spec import Configuration, TargetSpec
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from harness.edges.costs import Prices
     from harness.edges.layers import Layer
     from harness.models.imported import Imported
+    from harness.tuning.measurer import Measurer
     from harness.tvm_api import tvm
 
 _PROGRESS_SECONDS = 0.3
@@ -52,6 +54,8 @@ class Order(Frozen):
     """Others, to compress the model's edges by; no configuration is scored on those."""
     training: Path | None = None
     """More of those, to fine-tune on."""
+    servers: Servers | None = None
+    """Where the servers of the target's key are found."""
 
 
 class ImportOrder(Frozen):
@@ -160,12 +164,13 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
             tuning = Tuner(
                 tasks,
                 target,
-                here.num_cores,
+                spec.tvm.num_cores if spec.device.kind == "rpc" else here.num_cores,
                 found,
                 configuration.tune,
                 order.seed,
                 _throttled(tell),
                 _footprint(fused, spec),
+                _remote_measurer(order, here.num_cores),
             ).run()
             slower = (
                 slower_when_sparse(
@@ -178,7 +183,7 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
                     _footprint(fused, spec),
                     lambda done, total: tell({"stage": "weigh", "done": done, "total": total}),
                 )
-                if edges is not None
+                if edges is not None and spec.device.kind == "local"
                 else None
             )
             if slower:
@@ -279,6 +284,20 @@ def _kernel_inputs(
         [feeds[spec.name] for spec in imported.inputs],
         folder,
     )
+
+
+def _remote_measurer(order: Order, workers: int) -> Measurer | None:
+    """What measures on the servers of the target's key, where it has one; as many compile here as
+    there are processors."""
+    from harness.tuning.remote_measurer import RemoteMeasurer
+    from harness.tvm_api import tvm
+
+    spec = order.target
+    if spec.device.kind != "rpc":
+        return None
+    assert spec.device.key is not None and order.servers is not None
+    target = tvm.target.Target(spec.tvm.as_tvm())
+    return RemoteMeasurer(target, spec.device.key, order.servers, workers)
 
 
 def _footprint(fused: tvm.IRModule, spec: TargetSpec) -> float:

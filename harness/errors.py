@@ -22,6 +22,12 @@ class CellSkipped(HarnessError):
     """One cell does not apply here, as where an optional package is missing; not a failure."""
 
 
+def reason(error: Exception) -> str:
+    """The last line of an error, where TVM says what is wrong."""
+    words = str(error).strip().splitlines()
+    return words[-1][:300] if words else repr(error)
+
+
 def did_you_mean(found: str, known: Iterable[str]) -> str:
     """The tail of an error about an unknown name: the nearest known one, then all of them.
 

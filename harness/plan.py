@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.baselines.registry import engine_named
 from harness.devices import placed
+from harness.devices.tracker import Servers
 from harness.hardware import load_target, target_fingerprint
 from harness.models.catalog import resolve
 from harness.models.resolved import ResolvedModel
@@ -39,15 +40,19 @@ class PlannedGroup:
     """How many samples of the model's labelled data, the first ones, no cell is scored on."""
 
 
-def plan(sweep: Sweep, *, fetch_missing: bool = True) -> list[PlannedGroup]:
-    """All cells of a sweep, grouped. Fetches catalog models that are not there yet.
+def plan(
+    sweep: Sweep, servers: Servers | None = None, *, fetch_missing: bool = True
+) -> list[PlannedGroup]:
+    """All cells of a sweep, grouped. Fetches catalog models that are not there yet. `servers` says
+    where the tracker is, if there is one.
 
     Raises InputError for a name, file or engine that does not exist.
     """
     for engine in sweep.baselines:
         engine_named(engine)
     targets = [
-        placed(_with_threads(load_target(name), sweep.measure.threads)) for name in sweep.targets
+        placed(_with_threads(load_target(name), sweep.measure.threads), servers)
+        for name in sweep.targets
     ]
     groups = []
     for spec in sweep.models:

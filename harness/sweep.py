@@ -18,6 +18,7 @@ from harness.cell import ImportedModel, ImportOrder, Order
 from harness.child import Child, ChildLost, Message
 from harness.devices import child_environment, require_runnable
 from harness.devices.board import require_board
+from harness.devices.tracker import Servers
 from harness.environment import environment
 from harness.errors import CellFailure, CellSkipped, HarnessError, InputError
 from harness.hardware import target_fingerprint
@@ -25,6 +26,7 @@ from harness.measure.emulated import EmulatedGroup
 from harness.measure.group import Contestant, Group, GroupSubject, Measured
 from harness.measure.inputs import verification_inputs, write_arrays
 from harness.measure.recording import RecordWriter
+from harness.measure.remote import ServerGroup
 from harness.models.task import Feeds
 from harness.models.tensors import TensorSpec
 from harness.plan import TVM, PlannedCell, PlannedGroup, plan
@@ -37,6 +39,8 @@ FAILURES = "failures.log"
 _SECONDS_PER_TRIAL = 10.0
 """An upper bound, for the time limit of a cell whose tuning budget is in trials."""
 _INTERRUPT_SECONDS = 15.0
+_TIMED = ("local", "rpc")
+"""The devices that kernels can be timed on."""
 
 
 class Listener(Protocol):
@@ -75,18 +79,20 @@ def run_sweep(
     listener: Listener,
     *,
     retry_failed: bool = False,
+    servers: Servers | None = None,
 ) -> Outcome:
     """Run what is not finished in `out`, and return the records of all cells.
 
     `tuning_databases` holds a folder for each target. Finished cells, failed ones included unless
-    `retry_failed`, are not run again. Raises InputError for a sweep that cannot be planned or a
+    `retry_failed`, are not run again. `servers` says where the servers of targets that are reached
+    by a key are found. Raises InputError for a sweep that cannot be planned or a
     folder that cannot be written; KeyboardInterrupt goes through with everything finished kept.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out}: cannot be written: {error.strerror}") from None
-    groups = plan(sweep)
+    groups = plan(sweep, servers)
     with Store(out / FILE_NAME, create=True) as store:
         store.plan((cell.mark, cell.key) for group in groups for cell in group.cells)
         statuses = store.statuses()
@@ -97,7 +103,7 @@ def run_sweep(
         listener.planned(len(cells), sum(cell.mark in done for cell in cells))
         for group in groups:
             if any(cell.mark not in done for cell in group.cells):
-                _GroupRun(sweep, group, out, tuning_databases, store, listener, done).run()
+                _GroupRun(sweep, group, out, tuning_databases, store, listener, done, servers).run()
         return Outcome(tuple(store.records()), sum(cell.mark not in done for cell in cells))
 
 
@@ -113,7 +119,9 @@ class _GroupRun:
         store: Store,
         listener: Listener,
         done: set[str],
+        servers: Servers | None,
     ) -> None:
+        self._servers = servers
         self._sweep = sweep
         self._group = group
         self._target = group.target
@@ -134,7 +142,7 @@ class _GroupRun:
         """Every pending cell has a record afterwards."""
         self._writer = RecordWriter(self._sweep, self._group, self._store, self._listener.finished)
         try:
-            require_runnable(self._group.target)
+            require_runnable(self._group.target, self._servers)
             if self._target.tvm.kind == "llvm" and self._target.device.kind == "local":
                 self._target = with_measured_roofs(self._group.target)
                 self._writer.target = self._target
@@ -219,10 +227,16 @@ class _GroupRun:
         configuration, folder = cell.configuration, self._artifact(cell)
         if configuration is None or (folder / DESCRIPTION).exists():
             return
-        if configuration.tune is not None and self._target.device.kind != "local":
+        if configuration.tune is not None and self._target.device.kind not in _TIMED:
             raise CellSkipped(
                 f"tuning times kernels, and '{self._target.name}' is not here: its records are "
                 f"{self._target.device.kind}"
+            )
+        edges = configuration.edges
+        if edges is not None and edges.budget == "latency" and self._target.device.kind == "rpc":
+            raise CellSkipped(
+                "the budget 'latency' is spent by kernel times that are measured on this machine, "
+                f"and '{self._target.name}' is another; use the budget 'edges' or 'uniform'"
             )
         order = Order(
             model=self._group.model.path,
@@ -236,6 +250,7 @@ class _GroupRun:
             inputs=self._inputs(imported) if configuration.tune else None,
             calibration=self._calibration(configuration.edges),
             training=self._training(configuration.edges),
+            servers=self._servers,
         )
         self._in_child(
             "compile",
@@ -343,11 +358,11 @@ class _GroupRun:
             [cell for cell in self._pending if cell.mark in paths],
             measured,
             paths,
-            found_environment,
+            found_environment | group.machine,
         )
 
     def _turns(self, subject: GroupSubject) -> Group:
-        """What verifies and measures, here or on the emulated board."""
+        """What verifies and measures, here, on a server, or on the emulated board."""
         arguments = (
             subject,
             self._sweep.measure,
@@ -363,6 +378,9 @@ class _GroupRun:
         )
         if self._target.device.kind == "emulated":
             return EmulatedGroup(require_board(), self._target.tvm.mcpu, *arguments)
+        if self._target.device.kind == "rpc":
+            assert self._servers is not None
+            return ServerGroup(self._servers, self._target, *arguments)
         return Group(*arguments)
 
 

@@ -65,6 +65,12 @@ def is_graphics(target: tvm.target.Target) -> bool:
     return str(target.kind.name) == "cuda"
 
 
+def triple_of(target: tvm.target.Target) -> str | None:
+    """What the processor's code is for: a graphics processor's is that of its host."""
+    processor = target.host if is_graphics(target) else target
+    return str(processor.attrs["mtriple"]) if "mtriple" in processor.attrs else None
+
+
 def lowering_passes(target: tvm.target.Target) -> tuple[list[Any], list[Any]]:
     """What TVM does to a network of scheduled kernels before it compiles it: the passes that lower
     its data flow, and those that come after them."""
@@ -117,6 +123,11 @@ def _plain(value: Any) -> Any:
     return value.value if isinstance(value, (tirx.IntImm, tirx.FloatImm)) else value
 
 
+def intrinsics_of(target: tvm.target.Target) -> str:
+    """The architecture whose tensor intrinsics MetaSchedule asks for, for a target."""
+    return "arm_cpu" if str(target.attrs.get("mtriple", "")).startswith("aarch64") else "x86"
+
+
 def load_tensor_intrinsics(architecture: str) -> None:
     """Register TVM's tensor intrinsics of one architecture, such as `x86`.
 
@@ -152,6 +163,7 @@ __all__ = [
     "dlight_rules",
     "estimate_tir_flops",
     "extract_tasks",
+    "intrinsics_of",
     "is_graphics",
     "load_tensor_intrinsics",
     "lowering_passes",
@@ -169,5 +181,6 @@ __all__ = [
     "tirx",
     "topi",
     "trace_json",
+    "triple_of",
     "tvm",
 ]

@@ -269,7 +269,7 @@ def test_runnable_is_refused_when_llvm_does_not_know_the_processor() -> None:
 def test_runnable_is_refused_when_the_device_is_not_this_machine() -> None:
     data = description().model_dump(by_alias=True)
     spec = TargetSpec.model_validate({**data, "device": {"kind": "rpc", "key": "board"}})
-    with pytest.raises(CellFailure, match="device of kind 'rpc'"):
+    with pytest.raises(CellFailure, match="on the servers of 'board', and no tracker is named"):
         require_runnable(spec)
 
 

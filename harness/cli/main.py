@@ -19,7 +19,7 @@ COMMANDS = {
     "inspect": "Show a model's kernels at a fusion level.",
     "models": "List, fetch and describe the models of the catalog.",
     "targets": "List, show, check and detect hardware descriptions.",
-    "devices": "List where code can run from here, and set up an emulated board.",
+    "devices": "List where code can run, serve this machine, set up an emulated board.",
     "doctor": "Check this machine and installation, and say what to do.",
 }
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from harness.cli.tracker_option import servers_of, tracker_option
+
 SWEEP_COPY = "sweep.yaml"
 
 
@@ -29,6 +31,13 @@ SWEEP_COPY = "sweep.yaml"
     metavar="NAME=1,3,224,224",
     help="Static shape of an input, for every model of the sweep that is a file and has it.",
 )
+@tracker_option
+@click.option(
+    "--devices",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Tune on N servers of a key at most; on all there are otherwise.",
+)
 def command(
     sweep: Path,
     out: Path,
@@ -36,6 +45,8 @@ def command(
     retry_failed: bool,
     tuning_db: Path | None,
     shapes: tuple[str, ...],
+    tracker: str | None,
+    devices: int | None,
 ) -> int:
     """Run the sweep in the file SWEEP and write results and report to the folder --out.
 
@@ -47,6 +58,7 @@ def command(
     \b
     Example:
       layeredge run examples/quickstart.yaml --out results/quickstart
+      layeredge run examples/targets.yaml --out results/boards --tracker 127.0.0.1:9190 --devices 4
     """
     from harness.cache import cache_folder, write_atomically
     from harness.cli.sweep_display import SweepDisplay
@@ -56,6 +68,7 @@ def command(
 
     file = _found(sweep)
     found = Sweep.read(file).with_shapes(parse_shapes(shapes))
+    servers = servers_of(tracker, devices)
     check_tvm_pair()
     if fresh and out.exists():
         for name in ("results.sqlite", "results.sqlite-wal", "results.sqlite-shm"):
@@ -71,6 +84,7 @@ def command(
                 tuning_db or cache_folder() / "tuning",
                 display,
                 retry_failed=retry_failed,
+                servers=servers,
             )
         except KeyboardInterrupt:
             _report(out)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.tracker_option import servers_of, tracker_option
+
 if TYPE_CHECKING:
     from harness.spec import TargetSpec
 
@@ -75,7 +77,8 @@ def show(name: str) -> None:
 
 @command.command()
 @click.argument("file", type=click.Path(path_type=Path))
-def check(file: Path) -> None:
+@tracker_option
+def check(file: Path, tracker: str | None) -> None:
     """Check a description FILE: its keys, and its processor and features against LLVM.
 
     Says as well whether this machine can run it, which a good description need not.
@@ -88,14 +91,19 @@ def check(file: Path) -> None:
     from harness.errors import CellFailure, CellSkipped
     from harness.hardware import check_target_file
 
-    spec = placed(check_target_file(file))
+    servers = servers_of(tracker)
+    spec = placed(check_target_file(file), servers)
     click.echo(f"{file}: ok, target '{spec.name}'")
     try:
-        require_runnable(spec)
+        require_runnable(spec, servers)
     except (CellFailure, CellSkipped) as reason:
         click.echo(f"note: {reason}")
     else:
-        can = {"static": "compile for it, not run it", "emulated": "emulate it"}
+        can = {
+            "static": "compile for it, not run it",
+            "emulated": "emulate it",
+            "rpc": "run it on a server",
+        }
         click.echo(f"this machine can {can.get(spec.device.kind, 'run it')}")
 
 

@@ -13,9 +13,8 @@ _ALIASES = {"arm64": "aarch64", "amd64": "x86_64"}
 def linker(triple: str | None) -> str:
     """The program that links code for a target triple, this machine's where there is none. Raises
     CellFailure, with what to install, where it is not there."""
-    here = _name(platform.machine())
-    processor = _name(triple.partition("-")[0]) if triple else here
-    if processor == here:
+    processor = processor_of(triple)
+    if processor == processor_of(None):
         found = shutil.which("g++") or shutil.which("cc")
         if found is None:
             raise CellFailure(
@@ -31,6 +30,12 @@ def linker(triple: str | None) -> str:
             f"apt-get install {package}"
         )
     return found
+
+
+def processor_of(triple: str | None) -> str:
+    """The kind of processor that code for a target triple is of, such as `aarch64`; this machine's
+    where there is none."""
+    return _name(triple.partition("-")[0] if triple else platform.machine())
 
 
 def _name(machine: str) -> str:

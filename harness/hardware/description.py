@@ -111,7 +111,8 @@ def target_fingerprint(spec: TargetSpec) -> str:
     """A folder name for what decides which schedule is best and whether its code runs.
 
     Two descriptions share it exactly when architecture, kind, processor, features, cores and TVM
-    version agree: `llvm-znver4-2c-tvm0.27.0.post1-1b2c3d4e`.
+    version agree, and the key where servers are reached by one:
+    `llvm-znver4-2c-tvm0.27.0.post1-1b2c3d4e`.
     """
     tvm_version = version("apache-tvm")
     decisive: dict[str, object] = {
@@ -123,6 +124,8 @@ def target_fingerprint(spec: TargetSpec) -> str:
         "tag": spec.tvm.tag,
         "tvm": tvm_version,
     }
+    if spec.device.kind == "rpc":
+        decisive["key"] = spec.device.key
     if spec.tvm.kind == "cuda":
         decisive["cuda"] = spec.tvm.model_dump(mode="json")
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]

@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.devices.board import Board
 from harness.errors import CellFailure
-from harness.measure.group import ANSWER_SECONDS, Contestant, Group, Runner
+from harness.measure.group import ANSWER_SECONDS, Contestant, Group, ProcessRunner, Runner
 from harness.measure.inputs import write_arrays
 from harness.record import InstructionCount
 
@@ -35,7 +35,7 @@ class EmulatedGroup(Group):
         if not contestant.mark:  # a reference
             return super()._runner(contestant)
         counts = (self._work / f"counts-{contestant.mark}").absolute()
-        return Runner(
+        return ProcessRunner(
             contestant,
             1,
             self._limits,

@@ -8,10 +8,12 @@ hangs is thrown out and the others go on.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +84,53 @@ Listener = Callable[[str, str, float, float], None]
 """Told (stage, label, done, total)."""
 
 
-class Runner:
+class Runner(ABC):
+    """One contestant where it runs, and what was measured of it."""
+
+    def __init__(self, contestant: Contestant, threads: int) -> None:
+        self.contestant = contestant
+        self.measured = Measured()
+        self.seconds_per_run = 0.0
+        self._threads = threads
+
+    @abstractmethod
+    def ask(
+        self,
+        message: Message,
+        seconds: float = ANSWER_SECONDS,
+        heard: Callable[[float, float], None] | None = None,
+    ) -> Message:
+        """Send a message and wait for the answer, passing on progress meanwhile.
+
+        Raises CellFailure, or CellSkipped where the engine says that it does not apply here.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it."""
+
+    def load(self) -> None:
+        answer = self.ask(
+            {
+                "do": "load",
+                "engine": self.contestant.engine,
+                "path": str(self.contestant.path),
+                "threads": self._threads,
+            }
+        )
+        self.measured.base_rss_mb = answer["base_rss_mb"]
+
+    def fail(self, stage: str, error: HarnessError) -> None:
+        self.measured.failure = error
+        self.measured.stage = stage
+        self.close()
+
+    @property
+    def alive(self) -> bool:
+        return self.measured.failure is None
+
+
+class ProcessRunner(Runner):
     """One contestant's process, paused whenever it is not its turn; `python` runs it where that is
     not this one."""
 
@@ -94,11 +142,7 @@ class Runner:
         environment: Mapping[str, str],
         python: Path | None = None,
     ) -> None:
-        self.contestant = contestant
-        self.measured = Measured()
-        self.seconds_per_run = 0.0
-        self._limits = limits
-        self._threads = threads
+        super().__init__(contestant, threads)
         self._child = Child(
             "harness.measure.worker",
             memory_mb=limits.memory_mb,
@@ -118,51 +162,35 @@ class Runner:
         seconds: float = ANSWER_SECONDS,
         heard: Callable[[float, float], None] | None = None,
     ) -> Message:
-        """Send a message and wait for the answer, passing on progress meanwhile.
-
-        Raises CellFailure, or CellSkipped where the engine says that it does not apply here.
-        """
-        deadline = monotonic() + seconds
         self._child.resume()
         try:
-            self._child.send(message)
-            while True:
-                answer = self._child.receive(max(0.1, deadline - monotonic()), _WATCH_SECONDS)
-                if "answer" in answer:
-                    found: Message = answer["answer"]
-                    return found
-                if "error" in answer:
-                    skipped = answer["kind"] == CellSkipped.__name__
-                    raise (CellSkipped if skipped else CellFailure)(answer["error"])
-                if heard:
-                    heard(answer["done"], answer["total"])
+            return answer_of(self._child, message, seconds, heard)
         except ChildLost as error:
             raise CellFailure(str(error)) from None
         finally:
             self._child.pause()
 
-    def load(self) -> None:
-        answer = self.ask(
-            {
-                "do": "load",
-                "engine": self.contestant.engine,
-                "path": str(self.contestant.path),
-                "threads": self._threads,
-            }
-        )
-        self.measured.base_rss_mb = answer["base_rss_mb"]
-
-    def fail(self, stage: str, error: HarnessError) -> None:
-        self.measured.failure = error
-        self.measured.stage = stage
-        self.close()
-
     def close(self) -> None:
         self._child.kill()
 
-    @property
-    def alive(self) -> bool:
-        return self.measured.failure is None
+
+def answer_of(
+    child: Child, message: Message, seconds: float, heard: Callable[[float, float], None] | None
+) -> Message:
+    """What a worker answers to a message. Raises ChildLost, and CellFailure or CellSkipped as the
+    worker says."""
+    deadline = monotonic() + seconds
+    child.send(message)
+    while True:
+        answer = child.receive(max(0.1, deadline - monotonic()), _WATCH_SECONDS)
+        if "answer" in answer:
+            found: Message = answer["answer"]
+            return found
+        if "error" in answer:
+            skipped = answer["kind"] == CellSkipped.__name__
+            raise (CellSkipped if skipped else CellFailure)(answer["error"])
+        if heard:
+            heard(answer["done"], answer["total"])
 
 
 class Group:
@@ -194,6 +222,8 @@ class Group:
         self._unscored = unscored
         self._listener = listener
         self._runners: list[Runner] = []
+        self.machine: dict[str, Any] = {}
+        """What a record's environment has to say of where this measures, if it is not here."""
 
     def measure(self, contestants: Sequence[Contestant]) -> dict[str, Measured]:
         """Measure all, in turns. Raises CellFailure when the reference itself does not run."""
@@ -227,7 +257,7 @@ class Group:
             self._step(runner, "measure", lambda r: self._kernels(r, inputs))
 
     def _runner(self, contestant: Contestant) -> Runner:
-        return Runner(contestant, self._threads, self._limits, self._environment)
+        return ProcessRunner(contestant, self._threads, self._limits, self._environment)
 
     def _alive(self) -> list[Runner]:
         return [runner for runner in self._runners if runner.alive]
@@ -271,7 +301,7 @@ class Group:
         answer = runner.ask(
             {"do": "prepare", "inputs": str(inputs), "warm_up_seconds": _WARM_UP_SECONDS}
         )
-        runner.measured.peak_rss_mb = float(answer["peak_rss_mb"])
+        runner.measured.peak_rss_mb = answer["peak_rss_mb"]
         runner.seconds_per_run = float(answer["seconds"])
         wanted = self._measure.sample_ms / 1e3 / max(runner.seconds_per_run, 1e-9)
         runner.measured.runs_per_sample = max(_LEAST_RUNS, round(wanted))

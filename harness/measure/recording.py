@@ -186,10 +186,11 @@ def _results(measured: Measured, path: Path, engine: str) -> dict[str, Any]:
         for kernel in artifact.kernels
         if kernel.name in measured.kernel_seconds
     )
+    outside = measured.outside_seconds  # of which nothing is known over RPC
     return fields | {
         **_compiled(artifact, process),
         "kernels": kernels,
-        "outside_kernels_us": max(0.0, 1e6 * float(np.median(measured.outside_seconds))),
+        "outside_kernels_us": max(0.0, 1e6 * float(np.median(outside))) if outside else None,
     }
 
 

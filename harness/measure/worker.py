@@ -9,6 +9,7 @@ import gc
 import os
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -36,9 +37,9 @@ _PROGRESS_SECONDS = 0.5
 class Worker:
     """Answers one message after another about the one session it holds."""
 
-    def __init__(self, parent: Channel) -> None:
+    def __init__(self, parent: Channel, awake: AbstractContextManager[None]) -> None:
         self._parent = parent
-        self.awake = KeepAwake()
+        self._awake = awake
         self._open: Callable[[], Session]
         self._session: Session
         self._feeds: Feeds
@@ -77,7 +78,7 @@ class Worker:
         """Bind the first input, warm up for some seconds, and say how long one run takes and what
         memory was needed at most so far."""
         self._feeds = read_arrays(Path(message["inputs"]))[0]
-        with self.awake:
+        with self._awake:
             self._run = self._session.bind(self._feeds)
             deadline = time.perf_counter() + message["warm_up_seconds"]
             fastest = float("inf")
@@ -93,7 +94,7 @@ class Worker:
         of the model opened anew: where its weights and intermediate results come to lie in memory
         makes it some percent faster or slower for as long as they lie there.
         """
-        with self.awake:
+        with self._awake:
             if self._moves:
                 self._move()
             deadline = time.perf_counter() + message["warm_up_seconds"]
@@ -142,7 +143,7 @@ class Worker:
 
         assert isinstance(self._session, TvmSession)
         feeds = read_arrays(Path(message["inputs"]))[0]
-        with self.awake:
+        with self._awake:
             times = self._session.kernel_times(feeds, message["runs"])
         return {"kernels": times.kernels, "outside": times.outside}
 
@@ -172,19 +173,22 @@ def status_mb(field: str) -> float:
     raise KeyError(field)
 
 
+def attempt(worker: Worker, message: Message) -> Message:
+    """What a worker answers to a message, or its error."""
+    try:
+        return {"answer": getattr(worker, message.pop("do"))(message)}
+    except Exception as error:
+        # Whatever an engine raises fails this cell with its first line as the reason.
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return {"error": lines[0] if lines else repr(error), "kind": type(error).__name__}
+
+
 def main() -> None:
-    parent = channel()
-    worker = Worker(parent)
+    parent, awake = channel(), KeepAwake()
+    worker = Worker(parent, awake)
     for message in parent:
-        worker.awake.rest()
-        try:
-            answer = getattr(worker, message.pop("do"))(message)
-        except Exception as error:
-            # Whatever an engine raises fails this cell with its first line as the reason.
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            parent.send({"error": lines[0] if lines else repr(error), "kind": type(error).__name__})
-        else:
-            parent.send({"answer": answer})
+        awake.rest()
+        parent.send(attempt(worker, message))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 from harness.child import Child, ChildLost, Message
 from harness.tvm_api import tvm
 
+COMPILE: Message = {"do": "compile"}
 _WORKER = "harness.tuning.kernel_worker"
 CANDIDATE_SECONDS = 20.0
 _START_SECONDS = 30.0
@@ -38,6 +39,22 @@ class KernelTask:
     constants: tuple[int, ...] = ()
     outputs: int = 1
     inputs: Path | None = None
+
+    def as_message(
+        self, target: tvm.target.Target, footprint: float = 0.0, *, here: bool = True
+    ) -> Message:
+        """What a worker is told of the kernel. `footprint` is as in `KernelMeasurer`; code for the
+        target runs `here`, or on another machine only."""
+        return {
+            "do": "kernel",
+            "target": str(target),
+            "module": tvm.ir.save_json(self.module),
+            "constants": list(self.constants),
+            "outputs": self.outputs,
+            "footprint": footprint,
+            "inputs": str(self.inputs) if self.inputs else None,
+            "here": here,
+        }
 
 
 @dataclass(frozen=True)
@@ -105,24 +122,24 @@ class KernelProcess:
         """Compile candidates, by slot, and wait for them; `slots` has those that did compile.
         Raises KernelFailed where the child is lost."""
         seconds = CANDIDATE_SECONDS * len(candidates)
-        self.compiled(list(candidates), self.carry_out(kernel, "compile", candidates, seconds))
+        self.compiled(list(candidates), self.carry_out(kernel, COMPILE, candidates, seconds))
 
     def carry_out(
-        self, kernel: Message, do: str, candidates: dict[int, Candidate], seconds: float
+        self, kernel: Message, order: Message, candidates: dict[int, Candidate], seconds: float
     ) -> Message:
         """Have something done with candidates, by slot, and wait for the answer. Raises
         KernelFailed."""
         self._served += len(candidates)
-        return self.ask(kernel, _about(candidates, do), seconds)
+        return self.ask(kernel, _about(candidates, order), seconds)
 
-    def begin(self, kernel: Message, do: str, candidates: dict[int, Candidate]) -> None:
+    def begin(self, kernel: Message, order: Message, candidates: dict[int, Candidate]) -> None:
         """Have something done with candidates, by slot, without waiting. Raises ChildLost or
         KernelFailed."""
         self.start(kernel)
         assert self.child is not None
         self._served += len(candidates)
         self.child.resume()
-        self.child.send(_about(candidates, do))
+        self.child.send(_about(candidates, order))
 
     def compiled(self, slots: Sequence[int], answer: Message) -> dict[int, KernelFailed]:
         """Take note of what was compiled; how the others failed, by slot."""
@@ -149,8 +166,5 @@ class KernelProcess:
             self.child = None
 
 
-def _about(candidates: dict[int, Candidate], do: str) -> Message:
-    return {
-        "do": do,
-        "candidates": [each.as_message(slot) for slot, each in candidates.items()],
-    }
+def _about(candidates: dict[int, Candidate], order: Message) -> Message:
+    return {**order, "candidates": [each.as_message(slot) for slot, each in candidates.items()]}

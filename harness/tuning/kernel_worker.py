@@ -7,33 +7,29 @@ Run by `harness.tuning.kernel_process`, because a candidate may crash, hang, or 
 from __future__ import annotations
 
 import gc
-import math
 import os
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from statistics import median
+from typing import TypeVar
 
 import numpy as np
 
 from harness.awake import KeepAwake, spread_threads
 from harness.child import Message, channel
 from harness.devices.cuda_compiler import CudaCompiler
+from harness.devices.linker import linker
+from harness.errors import reason
 from harness.kernels.elementary import use_vector_arithmetic
-from harness.measure.inputs import read_arrays
+from harness.measure.inputs import write_arrays
+from harness.tuning.arguments import Arguments, given_in
+from harness.tuning.difference import difference
 from harness.tuning.graphics_function import GraphicsFunction
-from harness.tvm_api import ArgInfo, Schedule, Trace, is_graphics, tvm
+from harness.tuning.sampling import Timer, in_turns, samples
+from harness.tvm_api import Schedule, Trace, is_graphics, triple_of, tvm
 
-_SEED = 0
-_HOPELESS = 3.0
-"""A candidate this many times slower than the best known is dropped after its first run."""
-_CONTENDER = 1.5
-"""One within this factor of the best gets several samples, so that the best can be told apart."""
-_SAMPLES = 3
-_SAMPLE_SECONDS = 0.004
-_MOST_RUNS = 400
-_MOST_COPIES = 64
-_MOST_COPIED_BYTES = 64e6
+Made = TypeVar("Made")
+
 _UNCHECKED = {"tirx.disable_assert": True}
 """Checking what a kernel is called with is a third of its code, and of the time to compile it."""
 _LEFT_TO_LLVM = ["tirx.RemoveNoOp", "s_tir.RenormalizeSplitPattern", "tirx.CommonSubexprElim"]
@@ -41,61 +37,6 @@ _LEFT_TO_LLVM = ["tirx.RemoveNoOp", "s_tir.RenormalizeSplitPattern", "tirx.Commo
 _PLAINLY = {"opt-level": 1}
 """How unscheduled kernels are compiled: they run a few times only, and at LLVM's highest level some
 take 16 seconds to compile."""
-_TOLERANCE = 1e-4
-"""Largest admitted difference from the unscheduled kernel, relative to its largest output."""
-
-
-class Arguments:
-    """Random arguments of a kernel, its outputs included, on a device.
-
-    In a network whose weights do not fit into the caches, a kernel finds its weights in memory
-    every time. There are as many copies of the `constants` as it takes to have it so here too:
-    runs take turns with them. `footprint` is the size of all the network's weights, or 0 where
-    they stay in the caches. Integers, which may say where to read, are those of `real`, an `.npz`
-    of what the kernel is given in an inference, or zeros where there is none.
-    """
-
-    def __init__(
-        self,
-        module: tvm.IRModule,
-        constants: list[int],
-        footprint: float,
-        real: Path | None = None,
-        device: tvm.runtime.Device | None = None,
-    ) -> None:
-        generator = np.random.default_rng(_SEED)
-        infos = ArgInfo.from_prim_func(module["main"])
-        arrays = [
-            _values(generator, str(info.dtype), tuple(map(int, info.shape))) for info in infos
-        ]
-        if real is not None and any(array.dtype.kind != "f" for array in arrays):
-            for at, array in enumerate(_given(real)):
-                if array.dtype.kind != "f":
-                    arrays[at] = array
-        self.arrays = arrays
-        tensors = [tvm.runtime.tensor(array, device) for array in arrays]
-        copied = max(1, sum(arrays[at].nbytes for at in constants))
-        copies = math.ceil(min(footprint, _MOST_COPIED_BYTES) / copied)
-        self.sets = [tensors]
-        for _ in range(1, min(copies, _MOST_COPIES)):
-            fresh = list(tensors)
-            for at in constants:
-                fresh[at] = tvm.runtime.tensor(arrays[at], device)
-            self.sets.append(fresh)
-        self._next = 0
-
-    def seconds(self, function: Callable[..., object], runs: int) -> float:
-        """The median of some runs; on a graphics processor their mean."""
-        if isinstance(function, GraphicsFunction):
-            return function.seconds(self.sets[0], runs)
-        times = []
-        for _ in range(runs):
-            arguments = self.sets[self._next]
-            self._next = (self._next + 1) % len(self.sets)
-            started = time.perf_counter()
-            function(*arguments)
-            times.append(time.perf_counter() - started)
-        return median(times)
 
 
 class Worker:
@@ -105,16 +46,19 @@ class Worker:
         self._functions: dict[int, Callable[..., object]] = {}
         self._device = tvm.cpu()
         self._cpus = os.sched_getaffinity(0)
-        self.awake = KeepAwake()
+        self.awake: KeepAwake | None = None
 
     def kernel(self, message: Message) -> Message:
         """Turn to another kernel."""
+        if message["here"] and self.awake is None:
+            self.awake = KeepAwake()
         self._target = tvm.target.Target(message["target"])
         self._device = tvm.cuda() if is_graphics(self._target) else tvm.cpu()
         if is_graphics(self._target):
             self._cuda = CudaCompiler(str(self._target.attrs["arch"]))
             self._cuda.use()
-        processor = {"kind": "llvm"} if is_graphics(self._target) else self._target.export()
+        runs_here = message["here"] and not is_graphics(self._target)
+        processor = self._target.export() if runs_here else {"kind": "llvm"}
         self._plain_target = tvm.target.Target({**processor, **_PLAINLY})
         self._module = tvm.ir.load_json(message["module"])
         self._outputs = message["outputs"]
@@ -132,8 +76,26 @@ class Worker:
         return {"failed": self._compile_all(message["candidates"], left_out=_LEFT_TO_LLVM)}
 
     def _compile_all(self, candidates: list[Message], left_out: list[str]) -> list[tuple[int, str]]:
-        """Compile candidates without some of the lowering passes; the slots of those that failed,
-        with the reasons.
+        functions, failed = self._made(candidates, partial(self._loaded, left_out=left_out))
+        self._functions |= functions
+        return failed
+
+    def export(self, message: Message) -> Message:
+        """Compile some candidates into libraries for another machine, below a folder: how those
+        failed that did, and where the others are, with their slots. `whole` compiles them as they
+        will be in the network."""
+        left_out = [] if message["whole"] else _LEFT_TO_LLVM
+        export = partial(self._exported, left_out=left_out, folder=Path(message["folder"]))
+        functions, failed = self._made(message["candidates"], export)
+        return {"failed": failed, "functions": list(functions.items())}
+
+    def _made(
+        self,
+        candidates: list[Message],
+        make: Callable[[dict[int, tvm.tirx.PrimFunc]], dict[int, Made]],
+    ) -> tuple[dict[int, Made], list[tuple[int, str]]]:
+        """What is made of candidates, by slot, without some of the lowering passes; the slots of
+        those that failed, with the reasons.
 
         They are compiled as one module: half of what compiling a small kernel takes is the same
         for one and for many. When that fails they are compiled one by one, to see which it was.
@@ -141,20 +103,21 @@ class Worker:
         os.sched_setaffinity(0, self._cpus)  # measuring has bound this thread
         scheduled: dict[int, tvm.tirx.PrimFunc] = {}
         failed: list[tuple[int, str]] = []
+        made: dict[int, Made] = {}
         for candidate in candidates:
             try:
                 scheduled[candidate["slot"]] = self._scheduled(candidate)
             except Exception as error:
                 failed.append((candidate["slot"], reason(error)))
         try:
-            self._functions |= self._compiled(scheduled, left_out)
+            made |= make(scheduled)
         except Exception:
             for slot, kernel in scheduled.items():
                 try:
-                    self._functions |= self._compiled({slot: kernel}, left_out)
+                    made |= make({slot: kernel})
                 except Exception as error:
                     failed.append((slot, reason(error)))
-        return failed
+        return made, failed
 
     def _scheduled(self, candidate: Message) -> tvm.tirx.PrimFunc:
         if "trace" not in candidate:
@@ -167,59 +130,69 @@ class Worker:
         self,
         scheduled: dict[int, tvm.tirx.PrimFunc],
         left_out: list[str],
+        target: tvm.target.Target,
+    ) -> tvm.runtime.Executable:
+        """One module of some kernels, named by their slots."""
+        kernels = {
+            _name(slot): kernel.with_attr("global_symbol", _name(slot))
+            for slot, kernel in scheduled.items()
+        }
+        with tvm.transform.PassContext(opt_level=3, config=_UNCHECKED, disabled_pass=left_out):
+            return tvm.compile(tvm.IRModule(kernels), target=target)
+
+    def _loaded(
+        self,
+        scheduled: dict[int, tvm.tirx.PrimFunc],
+        left_out: list[str],
         target: tvm.target.Target | None = None,
     ) -> dict[int, Callable[..., object]]:
-        names = {slot: f"candidate{slot}" for slot in scheduled}
-        kernels = {
-            name: scheduled[slot].with_attr("global_symbol", name) for slot, name in names.items()
-        }
-        if not kernels:
+        """Kernels compiled into this process."""
+        if not scheduled:
             return {}
         target = target or self._target
-        with tvm.transform.PassContext(opt_level=3, config=_UNCHECKED, disabled_pass=left_out):
-            compiled = tvm.compile(tvm.IRModule(kernels), target=target)
+        compiled = self._compiled(scheduled, left_out, target)
         if is_graphics(target):
             self._cuda.prepare(compiled.mod)
         library = compiled.jit()
         if is_graphics(target):
             return {
-                slot: GraphicsFunction(library, name, self._device) for slot, name in names.items()
+                slot: GraphicsFunction(library, _name(slot), self._device) for slot in scheduled
             }
         # Looking a function up is what makes LLVM generate the code.
-        return {slot: library[name] for slot, name in names.items()}
+        return {slot: library[_name(slot)] for slot in scheduled}
+
+    def _exported(
+        self, scheduled: dict[int, tvm.tirx.PrimFunc], left_out: list[str], folder: Path
+    ) -> dict[int, Message]:
+        """Kernels compiled into a library for another machine: where it is, and their names."""
+        if not scheduled:
+            return {}
+        path = folder / f"{_name(min(scheduled))}.so"
+        compiled = self._compiled(scheduled, left_out, self._target)
+        compiled.export_library(str(path), cc=linker(triple_of(self._target)))
+        return {slot: {"library": str(path), "name": _name(slot)} for slot in scheduled}
 
     def measure(self, message: Message) -> Message:
         """Seconds per run of one candidate, several samples when it is a contender."""
-        with self.awake:
-            return {"seconds": self._samples(self._functions.pop(message["slot"]), message["best"])}
+        with self._kept_awake():
+            seconds = self._timer(self._functions.pop(message["slot"]))
+            return {"seconds": samples(seconds, message["best"])}
 
-    def _samples(self, function: Callable[..., object], best: float | None) -> list[float]:
+    def _kept_awake(self) -> KeepAwake:
+        assert self.awake is not None, "measuring is for kernels that run here"
+        return self.awake
+
+    def _timer(self, function: Callable[..., object]) -> Timer:
+        """What times a function; the threads it runs with are in their places."""
         self._arguments.seconds(function, 1)
         spread_threads()
-        first = min(self._arguments.seconds(function, 1) for _ in range(2))
-        if best is not None and first > _HOPELESS * best:
-            return [first]
-        samples = [self._arguments.seconds(function, _runs(first))]
-        if best is None or samples[0] <= _CONTENDER * best:
-            for _ in range(1, _SAMPLES):
-                samples.append(self._arguments.seconds(function, _runs(first)))
-        return samples
+        return lambda runs: self._arguments.seconds(function, runs)
 
     def contest(self, message: Message) -> Message:
         """Seconds per run of several candidates, taking turns: [candidates][rounds]."""
-        with self.awake:
-            return {"seconds": self._turns(message["slots"], message["rounds"])}
-
-    def _turns(self, slots: list[int], rounds: int) -> list[list[float]]:
-        functions = [self._functions[slot] for slot in slots]
-        runs = [_runs(self._arguments.seconds(function, 3)) for function in functions]
-        spread_threads()
-        seconds: list[list[float]] = [[] for _ in functions]
-        order = np.random.default_rng(_SEED)
-        for _ in range(rounds):
-            for at in order.permutation(len(functions)):
-                seconds[at].append(self._arguments.seconds(functions[at], runs[at]))
-        return seconds
+        with self._kept_awake():
+            timers = [self._timer(self._functions[slot]) for slot in message["slots"]]
+            return {"seconds": in_turns(timers, message["rounds"])}
 
     def verify(self, message: Message) -> Message:
         """Compile some candidates as they will be in the network, and compare each with the
@@ -239,8 +212,8 @@ class Worker:
         """The first output of a candidate that differs from the unscheduled kernel's, in words."""
         if not self._expected:
             self._expected = list(self._references())
-        for given, expected in self._expected:
-            inputs = [tvm.runtime.tensor(array, self._device) for array in given]
+        for arrays, expected in self._expected:
+            inputs = [tvm.runtime.tensor(array, self._device) for array in arrays]
             results = [tvm.runtime.tensor(np.zeros_like(array), self._device) for array in expected]
             function(*inputs, *results)
             for at, (array, result) in enumerate(zip(expected, results, strict=True)):
@@ -252,11 +225,11 @@ class Worker:
         """Inputs, random and real, and what the kernel gives for them without any schedule, on the
         processor."""
         unscheduled = {0: self._module["main"]}
-        function = self._compiled(unscheduled, left_out=[], target=self._plain_target)[0]
+        function = self._loaded(unscheduled, left_out=[], target=self._plain_target)[0]
         arrays = self._arguments.arrays
         given = [arrays[: -self._outputs]]
         if self._real is not None:
-            given.append(_given(self._real))
+            given.append(given_in(self._real))
         for each in given:
             inputs = [tvm.runtime.tensor(array) for array in each]
             results = [
@@ -264,6 +237,17 @@ class Worker:
             ]
             function(*inputs, *results)
             yield each, [result.numpy() for result in results]
+
+    def arguments(self, message: Message) -> Message:
+        """Write down what the kernel is given here, its outputs included, for another machine."""
+        _write([self._arguments.arrays], Path(message["path"]))
+        return {}
+
+    def references(self, message: Message) -> Message:
+        """The same, on random and on real inputs, with what the unscheduled kernel gives."""
+        rows = [[*inputs, *expected] for inputs, expected in self._references()]
+        _write(rows, Path(message["path"]))
+        return {}
 
     def is_lost(self) -> bool:
         """Whether a candidate has left the device in a state in which nothing runs any more."""
@@ -279,46 +263,13 @@ class Worker:
         return {}
 
 
-def _given(path: Path) -> list[np.ndarray]:
-    return list(read_arrays(path)[0].values())
+def _name(slot: int) -> str:
+    """What a candidate's function is called in a library."""
+    return f"candidate{slot}"
 
 
-def difference(expected: np.ndarray, found: np.ndarray) -> str | None:
-    """How an output differs from what it should be, or None where it does not.
-
-    Floats may differ by 1e-4 of the largest expected value; anything else must be equal.
-    """
-    if expected.dtype.kind != "f":
-        wrong = int(np.count_nonzero(expected != found))
-        return f"{wrong} of {expected.size} values differ" if wrong else None
-    odd = ~np.isfinite(expected)
-    if not np.array_equal(expected[odd], found[odd], equal_nan=True):
-        return "what is not finite differs"
-    if odd.all():
-        return None
-    scale = float(np.abs(expected[~odd]).max())
-    worst = float(np.abs(found[~odd] - expected[~odd]).max())
-    if not worst <= _TOLERANCE * scale:
-        return f"off by {worst:.3g} where the largest value is {scale:.3g}"
-    return None
-
-
-def reason(error: Exception) -> str:
-    """The last line of an error, where TVM says what is wrong."""
-    words = str(error).strip().splitlines()
-    return words[-1][:300] if words else repr(error)
-
-
-def _runs(seconds: float) -> int:
-    """How many runs make a sample."""
-    return min(_MOST_RUNS, max(1, round(_SAMPLE_SECONDS / max(seconds, 1e-9))))
-
-
-def _values(generator: np.random.Generator, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Random values for floats; zeros for integers, which may be indices and must be in range."""
-    if dtype.startswith("float"):
-        return generator.standard_normal(shape).astype(dtype)
-    return np.zeros(shape, dtype)
+def _write(rows: list[list[np.ndarray]], path: Path) -> None:
+    write_arrays(path, [[(str(at), array) for at, array in enumerate(row)] for row in rows])
 
 
 def main() -> None:
@@ -327,7 +278,8 @@ def main() -> None:
     worker = Worker()
     gc.freeze()  # TVM's Python modules, or every collection walks through them
     for message in parent:
-        worker.awake.rest()
+        if worker.awake is not None:
+            worker.awake.rest()
         try:
             answer = getattr(worker, message.pop("do"))(message)
         except Exception as error:

@@ -6,17 +6,16 @@ compiled, or was compiling with it, is compiled again.
 
 from __future__ import annotations
 
-import select
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from types import TracebackType
 from typing import Protocol
 
-from harness.child import ChildLost, Message
+from harness.child import Message
+from harness.tuning.compiling import Compiling
 from harness.tuning.kernel_process import (
     CANDIDATE_SECONDS,
+    COMPILE,
     Candidate,
     KernelFailed,
     KernelProcess,
@@ -25,12 +24,7 @@ from harness.tuning.kernel_process import (
 from harness.tuning.turns import Standing, Turns
 from harness.tvm_api import is_graphics, tvm
 
-_WATCH_SECONDS = 0.25
 _MOST_CONTEXTS = 8
-_TOGETHER = 4
-"""Candidates compiled as one module, at most."""
-
-
 _SPINS = 5000
 """How often a thread of TVM's pool looks for work before it sleeps: for a millisecond or two. TVM's
 own number, 300,000, takes a fifth of the processors' time: the pool of a worker that has measured
@@ -76,7 +70,7 @@ class KernelMeasurer:
     """
 
     def __init__(self, target: tvm.target.Target, threads: int, footprint: float = 0.0) -> None:
-        self._target = str(target)
+        self._target = target
         self._footprint = footprint
         self._environment = {
             "TVM_NUM_THREADS": str(threads),
@@ -104,18 +98,7 @@ class KernelMeasurer:
 
     def turn_to(self, kernel: KernelTask) -> None:
         """What is measured from now on are candidates of this kernel."""
-        self._kernel = self._described(kernel)
-
-    def _described(self, kernel: KernelTask) -> Message:
-        return {
-            "do": "kernel",
-            "target": self._target,
-            "module": tvm.ir.save_json(kernel.module),
-            "constants": list(kernel.constants),
-            "outputs": kernel.outputs,
-            "footprint": self._footprint,
-            "inputs": str(kernel.inputs) if kernel.inputs else None,
-        }
+        self._kernel = kernel.as_message(self._target, self._footprint)
 
     def measure(
         self, candidates: Sequence[Candidate], best: Callable[[], float | None]
@@ -125,7 +108,11 @@ class KernelMeasurer:
 
         All of them are compiled before the first is measured.
         """
-        failed = self._compile_all(candidates)
+        compiling = Compiling(self._workers, self._kernel, COMPILE, candidates)
+        while compiling.going:
+            compiling.begin()
+            compiling.collect(compiling.ready())
+        failed = compiling.failed
         for worker in self._workers:
             worker.pause()
         for slot, candidate in enumerate(candidates):
@@ -148,60 +135,6 @@ class KernelMeasurer:
         finally:
             worker.slots.discard(slot)
             worker.pause()
-
-    def _compile_all(self, candidates: Sequence[Candidate]) -> dict[int, KernelFailed]:
-        """Compile on all workers, some at a time; the failures, by position."""
-        waiting = deque(_batches(len(candidates), len(self._workers)))
-        busy: dict[KernelProcess, tuple[list[int], float]] = {}
-        failed: dict[int, KernelFailed] = {}
-        for worker in self._workers:
-            worker.renew()
-        while waiting or busy:
-            for worker in self._workers:
-                if waiting and worker not in busy:
-                    batch = waiting.popleft()
-                    try:
-                        worker.begin(self._kernel, "compile", {at: candidates[at] for at in batch})
-                    except (ChildLost, KernelFailed) as error:
-                        worker.stop()
-                        failed |= {slot: KernelFailed(str(error)) for slot in batch}
-                    else:
-                        deadline = time.monotonic() + CANDIDATE_SECONDS * len(batch)
-                        busy[worker] = batch, deadline
-            if busy:
-                self._collect(busy, waiting, failed)
-        return failed
-
-    def _collect(
-        self,
-        busy: dict[KernelProcess, tuple[list[int], float]],
-        waiting: deque[list[int]],
-        failed: dict[int, KernelFailed],
-    ) -> None:
-        """Take the answers that are there, and stop the workers that are lost or too slow."""
-        children = {worker.child: worker for worker in busy if worker.child is not None}
-        ready, _, _ = select.select(list(children), [], [], _WATCH_SECONDS)
-        for child, worker in children.items():
-            batch, deadline = busy[worker]
-            try:
-                if child in ready:
-                    answer = worker.checked(child.receive(CANDIDATE_SECONDS))
-                    failed |= worker.compiled(batch, answer)
-                elif time.monotonic() > deadline:
-                    raise ChildLost(f"took more than {CANDIDATE_SECONDS:.0f} s to compile")
-                else:
-                    child.check_memory()
-                    continue
-            except KernelFailed as error:
-                failed |= {slot: error for slot in batch}
-            except ChildLost as error:
-                if len(batch) == 1:
-                    failed[batch[0]] = KernelFailed(str(error))
-                else:  # one of them is to blame: alone, it will show
-                    waiting.extend([slot] for slot in batch)
-                waiting.extend([slot] for slot in sorted(worker.slots))
-                worker.stop()
-            del busy[worker]
 
     def contests(
         self,
@@ -230,7 +163,12 @@ class KernelMeasurer:
         for worker in self._workers:
             worker.renew()
         turns = [
-            Turns(worker, self._described(kernel), candidates, verified=verified)
+            Turns(
+                worker,
+                kernel.as_message(self._target, self._footprint),
+                candidates,
+                verified=verified,
+            )
             for worker, (kernel, candidates) in zip(self._workers, entries, strict=False)
         ]
         for each in turns:
@@ -265,13 +203,3 @@ def _only(standing: Standing | KernelFailed) -> list[float]:
     if times is None:
         raise KernelFailed(standing.failed.get(0, "it did not run"))
     return times
-
-
-def _batches(candidates: int, workers: int) -> Iterator[list[int]]:
-    """Slots to compile as one module: fewer towards the end, so that the workers end together."""
-    begin = 0
-    while begin < candidates:
-        left = candidates - begin
-        end = begin + max(1, min(_TOGETHER, left // (2 * workers)))
-        yield list(range(begin, end))
-        begin = end

@@ -29,6 +29,7 @@ from harness.tuning.search import KernelSearch
 from harness.tvm_api import (
     ArgInfo,
     extract_tasks,
+    intrinsics_of,
     load_tensor_intrinsics,
     meta_schedule,
     record_json,
@@ -128,7 +129,7 @@ class Tuner:
         footprint: float = 0.0,
         measurer: Measurer | None = None,
     ) -> None:
-        load_tensor_intrinsics("x86")
+        load_tensor_intrinsics(intrinsics_of(target))
         self._target = target
         self._threads = threads
         self._measurer = measurer or KernelMeasurer(target, threads, footprint)

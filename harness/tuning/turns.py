@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from harness.child import ChildLost, Message
 from harness.tuning.kernel_process import (
     CANDIDATE_SECONDS,
+    COMPILE,
     Candidate,
     KernelFailed,
     KernelProcess,
@@ -41,7 +42,7 @@ class Turns:
         verified: bool,
     ) -> None:
         self._worker = worker
-        self._do = "verify" if verified else "compile"
+        self._order = {"do": "verify"} if verified else COMPILE
         self._kernel = kernel
         self._candidates = dict(enumerate(candidates))
         self._sound: set[int] = set()
@@ -53,7 +54,7 @@ class Turns:
         """Have all candidates made ready, without waiting for it."""
         try:
             self._worker.ask(self._kernel, {"do": "release"}, CANDIDATE_SECONDS)
-            self._worker.begin(self._kernel, self._do, self._candidates)
+            self._worker.begin(self._kernel, self._order, self._candidates)
         except (ChildLost, KernelFailed):
             self._worker.stop()
 
@@ -86,7 +87,7 @@ class Turns:
 
     def _ready(self, slots: Sequence[int]) -> None:
         candidates = {slot: self._candidates[slot] for slot in slots}
-        answer = self._worker.carry_out(self._kernel, self._do, candidates, _CONTEST_SECONDS)
+        answer = self._worker.carry_out(self._kernel, self._order, candidates, _CONTEST_SECONDS)
         self._note(slots, answer)
 
     def _note(self, slots: Iterable[int], answer: Message) -> None:

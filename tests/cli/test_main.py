@@ -54,6 +54,9 @@ def test_help_lists_every_command_without_importing_them() -> None:
         (["inspect", "fashion-resnt8"], "did you mean 'fashion-resnet8'"),
         (["models", "show", "magikca"], "did you mean 'magika'"),
         (["targets", "show", "haswel"], "did you mean 'haswell'"),
+        (["devices", "list", "--tracker", "somewhere"], "expected HOST:PORT"),
+        (["devices", "serve", "board"], "name one with --tracker"),
+        (["devices", "tracker", "--host", "0.0.0.0"], "add --expose if that is meant"),
     ],
 )
 def test_wrong_input_is_exit_code_2_without_a_traceback(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,12 @@ def prepare(tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def prepared(load: dict[str, Any], prepare: dict[str, Any]) -> Iterator[worker.Worker]:
+def prepared(load: dict[str, Any], prepare: dict[str, Any]) -> worker.Worker:
     """A worker in this process; only `accuracy` would talk to a parent."""
-    found = worker.Worker(None)  # type: ignore[arg-type]
+    found = worker.Worker(None, nullcontext())  # type: ignore[arg-type]
     found.load(load)
     found.prepare(prepare)
-    yield found
-    found.awake.end()
+    return found
 
 
 def sampled_session(one: worker.Worker) -> Any:

@@ -1,0 +1,120 @@
+"""Compiles candidates of one kernel on several workers side by side.
+
+A worker that dies costs the candidate it was busy with. What else it had compiled, or was compiling
+with it, is compiled again.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from harness.child import Child, ChildLost, Message
+from harness.tuning.kernel_process import (
+    CANDIDATE_SECONDS,
+    Candidate,
+    KernelFailed,
+    KernelProcess,
+)
+
+WATCH_SECONDS = 0.25
+_TOGETHER = 4
+"""Candidates compiled as one module, at most."""
+
+
+class Compiling:
+    """Candidates on their way through the workers: `begin` and `collect`, again and again while it
+    is `going`. `order` is what the workers are to do with them.
+
+    `failed` has how those failed that did, and `functions` where the others are that were exported,
+    by position.
+    """
+
+    def __init__(
+        self,
+        workers: Sequence[KernelProcess],
+        kernel: Message,
+        order: Message,
+        candidates: Sequence[Candidate],
+    ) -> None:
+        self._workers = workers
+        self._kernel = kernel
+        self._order = order
+        self._candidates = candidates
+        self._waiting = deque(_batches(len(candidates), len(workers)))
+        self._busy: dict[KernelProcess, tuple[list[int], float]] = {}
+        self.failed: dict[int, KernelFailed] = {}
+        self.functions: dict[int, Message] = {}
+        for worker in workers:
+            worker.renew()
+
+    @property
+    def going(self) -> bool:
+        return bool(self._waiting or self._busy)
+
+    def begin(self) -> None:
+        """Give work to each worker that has none."""
+        for worker in self._workers:
+            if self._waiting and worker not in self._busy:
+                batch = self._waiting.popleft()
+                candidates = {at: self._candidates[at] for at in batch}
+                try:
+                    worker.begin(self._kernel, self._order, candidates)
+                except (ChildLost, KernelFailed) as error:
+                    worker.stop()
+                    self.failed |= {slot: KernelFailed(str(error)) for slot in batch}
+                else:
+                    self._busy[worker] = batch, time.monotonic() + CANDIDATE_SECONDS * len(batch)
+
+    def children(self) -> Mapping[Child, KernelProcess]:
+        """The processes that are at work, with their workers."""
+        return {worker.child: worker for worker in self._busy if worker.child is not None}
+
+    def ready(self) -> Collection[Child]:
+        """Those that have something to say, after waiting a little for it."""
+        found, _, _ = select.select(list(self.children()), [], [], WATCH_SECONDS)
+        return found
+
+    def collect(self, ready: Collection[object]) -> None:
+        """Take the answers that are there, and stop the workers that are lost or too slow."""
+        for child, worker in self.children().items():
+            batch, deadline = self._busy[worker]
+            try:
+                if child in ready:
+                    answer = worker.checked(child.receive(CANDIDATE_SECONDS))
+                    self.failed |= worker.compiled(batch, answer)
+                    self.functions |= dict(answer.get("functions", ()))
+                elif time.monotonic() > deadline:
+                    raise ChildLost(f"took more than {CANDIDATE_SECONDS:.0f} s to compile")
+                else:
+                    child.check_memory()
+                    continue
+            except KernelFailed as error:
+                self.failed |= {slot: error for slot in batch}
+            except ChildLost as error:
+                if len(batch) == 1:
+                    self.failed[batch[0]] = KernelFailed(str(error))
+                else:  # one of them is to blame: alone, it will show
+                    self._waiting.extend([slot] for slot in batch)
+                # What was exported is in files; the rest was in the worker.
+                gone = sorted(worker.slots - set(self.functions))
+                self._waiting.extend([slot] for slot in gone)
+                worker.stop()
+            del self._busy[worker]
+
+    def stop(self) -> None:
+        """End the workers that are still busy."""
+        for worker in self._busy:
+            worker.stop()
+
+
+def _batches(candidates: int, workers: int) -> Iterator[list[int]]:
+    """Slots to compile as one module: fewer towards the end, so that the workers end together."""
+    begin = 0
+    while begin < candidates:
+        left = candidates - begin
+        end = begin + max(1, min(_TOGETHER, left // (2 * workers)))
+        yield list(range(begin, end))
+        begin = end

@@ -1,0 +1,193 @@
+"""Compiles candidates here and measures them on all servers of a key, while others are compiled."""
+
+from __future__ import annotations
+
+import select
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+
+from harness.child import Message
+from harness.devices.tracker import Servers
+from harness.tuning.compiling import WATCH_SECONDS, Compiling
+from harness.tuning.kernel_process import (
+    CANDIDATE_SECONDS,
+    Candidate,
+    KernelFailed,
+    KernelProcess,
+    KernelTask,
+)
+from harness.tuning.remote_jobs import Contest, Trial
+from harness.tuning.servers import ServerPool
+from harness.tuning.turns import Standing
+from harness.tvm_api import triple_of, tvm
+
+PATIENCE_SECONDS = 60.0
+_REFERENCE_SECONDS = 120.0
+
+
+class RemoteMeasurer:
+    """A `Measurer` on the servers of a key. Use as a context manager.
+
+    `workers` is how many processes compile. Where there has been no server for `patience` seconds
+    measuring raises CellFailure; a server that takes longer than `answer_seconds` counts as lost.
+    Weights are where the run before left them: unlike here, there are no copies to take turns with.
+    """
+
+    def __init__(
+        self,
+        target: tvm.target.Target,
+        key: str,
+        servers: Servers,
+        workers: int,
+        patience: float = PATIENCE_SECONDS,
+        answer_seconds: float = CANDIDATE_SECONDS,
+    ) -> None:
+        self._target = target
+        self._pool = ServerPool(servers, key, triple_of(target), patience, answer_seconds)
+        self._workers = [KernelProcess({"TVM_NUM_THREADS": "1"}) for _ in range(workers)]
+        self._kernel: Message = {}
+        self._outputs = 1
+        self._folder = TemporaryDirectory(prefix="layeredge-kernels-")
+        self._rounds = 0
+
+    def __enter__(self) -> RemoteMeasurer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.stop()
+        for worker in self._workers:
+            worker.stop()
+        self._folder.cleanup()
+
+    def turn_to(self, kernel: KernelTask) -> None:
+        """What is measured from now on are candidates of this kernel."""
+        self._kernel = kernel.as_message(self._target, here=False)
+        self._outputs = kernel.outputs
+
+    def measure(
+        self, candidates: Sequence[Candidate], best: Callable[[], float | None]
+    ) -> Iterator[list[float] | KernelFailed]:
+        """As `KernelMeasurer.measure`, but the first is measured as soon as it is compiled. Raises
+        CellFailure where there is no server any more."""
+        with self._round() as folder:
+            try:
+                kernel = self._given("arguments", folder)
+            except KernelFailed as error:
+                yield from [error] * len(candidates)
+                return
+            trials: dict[int, Trial] = {}
+            compiling = self._compiling(candidates, folder, whole=False)
+            try:
+                for slot in range(len(candidates)):
+                    while (found := _result(slot, compiling, trials)) is None:
+                        self._advance(compiling)
+                        for at in compiling.functions.keys() - trials.keys():
+                            trials[at] = Trial(kernel, compiling.functions[at], best)
+                            self._pool.add(trials[at])
+                    yield found
+            finally:
+                compiling.stop()
+
+    def contests(
+        self,
+        entries: Iterable[tuple[KernelTask, Sequence[Candidate]]],
+        rounds: int,
+        *,
+        verified: bool = True,
+    ) -> Iterator[Standing | KernelFailed]:
+        """As `KernelMeasurer.contests`: each contest on one server, several side by side, while the
+        candidates of the next are compiled."""
+        with self._round() as folder:
+            waiting: deque[Contest | KernelFailed] = deque()
+            for at, (kernel, candidates) in enumerate(entries):
+                self.turn_to(kernel)
+                below = folder / str(at)
+                below.mkdir()
+                waiting.append(self._contest(candidates, below, rounds, verified=verified))
+                while waiting and (outcome := _outcome(waiting[0])) is not None:
+                    waiting.popleft()
+                    yield outcome
+            for contest in waiting:
+                while (outcome := _outcome(contest)) is None:
+                    self._advance()
+                yield outcome
+
+    def _contest(
+        self, candidates: Sequence[Candidate], folder: Path, rounds: int, *, verified: bool
+    ) -> Contest | KernelFailed:
+        """A contest for the pool, its candidates compiled, while the pool does what it has."""
+        try:
+            kernel = self._given("references" if verified else "arguments", folder)
+        except KernelFailed as error:
+            return error
+        compiling = self._compiling(candidates, folder, whole=verified)
+        try:
+            while compiling.going:
+                self._advance(compiling)
+        finally:
+            compiling.stop()
+        functions, failed = compiling.functions, compiling.failed
+        contest = Contest(kernel, len(candidates), functions, failed, rounds, verified=verified)
+        self._pool.add(contest)
+        return contest
+
+    @contextmanager
+    def _round(self) -> Iterator[Path]:
+        """A folder for the libraries of one round, and the servers meanwhile."""
+        folder = Path(self._folder.name) / str(self._rounds)
+        self._rounds += 1
+        folder.mkdir()
+        self._pool.open()
+        try:
+            yield folder
+        finally:
+            self._pool.close()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _given(self, what: str, folder: Path) -> Message:
+        """What a server is told of the kernel, once a worker has written down what it is called
+        with. Raises KernelFailed."""
+        path = str(folder / "arguments.npz")
+        self._workers[0].ask(self._kernel, {"do": what, "path": path}, _REFERENCE_SECONDS)
+        return {"do": "kernel", "arguments": path, "outputs": self._outputs}
+
+    def _compiling(
+        self, candidates: Sequence[Candidate], folder: Path, *, whole: bool
+    ) -> Compiling:
+        order = {"do": "export", "folder": str(folder), "whole": whole}
+        compiling = Compiling(self._workers, self._kernel, order, candidates)
+        compiling.begin()  # a worker may take long to start: before a server waits for it
+        return compiling
+
+    def _advance(self, compiling: Compiling | None = None) -> None:
+        """See that all have work, and take what the first have done. Raises CellFailure."""
+        if compiling is not None:
+            compiling.begin()
+        self._pool.begin()
+        sources = [*(compiling.children() if compiling else ()), *self._pool.sources()]
+        ready, _, _ = select.select(sources, [], [], WATCH_SECONDS)
+        if compiling is not None:
+            compiling.collect(ready)
+        self._pool.collect(ready)
+
+
+def _result(
+    slot: int, compiling: Compiling, trials: dict[int, Trial]
+) -> list[float] | KernelFailed | None:
+    if slot in compiling.failed:
+        return compiling.failed[slot]
+    return trials[slot].result if slot in trials else None
+
+
+def _outcome(contest: Contest | KernelFailed) -> Standing | KernelFailed | None:
+    return contest if isinstance(contest, KernelFailed) else contest.result

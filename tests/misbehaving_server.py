@@ -1,0 +1,43 @@
+"""A server whose sessions misbehave where a kernel is timed: `python -m misbehaving_server KEY
+TRACKER FAULT`. The fault is `none`, `crash`, of the kernels of every fourth slot, or `hang`."""
+
+import ctypes
+import sys
+import time
+
+from harness.devices.serving import run_server
+from harness.devices.tracker import Address
+from harness.without_torch import without_torch
+
+with without_torch():
+    import tvm_ffi
+    from tvm.rpc import server as tvm_server
+
+_TIMED = "runtime.RPCTimeEvaluator"
+
+
+def main() -> None:
+    key, tracker, fault = sys.argv[1:]
+    serve_loop = tvm_server._serve_loop
+
+    def misbehave(*session: object) -> None:
+        time_kernel = tvm_ffi.get_global_func(_TIMED)
+
+        def timed(module: object, name: str, *rest: object) -> object:
+            if fault == "crash" and int(name.removeprefix("candidate")) % 4 == 3:
+                ctypes.string_at(0)
+            while fault == "hang":
+                time.sleep(1)
+            return time_kernel(module, name, *rest)
+
+        tvm_ffi.register_global_func(_TIMED, timed, override=True)
+        tvm_ffi.register_global_func("testing.crash", lambda: ctypes.string_at(0))
+        tvm_ffi.register_global_func("testing.hang", lambda: time.sleep(3600))
+        serve_loop(*session)
+
+    tvm_server._serve_loop = misbehave
+    run_server(key, Address.parse(tracker), "127.0.0.1", 1, print)
+
+
+if __name__ == "__main__":
+    main()

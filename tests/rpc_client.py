@@ -1,0 +1,29 @@
+"""A client of a server, for `harness.child.Child` to run: has its session end in several ways."""
+
+import sys
+
+from harness.child import channel
+from harness.devices.tracker import DESCRIPTION
+from harness.without_torch import without_torch
+
+with without_torch():
+    from tvm import rpc
+
+
+def main() -> None:
+    parent = channel()
+    messages = iter(parent)
+    to = next(messages)
+    session = rpc.connect(to["host"], to["port"], to["word"])
+    parent.send({"description": session.get_function(DESCRIPTION)()})
+    match next(messages)["do"]:
+        case "crash":
+            session.get_function("testing.crash")()
+        case "hang":
+            session.get_function("testing.hang")()
+        case "leave":
+            sys.exit()
+
+
+if __name__ == "__main__":
+    main()
