@@ -102,9 +102,10 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     from harness.passes.fusion import fuse, summarise
     from harness.passes.vectors import vector_lanes
     from harness.tuning.database import TuningDatabase, database_of
+    from harness.tuning.measurers import measurer_for
     from harness.tuning.rivals import slower_when_sparse
     from harness.tuning.tuner import Tuner, tasks_of
-    from harness.tvm_api import tvm
+    from harness.tvm_api import is_graphics, tvm
 
     configuration, spec = order.configuration, order.target
     target, here = tvm.target.Target(spec.tvm.as_tvm()), working_target(spec)
@@ -160,12 +161,12 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
             tuning = Tuner(
                 tasks,
                 target,
-                here.num_cores,
+                here.num_cores if is_graphics(target) else spec.tvm.num_cores,
                 found,
                 configuration.tune,
                 order.seed,
                 _throttled(tell),
-                _footprint(fused, spec),
+                measurer_for(spec, here.num_cores, _footprint(fused, spec), Path(folder)),
             ).run()
             slower = (
                 slower_when_sparse(
@@ -178,7 +179,7 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
                     _footprint(fused, spec),
                     lambda done, total: tell({"stage": "weigh", "done": done, "total": total}),
                 )
-                if edges is not None
+                if edges is not None and spec.device.kind == "local"
                 else None
             )
             if slower:

@@ -20,7 +20,7 @@ from harness.devices import child_environment, require_runnable
 from harness.devices.board import require_board
 from harness.environment import environment
 from harness.errors import CellFailure, CellSkipped, HarnessError, InputError
-from harness.hardware import target_fingerprint
+from harness.hardware import tuning_identity
 from harness.measure.emulated import EmulatedGroup
 from harness.measure.group import Contestant, Group, GroupSubject, Measured
 from harness.measure.inputs import verification_inputs, write_arrays
@@ -219,11 +219,6 @@ class _GroupRun:
         configuration, folder = cell.configuration, self._artifact(cell)
         if configuration is None or (folder / DESCRIPTION).exists():
             return
-        if configuration.tune is not None and self._target.device.kind != "local":
-            raise CellSkipped(
-                f"tuning times kernels, and '{self._target.name}' is not here: its records are "
-                f"{self._target.device.kind}"
-            )
         order = Order(
             model=self._group.model.path,
             shapes=self._group.model.shapes,
@@ -231,7 +226,7 @@ class _GroupRun:
             target=self._target,
             configuration=configuration,
             seed=self._sweep.seed,
-            tuning_database=self._tuning_databases / target_fingerprint(self._target),
+            tuning_database=self._tuning_databases / tuning_identity(self._target),
             artifact=folder.absolute(),
             inputs=self._inputs(imported) if configuration.tune else None,
             calibration=self._calibration(configuration.edges),
@@ -362,7 +357,7 @@ class _GroupRun:
             child_environment(self._target),
         )
         if self._target.device.kind == "emulated":
-            return EmulatedGroup(require_board(), self._target.tvm.mcpu, *arguments)
+            return EmulatedGroup(require_board(), self._target, *arguments)
         return Group(*arguments)
 
 

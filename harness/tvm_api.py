@@ -105,6 +105,11 @@ def trace_json(trace: Trace) -> list[Any]:
     return found
 
 
+def intrinsics_of(target: tvm.target.Target) -> str:
+    """The architecture whose tensor intrinsics MetaSchedule asks for, for a target."""
+    return "arm_cpu" if str(target.attrs.get("mtriple", "")).startswith("aarch64") else "x86"
+
+
 def load_tensor_intrinsics(architecture: str) -> None:
     """Register TVM's tensor intrinsics of one architecture, such as `x86`.
 
@@ -140,6 +145,7 @@ __all__ = [
     "dlight_rules",
     "estimate_tir_flops",
     "extract_tasks",
+    "intrinsics_of",
     "is_graphics",
     "load_tensor_intrinsics",
     "lowering_passes",

@@ -39,6 +39,20 @@ class KernelTask:
     outputs: int = 1
     inputs: Path | None = None
 
+    def as_message(self, target: str, *, here: bool = True, footprint: float = 0.0) -> Message:
+        """What makes a worker turn to the kernel: for a target that is `here` or elsewhere, in a
+        network with weights of `footprint` bytes where they do not stay in the caches."""
+        return {
+            "do": "kernel",
+            "target": target,
+            "here": here,
+            "module": tvm.ir.save_json(self.module),
+            "constants": list(self.constants),
+            "outputs": self.outputs,
+            "footprint": footprint,
+            "inputs": str(self.inputs) if self.inputs else None,
+        }
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -115,14 +129,16 @@ class KernelProcess:
         self._served += len(candidates)
         return self.ask(kernel, _about(candidates, do), seconds)
 
-    def begin(self, kernel: Message, do: str, candidates: dict[int, Candidate]) -> None:
-        """Have something done with candidates, by slot, without waiting. Raises ChildLost or
-        KernelFailed."""
+    def begin(
+        self, kernel: Message, do: str, candidates: dict[int, Candidate], **more: Any
+    ) -> None:
+        """Have something done with candidates, by slot, without waiting; `more` is what the worker
+        is told beside them. Raises ChildLost or KernelFailed."""
         self.start(kernel)
         assert self.child is not None
         self._served += len(candidates)
         self.child.resume()
-        self.child.send(_about(candidates, do))
+        self.child.send({**_about(candidates, do), **more})
 
     def compiled(self, slots: Sequence[int], answer: Message) -> dict[int, KernelFailed]:
         """Take note of what was compiled; how the others failed, by slot."""

@@ -7,22 +7,27 @@ Run by `harness.tuning.kernel_process`, because a candidate may crash, hang, or 
 from __future__ import annotations
 
 import gc
-import math
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from statistics import median
+from typing import Any, TypeVar
 
 import numpy as np
 
 from harness.awake import KeepAwake, spread_threads
 from harness.child import Message, channel
 from harness.devices.cuda_compiler import CudaCompiler
+from harness.devices.graphics_work import with_work
+from harness.devices.linker import linker
 from harness.kernels.elementary import use_vector_arithmetic
-from harness.measure.inputs import read_arrays
+from harness.measure.inputs import write_arrays
+from harness.tuning.arguments import Arguments, given_in
+from harness.tuning.difference import difference
 from harness.tuning.graphics_function import GraphicsFunction
-from harness.tvm_api import ArgInfo, Schedule, Trace, is_graphics, tvm
+from harness.tvm_api import Schedule, Trace, is_graphics, tvm
+
+_Made = TypeVar("_Made")
 
 _SEED = 0
 _HOPELESS = 3.0
@@ -32,8 +37,6 @@ _CONTENDER = 1.5
 _SAMPLES = 3
 _SAMPLE_SECONDS = 0.004
 _MOST_RUNS = 400
-_MOST_COPIES = 64
-_MOST_COPIED_BYTES = 64e6
 _UNCHECKED = {"tirx.disable_assert": True}
 """Checking what a kernel is called with is a third of its code, and of the time to compile it."""
 _LEFT_TO_LLVM = ["tirx.RemoveNoOp", "s_tir.RenormalizeSplitPattern", "tirx.CommonSubexprElim"]
@@ -41,61 +44,6 @@ _LEFT_TO_LLVM = ["tirx.RemoveNoOp", "s_tir.RenormalizeSplitPattern", "tirx.Commo
 _PLAINLY = {"opt-level": 1}
 """How unscheduled kernels are compiled: they run a few times only, and at LLVM's highest level some
 take 16 seconds to compile."""
-_TOLERANCE = 1e-4
-"""Largest admitted difference from the unscheduled kernel, relative to its largest output."""
-
-
-class Arguments:
-    """Random arguments of a kernel, its outputs included, on a device.
-
-    In a network whose weights do not fit into the caches, a kernel finds its weights in memory
-    every time. There are as many copies of the `constants` as it takes to have it so here too:
-    runs take turns with them. `footprint` is the size of all the network's weights, or 0 where
-    they stay in the caches. Integers, which may say where to read, are those of `real`, an `.npz`
-    of what the kernel is given in an inference, or zeros where there is none.
-    """
-
-    def __init__(
-        self,
-        module: tvm.IRModule,
-        constants: list[int],
-        footprint: float,
-        real: Path | None = None,
-        device: tvm.runtime.Device | None = None,
-    ) -> None:
-        generator = np.random.default_rng(_SEED)
-        infos = ArgInfo.from_prim_func(module["main"])
-        arrays = [
-            _values(generator, str(info.dtype), tuple(map(int, info.shape))) for info in infos
-        ]
-        if real is not None and any(array.dtype.kind != "f" for array in arrays):
-            for at, array in enumerate(_given(real)):
-                if array.dtype.kind != "f":
-                    arrays[at] = array
-        self.arrays = arrays
-        tensors = [tvm.runtime.tensor(array, device) for array in arrays]
-        copied = max(1, sum(arrays[at].nbytes for at in constants))
-        copies = math.ceil(min(footprint, _MOST_COPIED_BYTES) / copied)
-        self.sets = [tensors]
-        for _ in range(1, min(copies, _MOST_COPIES)):
-            fresh = list(tensors)
-            for at in constants:
-                fresh[at] = tvm.runtime.tensor(arrays[at], device)
-            self.sets.append(fresh)
-        self._next = 0
-
-    def seconds(self, function: Callable[..., object], runs: int) -> float:
-        """The median of some runs; on a graphics processor their mean."""
-        if isinstance(function, GraphicsFunction):
-            return function.seconds(self.sets[0], runs)
-        times = []
-        for _ in range(runs):
-            arguments = self.sets[self._next]
-            self._next = (self._next + 1) % len(self.sets)
-            started = time.perf_counter()
-            function(*arguments)
-            times.append(time.perf_counter() - started)
-        return median(times)
 
 
 class Worker:
@@ -108,13 +56,14 @@ class Worker:
         self.awake = KeepAwake()
 
     def kernel(self, message: Message) -> Message:
-        """Turn to another kernel."""
+        """Turn to another kernel; what is compiled for a device that is not here is not run."""
         self._target = tvm.target.Target(message["target"])
-        self._device = tvm.cuda() if is_graphics(self._target) else tvm.cpu()
-        if is_graphics(self._target):
+        here, graphics = message["here"], is_graphics(self._target)
+        self._device = tvm.cuda() if graphics and here else tvm.cpu()
+        if graphics:
             self._cuda = CudaCompiler(str(self._target.attrs["arch"]))
             self._cuda.use()
-        processor = {"kind": "llvm"} if is_graphics(self._target) else self._target.export()
+        processor = self._target.export() if here and not graphics else {"kind": "llvm"}
         self._plain_target = tvm.target.Target({**processor, **_PLAINLY})
         self._module = tvm.ir.load_json(message["module"])
         self._outputs = message["outputs"]
@@ -129,11 +78,31 @@ class Worker:
     def compile(self, message: Message) -> Message:
         """Compile some candidates for the search, each a trace to replay or a module as it is; how
         those failed that did, with their slots."""
-        return {"failed": self._compile_all(message["candidates"], left_out=_LEFT_TO_LLVM)}
+        found, failed = self._made(message["candidates"], partial(self._loaded, _LEFT_TO_LLVM))
+        self._functions |= found
+        return {"failed": failed}
 
-    def _compile_all(self, candidates: list[Message], left_out: list[str]) -> list[tuple[int, str]]:
-        """Compile candidates without some of the lowering passes; the slots of those that failed,
-        with the reasons.
+    def export(self, message: Message) -> Message:
+        """Compile some candidates as they will be in the network, each to a function of a library
+        in `folder`, for a device elsewhere: the path of the library and the function's name, by
+        slot, and how those failed that did."""
+        folder = Path(message["folder"])
+        found, failed = self._made(message["candidates"], partial(self._exported, folder))
+        return {"found": list(found.items()), "failed": failed}
+
+    def analyse(self, message: Message) -> Message:
+        """Compile some candidates for a graphics processor that is not here, as they will be in the
+        network: what is known of their launches, by slot, and how those failed that did."""
+        found, failed = self._made(message["candidates"], self._analysed)
+        return {"found": list(found.items()), "failed": failed}
+
+    def _made(
+        self,
+        candidates: list[Message],
+        make: Callable[[dict[int, tvm.tirx.PrimFunc]], dict[int, _Made]],
+    ) -> tuple[dict[int, _Made], list[tuple[int, str]]]:
+        """What some candidates are made into, by slot, and the slots of those that failed, with the
+        reasons.
 
         They are compiled as one module: half of what compiling a small kernel takes is the same
         for one and for many. When that fails they are compiled one by one, to see which it was.
@@ -146,15 +115,18 @@ class Worker:
                 scheduled[candidate["slot"]] = self._scheduled(candidate)
             except Exception as error:
                 failed.append((candidate["slot"], reason(error)))
+        if not scheduled:
+            return {}, failed
         try:
-            self._functions |= self._compiled(scheduled, left_out)
+            return make(scheduled), failed
         except Exception:
+            found: dict[int, _Made] = {}
             for slot, kernel in scheduled.items():
                 try:
-                    self._functions |= self._compiled({slot: kernel}, left_out)
+                    found |= make({slot: kernel})
                 except Exception as error:
                     failed.append((slot, reason(error)))
-        return failed
+            return found, failed
 
     def _scheduled(self, candidate: Message) -> tvm.tirx.PrimFunc:
         if "trace" not in candidate:
@@ -163,30 +135,42 @@ class Worker:
         Trace.apply_json_to_schedule(candidate["trace"], schedule)
         return schedule.mod["main"]
 
-    def _compiled(
+    def _loaded(
         self,
-        scheduled: dict[int, tvm.tirx.PrimFunc],
         left_out: list[str],
+        scheduled: dict[int, tvm.tirx.PrimFunc],
         target: tvm.target.Target | None = None,
     ) -> dict[int, Callable[..., object]]:
-        names = {slot: f"candidate{slot}" for slot in scheduled}
-        kernels = {
-            name: scheduled[slot].with_attr("global_symbol", name) for slot, name in names.items()
-        }
-        if not kernels:
-            return {}
+        """Functions that run here, compiled without some of the lowering passes."""
         target = target or self._target
-        with tvm.transform.PassContext(opt_level=3, config=_UNCHECKED, disabled_pass=left_out):
-            compiled = tvm.compile(tvm.IRModule(kernels), target=target)
+        compiled = _compiled(scheduled, target, left_out)
         if is_graphics(target):
             self._cuda.prepare(compiled.mod)
         library = compiled.jit()
         if is_graphics(target):
             return {
-                slot: GraphicsFunction(library, name, self._device) for slot, name in names.items()
+                slot: GraphicsFunction(library, _name(slot), self._device) for slot in scheduled
             }
         # Looking a function up is what makes LLVM generate the code.
-        return {slot: library[name] for slot, name in names.items()}
+        return {slot: library[_name(slot)] for slot in scheduled}
+
+    def _exported(
+        self, folder: Path, scheduled: dict[int, tvm.tirx.PrimFunc]
+    ) -> dict[int, tuple[str, str]]:
+        path = str(folder / f"{'-'.join(map(_name, scheduled))}.so")
+        triple = self._target.attrs.get("mtriple")
+        _compiled(scheduled, self._target).export_library(
+            path, cc=linker(str(triple) if triple else None)
+        )
+        return {slot: (path, _name(slot)) for slot in scheduled}
+
+    def _analysed(self, scheduled: dict[int, tvm.tirx.PrimFunc]) -> dict[int, list[Message]]:
+        compiled = _compiled(scheduled, self._target)
+        launches = list(self._cuda.launches(compiled.mod, None))
+        return {
+            slot: [each.model_dump() for each in with_work(kernel, _name(slot), launches)]
+            for slot, kernel in scheduled.items()
+        }
 
     def measure(self, message: Message) -> Message:
         """Seconds per run of one candidate, several samples when it is a contender."""
@@ -225,9 +209,10 @@ class Worker:
         """Compile some candidates as they will be in the network, and compare each with the
         unscheduled kernel: how those failed that did, and what others get wrong, with their slots.
         """
-        failed = self._compile_all(message["candidates"], left_out=[])
+        found, failed = self._made(message["candidates"], partial(self._loaded, []))
+        self._functions |= found
         wrong = []
-        for slot in {each["slot"] for each in message["candidates"]} - {slot for slot, _ in failed}:
+        for slot in found:
             try:
                 if why := self._difference(self._functions[slot]):
                     wrong.append((slot, why))
@@ -252,11 +237,11 @@ class Worker:
         """Inputs, random and real, and what the kernel gives for them without any schedule, on the
         processor."""
         unscheduled = {0: self._module["main"]}
-        function = self._compiled(unscheduled, left_out=[], target=self._plain_target)[0]
+        function = self._loaded([], unscheduled, self._plain_target)[0]
         arrays = self._arguments.arrays
         given = [arrays[: -self._outputs]]
         if self._real is not None:
-            given.append(_given(self._real))
+            given.append(given_in(self._real))
         for each in given:
             inputs = [tvm.runtime.tensor(array) for array in each]
             results = [
@@ -264,6 +249,14 @@ class Worker:
             ]
             function(*inputs, *results)
             yield each, [result.numpy() for result in results]
+
+    def references(self, message: Message) -> Message:
+        """Write to a file what the kernel is given and what it gives without any schedule, a row
+        for each inference with the results last, for a board to compare with."""
+        rows = [[*given, *expected] for given, expected in self._references()]
+        named = [[(str(at), array) for at, array in enumerate(row)] for row in rows]
+        write_arrays(Path(message["path"]), named)
+        return {}
 
     def is_lost(self) -> bool:
         """Whether a candidate has left the device in a state in which nothing runs any more."""
@@ -279,28 +272,22 @@ class Worker:
         return {}
 
 
-def _given(path: Path) -> list[np.ndarray]:
-    return list(read_arrays(path)[0].values())
+def _name(slot: int) -> str:
+    return f"candidate{slot}"
 
 
-def difference(expected: np.ndarray, found: np.ndarray) -> str | None:
-    """How an output differs from what it should be, or None where it does not.
-
-    Floats may differ by 1e-4 of the largest expected value; anything else must be equal.
-    """
-    if expected.dtype.kind != "f":
-        wrong = int(np.count_nonzero(expected != found))
-        return f"{wrong} of {expected.size} values differ" if wrong else None
-    odd = ~np.isfinite(expected)
-    if not np.array_equal(expected[odd], found[odd], equal_nan=True):
-        return "what is not finite differs"
-    if odd.all():
-        return None
-    scale = float(np.abs(expected[~odd]).max())
-    worst = float(np.abs(found[~odd] - expected[~odd]).max())
-    if not worst <= _TOLERANCE * scale:
-        return f"off by {worst:.3g} where the largest value is {scale:.3g}"
-    return None
+def _compiled(
+    scheduled: dict[int, tvm.tirx.PrimFunc],
+    target: tvm.target.Target,
+    left_out: Sequence[str] = (),
+) -> Any:
+    """One module with all of the candidates, without what TVM needs to run it."""
+    kernels = {
+        _name(slot): kernel.with_attr("global_symbol", _name(slot))
+        for slot, kernel in scheduled.items()
+    }
+    with tvm.transform.PassContext(opt_level=3, config=_UNCHECKED, disabled_pass=list(left_out)):
+        return tvm.compile(tvm.IRModule(kernels), target=target)
 
 
 def reason(error: Exception) -> str:
@@ -312,13 +299,6 @@ def reason(error: Exception) -> str:
 def _runs(seconds: float) -> int:
     """How many runs make a sample."""
     return min(_MOST_RUNS, max(1, round(_SAMPLE_SECONDS / max(seconds, 1e-9))))
-
-
-def _values(generator: np.random.Generator, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Random values for floats; zeros for integers, which may be indices and must be in range."""
-    if dtype.startswith("float"):
-        return generator.standard_normal(shape).astype(dtype)
-    return np.zeros(shape, dtype)
 
 
 def main() -> None:

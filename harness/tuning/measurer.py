@@ -1,20 +1,16 @@
-"""The kernel workers of all processors: they compile side by side and measure one at a time.
-
-A worker that dies costs the candidate it was busy with. It is replaced, and what else it had
-compiled, or was compiling with it, is compiled again.
-"""
+"""What runs the tuner's candidates; on this machine, kernel workers that compile side by side and
+measure one at a time."""
 
 from __future__ import annotations
 
-import select
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from types import TracebackType
 from typing import Protocol
 
-from harness.child import ChildLost, Message
+from harness.child import Message
+from harness.record import TuningCost
+from harness.tuning.kernel_crew import KernelCrew
 from harness.tuning.kernel_process import (
     CANDIDATE_SECONDS,
     Candidate,
@@ -25,12 +21,7 @@ from harness.tuning.kernel_process import (
 from harness.tuning.turns import Standing, Turns
 from harness.tvm_api import is_graphics, tvm
 
-_WATCH_SECONDS = 0.25
 _MOST_CONTEXTS = 8
-_TOGETHER = 4
-"""Candidates compiled as one module, at most."""
-
-
 _SPINS = 5000
 """How often a thread of TVM's pool looks for work before it sleeps: for a millisecond or two. TVM's
 own number, 300,000, takes a fifth of the processors' time: the pool of a worker that has measured
@@ -39,7 +30,10 @@ goes on looking while candidates are compiled."""
 
 class Measurer(Protocol):
     """What the tuner asks of whatever runs its candidates: a context manager with these three, see
-    `KernelMeasurer`. What it gives as seconds may be another cost, as long as less is better."""
+    `KernelMeasurer`. What it gives as seconds is its `cost`, of which less is better."""
+
+    @property
+    def cost(self) -> TuningCost: ...
 
     def __enter__(self) -> Measurer: ...
 
@@ -74,6 +68,8 @@ class KernelMeasurer:
     size of the network's weights in bytes where they do not stay in the caches, otherwise 0.
     """
 
+    cost: TuningCost = "seconds"
+
     def __init__(self, target: tvm.target.Target, threads: int, footprint: float = 0.0) -> None:
         self._target = str(target)
         self._footprint = footprint
@@ -82,7 +78,7 @@ class KernelMeasurer:
             "TVM_THREAD_POOL_SPIN_COUNT": str(_SPINS),
         }
         workers = min(threads, _MOST_CONTEXTS) if is_graphics(target) else threads
-        self._workers = [KernelProcess(self._environment) for _ in range(workers)]
+        self._crew = KernelCrew([KernelProcess(self._environment) for _ in range(workers)])
         self._kernel: Message = {}
 
     def __enter__(self) -> KernelMeasurer:
@@ -94,23 +90,14 @@ class KernelMeasurer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for worker in self._workers:
-            worker.stop()
+        self._crew.stop()
 
     def turn_to(self, kernel: KernelTask) -> None:
         """What is measured from now on are candidates of this kernel."""
         self._kernel = self._described(kernel)
 
     def _described(self, kernel: KernelTask) -> Message:
-        return {
-            "do": "kernel",
-            "target": self._target,
-            "module": tvm.ir.save_json(kernel.module),
-            "constants": list(kernel.constants),
-            "outputs": kernel.outputs,
-            "footprint": self._footprint,
-            "inputs": str(kernel.inputs) if kernel.inputs else None,
-        }
+        return kernel.as_message(self._target, footprint=self._footprint)
 
     def measure(
         self, candidates: Sequence[Candidate], best: Callable[[], float | None]
@@ -120,9 +107,8 @@ class KernelMeasurer:
 
         All of them are compiled before the first is measured.
         """
-        failed = self._compile_all(candidates)
-        for worker in self._workers:
-            worker.pause()
+        failed, _ = self._crew.carry_out(self._kernel, "compile", candidates)
+        self._crew.pause()
         for slot, candidate in enumerate(candidates):
             if slot in failed:
                 yield failed[slot]
@@ -133,7 +119,9 @@ class KernelMeasurer:
                 yield error
 
     def _measure_one(self, candidate: Candidate, slot: int, best: float | None) -> list[float]:
-        worker = next((each for each in self._workers if slot in each.slots), self._workers[0])
+        worker = next(
+            (each for each in self._crew.workers if slot in each.slots), self._crew.workers[0]
+        )
         try:
             if slot not in worker.slots:  # it was in a worker that died since
                 worker.compile(self._kernel, {slot: candidate})
@@ -143,60 +131,6 @@ class KernelMeasurer:
         finally:
             worker.slots.discard(slot)
             worker.pause()
-
-    def _compile_all(self, candidates: Sequence[Candidate]) -> dict[int, KernelFailed]:
-        """Compile on all workers, some at a time; the failures, by position."""
-        waiting = deque(_batches(len(candidates), len(self._workers)))
-        busy: dict[KernelProcess, tuple[list[int], float]] = {}
-        failed: dict[int, KernelFailed] = {}
-        for worker in self._workers:
-            worker.renew()
-        while waiting or busy:
-            for worker in self._workers:
-                if waiting and worker not in busy:
-                    batch = waiting.popleft()
-                    try:
-                        worker.begin(self._kernel, "compile", {at: candidates[at] for at in batch})
-                    except (ChildLost, KernelFailed) as error:
-                        worker.stop()
-                        failed |= {slot: KernelFailed(str(error)) for slot in batch}
-                    else:
-                        deadline = time.monotonic() + CANDIDATE_SECONDS * len(batch)
-                        busy[worker] = batch, deadline
-            if busy:
-                self._collect(busy, waiting, failed)
-        return failed
-
-    def _collect(
-        self,
-        busy: dict[KernelProcess, tuple[list[int], float]],
-        waiting: deque[list[int]],
-        failed: dict[int, KernelFailed],
-    ) -> None:
-        """Take the answers that are there, and stop the workers that are lost or too slow."""
-        children = {worker.child: worker for worker in busy if worker.child is not None}
-        ready, _, _ = select.select(list(children), [], [], _WATCH_SECONDS)
-        for child, worker in children.items():
-            batch, deadline = busy[worker]
-            try:
-                if child in ready:
-                    answer = worker.checked(child.receive(CANDIDATE_SECONDS))
-                    failed |= worker.compiled(batch, answer)
-                elif time.monotonic() > deadline:
-                    raise ChildLost(f"took more than {CANDIDATE_SECONDS:.0f} s to compile")
-                else:
-                    child.check_memory()
-                    continue
-            except KernelFailed as error:
-                failed |= {slot: error for slot in batch}
-            except ChildLost as error:
-                if len(batch) == 1:
-                    failed[batch[0]] = KernelFailed(str(error))
-                else:  # one of them is to blame: alone, it will show
-                    waiting.extend([slot] for slot in batch)
-                waiting.extend([slot] for slot in sorted(worker.slots))
-                worker.stop()
-            del busy[worker]
 
     def contests(
         self,
@@ -213,7 +147,7 @@ class KernelMeasurer:
         time.
         """
         waiting = iter(entries)
-        while batch := list(islice(waiting, len(self._workers))):
+        while batch := list(islice(waiting, len(self._crew.workers))):
             for each in self._made_ready(batch, verified=verified):
                 yield each.take(rounds)
 
@@ -222,18 +156,16 @@ class KernelMeasurer:
     ) -> list[Turns]:
         """A contest of candidates for each of as many kernels as there are workers or fewer, ready
         to be measured: nothing else is running any more."""
-        for worker in self._workers:
-            worker.renew()
+        self._crew.renew()
         turns = [
             Turns(worker, self._described(kernel), candidates, verified=verified)
-            for worker, (kernel, candidates) in zip(self._workers, entries, strict=False)
+            for worker, (kernel, candidates) in zip(self._crew.workers, entries, strict=False)
         ]
         for each in turns:
             each.begin()
         for each in turns:
             each.finish()
-        for worker in self._workers:
-            worker.pause()
+        self._crew.pause()
         return turns
 
     def rivals(
@@ -241,8 +173,8 @@ class KernelMeasurer:
     ) -> list[list[float]]:
         """Measure candidates of different kernels, one each, in turns: seconds per run,
         [kernels][rounds]. Each is in a worker of its own. Raises KernelFailed."""
-        while len(self._workers) < len(entries):
-            self._workers.append(KernelProcess(self._environment))
+        while len(self._crew.workers) < len(entries):
+            self._crew.workers.append(KernelProcess(self._environment))
         alone = [(kernel, [candidate]) for kernel, candidate in entries]
         turns = self._made_ready(alone, verified=False)
         seconds: list[list[float]] = [[] for _ in turns]
@@ -260,13 +192,3 @@ def _only(standing: Standing | KernelFailed) -> list[float]:
     if times is None:
         raise KernelFailed(standing.failed.get(0, "it did not run"))
     return times
-
-
-def _batches(candidates: int, workers: int) -> Iterator[list[int]]:
-    """Slots to compile as one module: fewer towards the end, so that the workers end together."""
-    begin = 0
-    while begin < candidates:
-        left = candidates - begin
-        end = begin + max(1, min(_TOGETHER, left // (2 * workers)))
-        yield list(range(begin, end))
-        begin = end

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from small_kernels import module, split, task
 
 from harness.measure.inputs import write_arrays
-from harness.tuning import kernel_process
-from harness.tuning import measurer as measurer_module
+from harness.tuning import kernel_crew, kernel_process
+from harness.tuning.difference import difference
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
-from harness.tuning.kernel_worker import difference
 from harness.tuning.measurer import KernelMeasurer
 from harness.tuning.turns import Standing
-from harness.tvm_api import Schedule, te, tirx, trace_json, tvm
+from harness.tvm_api import tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 
@@ -25,39 +25,6 @@ TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 def measurer() -> Iterator[KernelMeasurer]:
     with KernelMeasurer(TARGET, threads=2) as found:
         yield found
-
-
-def summing(extent: int, body: str = "sum") -> tvm.IRModule:
-    source = te.placeholder((extent, extent), name="source")
-    if body == "crash":
-        # Far outside the argument: a real segmentation fault in compiled code.
-        result = te.compute((extent,), lambda at: source[at + 2**40, at], name="result")
-    elif body == "wrong":
-        result = te.compute((extent,), lambda at: source[at, 0], name="result")
-    else:
-        most = 100.0 if body == "capped" else 1e30
-        axis = te.reduce_axis((0, extent), name="axis")
-        result = te.compute(
-            (extent,),
-            lambda at: te.sum(tirx.min(source[at, axis], tirx.const(most, "float32")), axis=axis),
-            name="result",
-        )
-    return tvm.IRModule({"main": te.create_prim_func([source, result])})
-
-
-def task(extent: int, inputs: Path | None = None) -> KernelTask:
-    return KernelTask("sum", summing(extent), 1, inputs=inputs)
-
-
-def module(extent: int, body: str = "sum") -> Candidate:
-    return Candidate(module=summing(extent, body))
-
-
-def split(extent: int, factor: int) -> Candidate:
-    """A trace that splits the outer loop."""
-    schedule = Schedule(summing(extent))
-    schedule.split(schedule.get_loops("result")[0], [None, factor])
-    return Candidate(trace=trace_json(schedule.trace))
 
 
 def measured(
@@ -105,7 +72,7 @@ def test_candidate_that_does_not_compile_costs_itself(measurer: KernelMeasurer) 
 
 
 def test_hang_in_compiling_costs_one_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measurer_module, "CANDIDATE_SECONDS", 0.0)
+    monkeypatch.setattr(kernel_crew, "CANDIDATE_SECONDS", 0.0)
     with KernelMeasurer(TARGET, threads=1) as found:
         found.turn_to(task(8))
         (answer,) = measured(found, [module(8)])
@@ -113,7 +80,7 @@ def test_hang_in_compiling_costs_one_candidate(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_hang_in_compiling_several_fails_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measurer_module, "CANDIDATE_SECONDS", 0.0)
+    monkeypatch.setattr(kernel_crew, "CANDIDATE_SECONDS", 0.0)
     with KernelMeasurer(TARGET, threads=1) as found:
         found.turn_to(task(8))
         answers = measured(found, [module(8)] * 3)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_sketches import TARGET, convolution, run
 
-from harness.tuning.kernel_worker import difference
+from harness.tuning.difference import difference
 from harness.tuning.refinement import neighbours
 from harness.tuning.sketches import Sketches
 from harness.tvm_api import Schedule, Trace, trace_json

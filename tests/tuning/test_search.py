@@ -6,8 +6,8 @@ import numpy as np
 from test_sketches import TARGET, convolution, dense, run
 
 from harness.tuning.database import Choice, kernel_identity
+from harness.tuning.difference import difference
 from harness.tuning.kernel_process import KernelTask
-from harness.tuning.kernel_worker import difference
 from harness.tuning.search import TRIALS_PER_ROUND, KernelSearch, graft, weighted
 from harness.tuning.sketches import Sketches
 from harness.tvm_api import (

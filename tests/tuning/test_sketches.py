@@ -7,7 +7,7 @@ import pytest
 
 from harness.kernels import packed
 from harness.passes.vectors import vector_lanes
-from harness.tuning.kernel_worker import difference
+from harness.tuning.difference import difference
 from harness.tuning.sketches import Sketches
 from harness.tvm_api import ArgInfo, Schedule, te, topi, trace_json, tvm
 

@@ -1,0 +1,31 @@
+"""Says how a candidate's output differs from the unscheduled kernel's.
+
+It needs NumPy alone: boards compare there what they compute.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+_TOLERANCE = 1e-4
+"""Largest admitted difference from the unscheduled kernel, relative to its largest output."""
+
+
+def difference(expected: np.ndarray, found: np.ndarray) -> str | None:
+    """How an output differs from what it should be, or None where it does not.
+
+    Floats may differ by 1e-4 of the largest expected value; anything else must be equal.
+    """
+    if expected.dtype.kind != "f":
+        wrong = int(np.count_nonzero(expected != found))
+        return f"{wrong} of {expected.size} values differ" if wrong else None
+    odd = ~np.isfinite(expected)
+    if not np.array_equal(expected[odd], found[odd], equal_nan=True):
+        return "what is not finite differs"
+    if odd.all():
+        return None
+    scale = float(np.abs(expected[~odd]).max())
+    worst = float(np.abs(found[~odd] - expected[~odd]).max())
+    if not worst <= _TOLERANCE * scale:
+        return f"off by {worst:.3g} where the largest value is {scale:.3g}"
+    return None
