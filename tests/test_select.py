@@ -361,6 +361,21 @@ def test_command_shows_prices_and_energies_where_they_are_known(tmp_path: Path) 
     assert invoke(tmp_path, "--max-energy-mj", 50).exit_code == 1
 
 
+def test_command_shows_counts_and_what_it_left_out(tmp_path: Path) -> None:
+    records = [
+        cell("fused", kind="emulated-count", latency=None, instructions=counted(4_910_725)),
+        cell("timed"),
+    ]
+    with Store(tmp_path / FILE_NAME, create=True) as store:
+        store.plan((record.fingerprint, record.key) for record in records)
+        for record in records:
+            store.write(record)
+    found = invoke(tmp_path, "--kind", "emulated-count")
+    assert found.exit_code == 0, found.output
+    assert "4,910,725" in found.output and "median, ms" not in found.output
+    assert "1 left out: measured, never ranked with emulated-count" in found.output
+
+
 def test_command_prints_json_when_asked(results: Path) -> None:
     found = invoke(results, "--model", "fashion-dscnn", "--engine", "onnxruntime", "--json")
     assert found.exit_code == 0, found.output

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 _LIMIT = click.FloatRange(min=0, min_open=True)
 _NEAREST = 10
-_ALWAYS = ("latency", "memory", "accuracy")
 _OBJECTIVES = (
     "latency", "memory", "accuracy", "price", "energy", "instructions", "static-estimate"
 )  # fmt: skip
@@ -107,20 +106,26 @@ def _print(found: Selection) -> None:
     shown = {
         aspect: title
         for aspect, title in _titles(found, cells).items()
-        if aspect in _ALWAYS or any(cell.figure(aspect) is not None for cell in cells)
+        if any(cell.figure(aspect) is not None for cell in cells)
     }
     for title in shown.values():
         table.add_column(title, justify="right", overflow="fold")
     table.add_column("standing", overflow="fold")
     for cell, standing in rows:
-        figures = (cell.figure(aspect) for aspect in shown)
-        written = ("–" if figure is None else f"{figure:.4g}" for figure in figures)
-        table.add_row(str(cell.key), *written, standing)
+        figures = (_figure(cell.figure(aspect)) for aspect in shown)
+        table.add_row(str(cell.key), *figures, standing)
     console = Console(highlight=False)
     console.print(str(found.choice.key) if found.choice else "no cell fits", style="bold")
     for line in (*found.why, *found.left_out):
         console.print(f"  {line}", markup=False)
     console.print(table)
+
+
+def _figure(value: float | None) -> str:
+    """A figure for its column, which has the unit."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 10_000 else f"{value:.4g}"
 
 
 def _titles(found: Selection, cells: Sequence[Candidate]) -> dict[Objective, str]:

@@ -10,16 +10,17 @@ from harness.report.wording import MISSING, number, with_interval
 from harness.spec import Kind
 
 _FIGURES: Mapping[Kind, str] = {
-    "measured": "median latency in ms, with its 95 % interval",
-    "emulated-count": "instructions of an inference, not a latency",
-    "static": "static estimate in ms, not a latency",
+    "measured": "The median latency in ms with its 95 % interval. Targets were measured one after "
+    "the other, not in turns.",
+    "emulated-count": "The instructions of an inference: not a latency.",
+    "static": "The static estimate in ms: not a latency.",
 }
 
 
 def target_tables(results: Results) -> list[Table]:
     """A table for each kind of which there are several targets; kinds are never put in one."""
     tables = []
-    for kind, figure in _FIGURES.items():
+    for kind, reading in _FIGURES.items():
         cells = [
             cell
             for cell in results.cells
@@ -32,8 +33,7 @@ def target_tables(results: Results) -> list[Table]:
                     f"targets-{kind}",
                     f"Targets side by side ({kind})",
                     _rows(cells, targets),
-                    reading=f"Each figure is the {figure}. What takes turns is of one target: "
-                    "figures of two targets were found one after the other.",
+                    reading=reading,
                 )
             )
     return tables
