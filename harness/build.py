@@ -7,6 +7,8 @@ import math
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from harness.artifact import (
 )
 from harness.cache import write_atomically
 from harness.devices.cuda_compiler import CudaCompiler
+from harness.devices.graphics_work import with_work
 from harness.devices.linker import linker
 from harness.errors import CellFailure
 from harness.kernels.elementary import use_vector_arithmetic
@@ -84,7 +87,7 @@ def build(
             single.export_library(str(part / KERNELS), cc=compiler)
             cuda = CudaCompiler(str(target.attrs["arch"]))
             cuda.keep(single.mod, part)
-            launches = list(cuda.launches(single.mod, multiprocessor))
+            launches = _with_work(scheduled, calls, [*cuda.launches(single.mod, multiprocessor)])
         artifact = Artifact(
             inputs=tuple(_tensor(spec) for spec in imported.inputs),
             outputs=tuple(_tensor(spec) for spec in imported.outputs),
@@ -129,6 +132,18 @@ def compile_scheduled(
             finished, target=target, relax_pipeline=tvm.transform.Sequential([])
         )
     return lowered, executable
+
+
+def _with_work(
+    scheduled: tvm.IRModule, calls: Sequence[KernelCall], launches: list[Launch]
+) -> list[Launch]:
+    """The launches with what they do, where the kernels' loops say it."""
+    found = {launch.name: launch for launch in launches}
+    for call in calls:
+        with suppress(ValueError):
+            working = with_work(scheduled[call.name], call.name, launches)
+            found |= {launch.name: launch for launch in working}
+    return list(found.values())
 
 
 def machine_of(fused: tvm.IRModule, target: tvm.target.Target, threads: int) -> Any:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from harness.edges.costs import Prices
     from harness.edges.layers import Layer
     from harness.models.imported import Imported
-    from harness.tuning.measurer import Measurer
     from harness.tvm_api import tvm
 
 _PROGRESS_SECONDS = 0.3
@@ -106,9 +105,10 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     from harness.passes.fusion import fuse, summarise
     from harness.passes.vectors import vector_lanes
     from harness.tuning.database import TuningDatabase, database_of
+    from harness.tuning.measurers import measurer_for
     from harness.tuning.rivals import slower_when_sparse
     from harness.tuning.tuner import Tuner, tasks_of
-    from harness.tvm_api import tvm
+    from harness.tvm_api import is_graphics, tvm
 
     configuration, spec = order.configuration, order.target
     target, here = tvm.target.Target(spec.tvm.as_tvm()), working_target(spec)
@@ -164,13 +164,14 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
             tuning = Tuner(
                 tasks,
                 target,
-                spec.tvm.num_cores if spec.device.kind == "rpc" else here.num_cores,
+                here.num_cores if is_graphics(target) else spec.tvm.num_cores,
                 found,
                 configuration.tune,
                 order.seed,
                 _throttled(tell),
-                _footprint(fused, spec),
-                _remote_measurer(order, here.num_cores),
+                measurer_for(
+                    spec, here.num_cores, _footprint(fused, spec), Path(folder), order.servers
+                ),
             ).run()
             slower = (
                 slower_when_sparse(
@@ -284,20 +285,6 @@ def _kernel_inputs(
         [feeds[spec.name] for spec in imported.inputs],
         folder,
     )
-
-
-def _remote_measurer(order: Order, workers: int) -> Measurer | None:
-    """What measures on the servers of the target's key, where it has one; as many compile here as
-    there are processors."""
-    from harness.tuning.remote_measurer import RemoteMeasurer
-    from harness.tvm_api import tvm
-
-    spec = order.target
-    if spec.device.kind != "rpc":
-        return None
-    assert spec.device.key is not None and order.servers is not None
-    target = tvm.target.Target(spec.tvm.as_tvm())
-    return RemoteMeasurer(target, spec.device.key, order.servers, workers)
 
 
 def _footprint(fused: tvm.IRModule, spec: TargetSpec) -> float:

@@ -18,6 +18,10 @@ from harness.spec import Kind, Pattern, Score
 RECORD_SCHEMA = 1
 Status = Literal["ok", "failed", "skipped"]
 StoppedBy = Literal["trials", "minutes", "exhausted", "nothing to tune"]
+TuningCost = Literal["seconds", "instructions", "static estimate"]
+"""What tuning ranks a kernel's schedules by: the seconds that a call was measured to take, the
+instructions that it executes on an emulated board, or the seconds that it is estimated to take from
+what it was compiled to."""
 BASELINE_CONFIGURATION = "baseline"
 
 
@@ -98,7 +102,9 @@ class KernelTime(Frozen):
 class Launch(Frozen):
     """What one function of a graphics processor's kernel takes: `registers` of a thread,
     `shared_memory_bytes` of a block of `threads`, and what it writes to and reads from memory for
-    want of registers. `occupancy` is the share of a multiprocessor's threads that run at a time."""
+    want of registers. `occupancy` is the share of a multiprocessor's threads that run at a time.
+    All its `blocks` together do `flops` operations, and ask the device's memory for `bytes`, what
+    several ask for counted for each; 0 where that is not known."""
 
     name: str
     registers: int
@@ -106,6 +112,9 @@ class Launch(Frozen):
     spill_bytes: int
     threads: int = 0
     occupancy: float | None = None
+    blocks: int = 0
+    flops: float = 0.0
+    bytes: float = 0.0
 
 
 class InstructionCount(Frozen):
@@ -122,10 +131,12 @@ class InstructionCount(Frozen):
 class Static(Frozen):
     """What is known of a network that was compiled and not run: the launches of its kernels, and
     `bound_ms`, which no inference takes less than: for each kernel what its operations take at the
-    described peak, or its bytes at the described bandwidth, whichever is longer."""
+    described peak, or its bytes at the described bandwidth, whichever is longer. `estimate_ms` goes
+    by how the kernels are scheduled, see `harness.devices.static_estimate`; it is no latency."""
 
     launches: tuple[Launch, ...]
     bound_ms: float | None = None
+    estimate_ms: float | None = None
 
     @property
     def registers_max(self) -> int | None:
@@ -149,19 +160,27 @@ class Static(Frozen):
 
 class TuningPoint(Frozen):
     """One point of a tuning curve: after `seconds` and `trials`, the sum over the kernels of the
-    best time found so far, in milliseconds (None while some kernel has none)."""
+    best found so far (None while some kernel has none): in milliseconds, or in instructions where
+    those are what was tuned by."""
 
     seconds: float
     trials: int
-    estimate_ms: float | None
+    estimate_ms: float | None = None
+    estimate_instructions: float | None = None
+
+    @property
+    def estimate(self) -> float | None:
+        """Whichever of both there is."""
+        return self.estimate_instructions if self.estimate_ms is None else self.estimate_ms
 
 
 class Tuning(Frozen):
     """What tuning did: `trials` were measured, `failed_trials` of them gave no time,
     `tasks_reused` kernels were already in the target's database, which cost `earlier_trials` and
     `earlier_seconds` in other runs. `wrong_kernels` contenders computed something else than the
-    unscheduled kernel and were thrown away."""
+    unscheduled kernel and were thrown away. `by` is what schedules were ranked by."""
 
+    by: TuningCost = "seconds"
     trials: int
     failed_trials: int
     seconds: float

@@ -9,71 +9,19 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal
 
 import numpy as np
-from pydantic import PositiveFloat
 
 from harness.documents import Frozen
 from harness.errors import InputError, unknown_name
+from harness.figures import ASPECTS, OBJECTIVES, Candidate, Constraints, Objective, candidate_of
 from harness.models.metrics import AGREEMENT
 from harness.record import Accuracy, CellKey, Record
 from harness.spec import Kind
 from harness.statistics import compare_paired
 
-Objective = Literal["latency", "memory", "accuracy"]
-LatencyFigure = Literal["median", "p90", "p99"]
-MemoryFigure = Literal["weights", "activation", "artifact", "peak"]
 Samples = Callable[[str], Mapping[str, np.ndarray]]
 """Raw samples of a session by fingerprint, as `Store.samples`."""
-_ASPECTS: tuple[Objective, ...] = ("latency", "memory", "accuracy")
-_MEMORY: dict[MemoryFigure, tuple[str, str]] = {
-    "weights": ("weights_mb", "weights"),
-    "activation": ("activation_mb", "activation memory"),
-    "artifact": ("artifact_mb", "artifact size"),
-    "peak": ("peak_rss_mb", "peak resident memory"),
-}
-
-
-class Constraints(Frozen):
-    """What a cell must keep to, and which figures are held against the limits."""
-
-    max_latency_ms: PositiveFloat | None = None
-    max_memory_mb: PositiveFloat | None = None
-    min_accuracy: PositiveFloat | None = None
-    latency_figure: LatencyFigure = "median"
-    memory_figure: MemoryFigure = "peak"
-    allow_agreement: bool = False
-
-    def limit(self, aspect: Objective) -> float | None:
-        limits = (self.max_latency_ms, self.max_memory_mb, self.min_accuracy)
-        return limits[_ASPECTS.index(aspect)]
-
-    def name(self, aspect: Objective) -> str:
-        names = (f"{self.latency_figure} latency", _MEMORY[self.memory_figure][1], "accuracy")
-        return names[_ASPECTS.index(aspect)]
-
-
-class Candidate(Frozen):
-    """A cell by the figures it is chosen by, None if not known; nor is `accuracy` where only
-    agreement was found and that does not count. `accuracy_is` says what was found."""
-
-    key: CellKey
-    fingerprint: str
-    latency_ms: float | None
-    memory_mb: float | None
-    accuracy: float | None
-    accuracy_is: str | None
-
-    def figure(self, aspect: Objective) -> float | None:
-        return (self.latency_ms, self.memory_mb, self.accuracy)[_ASPECTS.index(aspect)]
-
-    def cost(self, aspect: Objective) -> float:
-        """The figure, turned so that less is better; infinite where it is not known."""
-        value = self.figure(aspect)
-        if value is None:
-            return math.inf
-        return -value if aspect == "accuracy" else value
 
 
 class RunnerUp(Frozen):
@@ -136,7 +84,7 @@ def narrow(
 def select(
     records: Sequence[Record],
     constraints: Constraints,
-    objective: Objective = "latency",
+    objective: Objective | None = None,
     *,
     kind: Kind = "measured",
     samples: Samples | None = None,
@@ -145,8 +93,10 @@ def select(
 
     Cells whose median latency cannot be told from the lowest one are a tie, which the smaller
     memory breaks: by a paired test where `samples` holds both in one session, else where their
-    intervals overlap. Equal memory or accuracy is broken by the lower latency.
+    intervals overlap. Equals in another objective are told apart by latency. Without an objective
+    cells are ranked by what their kind has. Raises InputError for prices in several currencies.
     """
+    objective = objective or OBJECTIVES[kind]
     eligible = {
         record.fingerprint: record
         for record in records
@@ -154,7 +104,10 @@ def select(
     }
     fitting: list[Candidate] = []
     rejected: list[Rejected] = []
-    for candidate in (_candidate(record, constraints) for record in eligible.values()):
+    candidates = [candidate_of(record, constraints) for record in eligible.values()]
+    if objective == "price" or constraints.max_price_per_million is not None:
+        _require_one_currency(candidates)
+    for candidate in candidates:
         if broken := _broken(candidate, constraints, objective):
             excess = [one.by for one in broken if one.by is not None]
             distance = sum(excess) if len(excess) == len(broken) else None
@@ -196,19 +149,13 @@ def select(
     )
 
 
-def _candidate(record: Record, constraints: Constraints) -> Candidate:
-    accuracy = record.accuracy
-    value, name = (accuracy.value, accuracy.metric) if accuracy else (None, None)
-    if accuracy and name == AGREEMENT and not constraints.allow_agreement:
-        value, name = None, f"only {AGREEMENT} ({value:.4g}), which is not labelled data"
-    return Candidate(
-        key=record.key,
-        fingerprint=record.fingerprint,
-        latency_ms=getattr(record.latency, f"{constraints.latency_figure}_ms", None),
-        memory_mb=getattr(record.memory, _MEMORY[constraints.memory_figure][0], None),
-        accuracy=value,
-        accuracy_is=name,
-    )
+def _require_one_currency(candidates: Sequence[Candidate]) -> None:
+    found = sorted({one.currency for one in candidates if one.currency is not None})
+    if len(found) > 1:
+        raise InputError(
+            f"prices are in {' and '.join(found)}, which do not compare; describe the targets' "
+            "hardware.price_per_hour in one currency, or choose one with --target"
+        )
 
 
 def _broken(
@@ -216,7 +163,7 @@ def _broken(
 ) -> tuple[Broken, ...]:
     """What keeps a candidate out; a figure that is needed and not known keeps it out too."""
     found = []
-    for aspect in _ASPECTS:
+    for aspect in ASPECTS:
         value, limit = candidate.figure(aspect), constraints.limit(aspect)
         name = constraints.name(aspect)
         if value is None and (limit is not None or aspect == objective):
@@ -225,8 +172,8 @@ def _broken(
         elif value is not None and limit is not None:
             by = (limit - value if aspect == "accuracy" else value - limit) / limit
             side = "below" if aspect == "accuracy" else "above"
-            excess = f"{by:.{0 if by >= 1 else 1}%} {side} {_written(aspect, limit)}"
-            text = f"{name} {_written(aspect, value)} is {excess}"
+            excess = f"{by:.{0 if by >= 1 else 1}%} {side} {candidate.written(aspect, limit)}"
+            text = f"{name} {candidate.written(aspect, value)} is {excess}"
             if by > 0:
                 found.append(Broken(text=text, by=by))
     return tuple(found)
@@ -249,7 +196,7 @@ def _tie(best: Record, other: Record, samples: Samples | None) -> bool:
 
 
 def _dominates(one: Candidate, other: Candidate) -> bool:
-    costs = [(one.cost(aspect), other.cost(aspect)) for aspect in _ASPECTS]
+    costs = [(one.cost(aspect), other.cost(aspect)) for aspect in ASPECTS]
     return all(ours <= theirs for ours, theirs in costs) and any(
         ours < theirs for ours, theirs in costs if math.isfinite(theirs)
     )
@@ -264,14 +211,15 @@ def _reasons(
     objective: Objective,
 ) -> Iterator[str]:
     extreme = "highest" if objective == "accuracy" else "lowest"
-    name, value = constraints.name(objective), _written(objective, choice.figure(objective))
+    name = constraints.name(objective)
+    value = choice.written(objective, choice.figure(objective))
     if len(tied) == 1:
         yield f"{extreme} {name}, {value}, of {len(fitting)} that keep to every constraint"
     else:
         names = " and ".join(f"{one.key.configuration} ({one.key.engine})" for one in tied)
         yield f"{names} tie for the lowest {name} of {len(fitting)} that keep to every constraint"
         if choice.memory_mb is not None:
-            memory = _written("memory", choice.memory_mb)
+            memory = choice.written("memory", choice.memory_mb)
             yield f"of these none takes less {constraints.name('memory')} than its {memory}"
     if accuracy and choice.accuracy_is == AGREEMENT:
         yield f"its accuracy is {AGREEMENT}, not accuracy on labelled data"
@@ -293,8 +241,3 @@ def _left_out(records: Sequence[Record], kind: Kind) -> tuple[str, ...]:
         if record.status != "ok" or record.kind != kind
     )
     return tuple(f"{count} left out: {reason}" for reason, count in sorted(reasons.items()))
-
-
-def _written(aspect: Objective, value: float | None) -> str:
-    unit = {"latency": " ms", "memory": " MB", "accuracy": ""}[aspect]
-    return "not known" if value is None else f"{value:.4g}{unit}"

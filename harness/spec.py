@@ -273,7 +273,11 @@ class Sweep(Frozen):
             )
             for model in sweep.models
         )
-        return sweep.model_copy(update={"models": models})
+        targets = tuple(
+            str(absolute(Path(target))) if is_path_of_target(target) else target
+            for target in sweep.targets
+        )
+        return sweep.model_copy(update={"models": models, "targets": targets})
 
     def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> Sweep:
         """This sweep with input shapes set for its models that are files."""
@@ -282,6 +286,11 @@ class Sweep(Frozen):
             for model in self.models
         )
         return self.model_copy(update={"models": models})
+
+
+def is_path_of_target(target: str) -> bool:
+    """Whether a target is named by the path of its description."""
+    return "/" in target or target.endswith((".yaml", ".yml"))
 
 
 def parse_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
@@ -374,7 +383,8 @@ class Multiprocessor(Frozen):
 
 class Hardware(Frozen):
     """What the hardware can do; figures that are not known are left out, never guessed. The cores
-    of a graphics processor are its multiprocessors."""
+    of a graphics processor are its multiprocessors. `power_watts` is the most that it draws, its
+    thermal design power for one, and `price_per_hour` what renting all of it costs."""
 
     cores: PositiveInt
     multiprocessor: Multiprocessor | None = None
@@ -386,6 +396,17 @@ class Hardware(Frozen):
     peak_gflops: float | None = None
     memory_bandwidth_gbs: float | None = None
     memory_mb: float | None = None
+    power_watts: Annotated[float, Field(gt=0)] | None = None
+    price_per_hour: Annotated[float, Field(gt=0)] | None = None
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
+
+    @model_validator(mode="after")
+    def _price_in_a_currency(self) -> Hardware:
+        if (self.price_per_hour is None) != (self.currency is None):
+            raise ValueError(
+                "'price_per_hour' and 'currency', such as USD, go together; found only one"
+            )
+        return self
 
 
 class Passes(Frozen):

@@ -21,7 +21,7 @@ from harness.devices.board import require_board
 from harness.devices.tracker import Servers
 from harness.environment import environment
 from harness.errors import CellFailure, CellSkipped, HarnessError, InputError
-from harness.hardware import target_fingerprint
+from harness.hardware import tuning_identity
 from harness.measure.emulated import EmulatedGroup
 from harness.measure.group import Contestant, Group, GroupSubject, Measured
 from harness.measure.inputs import verification_inputs, write_arrays
@@ -39,8 +39,6 @@ FAILURES = "failures.log"
 _SECONDS_PER_TRIAL = 10.0
 """An upper bound, for the time limit of a cell whose tuning budget is in trials."""
 _INTERRUPT_SECONDS = 15.0
-_TIMED = ("local", "rpc")
-"""The devices that kernels can be timed on."""
 
 
 class Listener(Protocol):
@@ -227,11 +225,6 @@ class _GroupRun:
         configuration, folder = cell.configuration, self._artifact(cell)
         if configuration is None or (folder / DESCRIPTION).exists():
             return
-        if configuration.tune is not None and self._target.device.kind not in _TIMED:
-            raise CellSkipped(
-                f"tuning times kernels, and '{self._target.name}' is not here: its records are "
-                f"{self._target.device.kind}"
-            )
         edges = configuration.edges
         if edges is not None and edges.budget == "latency" and self._target.device.kind == "rpc":
             raise CellSkipped(
@@ -245,7 +238,7 @@ class _GroupRun:
             target=self._target,
             configuration=configuration,
             seed=self._sweep.seed,
-            tuning_database=self._tuning_databases / target_fingerprint(self._target),
+            tuning_database=self._tuning_databases / tuning_identity(self._target),
             artifact=folder.absolute(),
             inputs=self._inputs(imported) if configuration.tune else None,
             calibration=self._calibration(configuration.edges),
@@ -377,7 +370,7 @@ class _GroupRun:
             child_environment(self._target),
         )
         if self._target.device.kind == "emulated":
-            return EmulatedGroup(require_board(), self._target.tvm.mcpu, *arguments)
+            return EmulatedGroup(require_board(), self._target, *arguments)
         if self._target.device.kind == "rpc":
             assert self._servers is not None
             return ServerGroup(self._servers, self._target, *arguments)

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 
 from harness.cli.select import command
 from harness.errors import InputError
+from harness.figures import Constraints
 from harness.models.metrics import AGREEMENT
-from harness.record import Accuracy, CellKey, Latency, Memory, Record
-from harness.select import Constraints, Selection, narrow, select
+from harness.record import Accuracy, CellKey, InstructionCount, Latency, Memory, Record, Static
+from harness.select import Selection, narrow, select
+from harness.store import FILE_NAME, Store
 
 
 def cell(
@@ -56,6 +58,15 @@ def cell(
         ),
     }
     return example_record(key, **(figures | changes))
+
+
+def counted(total: int) -> InstructionCount:
+    return InstructionCount(total=total, load_store=10, simd=10, branch=10)
+
+
+def described(**hardware: object) -> dict[str, Any]:
+    """What a record says of its target."""
+    return {"target": {"hardware": {"cores": 2, **hardware}}}
 
 
 def chosen(found: Selection) -> str | None:
@@ -158,7 +169,7 @@ def test_select_warns_when_the_interval_of_the_accuracy_reaches_below_the_limit(
 def test_select_leaves_out_cells_when_they_are_not_ok_or_of_another_kind() -> None:
     cells = [
         cell("slow", 5.0),
-        cell("counted", 1.0, kind="emulated-count"),
+        cell("counted", kind="emulated-count", latency=None, instructions=counted(1000)),
         cell("broken", 1.0, status="failed"),
         cell("absent", 1.0, status="skipped"),
     ]
@@ -253,6 +264,53 @@ def test_select_sorts_every_cell_into_one_place_when_limits_are_anything(
     assert distances == sorted(distances) and all(distances)
 
 
+def test_select_ranks_what_has_no_latency_by_what_its_kind_has() -> None:
+    counts = [
+        cell(name, kind="emulated-count", latency=None, instructions=counted(total))
+        for name, total in (("many", 2000), ("few", 1000))
+    ]
+    found = select(counts, Constraints(), kind="emulated-count")
+    assert (found.objective, chosen(found), names(found)) == ("instructions", "few", ["many"])
+    assert "lowest instructions of an inference, 1,000" in found.why[0]
+    limited = select(counts, Constraints(max_instructions=500), kind="emulated-count")
+    assert limited.rejected[0].broken[0].text == (
+        "instructions of an inference 1,000 is 100% above 500"
+    )
+    statics = [
+        cell(name, kind="static", latency=None, static=Static(launches=(), estimate_ms=ms))
+        for name, ms in (("slow", 0.2), ("quick", 0.1))
+    ]
+    assert chosen(select(statics, Constraints(), kind="static")) == "quick"
+
+
+def test_select_ranks_targets_by_price_and_by_energy() -> None:
+    cells = [
+        cell("dear", 1.0, spec=described(price_per_hour=3.6, currency="USD", power_watts=70)),
+        cell("cheap", 3.0, spec=described(price_per_hour=0.36, currency="USD", power_watts=400)),
+        cell("unknown", 0.5),
+    ]
+    assert chosen(select(cells, Constraints())) == "unknown"
+    found = select(cells, Constraints(), "price")
+    assert (chosen(found), names(found)) == ("cheap", ["dear"])
+    # A million inferences of 3 ms take 3,000 s, at 0.36 an hour.
+    assert found.choice is not None and found.choice.price_per_million == pytest.approx(0.3)
+    assert "lowest price of a million inferences, 0.3 USD" in found.why[0]
+    assert "not known" in found.rejected[0].broken[0].text
+    found = select(cells, Constraints(max_price_per_million=0.5), "energy")
+    assert chosen(found) == "cheap" and found.choice is not None
+    assert found.choice.energy_mj == pytest.approx(1200)
+
+
+def test_select_refuses_to_compare_prices_in_two_currencies() -> None:
+    cells = [
+        cell("here", spec=described(price_per_hour=1, currency="EUR")),
+        cell("there", spec=described(price_per_hour=1, currency="USD")),
+    ]
+    assert chosen(select(cells, Constraints())) == "here"
+    with pytest.raises(InputError, match="prices are in EUR and USD, which do not compare"):
+        select(cells, Constraints(), "price")
+
+
 def test_narrow_raises_when_several_models_are_there_and_none_is_named() -> None:
     other = cell("quick").model_copy(
         update={"key": CellKey(model="n2", target="x86-host", configuration="a", engine="tvm")}
@@ -289,6 +347,33 @@ def test_command_ends_with_1_and_the_nearest_misses_when_nothing_fits(results: P
     found = invoke(results, "--model", "fashion-dscnn", "--max-latency-ms", 0.01)
     assert found.exit_code == 1
     assert "no cell fits" in found.output and "above 0.01 ms" in found.output
+
+
+def test_command_shows_prices_and_energies_where_they_are_known(tmp_path: Path) -> None:
+    record = cell("a", 2.0, spec=described(price_per_hour=1.8, currency="USD", power_watts=50))
+    with Store(tmp_path / FILE_NAME, create=True) as store:
+        store.plan([(record.fingerprint, record.key)])
+        store.write(record)
+    found = invoke(tmp_path, "--objective", "price", "--max-energy-mj", 200)
+    assert found.exit_code == 0, found.output
+    assert "a million, USD" in found.output and "energy ≤, mJ" in found.output
+    assert "lowest price of a million inferences, 1 USD" in found.output
+    assert invoke(tmp_path, "--max-energy-mj", 50).exit_code == 1
+
+
+def test_command_shows_counts_and_what_it_left_out(tmp_path: Path) -> None:
+    records = [
+        cell("fused", kind="emulated-count", latency=None, instructions=counted(4_910_725)),
+        cell("timed"),
+    ]
+    with Store(tmp_path / FILE_NAME, create=True) as store:
+        store.plan((record.fingerprint, record.key) for record in records)
+        for record in records:
+            store.write(record)
+    found = invoke(tmp_path, "--kind", "emulated-count")
+    assert found.exit_code == 0, found.output
+    assert "4,910,725" in found.output and "median, ms" not in found.output
+    assert "1 left out: measured, never ranked with emulated-count" in found.output
 
 
 def test_command_prints_json_when_asked(results: Path) -> None:

@@ -34,8 +34,13 @@ def test_model_given_as_text_is_a_name_or_a_path(text: str, name: str, is_file: 
 
 def test_paths_are_relative_to_the_sweep_file(tmp_path: Path) -> None:
     path = tmp_path / "sweep.yaml"
-    path.write_text("schema: 1\nmodels: [./a/net.onnx]\nconfigurations: [{name: fused}]\n")
-    assert Sweep.read(path).models[0].path == tmp_path / "a" / "net.onnx"
+    path.write_text(
+        "schema: 1\nmodels: [./a/net.onnx]\nconfigurations: [{name: fused}]\n"
+        "targets: [haswell, ./b/board.yaml]\n"
+    )
+    sweep = Sweep.read(path)
+    assert sweep.models[0].path == tmp_path / "a" / "net.onnx"
+    assert sweep.targets == ("haswell", str(tmp_path / "b" / "board.yaml"))
 
 
 def test_shapes_from_the_command_line_reach_models_that_are_files() -> None:

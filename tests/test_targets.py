@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from harness.cli.targets import command
 from harness.devices import placed, require_runnable
@@ -22,14 +23,18 @@ from harness.hardware import (
     missing_features,
     target_fingerprint,
     this_processor,
+    tuning_identity,
 )
 from harness.hardware.llvm import host_features, target_features, vector_bits
 from harness.shipped import shipped_folder
-from harness.spec import TargetSpec
+from harness.spec import Device, Hardware, TargetSpec
 
 PROCESSORS = ["haswell", "icelake-server", "skylake-avx512", "znver3", "znver4", "znver5"]
 GRAPHICS = ["a100", "h100", "jetson-orin", "l4", "rtx-4090", "t4"]
-BOARDS = ["graviton-2", "graviton-3", "raspberry-pi-4", "raspberry-pi-5"]
+BOARDS = [
+    "apple-m1", "graviton-2", "graviton-3", "graviton-3-sve", "pixel-7", "raspberry-pi-4",
+    "raspberry-pi-5",
+]  # fmt: skip
 SHIPPED = sorted(PROCESSORS + GRAPHICS + BOARDS)
 
 on_x86 = pytest.mark.skipif(
@@ -290,6 +295,21 @@ def test_fingerprint_is_shared_exactly_when_the_code_is(
     same = (one[0], set(one[1]), one[2]) == (other[0], set(other[1]), other[2])
     assert (prints[0] == prints[1]) == same
     assert all(re.fullmatch(r"llvm-[\w.+-]+-\dc-tvm[\w.]+-[0-9a-f]{8}", item) for item in prints)
+
+
+def test_what_is_tuned_by_another_cost_is_kept_elsewhere() -> None:
+    plain = description()
+    folders = {
+        tuning_identity(plain.model_copy(update={"device": Device(kind=kind)}))
+        for kind in ("local", "emulated", "static")
+    }
+    assert len(folders) == 3 and target_fingerprint(plain) in folders
+
+
+def test_price_needs_its_currency() -> None:
+    assert Hardware(cores=1, price_per_hour=2, currency="USD").price_per_hour == 2
+    with pytest.raises(ValidationError, match="'price_per_hour' and 'currency', such as USD"):
+        Hardware(cores=1, price_per_hour=2)
 
 
 def test_fingerprint_does_not_depend_on_what_the_description_is_called() -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from harness.figures import Candidate, Objective
     from harness.select import Selection
 
 _LIMIT = click.FloatRange(min=0, min_open=True)
 _NEAREST = 10
+_OBJECTIVES = (
+    "latency", "memory", "accuracy", "price", "energy", "instructions", "static-estimate"
+)  # fmt: skip
 
 
 def _one_of(names: str, *known: str, help: str) -> Callable[..., Any]:
@@ -26,7 +30,16 @@ def _one_of(names: str, *known: str, help: str) -> Callable[..., Any]:
 @click.option("--max-latency-ms", type=_LIMIT)
 @click.option("--max-memory-mb", type=_LIMIT)
 @click.option("--min-accuracy", type=_LIMIT)
-@_one_of("--objective", "latency", "memory", "accuracy", help="What to be best in.")
+@click.option("--max-price-per-million", type=_LIMIT, help="Of a million inferences.")
+@click.option("--max-energy-mj", type=_LIMIT, help="Of an inference, at the hardware's full power.")
+@click.option("--max-instructions", type=_LIMIT, help="Of an inference, on an emulated board.")
+@click.option("--max-static-estimate-ms", type=_LIMIT, help="For what was only compiled.")
+@click.option(
+    "--objective",
+    type=click.Choice(_OBJECTIVES),
+    show_default="latency, or what the kind has",
+    help="What to be best in.",
+)
 @_one_of("--latency-percentile latency_figure", "median", "p90", "p99", help="Which latency.")
 @_one_of(
     "--memory memory_figure", "peak", "weights", "activation", "artifact",
@@ -42,8 +55,10 @@ def _one_of(names: str, *known: str, help: str) -> Callable[..., Any]:
 def command(folder: Path, out: Path | None, as_json: bool, **options: Any) -> None:
     """Choose which cell of the results in DIR to deploy, and say why.
 
-    A tie in latency is broken by the smaller memory. Ends with 1 when no cell is within the limits,
-    and shows by how much the nearest ones miss them.
+    Cells of several targets are compared, within one kind. Prices and energies are those of the
+    measured latency on the described hardware, where its description says them. A tie in latency is
+    broken by the smaller memory. Ends with 1 when no cell is within the limits, and shows by how
+    much the nearest ones miss them.
 
     \b
     Example:
@@ -51,7 +66,8 @@ def command(folder: Path, out: Path | None, as_json: bool, **options: Any) -> No
           --max-memory-mb 150 --min-accuracy 0.9 --engine tvm --export deploy/
     """
     from harness.errors import InputError
-    from harness.select import Constraints, narrow, select
+    from harness.figures import Constraints
+    from harness.select import narrow, select
     from harness.store import FILE_NAME, Store
 
     names = {name: options.pop(name) for name in ("model", "target", "engine")}
@@ -84,17 +100,43 @@ def _print(found: Selection) -> None:
         rows.append((one.candidate, f"{found.objective} {one.behind}{beaten}"))
     for miss in found.rejected[:_NEAREST]:
         rows.append((miss.candidate, "; ".join(broken.text for broken in miss.broken)))
-    latency, memory = found.constraints.latency_figure, found.constraints.memory_figure
+    cells = [cell for cell, _ in rows]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("cell", f"{latency}, ms", f"{memory}, MB", "accuracy", "standing"):
-        left = name in ("cell", "standing")
-        table.add_column(name, justify="left" if left else "right", overflow="fold")
+    table.add_column("cell", overflow="fold")
+    shown = {
+        aspect: title
+        for aspect, title in _titles(found, cells).items()
+        if any(cell.figure(aspect) is not None for cell in cells)
+    }
+    for title in shown.values():
+        table.add_column(title, justify="right", overflow="fold")
+    table.add_column("standing", overflow="fold")
     for cell, standing in rows:
-        figures = (cell.latency_ms, cell.memory_mb, cell.accuracy)
-        written = ("–" if figure is None else f"{figure:.4g}" for figure in figures)
-        table.add_row(str(cell.key), *written, standing)
+        figures = (_figure(cell.figure(aspect)) for aspect in shown)
+        table.add_row(str(cell.key), *figures, standing)
     console = Console(highlight=False)
     console.print(str(found.choice.key) if found.choice else "no cell fits", style="bold")
     for line in (*found.why, *found.left_out):
         console.print(f"  {line}", markup=False)
     console.print(table)
+
+
+def _figure(value: float | None) -> str:
+    """A figure for its column, which has the unit."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 10_000 else f"{value:.4g}"
+
+
+def _titles(found: Selection, cells: Sequence[Candidate]) -> dict[Objective, str]:
+    """The columns that there are figures for, with their units."""
+    currency = next((cell.currency for cell in cells if cell.currency), "")
+    return {
+        "latency": f"{found.constraints.latency_figure}, ms",
+        "memory": f"{found.constraints.memory_figure}, MB",
+        "accuracy": "accuracy",
+        "price": f"a million, {currency}",
+        "energy": "energy ≤, mJ",
+        "instructions": "instructions",
+        "static-estimate": "static estimate, ms",
+    }

@@ -16,9 +16,14 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from harness.record import Record
+from harness.record import Record, TuningCost
 from harness.sweep import Outcome
 
+_BY: dict[TuningCost, str] = {
+    "seconds": "",
+    "instructions": " by instructions, not time,",
+    "static estimate": " by static estimate, not time,",
+}
 _MARKS = {"ok": "[green]✓", "failed": "[red]✗", "skipped": "[yellow]–"}
 
 
@@ -81,12 +86,11 @@ class SweepDisplay:
         self._say(f"{label}: {stage}")
 
     def tuning(self, label: str, progress: dict[str, Any]) -> None:
-        best = progress["best_us"]
-        estimate = progress["estimate_ms"]
+        by, best, estimate = progress["by"], progress["best"], progress["estimate"]
         detail = (
             f"{progress['kernel'][:28]} "
-            + (f"best {best:.1f} µs · " if best else "")
-            + (f"model ≈ {estimate:.3f} ms · " if estimate else "")
+            + (f"best {_cost(best, by)} · " if best else "")
+            + (f"model ≈ {_cost(estimate, by)} · " if estimate else "")
             + f"{progress['trials_per_second']:.1f} trials/s · "
             + f"{progress['failed_trials']} failed · {_clock(progress['seconds_left'])} left"
         )
@@ -128,10 +132,19 @@ def _summary(record: Record) -> str:
     if record.accuracy is not None:
         text += f", {record.accuracy.metric} {record.accuracy.value:.4g}"
     if record.tuning is not None:
-        text += f", {record.tuning.trials} trials in {record.tuning.seconds:.0f} s"
+        text += f", {record.tuning.trials} trials{_BY[record.tuning.by]} in "
+        text += f"{record.tuning.seconds:.0f} s"
         if record.tuning.earlier_trials:
             text += f" and {record.tuning.earlier_trials} in the database"
     return text
+
+
+def _cost(value: float, by: TuningCost) -> str:
+    """What tuning goes by, of a kernel or a network."""
+    if by == "instructions":
+        return f"{value:,.0f} instructions"
+    unit = "" if by == "seconds" else f" ({by})"
+    return (f"{1e3 * value:.3f} ms" if value >= 1e-3 else f"{1e6 * value:.1f} µs") + unit
 
 
 def _clock(seconds: float) -> str:
@@ -144,7 +157,9 @@ def _figure(record: Record) -> str:
         return f"{record.instructions.total:,} instructions, emulated"
     if record.static is not None:
         registers, spilled = record.static.registers_max, record.static.spill_bytes
-        return f"compiled: {registers} registers at most, {spilled:,} bytes spilled"
+        text = f"compiled: {registers} registers at most, {spilled:,} bytes spilled"
+        estimate = record.static.estimate_ms
+        return text if estimate is None else f"{text}, static estimate {estimate:.4g} ms"
     latency = record.latency
     assert latency is not None
     return f"{latency.median_ms:.4g} ms [{latency.ci_low_ms:.4g}, {latency.ci_high_ms:.4g}]"

@@ -23,6 +23,7 @@ from pathlib import Path
 import harness
 from harness.cache import cache_folder, write_atomically
 from harness.errors import CellSkipped, InputError
+from harness.spec import TargetSpec
 
 NAME = "arm-emulated"
 COUNTS = "LAYEREDGE_COUNTS"
@@ -32,6 +33,8 @@ _PACKAGE = "LAYEREDGE_PACKAGE"
 _PROCESSOR = "QEMU_CPU"
 _ANY = "max"
 """QEMU's name of a processor with everything that it can emulate."""
+_SVE_STEP = 128
+"""The width of scalable vectors, in bits, is a multiple of this."""
 _PROGRAMS = {
     "qemu-aarch64": "qemu-user",
     "mmdebstrap": "mmdebstrap",
@@ -79,12 +82,11 @@ class Board:
         """A program that is the board's Python."""
         return self.folder / "python"
 
-    def environment(self, processor: str | None, counts: Path) -> dict[str, str]:
-        """What a process on the board needs in its environment: one thread and no chance in the
-        order of hashes, so that counts are the same each time."""
-        known = _emulated_processors()
+    def environment(self, spec: TargetSpec, counts: Path) -> dict[str, str]:
+        """What a process on the board needs in its environment to run code for a target: one thread
+        and no chance in the order of hashes, so that counts are the same each time."""
         return {
-            _PROCESSOR: processor if processor in known else _ANY,
+            _PROCESSOR: _processor(spec),
             COUNTS: str(counts),
             _PACKAGE: str(Path(harness.__file__).parents[1]),
             "TVM_NUM_THREADS": "1",
@@ -220,6 +222,15 @@ def _write_python(part: Path, folder: Path) -> None:
         f'  -U LD_LIBRARY_PATH {tree}/usr/bin/{name} "$@"\n'
     )
     script.chmod(0o755)
+
+
+def _processor(spec: TargetSpec) -> str:
+    """What QEMU is told to be. Scalable vectors are as wide as the described processor's: how many
+    instructions a loop takes depends on it."""
+    if spec.tvm.mcpu in _emulated_processors():
+        return str(spec.tvm.mcpu)
+    bits = spec.hardware.simd_bits
+    return f"{_ANY},sve-max-vq={max(1, bits // _SVE_STEP)}" if bits else _ANY
 
 
 @cache

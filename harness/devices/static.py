@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from harness.artifact import Artifact, KernelDescription
+from harness.devices.static_estimate import estimated_seconds
 from harness.record import Static
 from harness.spec import Hardware
 
@@ -12,7 +15,31 @@ def static_of(artifact: Artifact, hardware: Hardware) -> Static:
     bounds = [_bound_seconds(kernel, hardware) for kernel in artifact.kernels]
     known = [seconds for seconds in bounds if seconds is not None]
     complete = len(known) == len(bounds)
-    return Static(launches=artifact.launches, bound_ms=1e3 * sum(known) if complete else None)
+    return Static(
+        launches=artifact.launches,
+        bound_ms=1e3 * sum(known) if complete else None,
+        estimate_ms=_estimate_ms(artifact, hardware),
+    )
+
+
+def _estimate_ms(artifact: Artifact, hardware: Hardware) -> float | None:
+    """What the launches of an inference are estimated to take; None unless all can be."""
+    total = 0.0
+    for kernel in artifact.kernels:
+        seconds = kernel_estimate(artifact, kernel, hardware)
+        if seconds is None:
+            return None
+        total += kernel.calls * seconds
+    return 1e3 * total
+
+
+def kernel_estimate(
+    artifact: Artifact, kernel: KernelDescription, hardware: Hardware
+) -> float | None:
+    """The seconds that one call of a kernel is estimated to take, see `estimated_seconds`."""
+    own = re.compile(rf"{re.escape(kernel.name)}_kernel(_\d+)?")
+    launches = [launch for launch in artifact.launches if own.fullmatch(launch.name)]
+    return estimated_seconds(launches, hardware) if launches else None
 
 
 def _bound_seconds(kernel: KernelDescription, hardware: Hardware) -> float | None:

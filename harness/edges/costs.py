@@ -49,6 +49,11 @@ def measured_prices(
 ) -> Prices:
     """The prices of layers on a target that is this machine. `folder` is for what their kernels are
     given. A kernel that could not be measured raises CellFailure, as in any tuning."""
+    if spec.device.kind != "local":
+        raise CellFailure(
+            f"a budget of latency is spent by measured times, and '{spec.name}' is not here: its "
+            f"device is {spec.device.kind}; use the budget 'edges' or 'uniform'"
+        )
     target, threads = tvm.target.Target(spec.tvm.as_tvm()), spec.tvm.num_cores
     found: dict[str, list[float]] = {}
     with KernelMeasurer(target, threads) as measurer:

@@ -8,6 +8,7 @@ from harness.hardware.description import (
     known_targets,
     load_target,
     target_fingerprint,
+    tuning_identity,
 )
 from harness.hardware.detection import detect_host
 from harness.hardware.processor import Processor, this_processor
@@ -23,4 +24,5 @@ __all__ = [
     "missing_features",
     "target_fingerprint",
     "this_processor",
+    "tuning_identity",
 ]

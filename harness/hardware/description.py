@@ -14,7 +14,7 @@ import yaml
 from harness.documents import read_document
 from harness.errors import InputError, unknown_name
 from harness.shipped import shipped_folder
-from harness.spec import TargetSpec
+from harness.spec import TargetSpec, is_path_of_target
 
 HOST = "x86-host"
 
@@ -34,7 +34,7 @@ def load_target(name_or_path: str) -> TargetSpec:
         from harness.hardware.detection import detect_host
 
         return detect_host()
-    if "/" in name_or_path or name_or_path.endswith((".yaml", ".yml")):
+    if is_path_of_target(name_or_path):
         return read_document(Path(name_or_path).expanduser(), TargetSpec)
     known = known_targets()
     if name_or_path not in known:
@@ -105,6 +105,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items() if item != []}
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def tuning_identity(spec: TargetSpec) -> str:
+    """The folder name of what tuning has learned of a target: its fingerprint where schedules are
+    timed, and another where they are counted on an emulated board, or analysed: these never mix.
+    """
+    kinds = {"emulated": "-instructions", "static": "-static-estimate"}
+    return target_fingerprint(spec) + kinds.get(spec.device.kind, "")
 
 
 def target_fingerprint(spec: TargetSpec) -> str:

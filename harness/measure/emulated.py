@@ -17,6 +17,7 @@ from harness.errors import CellFailure
 from harness.measure.group import ANSWER_SECONDS, Contestant, Group, ProcessRunner, Runner
 from harness.measure.inputs import write_arrays
 from harness.record import InstructionCount
+from harness.spec import TargetSpec
 
 _SCORED = 50
 """Labelled samples, where a sweep does not say how many: an emulated inference takes long."""
@@ -24,12 +25,12 @@ _ILLEGAL = "SIGILL"
 
 
 class EmulatedGroup(Group):
-    """A group on a board that is to be `processor`; the rest is as for any group."""
+    """A group on a board that is to be the processor of `spec`; the rest is as for any group."""
 
-    def __init__(self, board: Board, processor: str | None, *rest: Any, **options: Any) -> None:
+    def __init__(self, board: Board, spec: TargetSpec, *rest: Any, **options: Any) -> None:
         super().__init__(*rest, **options)
         self._board = board
-        self._processor = processor
+        self._spec = spec
 
     def _runner(self, contestant: Contestant) -> Runner:
         if not contestant.mark:  # a reference
@@ -39,7 +40,7 @@ class EmulatedGroup(Group):
             contestant,
             1,
             self._limits,
-            self._board.environment(self._processor, counts),
+            self._board.environment(self._spec, counts),
             self._board.python,
         )
 
@@ -49,8 +50,8 @@ class EmulatedGroup(Group):
         except CellFailure as error:
             if _ILLEGAL in str(error):
                 raise CellFailure(
-                    f"this code needs more than the described processor, '{self._processor}', has: "
-                    f"it {error}; is tvm.mattr right?"
+                    "this code needs more than the described processor, "
+                    f"'{self._spec.tvm.mcpu}', has: it {error}; is tvm.mattr right?"
                 ) from None
             raise
 

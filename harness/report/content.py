@@ -18,6 +18,7 @@ from harness.report.tables import (
     layer_table,
     loss_table,
     result_tables,
+    target_tables,
     unfinished_table,
     verification_table,
 )
@@ -68,6 +69,7 @@ def compose(results: Results) -> Content:
     sections: list[Section] = [
         galleries["latency"],
         *result_tables(results),
+        *target_tables(results),
         unfinished_table(results),
         galleries["accuracy-latency"],
         accuracy_table(results),

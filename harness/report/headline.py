@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
+from harness.record import Static
 from harness.report.data import REFERENCE_ENGINE, Cell, Group, Results, engine_name
 from harness.report.wording import number, with_interval
 from harness.statistics import Verdict
@@ -137,8 +138,21 @@ def _untimed(group: Group) -> str:
         return (
             f"{least} launches fewest functions, {len(found.launches)}, with "
             f"{found.registers_max} registers at most and {found.spill_bytes:,} bytes spilled."
+            + _least_estimate(analysed)
         )
     return f"Nothing was timed here: these records are {group.kind}."
+
+
+def _least_estimate(analysed: Mapping[str, Static]) -> str:
+    known = {
+        label: static.estimate_ms
+        for label, static in analysed.items()
+        if static.estimate_ms is not None
+    }
+    if not known:
+        return ""
+    least = min(known, key=lambda label: known[label])
+    return f" {least} has the lowest static estimate, {number(known[least])} ms: not a latency."
 
 
 def _why_nothing(group: Group) -> str:

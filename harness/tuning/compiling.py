@@ -10,6 +10,7 @@ import select
 import time
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 from harness.child import Child, ChildLost, Message
 from harness.tuning.kernel_process import (
@@ -28,8 +29,8 @@ class Compiling:
     """Candidates on their way through the workers: `begin` and `collect`, again and again while it
     is `going`. `order` is what the workers are to do with them.
 
-    `failed` has how those failed that did, and `functions` where the others are that were exported,
-    by position.
+    `failed` has how those failed that did, and `found` what the workers say of the others, if they
+    do: where they were exported to, for one; both by position.
     """
 
     def __init__(
@@ -46,9 +47,16 @@ class Compiling:
         self._waiting = deque(_batches(len(candidates), len(workers)))
         self._busy: dict[KernelProcess, tuple[list[int], float]] = {}
         self.failed: dict[int, KernelFailed] = {}
-        self.functions: dict[int, Message] = {}
+        self.found: dict[int, Any] = {}
         for worker in workers:
             worker.renew()
+
+    def finish(self) -> None:
+        """Go on until all are through."""
+        while self.going:
+            self.begin()
+            found, _, _ = select.select(list(self.children()), [], [], WATCH_SECONDS)
+            self.collect(found)
 
     @property
     def going(self) -> bool:
@@ -72,11 +80,6 @@ class Compiling:
         """The processes that are at work, with their workers."""
         return {worker.child: worker for worker in self._busy if worker.child is not None}
 
-    def ready(self) -> Collection[Child]:
-        """Those that have something to say, after waiting a little for it."""
-        found, _, _ = select.select(list(self.children()), [], [], WATCH_SECONDS)
-        return found
-
     def collect(self, ready: Collection[object]) -> None:
         """Take the answers that are there, and stop the workers that are lost or too slow."""
         for child, worker in self.children().items():
@@ -85,7 +88,7 @@ class Compiling:
                 if child in ready:
                     answer = worker.checked(child.receive(CANDIDATE_SECONDS))
                     self.failed |= worker.compiled(batch, answer)
-                    self.functions |= dict(answer.get("functions", ()))
+                    self.found |= dict(answer.get("found", ()))
                 elif time.monotonic() > deadline:
                     raise ChildLost(f"took more than {CANDIDATE_SECONDS:.0f} s to compile")
                 else:
@@ -98,8 +101,8 @@ class Compiling:
                     self.failed[batch[0]] = KernelFailed(str(error))
                 else:  # one of them is to blame: alone, it will show
                     self._waiting.extend([slot] for slot in batch)
-                # What was exported is in files; the rest was in the worker.
-                gone = sorted(worker.slots - set(self.functions))
+                # What is known, or in a file, stays; the rest was in the worker.
+                gone = sorted(worker.slots - set(self.found))
                 self._waiting.extend([slot] for slot in gone)
                 worker.stop()
             del self._busy[worker]

@@ -18,6 +18,7 @@ import numpy as np
 from harness.awake import KeepAwake, spread_threads
 from harness.child import Message, channel
 from harness.devices.cuda_compiler import CudaCompiler
+from harness.devices.graphics_work import with_work
 from harness.devices.linker import linker
 from harness.errors import reason
 from harness.kernels.elementary import use_vector_arithmetic
@@ -49,16 +50,16 @@ class Worker:
         self.awake: KeepAwake | None = None
 
     def kernel(self, message: Message) -> Message:
-        """Turn to another kernel."""
-        if message["here"] and self.awake is None:
-            self.awake = KeepAwake()
+        """Turn to another kernel; what is compiled for a machine that is not here is not run."""
         self._target = tvm.target.Target(message["target"])
-        self._device = tvm.cuda() if is_graphics(self._target) else tvm.cpu()
-        if is_graphics(self._target):
+        here, graphics = message["here"], is_graphics(self._target)
+        if here and self.awake is None:
+            self.awake = KeepAwake()
+        self._device = tvm.cuda() if here and graphics else tvm.cpu()
+        if graphics:
             self._cuda = CudaCompiler(str(self._target.attrs["arch"]))
             self._cuda.use()
-        runs_here = message["here"] and not is_graphics(self._target)
-        processor = self._target.export() if runs_here else {"kind": "llvm"}
+        processor = self._target.export() if here and not graphics else {"kind": "llvm"}
         self._plain_target = tvm.target.Target({**processor, **_PLAINLY})
         self._module = tvm.ir.load_json(message["module"])
         self._outputs = message["outputs"]
@@ -87,7 +88,13 @@ class Worker:
         left_out = [] if message["whole"] else _LEFT_TO_LLVM
         export = partial(self._exported, left_out=left_out, folder=Path(message["folder"]))
         functions, failed = self._made(message["candidates"], export)
-        return {"failed": failed, "functions": list(functions.items())}
+        return {"failed": failed, "found": list(functions.items())}
+
+    def analyse(self, message: Message) -> Message:
+        """Compile some candidates for a graphics processor that is not here, as they will be in the
+        network: how those failed that did, and what is known of the others' launches."""
+        launches, failed = self._made(message["candidates"], self._analysed)
+        return {"failed": failed, "found": list(launches.items())}
 
     def _made(
         self,
@@ -171,6 +178,17 @@ class Worker:
         compiled = self._compiled(scheduled, left_out, self._target)
         compiled.export_library(str(path), cc=linker(triple_of(self._target)))
         return {slot: {"library": str(path), "name": _name(slot)} for slot in scheduled}
+
+    def _analysed(self, scheduled: dict[int, tvm.tirx.PrimFunc]) -> dict[int, list[Message]]:
+        """What the compiler says of kernels, and what their loops do."""
+        if not scheduled:
+            return {}
+        compiled = self._compiled(scheduled, [], self._target)
+        launches = list(self._cuda.launches(compiled.mod, None))
+        return {
+            slot: [each.model_dump() for each in with_work(kernel, _name(slot), launches)]
+            for slot, kernel in scheduled.items()
+        }
 
     def measure(self, message: Message) -> Message:
         """Seconds per run of one candidate, several samples when it is a contender."""

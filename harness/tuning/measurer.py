@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Protocol
 
 from harness.child import Message
+from harness.record import TuningCost
 from harness.tuning.compiling import Compiling
 from harness.tuning.kernel_process import (
     CANDIDATE_SECONDS,
@@ -33,7 +34,10 @@ goes on looking while candidates are compiled."""
 
 class Measurer(Protocol):
     """What the tuner asks of whatever runs its candidates: a context manager with these three, see
-    `KernelMeasurer`. What it gives as seconds may be another cost, as long as less is better."""
+    `KernelMeasurer`. What it gives as seconds is its `cost`, of which less is better."""
+
+    @property
+    def cost(self) -> TuningCost: ...
 
     def __enter__(self) -> Measurer: ...
 
@@ -68,6 +72,8 @@ class KernelMeasurer:
     graphics processor, as each takes half a gigabyte for its context. `footprint` is the
     size of the network's weights in bytes where they do not stay in the caches, otherwise 0.
     """
+
+    cost: TuningCost = "seconds"
 
     def __init__(self, target: tvm.target.Target, threads: int, footprint: float = 0.0) -> None:
         self._target = target
@@ -109,9 +115,7 @@ class KernelMeasurer:
         All of them are compiled before the first is measured.
         """
         compiling = Compiling(self._workers, self._kernel, COMPILE, candidates)
-        while compiling.going:
-            compiling.begin()
-            compiling.collect(compiling.ready())
+        compiling.finish()
         failed = compiling.failed
         for worker in self._workers:
             worker.pause()

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from harness.record import TuningCost
+
 
 @dataclass(frozen=True)
 class TuningProgress:
     """A moment of a tuning run.
 
-    `best_us` is the kernel's best time so far; `done` of `total` is in trials or in seconds,
+    `best` is what the kernel's best schedule so far costs, and `estimate` all kernels together, in
+    seconds or whatever else the tuning is `by`; `done` of `total` is in trials or in seconds,
     whichever the budget is given in.
     """
 
@@ -18,8 +21,9 @@ class TuningProgress:
     trials: int
     failed_trials: int
     trials_per_second: float
-    best_us: float | None
-    estimate_ms: float | None
+    by: TuningCost
+    best: float | None
+    estimate: float | None
     done: float
     total: float
     seconds_left: float

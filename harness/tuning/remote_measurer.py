@@ -13,6 +13,7 @@ from types import TracebackType
 
 from harness.child import Message
 from harness.devices.tracker import Servers
+from harness.record import TuningCost
 from harness.tuning.compiling import WATCH_SECONDS, Compiling
 from harness.tuning.kernel_process import (
     CANDIDATE_SECONDS,
@@ -37,6 +38,8 @@ class RemoteMeasurer:
     measuring raises CellFailure; a server that takes longer than `answer_seconds` counts as lost.
     Weights are where the run before left them: unlike here, there are no copies to take turns with.
     """
+
+    cost: TuningCost = "seconds"
 
     def __init__(
         self,
@@ -91,8 +94,8 @@ class RemoteMeasurer:
                 for slot in range(len(candidates)):
                     while (found := _result(slot, compiling, trials)) is None:
                         self._advance(compiling)
-                        for at in compiling.functions.keys() - trials.keys():
-                            trials[at] = Trial(kernel, compiling.functions[at], best)
+                        for at in compiling.found.keys() - trials.keys():
+                            trials[at] = Trial(kernel, compiling.found[at], best)
                             self._pool.add(trials[at])
                     yield found
             finally:
@@ -136,7 +139,7 @@ class RemoteMeasurer:
                 self._advance(compiling)
         finally:
             compiling.stop()
-        functions, failed = compiling.functions, compiling.failed
+        functions, failed = compiling.found, compiling.failed
         contest = Contest(kernel, len(candidates), functions, failed, rounds, verified=verified)
         self._pool.add(contest)
         return contest

@@ -113,8 +113,9 @@ class Tuner:
     """Tunes the kernels of one network within a budget.
 
     The budget counts what earlier runs spent on the same kernels, so that a kernel tuned once is
-    not tuned twice. Candidates run on this machine unless `measurer` says otherwise. `seed` decides
-    every random choice of the search; what is measured is not repeatable, nor is the outcome.
+    not tuned twice. Candidates are timed on this machine unless `measurer` runs them elsewhere or
+    goes by another cost: what is called seconds below is that cost then. `seed` decides every
+    random choice of the search; what is measured is not repeatable, nor is the outcome.
     """
 
     def __init__(
@@ -126,13 +127,12 @@ class Tuner:
         tune: Tune,
         seed: int,
         listener: Listener,
-        footprint: float = 0.0,
         measurer: Measurer | None = None,
     ) -> None:
         load_tensor_intrinsics(intrinsics_of(target))
         self._target = target
         self._threads = threads
-        self._measurer = measurer or KernelMeasurer(target, threads, footprint)
+        self._measurer = measurer or KernelMeasurer(target, threads)
         self._database = database
         self._listener = listener
         self._random = np.random.default_rng(seed)
@@ -335,18 +335,21 @@ class Tuner:
         return bool(task.earlier.trials) and task.identity not in chosen
 
     def _note_point(self) -> None:
+        estimate, counted = self._estimate(), self._measurer.cost == "instructions"
         self._curve.append(
             TuningPoint(
                 seconds=round(time.monotonic() - self._started, 3),
                 trials=sum(task.spent.trials for task in self._tasks),
-                estimate_ms=self._estimate_ms(),
+                estimate_ms=None if counted or estimate is None else 1e3 * estimate,
+                estimate_instructions=estimate if counted else None,
             )
         )
 
-    def _estimate_ms(self) -> float | None:
+    def _estimate(self) -> float | None:
+        """What the network's kernels cost together."""
         if any(task.best is None for task in self._tasks):
             return None
-        return 1e3 * sum(task.kernel.calls * (task.best or 0.0) for task in self._tasks)
+        return sum(task.kernel.calls * (task.best or 0.0) for task in self._tasks)
 
     def _progress(self, task: _Task, elapsed: float) -> TuningProgress:
         seconds = time.monotonic() - self._started
@@ -358,8 +361,9 @@ class Tuner:
             trials=trials,
             failed_trials=sum(each.spent.failed_trials for each in self._tasks),
             trials_per_second=rate,
-            best_us=None if task.best is None else 1e6 * task.best,
-            estimate_ms=self._estimate_ms(),
+            by=self._measurer.cost,
+            best=task.best,
+            estimate=self._estimate(),
             done=self._budget.total - left,
             total=self._budget.total,
             seconds_left=left / rate if self._budget.in_trials else left,
@@ -373,6 +377,7 @@ class Tuner:
             why = errors[0] if errors else "the search gave no candidates"
             raise CellFailure(f"tuning measured nothing: {trials} trials, all failed; {why}")
         return Tuning(
+            by=self._measurer.cost,
             trials=trials,
             failed_trials=failed,
             seconds=round(time.monotonic() - self._started, 3),

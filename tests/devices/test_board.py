@@ -8,6 +8,7 @@ import pytest
 from harness.devices import board
 from harness.devices.board import NAME, Board, make_board, require_board
 from harness.errors import CellSkipped, InputError
+from harness.hardware import load_target
 
 
 @pytest.fixture
@@ -49,6 +50,7 @@ def test_board_emulates_the_described_processor_where_it_is_known(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(board, "_emulated_processors", lambda: frozenset({"cortex-a72"}))
-    found = Board(tmp_path).environment("cortex-a72", tmp_path / "counts")
+    found = Board(tmp_path).environment(load_target("raspberry-pi-4"), tmp_path / "counts")
     assert found["QEMU_CPU"] == "cortex-a72" and found["TVM_NUM_THREADS"] == "1"
-    assert Board(tmp_path).environment("neoverse-v9", tmp_path / "counts")["QEMU_CPU"] == "max"
+    other = Board(tmp_path).environment(load_target("graviton-3-sve"), tmp_path / "counts")
+    assert other["QEMU_CPU"] == "max,sve-max-vq=2", "vectors are as wide as described, 256 bits"

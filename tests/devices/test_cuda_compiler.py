@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from pathlib import Path
 
 import pytest
+from machine_needs import needs_nvcc
 
 from harness.devices.cuda_compiler import CudaCompiler, reported
 from harness.errors import CellFailure
@@ -22,10 +22,6 @@ ptxas info    : Function properties for second_kernel
 ptxas info    : Used 255 registers, used 0 barriers, 376 bytes cmem[0]
 """
 WHOLE = 'extern "C" __global__ void __launch_bounds__(64) k(float* a) { a[threadIdx.x] *= 2.0f; }'
-
-needs_nvcc = pytest.mark.skipif(
-    shutil.which("nvcc") is None, reason="NVIDIA's CUDA compiler is not installed"
-)
 
 
 def test_reported_is_what_the_assembler_says_of_each_function() -> None:

@@ -14,6 +14,7 @@ from small_models import FLOAT, onnx_model, weights
 
 from harness.edges.costs import measured_prices, price
 from harness.edges.layers import layers_of
+from harness.errors import CellFailure
 from harness.hardware import HOST, load_target
 from harness.passes.canonicalise import canonicalise
 from harness.tuning.database import TuningDatabase
@@ -57,3 +58,13 @@ def test_layers_of_one_geometry_are_measured_once(tmp_path: Path) -> None:
     costs = np.array([[prices[layer.name](share) for share in (0, 0.5, 0.9)] for layer in layers])
     assert (costs > 0).all() and (costs[0] == costs[1]).all() and (costs[0] != costs[2]).any()
     assert len(known) == 2 * 3 and heard, "two geometries, at three sparsities each"
+
+
+def test_latency_is_no_budget_where_nothing_is_timed(tmp_path: Path) -> None:
+    with (
+        TuningDatabase(tmp_path / "tuning") as database,
+        pytest.raises(CellFailure, match=r"'raspberry-pi-4' is not here: .*use the budget 'edges'"),
+    ):
+        measured_prices(
+            [], load_target("raspberry-pi-4"), database, tmp_path, 0, lambda progress: None
+        )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,21 @@ def test_pareto_leaves_out_cells_scored_by_another_metric() -> None:
     mixed = Group("m", "t", "measured", "m", (changed, *group.cells[1:]))
     scored = pareto.scored(mixed)
     assert changed not in scored and len(scored) == 6
+
+
+def test_tuning_curve_by_a_count_is_in_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = crowded([1.0] * 6 + [1.0], [0.9] * 7)
+    cell = group.own[0]
+    assert cell.record.tuning is not None
+    points = [TuningPoint(seconds=at, trials=at, estimate_instructions=5e6 / at) for at in (1, 10)]
+    counted = cell.record.tuning.model_copy(update={"by": "instructions", "curve": tuple(points)})
+    cell = replace(cell, record=cell.record.model_copy(update={"tuning": counted}))
+    written = written_texts(monkeypatch)
+    assert tuning.draw(replace(group, cells=(cell,)), {cell.label: "#123456"})
+    assert tuning.curve_of(cell) == [(1, 5e6), (10, 5e5)]
+    said = [text for text, _ in written]
+    assert "instructions" in said and "ms" not in said
+    assert any(each.startswith("500,000 instr") for each in said)
 
 
 def test_tuning_curve_starts_when_every_kernel_has_a_time(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from example_results import example_record, example_results
 
-from harness.record import CellKey, fingerprint
+from harness.record import CellKey, InstructionCount, Static, fingerprint
 from harness.report.data import load
 from harness.report.tables import (
     Entry,
@@ -15,6 +15,7 @@ from harness.report.tables import (
     fusion_table,
     kernel_table,
     result_tables,
+    target_tables,
     unfinished_table,
     verification_table,
 )
@@ -152,3 +153,22 @@ def test_environment_table_has_a_column_for_each_target(tmp_path: Path) -> None:
     said = {row[0].text: [entry.text for entry in row[1:]] for row in table.rows}
     assert said["cpu"] == ["t", "u"]
     assert said["board"] == ["–", "pi"]
+
+
+def test_targets_are_side_by_side_within_a_kind(tmp_path: Path) -> None:
+    def record(target: str, kind: str, **figures: object) -> object:
+        key = KEY.model_copy(update={"target": target})
+        return example_record(key, kind=kind, fingerprint=fingerprint([target]), **figures)
+
+    count = InstructionCount(total=1234, load_store=1, simd=1, branch=1)
+    static = Static(launches=(), estimate_ms=0.25)
+    folder = store_of(
+        tmp_path,
+        record("board", "emulated-count", instructions=count),
+        record("a", "static", static=static),
+        record("b", "static", static=static.model_copy(update={"estimate_ms": None})),
+    )
+    (table,) = target_tables(load(folder))
+    assert table.columns == ("Model", "Configuration", "a", "b")
+    assert [entry.text for entry in table.rows[0]] == ["m", "fused", "0.250", "–"]
+    assert not target_tables(load(example_results(tmp_path / "one"))), "one target is beside none"

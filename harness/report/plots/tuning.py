@@ -1,8 +1,8 @@
-"""How the best time found fell while tuning."""
+"""How the best found fell while tuning: times, or whatever else tuning went by."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from harness.report.data import Cell, Group
 from harness.report.plots import style
@@ -33,7 +33,8 @@ def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
         up = linear(estimates, bottom, _TOP, zero=False)
     bottom_axis(canvas, across, _TOP, bottom, "trials measured")
     left_axis(canvas, up, _LEFT, _RIGHT)
-    canvas.text((8, _TOP - 6), "ms", size=style.SMALL_SIZE, color=style.SOFT)
+    unit = _unit(cells)
+    canvas.text((8, _TOP - 6), unit, size=style.SMALL_SIZE, color=style.SOFT)
     ends = [up(curves[cell.label][-1][1]) for cell in cells]
     middles = spread(ends, _LABEL_GAP, _TOP + 6, bottom - 8)
     for cell, end, y in zip(cells, ends, middles, strict=True):
@@ -49,22 +50,30 @@ def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
         canvas.text((_RIGHT + 16, y - 5), cell.label, bold=True, color=color, room=112)
         tuning = cell.record.tuning
         assert tuning is not None
-        said = f"{number(curves[cell.label][-1][1])} ms in {duration(tuning.seconds)}"
+        said = f"{number(curves[cell.label][-1][1])} {unit} in {duration(tuning.seconds)}"
         canvas.text((_RIGHT + 16, y + 6), said, size=style.SMALL_SIZE, color=style.SOFT, room=112)
     return canvas
 
 
+def _unit(cells: Sequence[Cell]) -> str:
+    """What the curves of a group are in: tuning goes by the same in all of its cells."""
+    by = {cell.record.tuning.by for cell in cells if cell.record.tuning is not None}
+    return {"instructions": "instructions", "static estimate": "ms (static estimate)"}.get(
+        next(iter(by)), "ms"
+    )
+
+
 def curve_of(cell: Cell) -> list[tuple[int, float]]:
-    """(trials, estimate in ms) from the first point on which every kernel has a time.
+    """(trials, estimate) from the first point on which every kernel has one.
 
     Long curves are thinned; the last point stays.
     """
     if cell.record.tuning is None:
         return []
     points = [
-        (point.trials, point.estimate_ms)
+        (point.trials, point.estimate)
         for point in cell.record.tuning.curve
-        if point.estimate_ms is not None
+        if point.estimate is not None
     ]
     step = -(-len(points) // _MOST_POINTS) or 1
     return points[:-1:step] + points[-1:]

@@ -12,6 +12,7 @@ from harness.report.tables.layers import layer_table
 from harness.report.tables.losses import loss_table
 from harness.report.tables.model import Entry, Table
 from harness.report.tables.results import result_tables
+from harness.report.tables.targets import target_tables
 
 __all__ = [
     "Entry",
@@ -23,6 +24,7 @@ __all__ = [
     "layer_table",
     "loss_table",
     "result_tables",
+    "target_tables",
     "unfinished_table",
     "verification_table",
 ]

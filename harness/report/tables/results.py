@@ -23,7 +23,10 @@ _KINDS: dict[Kind, tuple[str, str]] = {
         "most; spilled is what all kernels move to memory for want of registers; occupancy is the "
         "share of a multiprocessor's threads that run at a time, of the kernel with least. No "
         "inference takes less than the bound: each kernel's operations at the described peak or "
-        "its bytes at the described bandwidth, whichever takes longer.",
+        "its bytes at the described bandwidth, whichever takes longer. The static estimate is what "
+        "tuning goes by: the roofline of the busiest multiprocessor, with the bytes that a "
+        "schedule asks for and the threads that it has there; it is for telling schedules apart, "
+        "and is no latency.",
     ),
 }
 _REFERENCE = engine_name(REFERENCE_ENGINE)
@@ -33,6 +36,7 @@ _STATIC_COLUMNS = [
     "Shared memory, bytes",
     "Occupancy",
     "Bound, ms",
+    "Static estimate, ms",
 ]
 
 
@@ -106,6 +110,7 @@ def _static(static: Static | None) -> dict[str, Entry]:
             "shared_memory_bytes",
             "occupancy_min",
             "bound_ms",
+            "estimate_ms",
         )
     ]
     entries = [
@@ -128,7 +133,8 @@ def _counted(count: InstructionCount | None) -> dict[str, Entry]:
 def _tuning(tuning: Tuning | None) -> Entry:
     if tuning is None:
         return Entry(MISSING, tone="quiet")
-    detail = duration(tuning.seconds)
+    by = "" if tuning.by == "seconds" else f" by {tuning.by}, not by time"
+    detail = duration(tuning.seconds) + by
     if tuning.earlier_trials:
         detail += f", and {tuning.earlier_trials:,} found in the database"
     return Entry(f"{tuning.trials:,}", detail=detail, sort=tuning.trials)

@@ -1,0 +1,31 @@
+"""Which measurer tunes for a target, by where its code runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.devices.board import require_board
+from harness.devices.tracker import Servers
+from harness.spec import TargetSpec
+from harness.tuning.counting_measurer import CountingMeasurer
+from harness.tuning.measurer import KernelMeasurer, Measurer
+from harness.tuning.remote_measurer import RemoteMeasurer
+from harness.tuning.static_measurer import StaticMeasurer
+from harness.tvm_api import tvm
+
+
+def measurer_for(
+    spec: TargetSpec, threads: int, footprint: float, folder: Path, servers: Servers | None
+) -> Measurer:
+    """What runs the candidates for a target, or counts or analyses them; `threads` of this machine
+    work on it, `footprint` is as in `KernelMeasurer`, `folder` is for what it has to write, and
+    `servers` says where those of the target's key are found. Raises CellFailure and CellSkipped."""
+    target = tvm.target.Target(spec.tvm.as_tvm())
+    if spec.device.kind == "emulated":
+        return CountingMeasurer(spec, threads, require_board(), folder)
+    if spec.device.kind == "static":
+        return StaticMeasurer(target, threads, spec.hardware)
+    if spec.device.kind == "rpc":
+        assert spec.device.key is not None and servers is not None
+        return RemoteMeasurer(target, spec.device.key, servers, threads)
+    return KernelMeasurer(target, threads, footprint)

@@ -1,0 +1,85 @@
+"""Measuring what comes to the same each time: one sample of a candidate is enough, and a contest
+needs one round."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+
+from harness.child import Message
+from harness.record import TuningCost
+from harness.tuning.compiling import Compiling
+from harness.tuning.kernel_process import Candidate, KernelFailed, KernelProcess, KernelTask
+from harness.tuning.turns import Standing
+
+
+class KernelWrong(KernelFailed):
+    """A candidate computes something else than the unscheduled kernel; the text says what."""
+
+
+class RepeatableMeasurer(ABC):
+    """A measurer, see `Measurer`, that asks what each candidate costs and believes it. `workers` is
+    how many processes compile."""
+
+    cost: TuningCost
+
+    def __init__(self, workers: int) -> None:
+        self._workers = [KernelProcess({}) for _ in range(workers)]
+        self._kernel: KernelTask
+
+    def __enter__(self) -> RepeatableMeasurer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for worker in self._workers:
+            worker.stop()
+
+    def _compiled(
+        self, kernel: Message, order: Message, candidates: Sequence[Candidate]
+    ) -> Compiling:
+        """Have the workers do something with all candidates."""
+        compiling = Compiling(self._workers, kernel, order, candidates)
+        compiling.finish()
+        return compiling
+
+    @abstractmethod
+    def costs(
+        self, kernel: KernelTask, candidates: Sequence[Candidate]
+    ) -> Iterator[float | KernelFailed]:
+        """What each candidate costs, in order, or how it failed."""
+
+    def turn_to(self, kernel: KernelTask) -> None:
+        """What is measured from now on are candidates of this kernel."""
+        self._kernel = kernel
+
+    def measure(
+        self, candidates: Sequence[Candidate], best: Callable[[], float | None]
+    ) -> Iterator[list[float] | KernelFailed]:
+        """The cost of each candidate in order, or how it failed."""
+        for cost in self.costs(self._kernel, candidates):
+            yield cost if isinstance(cost, KernelFailed) else [cost]
+
+    def contests(
+        self,
+        entries: Iterable[tuple[KernelTask, Sequence[Candidate]]],
+        rounds: int,
+        *,
+        verified: bool = True,
+    ) -> Iterator[Standing | KernelFailed]:
+        """The costs of candidates of kernel after kernel, in one round however many are asked for.
+        What is run is verified, asked or not: that takes no second run."""
+        for kernel, candidates in entries:
+            costs = list(self.costs(kernel, candidates))
+            failed = {at: cost for at, cost in enumerate(costs) if isinstance(cost, KernelFailed)}
+            wrong = {at: str(why) for at, why in failed.items() if isinstance(why, KernelWrong)}
+            yield Standing(
+                times=[None if isinstance(cost, KernelFailed) else [cost] for cost in costs],
+                wrong=wrong,
+                failed={at: str(why) for at, why in failed.items() if at not in wrong},
+            )

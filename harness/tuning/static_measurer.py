@@ -1,0 +1,51 @@
+"""Tunes for a graphics processor that is not here, by what its compiler says of each candidate.
+
+Nothing runs: a candidate costs the seconds that it is estimated to take. Those that spill registers
+to memory, or of which no block of threads fits on a multiprocessor, are dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from harness.devices.static_estimate import estimated_seconds, missing_figures
+from harness.errors import CellFailure
+from harness.record import Launch, TuningCost
+from harness.spec import Hardware
+from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
+from harness.tuning.repeatable import RepeatableMeasurer
+from harness.tvm_api import tvm
+
+
+class StaticMeasurer(RepeatableMeasurer):
+    """Ranks by `estimated_seconds`. Raises CellFailure where `hardware` lacks a figure for it."""
+
+    cost: TuningCost = "static estimate"
+
+    def __init__(self, target: tvm.target.Target, workers: int, hardware: Hardware) -> None:
+        super().__init__(workers)
+        self._target = target
+        self._hardware = hardware
+        if missing := missing_figures(hardware):
+            raise CellFailure(
+                "tuning for a device that is not here goes by an estimate, for which the target's "
+                f"description lacks {', '.join(missing)}; add it, or leave tuning out"
+            )
+
+    def costs(
+        self, kernel: KernelTask, candidates: Sequence[Candidate]
+    ) -> Iterator[float | KernelFailed]:
+        message = kernel.as_message(self._target, here=False)
+        compiled = self._compiled(message, {"do": "analyse"}, candidates)
+        for at in range(len(candidates)):
+            if at in compiled.failed:
+                yield compiled.failed[at]
+            else:
+                yield self._cost([Launch.model_validate(each) for each in compiled.found[at]])
+
+    def _cost(self, launches: Sequence[Launch]) -> float | KernelFailed:
+        spilled = sum(launch.spill_bytes for launch in launches)
+        if spilled:
+            return KernelFailed(f"it spills {spilled} bytes of registers to memory")
+        seconds = estimated_seconds(launches, self._hardware)
+        return KernelFailed("no block fits on a multiprocessor") if seconds is None else seconds

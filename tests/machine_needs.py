@@ -1,0 +1,24 @@
+"""What some tests need of the machine; they are skipped, with the reason, where it is missing."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from harness.devices.board import require_board
+from harness.errors import CellSkipped
+
+
+def _no_board() -> str:
+    try:
+        require_board()
+    except CellSkipped as reason:
+        return str(reason)
+    return ""
+
+
+needs_board = pytest.mark.skipif(bool(_no_board()), reason=_no_board())
+needs_nvcc = pytest.mark.skipif(
+    shutil.which("nvcc") is None, reason="NVIDIA's CUDA compiler is not installed"
+)
