@@ -14,6 +14,7 @@ from types import TracebackType
 
 from harness.devices.board import Board
 from harness.devices.tracker import Address, Tracker, TrackerLost
+from harness.spec import TargetSpec
 
 SEARCH_PATH = os.pathsep.join(
     [str(Path(__file__).parent), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
@@ -63,11 +64,12 @@ class Devices:
         """A server of a key with one thread, which misbehaves as `misbehaving_server` says."""
         return self._served(key, fault, {"python": sys.executable})
 
-    def serve_board(self, key: str, board: Board, processor: str) -> subprocess.Popen[bytes]:
-        """The same on the emulated board, as on one that is really there."""
-        environment = board.environment(processor, Path(os.devnull))
+    def serve_board(self, target: TargetSpec, board: Board) -> subprocess.Popen[bytes]:
+        """A server of a target's key on the emulated board, as on one that is really there."""
+        assert target.device.key is not None
+        environment = board.environment(target, Path(os.devnull))
         environment["LAYEREDGE_PACKAGE"] = SEARCH_PATH
-        return self._served(key, "none", {"python": str(board.python), **environment})
+        return self._served(target.device.key, "none", {"python": str(board.python), **environment})
 
     def _served(self, key: str, fault: str, options: dict[str, str]) -> subprocess.Popen[bytes]:
         before = self.known(key)

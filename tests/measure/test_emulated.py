@@ -8,7 +8,8 @@ import pytest
 from machine_needs import needs_board
 from sweeps import FUSED, PLAIN, Heard, write_sweep
 
-from harness.hardware import as_yaml, load_target, target_fingerprint
+from harness.devices import placed
+from harness.hardware import as_yaml, load_target, tuning_identity
 from harness.record import Record
 from harness.spec import Sweep, TvmTarget
 from harness.sweep import run_sweep
@@ -44,7 +45,7 @@ def test_network_is_verified_and_counted_the_same_each_time(tmp_path: Path) -> N
     # What is outside the kernels is in neither estimate: they are the most of a network.
     assert 0.5 < point.estimate_instructions / tuned.instructions.total <= 1
     assert [path.name for path in (tmp_path / "tuning").iterdir()] == [
-        f"{target_fingerprint(load_target('raspberry-pi-4'))}-instructions"
+        tuning_identity(placed(load_target("raspberry-pi-4")))
     ]
     again, _ = run(tmp_path, "again", "raspberry-pi-4", FUSED)
     assert again.instructions == fused.instructions

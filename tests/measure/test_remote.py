@@ -110,8 +110,7 @@ def test_network_is_cross_compiled_for_an_arm_board_that_is_reached_by_its_key(
     devices: Devices, tmp_path: Path
 ) -> None:
     target = load_target("raspberry-pi-4")
-    assert target.device.key is not None
-    server = devices.serve_board(target.device.key, require_board(), "cortex-a72")
+    server = devices.serve_board(target, require_board())
     try:
         tuned, _ = run(tmp_path, devices, target, {"name": "tuned", "tune": {"trials": 2}})
     finally:
