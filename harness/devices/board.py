@@ -65,6 +65,8 @@ _PACKAGES = (
     "cloudpickle",
 )
 _WHEELS = ("_2_28", "_2_27", "_2_24", "_2_17", "2014")
+_MADE = "2"
+"""Another one for each change of how a board is made."""
 _MEGABYTES = 900
 _SECONDS = 900
 
@@ -157,7 +159,7 @@ def _folder() -> Path:
 
 def _contents() -> dict[str, str]:
     """The versions that a board of this installation has."""
-    return {name: version(name) for name in _PACKAGES}
+    return {NAME: _MADE} | {name: version(name) for name in _PACKAGES}
 
 
 def _require_programs(tell: Tell) -> None:
@@ -199,7 +201,7 @@ def _install_packages(tree: Path) -> None:
         "--only-binary=:all:", "--target", str(tree / "opt" / "site"),
         "--python-version", python, "--implementation=cp",
         f"--abi=cp{tag}", "--abi=abi3", "--abi=none", *platforms,
-        *(f"{name}=={found}" for name, found in _contents().items()),
+        *(f"{name}=={version(name)}" for name in _PACKAGES),
     )  # fmt: skip
 
 
@@ -211,7 +213,8 @@ def _interpreter(tree: Path) -> Path:
 
 def _write_python(part: Path, folder: Path) -> None:
     """The program that runs the board's Python: its own name for it too, so that what it starts
-    with `sys.executable` is emulated again."""
+    with `sys.executable` is emulated again. It keeps its bytecode in a folder of its own, whatever
+    this machine's Python does: reading the sources is most of an emulated start."""
     tree, name = folder / "tree", _interpreter(part / "tree").name
     search = f"{tree}/opt/site:${_PACKAGE}"
     script = part / "python"
@@ -219,6 +222,7 @@ def _write_python(part: Path, folder: Path) -> None:
         "#!/bin/sh\n"
         f"exec qemu-aarch64 -plugin {folder}/counter.so,out=${{{COUNTS}:-/dev/null}} \\\n"
         f"  -L {tree} -0 {folder}/python -E PYTHONHOME={tree}/usr -E PYTHONPATH={search} \\\n"
+        f"  -E PYTHONPYCACHEPREFIX={folder}/bytecode -U PYTHONDONTWRITEBYTECODE \\\n"
         f'  -U LD_LIBRARY_PATH {tree}/usr/bin/{name} "$@"\n'
     )
     script.chmod(0o755)
