@@ -19,13 +19,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-import tvm_ffi
-
 from harness.devices.graphics import nvcc
 from harness.devices.occupancy import occupancy
 from harness.errors import CellFailure
 from harness.record import Launch
 from harness.spec import Multiprocessor
+from harness.without_torch import without_torch
+
+with without_torch():
+    import tvm_ffi
 
 if TYPE_CHECKING:
     from harness.tvm_api import tvm

@@ -10,10 +10,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import tvm
-from tvm import te
 
 from harness.hardware import detect_host
+from harness.without_torch import without_torch
+
+with without_torch():
+    import tvm
+    from tvm import te
 
 LENGTH = 1000
 

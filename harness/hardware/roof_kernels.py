@@ -19,13 +19,16 @@ from typing import Any
 
 import numpy as np
 import psutil
-import tvm
-from tvm.script.ir_builder import IRBuilder
-from tvm.script.ir_builder import tirx as T
 
 from harness.hardware.llvm import vector_bits
 from harness.hardware.processor import this_processor
 from harness.spec import TargetSpec
+from harness.without_torch import without_torch
+
+with without_torch():
+    import tvm
+    from tvm.script.ir_builder import IRBuilder
+    from tvm.script.ir_builder import tirx as T
 
 # Two FMA units of four to five cycles' latency need ten operations in flight; in AVX2's sixteen
 # registers twelve accumulators fit beside the operand.
