@@ -129,9 +129,9 @@ class InstructionCount(Frozen):
 
 
 class KernelVerification(Frozen):
-    """Of a network's `kernels`, all gave what they give unscheduled when their schedules' OpenCL
-    form was run on a processor, `by` what it names, but for those that it cannot run: `unverified`
-    has the reason for each by its name."""
+    """What ran a network's `kernels` on a processor in their schedules' OpenCL form, `by` name and
+    version. All gave what they give unscheduled, but for those that it could not run: `unverified`
+    has the reason for each, by its name."""
 
     by: str
     kernels: int

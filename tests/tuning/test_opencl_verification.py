@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from exchanging_kernel import exchanging, exchanging_in
 from machine_needs import needs_pocl
 from small_kernels import summing
+from small_models import convolutional, save
 
+from harness import build
+from harness.cell import Order, compile_cell
+from harness.child import Message
 from harness.errors import CellFailure
 from harness.hardware import load_target
 from harness.inspection import import_named
@@ -19,9 +24,10 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import KernelCall, fuse, kernels
 from harness.record import KernelVerification
+from harness.spec import Configuration, Device
 from harness.tuning.opencl_verification import verify_schedules
 from harness.tuning.real_inputs import record_kernel_inputs
-from harness.tvm_api import tvm
+from harness.tvm_api import PrimFunc, tvm
 
 HERE = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 A100 = tvm.target.Target(load_target("a100").tvm.as_tvm())
@@ -79,3 +85,34 @@ def test_schedule_that_is_wrong_on_recorded_inputs_only_fails(tmp_path: Path) ->
     verify_schedules([call], scheduled, A100, {}, "PoCL", lambda *_: None)
     with pytest.raises(CellFailure, match="off by"):
         verify_schedules([call], scheduled, A100, {"capped": recorded}, "PoCL", lambda *_: None)
+
+
+@needs_pocl
+@pytest.mark.slow
+def test_cell_with_a_wrong_kernel_fails_to_verify_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sums_from_one(module: tvm.IRModule, target: tvm.target.Target, threads: int) -> Any:
+        scheduled = schedule_untuned(module, target, threads)
+        for name, function in scheduled.functions_items():
+            if isinstance(function, PrimFunc):
+                wrong = function.script().replace("= T.float32(0.0)", "= T.float32(1.0)")
+                scheduled.update_func(name, tvm.script.from_source(wrong))
+        return scheduled
+
+    monkeypatch.setattr(build, "schedule_untuned", sums_from_one)
+    spec = load_target("a100")
+    order = Order(
+        model=save(convolutional(), tmp_path / "net.onnx"),
+        shapes={},
+        work=tmp_path,
+        target=spec.model_copy(update={"device": Device(kind="static")}),
+        configuration=Configuration(name="fused", fusion="full"),
+        seed=0,
+        tuning_database=tmp_path / "tuning",
+        artifact=tmp_path / "artifact",
+    )
+    heard: list[Message] = []
+    with pytest.raises(CellFailure, match=r"^the schedule of '\w+' is wrong: output 0: off by"):
+        compile_cell(order, heard.append)
+    assert heard[-1]["stage"] == "verify" and not order.artifact.exists()
