@@ -3,7 +3,8 @@
     import → canonicalise → compress, merge edges → layout, sparse lowering → fuse → tune → build
 
 What follows, `verify → measure → record`, takes all cells of a model and target together and is in
-`harness.measure.group` and `harness.sweep`. This module runs in a child process (`python -m
+`harness.measure.group` and `harness.sweep`; but schedules for a device that is not here are
+verified in the build, kernel by kernel. This module runs in a child process (`python -m
 harness.cell`), because every stage of it may crash, hang or eat memory.
 """
 
