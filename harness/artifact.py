@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.documents import Frozen
 from harness.errors import InputError
-from harness.record import Compression, Fusion, Launch, Tuning
+from harness.record import Compression, Fusion, KernelVerification, Launch, Tuning
 
 LIBRARY = "model.so"
 KERNELS = "kernels.so"
@@ -59,6 +59,7 @@ class Artifact(Frozen):
     artifact_mb: float
     target: dict[str, object]
     launches: tuple[Launch, ...] = ()
+    schedules: KernelVerification | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Artifact:

@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from harness.models.imported import Imported
 from harness.passes.default_schedule import SCHEDULED, schedule_untuned
 from harness.passes.fusion import KernelCall, kernels
 from harness.passes.rewriter import MAIN
-from harness.record import Compression, Fusion, Launch, Tuning
+from harness.record import Compression, Fusion, KernelVerification, Launch, Tuning
 from harness.spec import Multiprocessor
 from harness.tvm_api import (
     ArgInfo,
@@ -63,10 +63,12 @@ def build(
     folder: Path,
     edges: Compression | None = None,
     multiprocessor: Multiprocessor | None = None,
+    verify: Callable[[tvm.IRModule], KernelVerification | None] | None = None,
 ) -> Artifact:
     """Compile a fused network into `folder`: with the schedules of `database`, and the default
     schedule for `threads` threads where it has none. `multiprocessor` is what a graphics processor
-    has several of, where that is described.
+    has several of, where that is described. `verify` looks at the scheduled network before it is
+    compiled.
 
     The folder appears complete or not at all. Raises CellFailure when TVM or the C compiler that
     links the library cannot do it.
@@ -76,6 +78,7 @@ def build(
     with target, database, tvm.transform.PassContext(opt_level=3):
         tuned = relax.transform.MetaScheduleApplyDatabase()(fused)
     scheduled = schedule_untuned(tuned, target, threads)
+    schedules = verify(scheduled) if verify is not None else None
     lowered, executable = compile_scheduled(scheduled, target)
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
@@ -100,6 +103,7 @@ def build(
             artifact_mb=(part / LIBRARY).stat().st_size / _MEGABYTE,
             target=json.loads(str(target)),
             launches=tuple(launches),
+            schedules=schedules,
         )
         write_atomically(part / DESCRIPTION, artifact.model_dump_json(indent=1))
         shutil.rmtree(folder, ignore_errors=True)

@@ -3,7 +3,8 @@
     import → canonicalise → compress, merge edges → layout, sparse lowering → fuse → tune → build
 
 What follows, `verify → measure → record`, takes all cells of a model and target together and is in
-`harness.measure.group` and `harness.sweep`. This module runs in a child process (`python -m
+`harness.measure.group` and `harness.sweep`; but schedules for a device that is not here are
+verified in the build, kernel by kernel. This module runs in a child process (`python -m
 harness.cell`), because every stage of it may crash, hang or eat memory.
 """
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from harness.edges.costs import Prices
     from harness.edges.layers import Layer
     from harness.models.imported import Imported
+    from harness.record import KernelVerification
     from harness.tvm_api import tvm
 
 _PROGRESS_SECONDS = 0.3
@@ -205,6 +207,7 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
         order.artifact,
         edges,
         spec.hardware.multiprocessor,
+        _schedule_verifier(order, fused, imported, tell) if spec.device.kind == "static" else None,
     )
 
 
@@ -285,6 +288,35 @@ def _kernel_inputs(
         [feeds[spec.name] for spec in imported.inputs],
         folder,
     )
+
+
+def _schedule_verifier(
+    order: Order, fused: tvm.IRModule, imported: Imported, tell: Tell
+) -> Callable[[tvm.IRModule], KernelVerification | None]:
+    """What verifies a network's schedules for a device that is not here, where PoCL is there."""
+    from harness.devices.pocl import pocl_version
+    from harness.passes.fusion import kernels
+    from harness.tuning.opencl_verification import verify_schedules
+    from harness.tvm_api import tvm
+
+    def verify(scheduled: tvm.IRModule) -> KernelVerification | None:
+        by = pocl_version()
+        if by is None:
+            return None
+        tell({"stage": "verify"})
+        with TemporaryDirectory(dir=order.work, prefix="kernels-") as folder:
+            found = verify_schedules(
+                kernels(fused),
+                scheduled,
+                tvm.target.Target(order.target.tvm.as_tvm()),
+                _kernel_inputs(order, fused, imported, Path(folder)),
+                by,
+                lambda done, total: tell({"stage": "verify", "done": done, "total": total}),
+            )
+        tell({"stage": "build"})
+        return found
+
+    return verify
 
 
 def _footprint(fused: tvm.IRModule, spec: TargetSpec) -> float:

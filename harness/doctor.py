@@ -17,6 +17,7 @@ import psutil
 
 from harness.cache import cache_folder
 from harness.child_python import ChildFailure, run_python
+from harness.devices.pocl import INSTALL as INSTALL_POCL
 from harness.documents import Frozen
 from harness.environment import clock_warnings, disturbances, governor, turbo
 from harness.errors import InputError
@@ -32,6 +33,7 @@ EXTRAS = {
     "openvino": ("the OpenVINO baseline", ("openvino",)),
     "parquet": ("export to Parquet", ("pyarrow",)),
     "text": ("text models", ("tokenizers",)),
+    "opencl": ("GPU schedules verified on this machine's processor", ("pyopencl",)),
 }
 # The names TVM looks for when it links a library, in its order.
 COMPILERS = ("g++", "gcc", "clang++", "clang", "c++", "cc")
@@ -51,9 +53,15 @@ def examine() -> list[Check]:
     """Every check, in the order to read them; takes a few seconds and raises nothing."""
     # First, and alone: the checks below load the machine themselves.
     quiet = check_noise()
-    slow: list[Callable[[], Check]] = [check_pair, check_build, check_xgboost, check_onnxruntime]
+    slow: list[Callable[[], Check]] = [
+        check_pair,
+        check_build,
+        check_xgboost,
+        check_onnxruntime,
+        check_pocl,
+    ]
     with ThreadPoolExecutor(max_workers=2) as pool:
-        pair, build, xgboost, onnxruntime = pool.map(lambda check: check(), slow)
+        pair, build, xgboost, onnxruntime, pocl = pool.map(lambda check: check(), slow)
     return [
         check_python(sys.version_info[:2]),
         pair,
@@ -68,6 +76,7 @@ def examine() -> list[Check]:
         check_cache(),
         check_disk("free disk space here", Path.cwd()),
         *(check_extra(name) for name in EXTRAS),
+        pocl,
     ]
 
 
@@ -202,6 +211,18 @@ def check_extra(extra: str) -> Check:
         found=f"not installed: {', '.join(missing)}" if missing else "installed",
         advice=f"for {purpose}: pip install 'layeredge[{extra}]'" if missing else "",
     )
+
+
+def check_pocl() -> Check:
+    """PoCL, found in a child process as other drivers of OpenCL are loaded beside it; one that is
+    not there is no fault."""
+    code = "from harness.devices.pocl import pocl_version; print(pocl_version() or '')"
+    try:
+        found = run_python(["-c", code], seconds=_TIME_LIMIT_SECONDS).strip()
+    except ChildFailure as error:
+        return Check(name="PoCL", status="warning", found=str(error), advice=INSTALL_POCL)
+    advice = "" if found else f"to verify GPU schedules without the GPU, {INSTALL_POCL}"
+    return Check(name="PoCL", status="ok", found=found or "not installed", advice=advice)
 
 
 def _check_import(module: str, advice: str) -> Check:

@@ -67,6 +67,8 @@ _COLUMNS: tuple[tuple[str, Any, Callable[[Record], Any]], ...] = (
     ("load_store_instructions", _COUNT, lambda record: _of(record.instructions, "load_store")),
     ("simd_instructions", _COUNT, lambda record: _of(record.instructions, "simd")),
     ("branch_instructions", _COUNT, lambda record: _of(record.instructions, "branch")),
+    ("kernels_verified", _COUNT, lambda record: _of(record.static, "kernels_verified")),
+    ("kernels_unverified", _COUNT, lambda record: _of(record.static, "kernels_unverified")),
     ("tuning_by", _TEXT, lambda record: _of(record.tuning, "by")),
     ("session", _TEXT, lambda record: record.session),
     ("finished_at", _TEXT, lambda record: record.finished_at),

@@ -128,15 +128,38 @@ class InstructionCount(Frozen):
     branch: int
 
 
+class KernelVerification(Frozen):
+    """What ran a network's `kernels` on a processor in their schedules' OpenCL form, `by` name and
+    version. All gave what they give unscheduled, but for those that it could not run: `unverified`
+    has the reason for each, by its name."""
+
+    by: str
+    kernels: int
+    unverified: dict[str, str]
+
+
 class Static(Frozen):
     """What is known of a network that was compiled and not run: the launches of its kernels, and
     `bound_ms`, which no inference takes less than: for each kernel what its operations take at the
     described peak, or its bytes at the described bandwidth, whichever is longer. `estimate_ms` goes
-    by how the kernels are scheduled, see `harness.devices.static_estimate`; it is no latency."""
+    by how the kernels are scheduled, see `harness.devices.static_estimate`; it is no latency.
+    `schedules` is None where nothing verified them."""
 
     launches: tuple[Launch, ...]
     bound_ms: float | None = None
     estimate_ms: float | None = None
+    schedules: KernelVerification | None = None
+
+    @property
+    def kernels_unverified(self) -> int | None:
+        """Of the network's kernels, where any could be verified."""
+        return None if self.schedules is None else len(self.schedules.unverified)
+
+    @property
+    def kernels_verified(self) -> int | None:
+        if self.schedules is None:
+            return None
+        return self.schedules.kernels - len(self.schedules.unverified)
 
     @property
     def registers_max(self) -> int | None:

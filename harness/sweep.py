@@ -32,7 +32,7 @@ from harness.models.tensors import TensorSpec
 from harness.plan import TVM, PlannedCell, PlannedGroup, plan
 from harness.record import Record, fingerprint
 from harness.roofline import with_measured_roofs
-from harness.spec import Edges, Sweep, Tune
+from harness.spec import Configuration, Edges, Sweep, Tune
 from harness.store import FILE_NAME, Store
 
 FAILURES = "failures.log"
@@ -240,7 +240,7 @@ class _GroupRun:
             seed=self._sweep.seed,
             tuning_database=self._tuning_databases / tuning_identity(self._target),
             artifact=folder.absolute(),
-            inputs=self._inputs(imported) if configuration.tune else None,
+            inputs=self._inputs(imported) if self._verifies_kernels(configuration) else None,
             calibration=self._calibration(configuration.edges),
             training=self._training(configuration.edges),
             servers=self._servers,
@@ -251,6 +251,11 @@ class _GroupRun:
             _label(cell),
             self._limit(configuration.tune),
         )
+
+    def _verifies_kernels(self, configuration: Configuration) -> bool:
+        """Whether schedules are compared with unscheduled kernels: those that tuning chooses, and
+        all those of a network that never runs as a whole."""
+        return configuration.tune is not None or self._target.device.kind == "static"
 
     def _inputs(self, imported: ImportedModel) -> Path:
         """A file with one input of the model, a real one where there is data."""

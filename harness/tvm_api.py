@@ -38,6 +38,8 @@ with without_torch():
 
 # How a kernel may fuse, as TVM's FuseOps reads it from the attribute `op_pattern`.
 OUT_FUSABLE, OPAQUE = 4, 8
+# What replaces a function's buffers by the packed arguments that TVM's runtime calls it with.
+_PACKING = ["tirx.MakePackedAPI", "tirx.FP8StorageLegalize", "tirx.BF16StorageLegalize"]
 
 
 def constant_array(expr: relax.Expr) -> np.ndarray | None:
@@ -76,6 +78,21 @@ def lowering_passes(target: tvm.target.Target) -> tuple[list[Any], list[Any]]:
     its data flow, and those that come after them."""
     pipeline = cuda_pipeline if is_graphics(target) else processor_pipeline
     return pipeline.dataflow_lower_passes(target), pipeline.finalize_passes(target)
+
+
+def opencl_modules(kernel: PrimFunc, target: tvm.target.Target) -> tuple[PrimFunc, Any]:
+    """A scheduled kernel, lowered for a target of OpenCL: the function that allocates intermediate
+    results and launches its parts, which still has buffers for parameters, and a compiled module of
+    the parts. Raises what TVM raises for what OpenCL lacks."""
+    name = "kernel"
+    module = tvm.IRModule({name: kernel.with_attr("global_symbol", name)})
+    lower, _, finalize = tirx.get_default_tir_pipeline(target)
+    with target, tvm.transform.PassContext(opt_level=3, disabled_pass=_PACKING):
+        lowered = dict(lower(tirx.transform.BindTarget(target)(module)).functions_items())
+    host = next(each for key, each in lowered.items() if key.name_hint == name)
+    parts = {key: each for key, each in lowered.items() if key.name_hint != name}
+    compile_parts = tvm.get_global_func("target.build.opencl")
+    return host, compile_parts(finalize()(tvm.IRModule(parts)), target)
 
 
 def dlight_rules() -> Any:
@@ -170,6 +187,7 @@ __all__ = [
     "meta_schedule",
     "no_gradient",
     "onnx_converters",
+    "opencl_modules",
     "operator_name",
     "relax",
     "shape_of",

@@ -7,6 +7,8 @@ import shutil
 import pytest
 
 from harness.devices.board import require_board
+from harness.devices.pocl import INSTALL as INSTALL_POCL
+from harness.devices.pocl import pocl_version
 from harness.errors import CellSkipped
 
 
@@ -21,4 +23,7 @@ def _no_board() -> str:
 needs_board = pytest.mark.skipif(bool(_no_board()), reason=_no_board())
 needs_nvcc = pytest.mark.skipif(
     shutil.which("nvcc") is None, reason="NVIDIA's CUDA compiler is not installed"
+)
+needs_pocl = pytest.mark.skipif(
+    pocl_version() is None, reason=f"PoCL is not installed; {INSTALL_POCL}"
 )

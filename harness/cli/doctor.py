@@ -18,8 +18,9 @@ def command(context: click.Context, as_json: bool) -> None:
     """Check this machine and installation, and say what to do.
 
     Looks at Python, TVM and its ffi library, the C compiler, a kernel compiled and run, XGBoost,
-    ONNX Runtime, cores, frequency governor, other load, memory, disk and the optional extras. Takes
-    a few seconds. Ends with 1 if something has to be repaired first; a warning is no such thing.
+    ONNX Runtime, cores, frequency governor, other load, memory, disk, PoCL and the optional extras.
+    Takes a few seconds. Ends with 1 if something has to be repaired first; a warning is no such
+    thing.
 
     \b
     Example:

@@ -158,6 +158,10 @@ def _figure(record: Record) -> str:
     if record.static is not None:
         registers, spilled = record.static.registers_max, record.static.spill_bytes
         text = f"compiled: {registers} registers at most, {spilled:,} bytes spilled"
+        if record.static.schedules is not None:
+            text += f", {record.static.kernels_verified} kernels verified"
+        if record.static.kernels_unverified:
+            text += f" and {record.static.kernels_unverified} not"
         estimate = record.static.estimate_ms
         return text if estimate is None else f"{text}, static estimate {estimate:.4g} ms"
     latency = record.latency

@@ -19,6 +19,7 @@ def static_of(artifact: Artifact, hardware: Hardware) -> Static:
         launches=artifact.launches,
         bound_ms=1e3 * sum(known) if complete else None,
         estimate_ms=_estimate_ms(artifact, hardware),
+        schedules=artifact.schedules,
     )
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -20,12 +21,14 @@ from harness.child import Message, channel
 from harness.devices.cuda_compiler import CudaCompiler
 from harness.devices.graphics_work import with_work
 from harness.devices.linker import linker
+from harness.devices.opencl import NotOpenCL
 from harness.errors import reason
 from harness.kernels.elementary import use_vector_arithmetic
 from harness.measure.inputs import write_arrays
-from harness.tuning.arguments import Arguments, given_in
-from harness.tuning.difference import difference
+from harness.tuning.arguments import Arguments
 from harness.tuning.graphics_function import GraphicsFunction
+from harness.tuning.opencl_verification import opencl_difference
+from harness.tuning.references import Reference, first_difference, references
 from harness.tuning.sampling import Timer, in_turns, samples
 from harness.tvm_api import Schedule, Trace, is_graphics, triple_of, tvm
 
@@ -35,9 +38,6 @@ _UNCHECKED = {"tirx.disable_assert": True}
 """Checking what a kernel is called with is a third of its code, and of the time to compile it."""
 _LEFT_TO_LLVM = ["tirx.RemoveNoOp", "s_tir.RenormalizeSplitPattern", "tirx.CommonSubexprElim"]
 """A tenth of the time to compile is spent on these, and the code is as fast without them."""
-_PLAINLY = {"opt-level": 1}
-"""How unscheduled kernels are compiled: they run a few times only, and at LLVM's highest level some
-take 16 seconds to compile."""
 
 
 class Worker:
@@ -59,15 +59,14 @@ class Worker:
         if graphics:
             self._cuda = CudaCompiler(str(self._target.attrs["arch"]))
             self._cuda.use()
-        processor = self._target.export() if here and not graphics else {"kind": "llvm"}
-        self._plain_target = tvm.target.Target({**processor, **_PLAINLY})
+        self._processor = self._target.export() if here and not graphics else {"kind": "llvm"}
         self._module = tvm.ir.load_json(message["module"])
         self._outputs = message["outputs"]
         self._real = Path(message["inputs"]) if message["inputs"] else None
         self._arguments = Arguments(
             self._module, message["constants"], message["footprint"], self._real, self._device
         )
-        self._expected: list[tuple[list[np.ndarray], list[np.ndarray]]] = []
+        self._expected: list[Reference] = []
         self._functions.clear()
         return {}
 
@@ -134,10 +133,7 @@ class Worker:
         return schedule.mod["main"]
 
     def _compiled(
-        self,
-        scheduled: dict[int, tvm.tirx.PrimFunc],
-        left_out: list[str],
-        target: tvm.target.Target,
+        self, scheduled: dict[int, tvm.tirx.PrimFunc], left_out: list[str]
     ) -> tvm.runtime.Executable:
         """One module of some kernels, named by their slots."""
         kernels = {
@@ -145,23 +141,19 @@ class Worker:
             for slot, kernel in scheduled.items()
         }
         with tvm.transform.PassContext(opt_level=3, config=_UNCHECKED, disabled_pass=left_out):
-            return tvm.compile(tvm.IRModule(kernels), target=target)
+            return tvm.compile(tvm.IRModule(kernels), target=self._target)
 
     def _loaded(
-        self,
-        scheduled: dict[int, tvm.tirx.PrimFunc],
-        left_out: list[str],
-        target: tvm.target.Target | None = None,
+        self, scheduled: dict[int, tvm.tirx.PrimFunc], left_out: list[str]
     ) -> dict[int, Callable[..., object]]:
         """Kernels compiled into this process."""
         if not scheduled:
             return {}
-        target = target or self._target
-        compiled = self._compiled(scheduled, left_out, target)
-        if is_graphics(target):
+        compiled = self._compiled(scheduled, left_out)
+        if is_graphics(self._target):
             self._cuda.prepare(compiled.mod)
         library = compiled.jit()
-        if is_graphics(target):
+        if is_graphics(self._target):
             return {
                 slot: GraphicsFunction(library, _name(slot), self._device) for slot in scheduled
             }
@@ -175,7 +167,7 @@ class Worker:
         if not scheduled:
             return {}
         path = folder / f"{_name(min(scheduled))}.so"
-        compiled = self._compiled(scheduled, left_out, self._target)
+        compiled = self._compiled(scheduled, left_out)
         compiled.export_library(str(path), cc=linker(triple_of(self._target)))
         return {slot: {"library": str(path), "name": _name(slot)} for slot in scheduled}
 
@@ -183,7 +175,7 @@ class Worker:
         """What the compiler says of kernels, and what their loops do."""
         if not scheduled:
             return {}
-        compiled = self._compiled(scheduled, [], self._target)
+        compiled = self._compiled(scheduled, [])
         launches = list(self._cuda.launches(compiled.mod, None))
         return {
             slot: [each.model_dump() for each in with_work(kernel, _name(slot), launches)]
@@ -226,35 +218,35 @@ class Worker:
                 failed.append((slot, reason(error)))
         return {"failed": failed, "wrong": wrong}
 
+    def verify_opencl(self, message: Message) -> Message:
+        """Compare some candidates for a graphics processor that is not here, in their OpenCL form,
+        with the unscheduled kernel: what those get wrong that OpenCL can run, with their slots."""
+        wrong = []
+        for candidate in message["candidates"]:
+            with suppress(NotOpenCL):
+                scheduled = self._scheduled(candidate)
+                if why := opencl_difference(scheduled, self._target, self._references()):
+                    wrong.append((candidate["slot"], why))
+        return {"wrong": wrong}
+
     def _difference(self, function: Callable[..., object]) -> str | None:
         """The first output of a candidate that differs from the unscheduled kernel's, in words."""
-        if not self._expected:
-            self._expected = list(self._references())
-        for arrays, expected in self._expected:
-            inputs = [tvm.runtime.tensor(array, self._device) for array in arrays]
-            results = [tvm.runtime.tensor(np.zeros_like(array), self._device) for array in expected]
-            function(*inputs, *results)
-            for at, (array, result) in enumerate(zip(expected, results, strict=True)):
-                if why := difference(array, result.numpy()):
-                    return f"output {at}: {why}"
-        return None
 
-    def _references(self) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
-        """Inputs, random and real, and what the kernel gives for them without any schedule, on the
-        processor."""
-        unscheduled = {0: self._module["main"]}
-        function = self._loaded(unscheduled, left_out=[], target=self._plain_target)[0]
-        arrays = self._arguments.arrays
-        given = [arrays[: -self._outputs]]
-        if self._real is not None:
-            given.append(given_in(self._real))
-        for each in given:
-            inputs = [tvm.runtime.tensor(array) for array in each]
-            results = [
-                tvm.runtime.tensor(np.zeros_like(output)) for output in arrays[-self._outputs :]
-            ]
-            function(*inputs, *results)
-            yield each, [result.numpy() for result in results]
+        def run(given: Sequence[np.ndarray]) -> list[np.ndarray]:
+            outputs = [np.zeros_like(each) for each in self._arguments.arrays[-self._outputs :]]
+            tensors = [tvm.runtime.tensor(each, self._device) for each in [*given, *outputs]]
+            function(*tensors)
+            return [each.numpy() for each in tensors[len(given) :]]
+
+        return first_difference(run, self._references())
+
+    def _references(self) -> list[Reference]:
+        """What the kernel gives on random and on real inputs, computed once."""
+        if not self._expected:
+            self._expected = references(
+                self._module, self._outputs, self._arguments.arrays, self._real, self._processor
+            )
+        return self._expected
 
     def arguments(self, message: Message) -> Message:
         """Write down what the kernel is given here, its outputs included, for another machine."""

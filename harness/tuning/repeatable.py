@@ -54,6 +54,13 @@ class RepeatableMeasurer(ABC):
     ) -> Iterator[float | KernelFailed]:
         """What each candidate costs, in order, or how it failed."""
 
+    def contest(
+        self, kernel: KernelTask, candidates: Sequence[Candidate]
+    ) -> list[float | KernelFailed]:
+        """What contenders for a kernel cost, in order, or how they failed: `KernelWrong` where they
+        compute something else."""
+        return list(self.costs(kernel, candidates))
+
     def turn_to(self, kernel: KernelTask) -> None:
         """What is measured from now on are candidates of this kernel."""
         self._kernel = kernel
@@ -75,7 +82,7 @@ class RepeatableMeasurer(ABC):
         """The costs of candidates of kernel after kernel, in one round however many are asked for.
         What is run is verified, asked or not: that takes no second run."""
         for kernel, candidates in entries:
-            costs = list(self.costs(kernel, candidates))
+            costs = self.contest(kernel, candidates)
             failed = {at: cost for at, cost in enumerate(costs) if isinstance(cost, KernelFailed)}
             wrong = {at: str(why) for at, why in failed.items() if isinstance(why, KernelWrong)}
             yield Standing(

@@ -1,20 +1,26 @@
 """Tunes for a graphics processor that is not here, by what its compiler says of each candidate.
 
-Nothing runs: a candidate costs the seconds that it is estimated to take. Those that spill registers
-to memory, or of which no block of threads fits on a multiprocessor, are dropped.
+A candidate costs the seconds that it is estimated to take. Those that spill registers to memory, or
+of which no block of threads fits on a multiprocessor, are dropped. Nothing runs but the winner of a
+contest: in its OpenCL form on this machine's processor, where PoCL is installed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from harness.child import Message
+from harness.devices.pocl import pocl_version
 from harness.devices.static_estimate import estimated_seconds, missing_figures
 from harness.errors import CellFailure
 from harness.record import Launch, TuningCost
 from harness.spec import Hardware
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
-from harness.tuning.repeatable import RepeatableMeasurer
+from harness.tuning.repeatable import KernelWrong, RepeatableMeasurer
 from harness.tvm_api import tvm
+
+_VERIFY_SECONDS = 120.0
+"""PoCL takes a second or two for most kernels, more for large ones."""
 
 
 class StaticMeasurer(RepeatableMeasurer):
@@ -42,6 +48,33 @@ class StaticMeasurer(RepeatableMeasurer):
                 yield compiled.failed[at]
             else:
                 yield self._cost([Launch.model_validate(each) for each in compiled.found[at]])
+
+    def contest(
+        self, kernel: KernelTask, candidates: Sequence[Candidate]
+    ) -> list[float | KernelFailed]:
+        """What each costs; of those that are wrong, or crash, only what would have won is known to
+        be."""
+        costs = super().contest(kernel, candidates)
+        if pocl_version() is None:
+            return costs
+        message = kernel.as_message(self._target, here=False)
+        known = {at: cost for at, cost in enumerate(costs) if not isinstance(cost, KernelFailed)}
+        for at in sorted(known, key=lambda at: known[at]):
+            failure = self._verified(message, candidates[at])
+            if failure is None:
+                break
+            costs[at] = failure
+        return costs
+
+    def _verified(self, kernel: Message, candidate: Candidate) -> KernelFailed | None:
+        """How a candidate fails when it runs in OpenCL; None where it is right, or where OpenCL
+        cannot run it."""
+        order = {"do": "verify_opencl"}
+        try:
+            answer = self._workers[0].carry_out(kernel, order, {0: candidate}, _VERIFY_SECONDS)
+        except KernelFailed as failure:
+            return failure
+        return KernelWrong(answer["wrong"][0][1]) if answer["wrong"] else None
 
     def _cost(self, launches: Sequence[Launch]) -> float | KernelFailed:
         spilled = sum(launch.spill_bytes for launch in launches)

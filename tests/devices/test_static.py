@@ -9,6 +9,7 @@ from sweeps import FUSED, PLAIN, Heard, write_sweep
 
 from harness.artifact import Artifact, KernelDescription
 from harness.devices import placement
+from harness.devices.pocl import pocl_version
 from harness.devices.static import static_of
 from harness.export import write_exports
 from harness.record import Fusion
@@ -69,9 +70,17 @@ def test_network_is_compiled_and_analysed_for_a_device_that_is_not_here(
     assert len(fused.static.launches) < len(plain.static.launches)
     assert all(0 < (launch.occupancy or 0) <= 1 for launch in fused.static.launches)
     assert 0 < (fused.static.bound_ms or 0) < (plain.static.bound_ms or 0)
+    verified = [each.static.schedules for each in (plain, fused, tuned) if each.static]
+    if pocl_version() is None:
+        assert verified == [None, None, None]
+    else:
+        assert [each and each.unverified for each in verified] == [{}, {}, {}]
+        assert (fused.static.kernels_verified or 0) > 1
     with Store(tmp_path / "out" / FILE_NAME) as store:
         write_exports(store, tmp_path / "out")
     with (tmp_path / "out" / "results.csv").open() as file:
         row = next(each for each in csv.DictReader(file) if each["configuration"] == "fused")
     assert int(row["registers_max"]) > 0 and row["spill_bytes"] == "0"
+    assert row["kernels_verified"] == str(fused.static.kernels_verified or "")
+    assert row["kernels_unverified"] == ("" if pocl_version() is None else "0")
     assert row["latency_ms_median"] == ""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from machine_needs import needs_nvcc
+from exchanging_kernel import exchanging, exchanging_in
+from machine_needs import needs_nvcc, needs_pocl
 
 from harness.errors import CellFailure
 from harness.hardware import load_target
@@ -11,6 +12,7 @@ from harness.passes.default_schedule import schedule_untuned
 from harness.spec import Hardware
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.static_measurer import StaticMeasurer
+from harness.tuning.turns import Standing
 from harness.tvm_api import Schedule, te, tvm
 
 SPEC = load_target("a100")
@@ -62,6 +64,21 @@ def test_candidates_are_ranked_and_those_that_spill_or_overflow_are_dropped() ->
     assert isinstance(overflow, KernelFailed)
     assert not isinstance(standing, KernelFailed)
     assert standing.times == [tiled, rows, None, None] and set(standing.failed) == {2, 3}
+
+
+@needs_nvcc
+@needs_pocl
+@pytest.mark.slow
+def test_contender_that_would_have_won_and_is_wrong_is_thrown_out() -> None:
+    kernel = KernelTask("exchanging", exchanging(), 1)
+    candidates = [Candidate(module=exchanging_in(scope)) for scope in ("local", "shared")]
+    unknown = [Candidate(module=exchanging_in("warp"))]
+    with StaticMeasurer(TARGET, 1, SPEC.hardware) as measurer:
+        first, second = measurer.contests([(kernel, candidates), (kernel, unknown)], 15)
+    assert isinstance(first, Standing) and isinstance(second, Standing)
+    assert [times is None for times in first.times] == [True, False]
+    assert set(first.wrong) == {0} and "output 0" in first.wrong[0] and not first.failed
+    assert second.times[0] and not second.wrong, "what OpenCL cannot run is not wrong"
 
 
 def test_description_without_figures_is_named_with_what_it_lacks() -> None:

@@ -136,7 +136,7 @@ def verification_table(results: Results) -> Table:
         rows,
         reading="The largest difference from the reference's outputs, as it is, and as a part of "
         "the largest value of that output.",
-        absent="No cell was verified.",
+        absent="No network was verified as a whole.",
         without=() if results.several_targets else ("Target",),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.devices.pocl import INSTALL
 from harness.record import Accuracy, InstructionCount, Memory, Static, Tuning
 from harness.report.data import REFERENCE_ENGINE, Cell, Group, Results, engine_name
 from harness.report.tables.model import Entry, Table, Tone, make_table, quantity, why_missing
@@ -18,7 +19,7 @@ _KINDS: dict[Kind, tuple[str, str]] = {
     ),
     "static": (
         "Results by static analysis",
-        "Compiled but never run, so neither timed nor verified: not to be ranked against what was "
+        "Compiled for a device that is not here and never timed: not to be ranked against what was "
         "measured. Registers are a thread's, shared memory a block's, of the kernel that takes "
         "most; spilled is what all kernels move to memory for want of registers; occupancy is the "
         "share of a multiprocessor's threads that run at a time, of the kernel with least. No "
@@ -26,7 +27,9 @@ _KINDS: dict[Kind, tuple[str, str]] = {
         "its bytes at the described bandwidth, whichever takes longer. The static estimate is what "
         "tuning goes by: the roofline of the busiest multiprocessor, with the bytes that a "
         "schedule asks for and the threads that it has there; it is for telling schedules apart, "
-        "and is no latency.",
+        "and is no latency. Verified kernels gave what they give unscheduled when their schedules' "
+        "OpenCL form ran on a processor; what the CUDA compiler made of them did not run. That "
+        f"takes PoCL ({INSTALL}).",
     ),
 }
 _REFERENCE = engine_name(REFERENCE_ENGINE)
@@ -37,6 +40,7 @@ _STATIC_COLUMNS = [
     "Occupancy",
     "Bound, ms",
     "Static estimate, ms",
+    "Kernels verified",
 ]
 
 
@@ -117,7 +121,21 @@ def _static(static: Static | None) -> dict[str, Entry]:
         Entry(f"{value:,}", sort=value) if isinstance(value, int) else quantity(value)
         for value in figures
     ]
-    return dict(zip(_STATIC_COLUMNS, entries, strict=True))
+    return dict(zip(_STATIC_COLUMNS, [*entries, _verified(static)], strict=True))
+
+
+def _verified(static: Static | None) -> Entry:
+    """How many of a network's kernels were, and why others were not."""
+    if static is None:
+        return Entry(MISSING, tone="quiet")
+    if static.schedules is None:
+        return Entry("unverified", detail="PoCL was not installed", tone="quiet")
+    why = "; ".join(sorted(set(static.schedules.unverified.values())))
+    return Entry(
+        f"{static.kernels_verified} of {static.schedules.kernels}",
+        detail=f"others: {why}" if why else "",
+        sort=static.kernels_verified,
+    )
 
 
 def _counted(count: InstructionCount | None) -> dict[str, Entry]:

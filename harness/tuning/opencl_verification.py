@@ -1,0 +1,63 @@
+"""Verifies the schedules of a graphics processor that is not here: each kernel is run in its OpenCL
+form on this machine's processor, and compared with what it gives unscheduled.
+
+What the CUDA compiler makes of a schedule is not verified by that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from harness.devices.opencl import NotOpenCL, OpenCLKernel
+from harness.errors import CellFailure
+from harness.passes.fusion import KernelCall
+from harness.passes.rewriter import MAIN
+from harness.record import KernelVerification
+from harness.tuning.arguments import Arguments
+from harness.tuning.references import Reference, first_difference, references
+from harness.tvm_api import PrimFunc, tvm
+
+HERE = {"kind": "llvm"}
+"""What the unscheduled kernels are compiled for: any processor will do."""
+
+
+def verify_schedules(
+    calls: Sequence[KernelCall],
+    scheduled: tvm.IRModule,
+    target: tvm.target.Target,
+    recorded: Mapping[str, Path],
+    by: str,
+    told: Callable[[int, int], None],
+) -> KernelVerification:
+    """How many kernels of a network give what they should as they are scheduled for a `target`.
+    `recorded` says where what a kernel is given in an inference is, `by` is the version of what
+    runs them, and `told` hears how many are done, and of how many.
+
+    Raises CellFailure for the first kernel that is wrong.
+    """
+    unverified: dict[str, str] = {}
+    for done, call in enumerate(calls):
+        told(done, len(calls))
+        module, real = tvm.IRModule({MAIN: call.function}), recorded.get(call.name)
+        arrays = Arguments(module, [], 0.0, real).arrays
+        expected = references(module, call.outputs, arrays, real, HERE)
+        try:
+            why = opencl_difference(scheduled[call.name], target, expected)
+        except NotOpenCL as missing:
+            unverified[call.name] = str(missing)
+            continue
+        if why:
+            raise CellFailure(
+                f"the schedule of '{call.name}' is wrong: {why}; expected what the unscheduled "
+                f"kernel gives, found what {by} computes with the schedule's OpenCL form"
+            )
+    return KernelVerification(by=by, kernels=len(calls), unverified=unverified)
+
+
+def opencl_difference(
+    scheduled: PrimFunc, target: tvm.target.Target, expected: Iterable[Reference]
+) -> str | None:
+    """The first output of a scheduled kernel that is not what it should be, in words; None where
+    all are. Raises NotOpenCL where that cannot be found out here."""
+    return first_difference(OpenCLKernel(scheduled, target), expected)

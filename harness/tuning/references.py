@@ -1,0 +1,57 @@
+"""What a kernel gives without any schedule, on this machine's processor: its schedules are verified
+against that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from harness.tuning.arguments import given_in
+from harness.tuning.difference import difference
+from harness.tvm_api import tvm
+
+Reference = tuple[list[np.ndarray], list[np.ndarray]]
+"""What a kernel is given, and what it gives."""
+
+_NAME = "unscheduled"
+_PLAINLY = {"opt-level": 1}
+"""How unscheduled kernels are compiled: they run a few times only, and at LLVM's highest level some
+take 16 seconds to compile."""
+
+
+def references(
+    module: tvm.IRModule,
+    outputs: int,
+    arrays: Sequence[np.ndarray],
+    real: Path | None,
+    processor: Mapping[str, object],
+) -> list[Reference]:
+    """What the unscheduled `main` of a module gives, compiled for a target that is described: on
+    random arguments, `arrays`, of which the last are `outputs`; and on real ones, an `.npz` of what
+    the kernel is given in an inference, where there is one."""
+    target = tvm.target.Target({**processor, **_PLAINLY})
+    kernel = module["main"].with_attr("global_symbol", _NAME)
+    function = tvm.compile(tvm.IRModule({_NAME: kernel}), target=target).jit()[_NAME]
+    given = [list(arrays[:-outputs])]
+    if real is not None:
+        given.append(given_in(real))
+    found = []
+    for each in given:
+        results = [tvm.runtime.tensor(np.zeros_like(output)) for output in arrays[-outputs:]]
+        function(*(tvm.runtime.tensor(array) for array in each), *results)
+        found.append((each, [result.numpy() for result in results]))
+    return found
+
+
+def first_difference(
+    run: Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]], expected: Iterable[Reference]
+) -> str | None:
+    """The first output that is not what it should be, in words; None where all are. `run` gives the
+    outputs for some inputs."""
+    for inputs, wanted in expected:
+        for at, (array, found) in enumerate(zip(wanted, run(inputs), strict=True)):
+            if why := difference(array, found):
+                return f"output {at}: {why}"
+    return None
