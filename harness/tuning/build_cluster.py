@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from distributed import Future
 
 _CONNECT_SECONDS = 5.0
+_GREETING_BYTES = 1 << 16
 _FETCH_SECONDS = 10.0
 _PACKAGES = ("apache-tvm", "apache-tvm-ffi")
 
@@ -182,12 +183,12 @@ def _parsed(text: str) -> tuple[str, Address]:
 
 
 def _require_greeting(text: str) -> None:
-    """Raise OSError unless something listens at an address that speaks first, as a scheduler does:
-    Dask's client waits for ever for the greeting of what does not."""
+    """Raise OSError or ValueError unless what listens at an address says something short first, as
+    a scheduler does: for that Dask's client waits for ever, or makes as much room as it is told."""
     protocol, address = _parsed(text)
     with socket.create_connection((address.host, address.port), _CONNECT_SECONDS) as tried:
-        if protocol == "tcp" and not tried.recv(1):
-            raise OSError("it closed the connection")
+        if protocol == "tcp" and not 0 < int.from_bytes(tried.recv(8), "little") < _GREETING_BYTES:
+            raise ValueError("something else listens there")
 
 
 def require_cluster(address: str, triples: Collection[str | None]) -> None:

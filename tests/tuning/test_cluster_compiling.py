@@ -6,8 +6,10 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -164,6 +166,21 @@ def test_missing_and_unfit_workers_are_one_line_each(tmp_path: Path) -> None:
         f"spare: dask worker {address}"
     )
     assert "of the Dask cluster has layeredge 0.0.1, and this machine has" in str(unfit.value)
+
+
+def test_something_else_that_listens_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        connect = threading.Thread(target=greet, args=[listening])
+        connect.start()
+        with pytest.raises(CellFailure, match=r"no Dask cluster answers .*something else listens"):
+            BuildCluster(f"tcp://127.0.0.1:{listening.getsockname()[1]}", [None])
+        connect.join()
+
+
+def greet(listening: socket.socket) -> None:
+    connection, _ = listening.accept()
+    with connection:
+        connection.sendall(b"SSH-2.0-OpenSSH")
 
 
 def test_worker_without_a_linker_for_the_target_is_unfit() -> None:
