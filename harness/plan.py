@@ -9,7 +9,7 @@ from typing import Any
 from harness.baselines.registry import engine_named
 from harness.devices import placed
 from harness.devices.tracker import Servers
-from harness.hardware import load_target, target_fingerprint
+from harness.hardware import load_target, require_known_processor, target_fingerprint
 from harness.models.catalog import resolve
 from harness.models.resolved import ResolvedModel
 from harness.record import BASELINE_CONFIGURATION, RECORD_SCHEMA, CellKey, fingerprint
@@ -46,12 +46,13 @@ def plan(
     """All cells of a sweep, grouped. Fetches catalog models that are not there yet. `servers` says
     where the tracker is, if there is one.
 
-    Raises InputError for a name, file or engine that does not exist.
+    Raises InputError for a name, file or engine that does not exist, and for a target whose
+    processor LLVM does not know.
     """
     for engine in sweep.baselines:
         engine_named(engine)
     targets = [
-        placed(_with_threads(load_target(name), sweep.measure.threads), servers)
+        placed(_with_threads(_known_target(name), sweep.measure.threads), servers)
         for name in sweep.targets
     ]
     groups = []
@@ -62,6 +63,12 @@ def plan(
             cells = _cells(sweep, model, target, unscored)
             groups.append(PlannedGroup(spec, model, target, cells, unscored))
     return groups
+
+
+def _known_target(name: str) -> TargetSpec:
+    target = load_target(name)
+    require_known_processor(target, name)
+    return target
 
 
 def _with_threads(target: TargetSpec, threads: int | None) -> TargetSpec:

@@ -32,8 +32,9 @@ from harness.models.tensors import TensorSpec
 from harness.plan import TVM, PlannedCell, PlannedGroup, plan
 from harness.record import Record, fingerprint
 from harness.roofline import with_measured_roofs
-from harness.spec import Configuration, Edges, Sweep, Tune
+from harness.spec import Configuration, Edges, Sweep, TargetSpec, Tune
 from harness.store import FILE_NAME, Store
+from harness.tuning.build_cluster import require_cluster
 
 FAILURES = "failures.log"
 _SECONDS_PER_TRIAL = 10.0
@@ -55,6 +56,8 @@ class Listener(Protocol):
     def tuning(self, label: str, progress: Message) -> None: ...
 
     def finished(self, record: Record) -> None: ...
+
+    def note(self, text: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -83,14 +86,17 @@ def run_sweep(
 
     `tuning_databases` holds a folder for each target. Finished cells, failed ones included unless
     `retry_failed`, are not run again. `servers` says where the servers of targets that are reached
-    by a key are found. Raises InputError for a sweep that cannot be planned or a
-    folder that cannot be written; KeyboardInterrupt goes through with everything finished kept.
+    by a key are found. Raises InputError for a sweep that cannot be planned, a cluster that cannot
+    compile, or a folder that cannot be written; KeyboardInterrupt goes through with everything
+    finished kept.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out}: cannot be written: {error.strerror}") from None
     groups = plan(sweep, servers)
+    if servers is not None and servers.build_cluster is not None:
+        _prepare_cluster(servers.build_cluster, [group.target for group in groups], listener)
     with Store(out / FILE_NAME, create=True) as store:
         store.plan((cell.mark, cell.key) for group in groups for cell in group.cells)
         statuses = store.statuses()
@@ -103,6 +109,20 @@ def run_sweep(
             if any(cell.mark not in done for cell in group.cells):
                 _GroupRun(sweep, group, out, tuning_databases, store, listener, done, servers).run()
         return Outcome(tuple(store.records()), sum(cell.mark not in done for cell in cells))
+
+
+def _prepare_cluster(address: str, targets: Sequence[TargetSpec], listener: Listener) -> None:
+    """See that a cluster can compile for the targets that it compiles for, and say which it does
+    not. Raises InputError."""
+    here = {target.name for target in targets if target.device.kind != "rpc"}
+    triples = {target.tvm.mtriple for target in targets if target.device.kind == "rpc"}
+    if here:
+        listener.note(
+            f"candidates for {', '.join(sorted(here))} are compiled on this machine: the cluster "
+            "compiles what servers measure"
+        )
+    if triples:
+        require_cluster(address, triples)
 
 
 class _GroupRun:

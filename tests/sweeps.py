@@ -40,6 +40,7 @@ class Heard:
         self.stages: list[tuple[str, str]] = []
         self.trials: list[int] = []
         self.records: list[Record] = []
+        self.notes: list[str] = []
 
     def planned(self, total: int, finished: int) -> None:
         self.total, self.finished_before = total, finished
@@ -55,3 +56,6 @@ class Heard:
 
     def finished(self, record: Record) -> None:
         self.records.append(record)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)

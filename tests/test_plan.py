@@ -11,6 +11,7 @@ from small_models import convolutional, save
 
 from harness.errors import InputError
 from harness.plan import PlannedGroup, plan
+from harness.shipped import shipped_folder
 from harness.spec import Sweep
 
 SPARSE = {"sparsity": 0.5, "score": "activation", "calibration": 4}
@@ -49,6 +50,20 @@ def test_calibration_samples_are_not_scored_unless_there_are_training_inputs(
     assert group.unscored == 0
     assert group.model.training is not None and len(group.model.training.inputs()) == 6
     assert group.model.training.inputs(2)[0]["x"].shape == (1, 3, 8, 8)
+
+
+def test_processor_that_llvm_does_not_know_is_refused(
+    model: dict[str, Any], tmp_path: Path
+) -> None:
+    text = (shipped_folder("targets") / "haswell.yaml").read_text()
+    path = tmp_path / "mine.yaml"
+    path.write_text(text.replace("mcpu: haswell", "mcpu: haswel"))
+    keys = {"schema": 1, "models": [model], "targets": [str(path)]}
+    with pytest.raises(InputError) as error:
+        plan(Sweep.model_validate({**keys, "configurations": [{"name": "plain"}]}))
+    assert str(error.value).startswith(f"{path}: tvm.mcpu: LLVM")
+    assert "knows no processor 'haswel'" in str(error.value)
+    assert "did you mean 'haswell'?" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_training_inputs_decide_what_is_compressed_by_them(

@@ -38,6 +38,13 @@ SWEEP_COPY = "sweep.yaml"
     metavar="N",
     help="Tune on N servers of a key at most; on all there are otherwise.",
 )
+@click.option(
+    "--build-cluster",
+    metavar="tcp://HOST:PORT",
+    envvar="LAYEREDGE_BUILD_CLUSTER",
+    show_envvar=True,
+    help="Scheduler of a Dask cluster that compiles what the servers of the tracker measure.",
+)
 def command(
     sweep: Path,
     out: Path,
@@ -47,6 +54,7 @@ def command(
     shapes: tuple[str, ...],
     tracker: str | None,
     devices: int | None,
+    build_cluster: str | None,
 ) -> int:
     """Run the sweep in the file SWEEP and write results and report to the folder --out.
 
@@ -68,7 +76,7 @@ def command(
 
     file = _found(sweep)
     found = Sweep.read(file).with_shapes(parse_shapes(shapes))
-    servers = servers_of(tracker, devices)
+    servers = servers_of(tracker, devices, build_cluster)
     check_tvm_pair()
     if fresh and out.exists():
         for name in ("results.sqlite", "results.sqlite-wal", "results.sqlite-shm"):

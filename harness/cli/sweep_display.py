@@ -71,6 +71,9 @@ class SweepDisplay:
         if finished:
             self._console.print(f"{finished} of {total} cells are finished already")
 
+    def note(self, text: str) -> None:
+        self._console.print(f"note: {text}")
+
     def working(self, label: str, stage: str) -> None:
         self._progress.reset(self._now, description=f"{label}: {stage}", total=None, detail="")
         self._say(f"{label}: {stage}")

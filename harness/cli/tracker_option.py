@@ -20,8 +20,23 @@ tracker_option = click.option(
 )
 
 
-def servers_of(tracker: str | None, most: int | None = None) -> Servers | None:
-    """Where servers are found, if a tracker is named. Raises InputError."""
+def servers_of(
+    tracker: str | None, most: int | None = None, build_cluster: str | None = None
+) -> Servers | None:
+    """Where servers are found, if a tracker is named, and what compiles for them. Raises
+    InputError."""
     from harness.devices.tracker import Address, Servers
+    from harness.errors import InputError
+    from harness.tuning.build_cluster import require_address
 
-    return Servers(tracker=Address.parse(tracker), most=most) if tracker else None
+    if build_cluster:
+        require_address(build_cluster)
+    if tracker:
+        found = Address.parse(tracker)
+        return Servers(tracker=found, most=most, build_cluster=build_cluster or None)
+    if build_cluster:
+        raise InputError(
+            f"the cluster at {build_cluster} compiles what servers measure, and no tracker of "
+            f"servers is named; name it with --tracker or {VARIABLE}, or leave --build-cluster out"
+        )
+    return None

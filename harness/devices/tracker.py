@@ -67,10 +67,12 @@ class Grant(Frozen):
 
 
 class Servers(Frozen):
-    """Where a sweep finds servers: their tracker, and how many of a key it uses at most."""
+    """Where a sweep finds servers: their tracker, and how many of a key it uses at most. What they
+    measure is compiled on the Dask cluster of that address, or on this machine."""
 
     tracker: Address
     most: int | None = None
+    build_cluster: str | None = None
 
 
 class Tracker:

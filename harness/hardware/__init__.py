@@ -7,6 +7,7 @@ from harness.hardware.description import (
     check_target_file,
     known_targets,
     load_target,
+    require_known_processor,
     target_fingerprint,
     tuning_identity,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "known_targets",
     "load_target",
     "missing_features",
+    "require_known_processor",
     "target_fingerprint",
     "this_processor",
     "tuning_identity",

@@ -52,12 +52,9 @@ def check_target_file(path: Path) -> TargetSpec:
     if spec.tvm.kind == "cuda":
         _check_graphics(path, spec)
         return spec
-    from harness.hardware.llvm import check_target, target_features, vector_bits
+    from harness.hardware.llvm import target_features, vector_bits
 
-    try:
-        check_target(spec.tvm, spec.architecture)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+    require_known_processor(spec, path)
     claimed = sorted(set(spec.hardware.features) - target_features(spec.tvm))
     if claimed:
         raise InputError(
@@ -77,6 +74,19 @@ def check_target_file(path: Path) -> TargetSpec:
             f"hardware.cores: {spec.hardware.cores}"
         )
     return spec
+
+
+def require_known_processor(spec: TargetSpec, source: object) -> None:
+    """Raise InputError, which begins with the `source` of the description, where LLVM does not know
+    its processor or a feature: it would only log that, and compile for another."""
+    if spec.tvm.kind != "llvm":
+        return
+    from harness.hardware.llvm import check_target
+
+    try:
+        check_target(spec.tvm, spec.architecture)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
 
 
 def _check_graphics(path: Path, spec: TargetSpec) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import select
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.child import Child, ChildLost, Message
@@ -27,7 +27,8 @@ _TOGETHER = 4
 
 class Compiling:
     """Candidates on their way through the workers: `begin` and `collect`, again and again while it
-    is `going`. `order` is what the workers are to do with them.
+    is `going`. `order` is what the workers are to do with them; `together` has the positions of
+    those that are compiled as one module, by default as many as keep all workers busy.
 
     `failed` has how those failed that did, and `found` what the workers say of the others, if they
     do: where they were exported to, for one; both by position.
@@ -39,12 +40,13 @@ class Compiling:
         kernel: Message,
         order: Message,
         candidates: Sequence[Candidate],
+        together: Iterable[list[int]] | None = None,
     ) -> None:
         self._workers = workers
         self._kernel = kernel
         self._order = order
         self._candidates = candidates
-        self._waiting = deque(_batches(len(candidates), len(workers)))
+        self._waiting = deque(together or batches(len(candidates), len(workers)))
         self._busy: dict[KernelProcess, tuple[list[int], float]] = {}
         self.failed: dict[int, KernelFailed] = {}
         self.found: dict[int, Any] = {}
@@ -55,7 +57,7 @@ class Compiling:
         """Go on until all are through."""
         while self.going:
             self.begin()
-            found, _, _ = select.select(list(self.children()), [], [], WATCH_SECONDS)
+            found, _, _ = select.select(self.sources(), [], [], WATCH_SECONDS)
             self.collect(found)
 
     @property
@@ -76,13 +78,17 @@ class Compiling:
                 else:
                     self._busy[worker] = batch, time.monotonic() + CANDIDATE_SECONDS * len(batch)
 
-    def children(self) -> Mapping[Child, KernelProcess]:
+    def sources(self) -> list[Child]:
+        """What `select` waits on until there is something to `collect`."""
+        return list(self._children())
+
+    def _children(self) -> Mapping[Child, KernelProcess]:
         """The processes that are at work, with their workers."""
         return {worker.child: worker for worker in self._busy if worker.child is not None}
 
     def collect(self, ready: Collection[object]) -> None:
         """Take the answers that are there, and stop the workers that are lost or too slow."""
-        for child, worker in self.children().items():
+        for child, worker in self._children().items():
             batch, deadline = self._busy[worker]
             try:
                 if child in ready:
@@ -113,7 +119,7 @@ class Compiling:
             worker.stop()
 
 
-def _batches(candidates: int, workers: int) -> Iterator[list[int]]:
+def batches(candidates: int, workers: int) -> Iterator[list[int]]:
     """Slots to compile as one module: fewer towards the end, so that the workers end together."""
     begin = 0
     while begin < candidates:

@@ -1,5 +1,7 @@
 """The parent's side of one kernel worker: a child process that compiles candidates of a kernel and
 runs them, and is replaced when it dies.
+
+The workers of a Dask cluster use this without TVM, which only their child processes load.
 """
 
 from __future__ import annotations
@@ -7,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.child import Child, ChildLost, Message
-from harness.tvm_api import tvm
+
+if TYPE_CHECKING:
+    from harness.tvm_api import tvm
 
 COMPILE: Message = {"do": "compile"}
 _WORKER = "harness.tuning.kernel_worker"
@@ -45,6 +49,8 @@ class KernelTask:
     ) -> Message:
         """What a worker is told of the kernel. `footprint` is as in `KernelMeasurer`; code for the
         target runs `here`, or on another machine only."""
+        from harness.tvm_api import tvm
+
         return {
             "do": "kernel",
             "target": str(target),
@@ -67,6 +73,8 @@ class Candidate:
     def as_message(self, slot: int) -> Message:
         if self.trace is not None:
             return {"slot": slot, "trace": self.trace}
+        from harness.tvm_api import tvm
+
         return {"slot": slot, "module": tvm.ir.save_json(self.module)}
 
 

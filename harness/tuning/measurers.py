@@ -7,6 +7,7 @@ from pathlib import Path
 from harness.devices.board import require_board
 from harness.devices.tracker import Servers
 from harness.spec import TargetSpec
+from harness.tuning.build_cluster import BuildCluster
 from harness.tuning.counting_measurer import CountingMeasurer
 from harness.tuning.measurer import KernelMeasurer, Measurer
 from harness.tuning.remote_measurer import RemoteMeasurer
@@ -27,5 +28,7 @@ def measurer_for(
         return StaticMeasurer(target, threads, spec.hardware)
     if spec.device.kind == "rpc":
         assert spec.device.key is not None and servers is not None
-        return RemoteMeasurer(target, spec.device.key, servers, threads)
+        address = servers.build_cluster
+        cluster = BuildCluster(address, [spec.tvm.mtriple]) if address is not None else None
+        return RemoteMeasurer(target, spec.device.key, servers, threads, cluster=cluster)
     return KernelMeasurer(target, threads, footprint)

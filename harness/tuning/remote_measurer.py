@@ -1,4 +1,6 @@
-"""Compiles candidates here and measures them on all servers of a key, while others are compiled."""
+"""Compiles candidates, here or on a Dask cluster, and measures them on all servers of a key, while
+others are compiled.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,8 @@ from types import TracebackType
 from harness.child import Message
 from harness.devices.tracker import Servers
 from harness.record import TuningCost
+from harness.tuning.build_cluster import BuildCluster
+from harness.tuning.cluster_compiling import ClusterCompiling
 from harness.tuning.compiling import WATCH_SECONDS, Compiling
 from harness.tuning.kernel_process import (
     CANDIDATE_SECONDS,
@@ -34,8 +38,9 @@ _REFERENCE_SECONDS = 120.0
 class RemoteMeasurer:
     """A `Measurer` on the servers of a key. Use as a context manager.
 
-    `workers` is how many processes compile. Where there has been no server for `patience` seconds
-    measuring raises CellFailure; a server that takes longer than `answer_seconds` counts as lost.
+    `workers` is how many processes compile here, where no `cluster` does; that is left at the end.
+    Where there has been no server for `patience` seconds measuring raises CellFailure; a server
+    that takes longer than `answer_seconds` counts as lost.
     Weights are where the run before left them: unlike here, there are no copies to take turns with.
     """
 
@@ -49,8 +54,10 @@ class RemoteMeasurer:
         workers: int,
         patience: float = PATIENCE_SECONDS,
         answer_seconds: float = CANDIDATE_SECONDS,
+        cluster: BuildCluster | None = None,
     ) -> None:
         self._target = target
+        self._cluster = cluster
         self._pool = ServerPool(servers, key, triple_of(target), patience, answer_seconds)
         self._workers = [KernelProcess({"TVM_NUM_THREADS": "1"}) for _ in range(workers)]
         self._kernel: Message = {}
@@ -68,6 +75,8 @@ class RemoteMeasurer:
         trace: TracebackType | None,
     ) -> None:
         self._pool.stop()
+        if self._cluster is not None:
+            self._cluster.stop()
         for worker in self._workers:
             worker.stop()
         self._folder.cleanup()
@@ -166,18 +175,20 @@ class RemoteMeasurer:
 
     def _compiling(
         self, candidates: Sequence[Candidate], folder: Path, *, whole: bool
-    ) -> Compiling:
+    ) -> Compiling | ClusterCompiling:
+        if self._cluster is not None:
+            return ClusterCompiling(self._cluster, self._kernel, candidates, folder, whole=whole)
         order = {"do": "export", "folder": str(folder), "whole": whole}
         compiling = Compiling(self._workers, self._kernel, order, candidates)
         compiling.begin()  # a worker may take long to start: before a server waits for it
         return compiling
 
-    def _advance(self, compiling: Compiling | None = None) -> None:
+    def _advance(self, compiling: Compiling | ClusterCompiling | None = None) -> None:
         """See that all have work, and take what the first have done. Raises CellFailure."""
         if compiling is not None:
             compiling.begin()
         self._pool.begin()
-        sources = [*(compiling.children() if compiling else ()), *self._pool.sources()]
+        sources = [*(compiling.sources() if compiling else ()), *self._pool.sources()]
         ready, _, _ = select.select(sources, [], [], WATCH_SECONDS)
         if compiling is not None:
             compiling.collect(ready)
@@ -185,7 +196,7 @@ class RemoteMeasurer:
 
 
 def _result(
-    slot: int, compiling: Compiling, trials: dict[int, Trial]
+    slot: int, compiling: Compiling | ClusterCompiling, trials: dict[int, Trial]
 ) -> list[float] | KernelFailed | None:
     if slot in compiling.failed:
         return compiling.failed[slot]
