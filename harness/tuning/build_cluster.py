@@ -44,8 +44,7 @@ class BuildCluster:
         require_address(address)
         if find_spec("distributed") is None:
             raise InputError(
-                "compiling on a Dask cluster needs the extra 'dask'; run: pip install "
-                "'layeredge[dask]'"
+                "compiling on a Dask cluster needs the extra 'dask'; run: pip install distributed"
             )
         from distributed import Client
 
@@ -102,7 +101,7 @@ class BuildCluster:
         except Exception as error:  # as where this package is not installed there
             raise CellFailure(
                 f"the workers of the Dask cluster at {self._address} do not have this package "
-                f"({reason(error)}); install it there: pip install layeredge=={harness.__version__}"
+                f"({reason(error)}); install layeredge {harness.__version__} there"
             ) from None
         for worker, why in sorted(answers.items()):
             if why is not None:
@@ -115,9 +114,19 @@ class BuildCluster:
             f"processors to spare: dask worker {self._address}"
         )
 
+    def _lost(self) -> CellFailure:
+        return CellFailure(
+            f"the connection with the Dask cluster at {self._address} is lost; see whether its "
+            "scheduler runs"
+        )
+
     def threads(self) -> int:
-        """How many tasks the workers run at a time; 0 where there is none."""
-        return sum(self._client.nthreads().values())
+        """How many tasks the workers run at a time; 0 where there is none. Raises CellFailure where
+        the scheduler is gone."""
+        try:
+            return sum(self._client.nthreads().values())
+        except Exception:  # a different one at each moment of its going
+            raise self._lost() from None
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
         """Have a function of this package called by a worker. When that is done there is something
@@ -153,10 +162,7 @@ class BuildCluster:
                 f"workers of the Dask cluster died over it, {error.allowed_failures + 1} in a row"
             ) from None
         except CancelledError:
-            raise CellFailure(
-                f"the connection with the Dask cluster at {self._address} is lost; see whether its "
-                "scheduler runs"
-            ) from None
+            raise self._lost() from None
         except Exception as error:
             raise CellFailure(
                 f"a worker of the Dask cluster at {self._address} cannot compile: {reason(error)}"

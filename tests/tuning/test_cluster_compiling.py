@@ -129,6 +129,8 @@ def test_lost_cluster_ends_compiling(tmp_path: Path) -> None:
         workers.close()
         with pytest.raises(CellFailure, match=r"the connection with the Dask cluster .* is lost"):
             finish(compiling)
+        with pytest.raises(CellFailure, match=r"the connection with the Dask cluster .* is lost"):
+            ClusterCompiling(cluster, kernel, [split(64, 2)], tmp_path, whole=False)
 
 
 @contextmanager
