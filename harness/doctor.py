@@ -34,6 +34,7 @@ EXTRAS = {
     "parquet": ("export to Parquet", ("pyarrow",)),
     "text": ("text models", ("tokenizers",)),
     "opencl": ("GPU schedules verified on this machine's processor", ("pyopencl",)),
+    "dask": ("compiling on a Dask cluster", ("distributed",)),
 }
 # The names TVM looks for when it links a library, in its order.
 COMPILERS = ("g++", "gcc", "clang++", "clang", "c++", "cc")
