@@ -168,7 +168,7 @@ def test_tuning_curve_by_a_count_is_in_instructions(monkeypatch: pytest.MonkeyPa
     assert tuning.curve_of(cell) == [(1, 5e6), (10, 5e5)]
     said = [text for text, _ in written]
     assert "instructions" in said and "ms" not in said
-    assert any(each.startswith("500,000 instr") for each in said)
+    assert any(each.startswith("500,000 in ") for each in said)
 
 
 def test_tuning_curve_starts_when_every_kernel_has_a_time(tmp_path: Path) -> None:

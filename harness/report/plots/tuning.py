@@ -50,7 +50,8 @@ def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
         canvas.text((_RIGHT + 16, y - 5), cell.label, bold=True, color=color, room=112)
         tuning = cell.record.tuning
         assert tuning is not None
-        said = f"{number(curves[cell.label][-1][1])} {unit} in {duration(tuning.seconds)}"
+        least = number(curves[cell.label][-1][1]) + (" ms" if unit == "ms" else "")
+        said = f"{least} in {duration(tuning.seconds)}"
         canvas.text((_RIGHT + 16, y + 6), said, size=style.SMALL_SIZE, color=style.SOFT, room=112)
     return canvas
 
