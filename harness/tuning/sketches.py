@@ -218,7 +218,9 @@ class Sketches:
 
     def _uneven_tiles(self, rows: list[int], vectors: int) -> list[UnevenTile]:
         """Tiles that need not divide the rows, where they are worth it and all threads get some.
-        Those of kernels that gather took half as long again as tiles that do."""
+        What gathers loads an input for every product, and gained nothing by other tiles."""
+        if self._gathering:
+            return []
         even, wide = self._tiles(rows, vectors)[0]
         count = math.prod(rows)
         least = _WORTH * multiplied_by(UnevenTile(math.prod(even), wide), count)

@@ -96,7 +96,6 @@ class UnevenKernel(KernelSchedule):
         rows = self._extents(reader)[:-1]
         if len(rows) > 1:
             self._require_product(name, rows)
-
             self.schedule.transform_layout(name, ("write", 0), self._flattening(reader, rows))
             for each in (name, reader):
                 self.schedule.transform_block_layout(each, self._flattening(each, rows))

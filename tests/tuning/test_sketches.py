@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from compiling import run_kernel
 
-from harness.kernels import packed
+from harness.kernels import block_sparse, packed
 from harness.passes.vectors import vector_lanes
 from harness.tuning.difference import difference
 from harness.tuning.sketches import Sketches
@@ -101,6 +101,15 @@ def test_uneven_tiles_are_tried_where_nothing_divides_the_rows_well() -> None:
     expected = run_kernel(dense(13, 8, 8), TARGET)
     for space in odd.spaces[2:]:
         assert difference(expected, run_kernel(space.mod, TARGET)) is None
+
+
+def test_kernels_that_gather_have_no_uneven_tiles() -> None:
+    data = te.placeholder((13, 8), name="data")
+    weights = te.placeholder((8, 4, LANES), name="weights")
+    indices = te.placeholder((8, 4), name="indices", dtype="int32")
+    result = block_sparse.matmul(data, weights, indices)
+    kernel = tvm.IRModule({"main": te.create_prim_func([data, weights, indices, result])})
+    assert len(Sketches(kernel, TARGET, 2).spaces) == 2
 
 
 def test_uneven_tiles_leave_no_thread_without_work() -> None:
