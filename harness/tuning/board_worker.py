@@ -7,16 +7,17 @@ Run by `harness.tuning.counting_measurer` with the board's Python, which has TVM
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from harness.child import Message, channel
 from harness.devices.board import COUNTS
+from harness.errors import reason
 from harness.measure.counting import InstructionCounter
 from harness.measure.inputs import read_arrays
-from harness.tuning.difference import difference
+from harness.tuning.difference import Reference, first_difference
 from harness.without_torch import without_torch
 
 os.environ["TVM_USE_RUNTIME_LIB"] = "1"
@@ -28,13 +29,13 @@ class Worker:
     """Answers messages about one kernel at a time."""
 
     def __init__(self) -> None:
-        self._rows: list[list[np.ndarray]] = []
-        self._outputs = 0
+        self._references: list[Reference] = []
 
     def kernel(self, message: Message) -> Message:
         """Turn to another kernel: rows of what it is given, with what it should give last."""
-        self._rows = [list(row.values()) for row in read_arrays(Path(message["references"]))]
-        self._outputs = message["outputs"]
+        rows = [list(row.values()) for row in read_arrays(Path(message["references"]))]
+        outputs = message["outputs"]
+        self._references = [(row[:-outputs], row[-outputs:]) for row in rows]
         return {}
 
     def count(self, message: Message) -> Message:
@@ -43,25 +44,21 @@ class Worker:
         library = tvm.runtime.load_module(str(path))
         counter = InstructionCounter(path, Path(os.environ[COUNTS]))
         function = library[message["name"]]
-        wrong = next(filter(None, (self._wrong(function, row) for row in self._rows)), None)
-        arguments = self._arguments(self._rows[0])
-        found = counter.count(lambda: function(*arguments))
+
+        def run(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+            tensors = self._tensors(inputs)
+            function(*tensors)
+            return [each.numpy() for each in tensors[len(inputs) :]]
+
+        wrong = first_difference(run, self._references)
+        tensors = self._tensors(self._references[0][0])
+        found = counter.count(lambda: function(*tensors))
         return {"instructions": found.total, "wrong": wrong}
 
-    def _arguments(self, row: list[np.ndarray]) -> list[tvm.runtime.Tensor]:
-        inputs = [tvm.runtime.tensor(array) for array in row[: -self._outputs]]
-        results = [tvm.runtime.tensor(np.zeros_like(array)) for array in row[-self._outputs :]]
-        return [*inputs, *results]
-
-    def _wrong(self, function: Any, row: list[np.ndarray]) -> str | None:
-        """The first output that differs, in words."""
-        arguments = self._arguments(row)
-        function(*arguments)
-        expected, found = row[-self._outputs :], arguments[-self._outputs :]
-        for at, (array, result) in enumerate(zip(expected, found, strict=True)):
-            if why := difference(array, result.numpy()):
-                return f"output {at}: {why}"
-        return None
+    def _tensors(self, inputs: Sequence[np.ndarray]) -> list[tvm.runtime.Tensor]:
+        """What a candidate is called with: the inputs, and room for its results."""
+        results = [np.zeros_like(each) for each in self._references[0][1]]
+        return [tvm.runtime.tensor(array) for array in (*inputs, *results)]
 
 
 def main() -> None:
@@ -72,8 +69,7 @@ def main() -> None:
             answer = getattr(worker, message.pop("do"))(message)
         except Exception as error:
             # Anything a candidate raises is that candidate's failure.
-            lines = str(error).strip().splitlines()
-            answer = {"error": lines[-1] if lines else repr(error)}
+            answer = {"error": reason(error)}
         parent.send(answer)
 
 

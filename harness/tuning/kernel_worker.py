@@ -26,9 +26,10 @@ from harness.errors import reason
 from harness.kernels.elementary import use_vector_arithmetic
 from harness.measure.inputs import write_arrays
 from harness.tuning.arguments import Arguments
+from harness.tuning.difference import Reference, first_difference
 from harness.tuning.graphics_function import GraphicsFunction
 from harness.tuning.opencl_verification import opencl_difference
-from harness.tuning.references import Reference, first_difference, references
+from harness.tuning.references import references
 from harness.tuning.sampling import Timer, in_turns, samples
 from harness.tvm_api import Schedule, Trace, is_graphics, triple_of, tvm
 

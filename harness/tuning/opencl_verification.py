@@ -15,7 +15,8 @@ from harness.passes.fusion import KernelCall
 from harness.passes.rewriter import MAIN
 from harness.record import KernelVerification
 from harness.tuning.arguments import Arguments
-from harness.tuning.references import Reference, first_difference, references
+from harness.tuning.difference import Reference, first_difference
+from harness.tuning.references import references
 from harness.tvm_api import PrimFunc, tvm
 
 HERE = {"kind": "llvm"}

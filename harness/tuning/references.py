@@ -3,17 +3,14 @@ against that."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from harness.tuning.arguments import given_in
-from harness.tuning.difference import difference
+from harness.tuning.difference import Reference
 from harness.tvm_api import tvm
-
-Reference = tuple[list[np.ndarray], list[np.ndarray]]
-"""What a kernel is given, and what it gives."""
 
 _NAME = "unscheduled"
 _PLAINLY = {"opt-level": 1}
@@ -43,15 +40,3 @@ def references(
         function(*(tvm.runtime.tensor(array) for array in each), *results)
         found.append((each, [result.numpy() for result in results]))
     return found
-
-
-def first_difference(
-    run: Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]], expected: Iterable[Reference]
-) -> str | None:
-    """The first output that is not what it should be, in words; None where all are. `run` gives the
-    outputs for some inputs."""
-    for inputs, wanted in expected:
-        for at, (array, found) in enumerate(zip(wanted, run(inputs), strict=True)):
-            if why := difference(array, found):
-                return f"output {at}: {why}"
-    return None
