@@ -98,6 +98,13 @@ class Devices:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
+    def replace(self, process: subprocess.Popen[bytes], key: str) -> None:
+        """Kill the only server of a key, and start another once the tracker has forgotten it: what
+        `serve` waits for is one more than before."""
+        self.kill(process)
+        until(lambda: self.known(key) == 0)
+        self.serve(key)
+
     def kill_tracker(self) -> None:
         self.kill(self._tracker)
 

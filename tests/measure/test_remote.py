@@ -93,14 +93,8 @@ def test_network_is_tuned_verified_and_measured_on_a_server(
 @pytest.mark.slow
 def test_server_lost_while_measuring_is_replaced(devices: Devices, tmp_path: Path) -> None:
     first = devices.serve("mortal")
-
-    def replace() -> None:
-        devices.kill(first)
-        devices.serve("mortal")
-
-    found = run(
-        tmp_path, devices, described("mortal"), PLAIN, FUSED, heard=Stages("measure", replace)
-    )
+    heard = Stages("measure", lambda: devices.replace(first, "mortal"))
+    found = run(tmp_path, devices, described("mortal"), PLAIN, FUSED, heard=heard)
     assert [record.status for record in found] == ["ok", "ok", "skipped"], found
 
 

@@ -177,12 +177,8 @@ def test_tuning_ends_with_its_records_when_the_tracker_is_killed(tmp_path: Path)
 
 def test_server_that_appears_later_is_used(devices: Devices, tmp_path: Path) -> None:
     first = devices.serve("late")
-
-    def replace() -> None:
-        devices.kill(first)
-        devices.serve("late")
-
-    assert tuned(remote(devices, "late"), tmp_path, replace) == (24, "")
+    found = tuned(remote(devices, "late"), tmp_path, lambda: devices.replace(first, "late"))
+    assert found == (24, "")
 
 
 def test_unknown_key_is_one_line_with_the_remedy(devices: Devices) -> None:
