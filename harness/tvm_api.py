@@ -36,6 +36,17 @@ with without_torch():
     from tvm.tirx import PrimFunc
     from tvm_ffi import structural_equal, structural_hash, structural_map, structural_walk
 
+
+def _unchecked(schedule: type[Schedule]) -> None:
+    """Let a schedule's methods go without TVM's check of each argument's type, in Python, which
+    takes more than half of the time that it takes to build a schedule."""
+    for name, method in list(vars(schedule).items()):
+        if plain := getattr(method, "__wrapped__", None):
+            setattr(schedule, name, plain)
+
+
+_unchecked(Schedule)
+
 # How a kernel may fuse, as TVM's FuseOps reads it from the attribute `op_pattern`.
 OUT_FUSABLE, OPAQUE = 4, 8
 # What replaces a function's buffers by the packed arguments that TVM's runtime calls it with.

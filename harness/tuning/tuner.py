@@ -266,10 +266,12 @@ class Tuner:
         workload = search.records.commit_workload(task.kernel.module)
         round_started = time.monotonic()
         measurer.turn_to(task.kernel)
-        traces = [Candidate(trace=trace_json(candidate.sch.trace)) for candidate in candidates]
+        # Without what only looks at the kernel: two thirds of a trace, and of replaying it.
+        traces = [each.sch.trace.simplified(remove_postproc=False) for each in candidates]
+        scheduled = [Candidate(trace=trace_json(trace)) for trace in traces]
         results = []
-        for candidate, found in zip(
-            candidates, measurer.measure(traces, lambda: task.best), strict=True
+        for trace, found in zip(
+            traces, measurer.measure(scheduled, lambda: task.best), strict=True
         ):
             cost.trials += 1
             task.spent.trials += 1
@@ -285,7 +287,7 @@ class Tuner:
             else:
                 results.append(meta_schedule.runner.RunnerResult(found, None))
                 record = meta_schedule.database.TuningRecord(
-                    candidate.sch.trace,
+                    trace,
                     workload,
                     found,
                     self._target,
