@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from harness.edges.layers import Layer
     from harness.models.imported import Imported
     from harness.record import KernelVerification
-    from harness.tvm_api import tvm
+    from harness.tvm_api import target_of, tvm
 
 _PROGRESS_SECONDS = 0.3
 
@@ -110,10 +110,10 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     from harness.tuning.measurers import measurer_for
     from harness.tuning.rivals import slower_when_sparse
     from harness.tuning.tuner import Tuner, tasks_of
-    from harness.tvm_api import is_graphics, tvm
+    from harness.tvm_api import is_graphics
 
     configuration, spec = order.configuration, order.target
-    target, here = tvm.target.Target(spec.tvm.as_tvm()), working_target(spec)
+    target, here = target_of(spec.tvm.as_tvm()), working_target(spec)
 
     tell({"stage": "import"})
     imported = import_model(order.model, order.shapes, order.work)
@@ -128,7 +128,7 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
                 canonical,
                 configuration.edges.bypass,
                 samples,
-                tvm.target.Target(here.as_tvm()),
+                target_of(here.as_tvm()),
                 here.num_cores,
             )
         canonical, edges = compress(
@@ -224,10 +224,9 @@ def _calibrated(
 ) -> Callable[[list[Layer]], Calibration]:
     from harness.edges.calibration import Calibration
     from harness.hardware.workplace import working_target
-    from harness.tvm_api import tvm
 
     here = working_target(order.target)
-    target, threads = tvm.target.Target(here.as_tvm()), here.num_cores
+    target, threads = target_of(here.as_tvm()), here.num_cores
     return lambda layers: Calibration(canonical, layers, samples, target, threads)
 
 
@@ -255,12 +254,11 @@ def _build_reference(canonical: tvm.IRModule, imported: Imported, order: Order) 
     from harness.hardware.workplace import working_target
     from harness.passes.fusion import fuse, summarise
     from harness.tuning.database import database_of
-    from harness.tvm_api import tvm
 
     plain, here = fuse(canonical, "none"), working_target(order.target)
     build(
         plain,
-        tvm.target.Target(here.as_tvm()),
+        target_of(here.as_tvm()),
         here.num_cores,
         database_of([], {}),
         imported,
@@ -276,14 +274,13 @@ def _kernel_inputs(
     from harness.hardware.workplace import working_target
     from harness.measure.inputs import read_arrays
     from harness.tuning.real_inputs import record_kernel_inputs
-    from harness.tvm_api import tvm
 
     if order.inputs is None:
         return {}
     feeds, here = read_arrays(order.inputs)[0], working_target(order.target)
     return record_kernel_inputs(
         fused,
-        tvm.target.Target(here.as_tvm()),
+        target_of(here.as_tvm()),
         here.num_cores,
         [feeds[spec.name] for spec in imported.inputs],
         folder,
@@ -297,7 +294,6 @@ def _schedule_verifier(
     from harness.devices.pocl import pocl_version
     from harness.passes.fusion import kernels
     from harness.tuning.opencl_verification import verify_schedules
-    from harness.tvm_api import tvm
 
     def verify(scheduled: tvm.IRModule) -> KernelVerification | None:
         by = pocl_version()
@@ -308,7 +304,7 @@ def _schedule_verifier(
             found = verify_schedules(
                 kernels(fused),
                 scheduled,
-                tvm.target.Target(order.target.tvm.as_tvm()),
+                target_of(order.target.tvm.as_tvm()),
                 _kernel_inputs(order, fused, imported, Path(folder)),
                 by,
                 lambda done, total: tell({"stage": "verify", "done": done, "total": total}),

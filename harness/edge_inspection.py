@@ -20,7 +20,7 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.rewriter import MAIN
 from harness.passes.vectors import vector_lanes
 from harness.spec import TargetSpec
-from harness.tvm_api import constant_array, operator_name, relax, shape_of, tvm
+from harness.tvm_api import constant_array, operator_name, relax, shape_of, target_of, tvm
 
 _CONVOLUTIONS = ("relax.nn.conv1d", "relax.nn.conv2d", "relax.nn.conv3d")
 _TRANSPOSED = ("relax.nn.conv1d_transpose", "relax.nn.conv2d_transpose")
@@ -86,7 +86,7 @@ def inspect_edges(
     imported = import_named(model, shapes)
     with reported_as(f"{model}: its layers cannot be inspected"):
         canonical = canonicalise(imported.module)
-        lanes = vector_lanes(tvm.target.Target(target.tvm.as_tvm()))
+        lanes = vector_lanes(target_of(target.tvm.as_tvm()))
         bindings = _layer_bindings(canonical)
         weights = [constant_array(binding.value.args[1]) for binding in bindings]
         times = layer_times(

@@ -20,7 +20,7 @@ from harness.passes.fusion import fuse, kernels, summarise
 from harness.passes.rewriter import MAIN
 from harness.record import Fusion
 from harness.spec import FusionLevel, ModelSpec, TargetSpec
-from harness.tvm_api import operator_name, relax, tvm
+from harness.tvm_api import operator_name, relax, target_of, tvm
 
 
 class InspectedKernel(Frozen):
@@ -63,7 +63,7 @@ def inspect(
     imported = import_named(model, shapes)
     groups = _Groups()
     with reported_as(f"{model}: cannot be fused"):
-        compiled_for = tvm.target.Target(target.tvm.as_tvm())
+        compiled_for = target_of(target.tvm.as_tvm())
         network = adapt(canonicalise(imported.module), target.passes, compiled_for)
         with tvm.transform.PassContext(instruments=[groups]):
             fused = fuse(network, level)

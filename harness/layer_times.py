@@ -17,7 +17,7 @@ from harness.roofline import known_roofs
 from harness.spec import TargetSpec
 from harness.tuning.database import chosen_in, kernel_identity
 from harness.tuning.tuner import tasks_of
-from harness.tvm_api import tvm
+from harness.tvm_api import target_of, tvm
 
 Source = Literal["tuning", "roofline"]
 
@@ -44,7 +44,7 @@ def layer_times(
     the roofline allows each, because shares of two kinds of time would not add up; None where the
     machine's roofs are not known.
     """
-    target = tvm.target.Target(spec.tvm.as_tvm())
+    target = target_of(spec.tvm.as_tvm())
     fused = fuse(adapt(canonical, spec.passes, target), "full")
     found = kernels(fused)
     by_weights = owners(fused)

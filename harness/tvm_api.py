@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from harness.without_torch import without_torch
+from harness.lean_import import lean_import
 
-with without_torch():
+with lean_import():
     import tvm
     from tvm import relax, te, tirx, topi
+    from tvm.backend import loader as backends
     from tvm.ir import Op
     from tvm.ir.expr import GenericConst as Constant
     from tvm.ir.expr import TensorLoad
@@ -47,6 +48,8 @@ def _unchecked(schedule: type[Schedule]) -> None:
 
 _unchecked(Schedule)
 
+# Kinds of targets that TVM compiles for with the help of Python.
+_BACKENDS = ("cuda", "opencl")
 # How a kernel may fuse, as TVM's FuseOps reads it from the attribute `op_pattern`.
 OUT_FUSABLE, OPAQUE = 4, 8
 # What replaces a function's buffers by the packed arguments that TVM's runtime calls it with.
@@ -71,6 +74,14 @@ def operator_name(expr: relax.Expr) -> str:
     if isinstance(expr, relax.Call) and isinstance(expr.op, Op):
         return str(expr.op.name)
     return ""
+
+
+def target_of(description: Mapping[str, Any], **host: Any) -> tvm.target.Target:
+    """A target by what TVM takes for its description, with TVM's backend for its kind loaded."""
+    target = tvm.target.Target(dict(description), **host)
+    if str(target.kind.name) in _BACKENDS:
+        backends.load(str(target.kind.name))
+    return target
 
 
 def is_graphics(target: tvm.target.Target) -> bool:
@@ -206,6 +217,7 @@ __all__ = [
     "structural_hash",
     "structural_map",
     "structural_walk",
+    "target_of",
     "te",
     "tirx",
     "topi",

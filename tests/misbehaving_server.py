@@ -7,9 +7,9 @@ import time
 
 from harness.devices.serving import run_server
 from harness.devices.tracker import Address
-from harness.without_torch import without_torch
+from harness.lean_import import lean_import
 
-with without_torch():
+with lean_import():
     import tvm_ffi
     from tvm.rpc import server as tvm_server
 

@@ -4,9 +4,9 @@ import sys
 
 from harness.child import channel
 from harness.devices.tracker import DESCRIPTION
-from harness.without_torch import without_torch
+from harness.lean_import import lean_import
 
-with without_torch():
+with lean_import():
     from tvm import rpc
 
 

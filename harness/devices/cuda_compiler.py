@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 from harness.devices.graphics import nvcc
 from harness.devices.occupancy import occupancy
 from harness.errors import CellFailure
+from harness.lean_import import lean_import
 from harness.record import Launch
 from harness.spec import Multiprocessor
-from harness.without_torch import without_torch
 
-with without_torch():
+with lean_import():
     import tvm_ffi
 
 if TYPE_CHECKING:

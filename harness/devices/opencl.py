@@ -14,7 +14,16 @@ import numpy as np
 
 from harness.devices.pocl import INSTALL, opencl_processor
 from harness.errors import reason
-from harness.tvm_api import ArgInfo, PrimFunc, SBlock, opencl_modules, structural_walk, tirx, tvm
+from harness.tvm_api import (
+    ArgInfo,
+    PrimFunc,
+    SBlock,
+    opencl_modules,
+    structural_walk,
+    target_of,
+    tirx,
+    tvm,
+)
 
 _LAUNCH = "tirx.call_ffi_kernel"
 _BLOCKS = ("blockIdx.x", "blockIdx.y", "blockIdx.z")
@@ -123,7 +132,7 @@ def _opencl(target: tvm.target.Target) -> tvm.target.Target:
     """A target of OpenCL with the limits of a graphics processor. Its warps are single threads, as
     PoCL's are: no others run in step, and what CUDA leaves to that is done with barriers."""
     limits = {name: int(target.attrs[name]) for name in _LIMITS if name in target.attrs}
-    return tvm.target.Target({"kind": "opencl", "thread_warp_size": 1, **limits}, host="llvm")
+    return target_of({"kind": "opencl", "thread_warp_size": 1, **limits}, host="llvm")
 
 
 def _memories(kernel: PrimFunc) -> set[str]:

@@ -26,11 +26,11 @@ from harness.devices.listening import listening_socket, require_reachable
 from harness.devices.tracker import DESCRIPTION, Address, Tracker
 from harness.errors import HarnessError, InputError
 from harness.hardware import this_processor
-from harness.without_torch import without_torch
+from harness.lean_import import lean_import
 
 # A server runs code and compiles none: a board needs TVM's runtime only.
 os.environ["TVM_USE_RUNTIME_LIB"] = "1"
-with without_torch():
+with lean_import():
     import tvm_ffi
     from tvm.rpc import server as tvm_server
     from tvm.support.utils import tempdir

@@ -28,7 +28,7 @@ from harness.tuning.progress import Listener
 from harness.tuning.real_inputs import record_kernel_inputs
 from harness.tuning.rivals import scheduled
 from harness.tuning.tuner import Tuner, tasks_of
-from harness.tvm_api import relax, tvm
+from harness.tvm_api import relax, target_of, tvm
 
 _SHARES = (0.0, 0.5, 0.9)
 _TRIALS = 10
@@ -54,7 +54,7 @@ def measured_prices(
             f"a budget of latency is spent by measured times, and '{spec.name}' is not here: its "
             f"device is {spec.device.kind}; use the budget 'edges' or 'uniform'"
         )
-    target, threads = tvm.target.Target(spec.tvm.as_tvm()), spec.tvm.num_cores
+    target, threads = target_of(spec.tvm.as_tvm()), spec.tvm.num_cores
     found: dict[str, list[float]] = {}
     with KernelMeasurer(target, threads) as measurer:
         for layer in layers:

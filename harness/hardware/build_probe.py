@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from harness.hardware import detect_host
-from harness.without_torch import without_torch
+from harness.lean_import import lean_import
 
-with without_torch():
+with lean_import():
     import tvm
     from tvm import te
 

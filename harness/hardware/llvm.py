@@ -14,8 +14,8 @@ from functools import cache
 from typing import Any
 
 from harness.errors import InputError, did_you_mean
+from harness.lean_import import lean_import
 from harness.spec import TvmTarget
-from harness.without_torch import without_torch
 
 _PREFIXES = {
     "x86": ("x86_64", "i386", "i486", "i586", "i686"),
@@ -137,7 +137,7 @@ def _features_of_any_cpu(triple: str) -> frozenset[str]:
 
 
 def _tvm() -> Any:
-    with without_torch():
+    with lean_import():
         import tvm
 
     return tvm

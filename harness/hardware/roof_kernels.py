@@ -22,10 +22,10 @@ import psutil
 
 from harness.hardware.llvm import vector_bits
 from harness.hardware.processor import this_processor
+from harness.lean_import import lean_import
 from harness.spec import TargetSpec
-from harness.without_torch import without_torch
 
-with without_torch():
+with lean_import():
     import tvm
     from tvm.script.ir_builder import IRBuilder
     from tvm.script.ir_builder import tirx as T

@@ -19,12 +19,12 @@ from harness.artifact import LIBRARY, Artifact
 from harness.baselines.base import Feeds, checked
 from harness.child import Channel, Message, channel
 from harness.devices.tracker import DESCRIPTION
+from harness.lean_import import lean_import
 from harness.measure.worker import Worker, attempt
 from harness.models.tensors import TensorSpec
-from harness.without_torch import without_torch
 
 os.environ["TVM_USE_RUNTIME_LIB"] = "1"
-with without_torch():
+with lean_import():
     import tvm
     from tvm import rpc
     from tvm.runtime.vm import VirtualMachine

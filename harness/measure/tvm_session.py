@@ -18,13 +18,13 @@ from harness.awake import spread_threads
 from harness.baselines.base import Feeds, checked
 from harness.devices.cuda_compiler import CudaCompiler
 from harness.errors import CellFailure
+from harness.lean_import import lean_import
 from harness.measure.stopwatch import Stopwatch
 from harness.models.tensors import TensorSpec
-from harness.without_torch import without_torch
 
 # The runtime alone is wanted here: 250 MB of compiler would count as this model's memory.
 os.environ["TVM_USE_RUNTIME_LIB"] = "1"
-with without_torch():
+with lean_import():
     import tvm
     from tvm.runtime.vm import VirtualMachine
 

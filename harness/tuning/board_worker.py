@@ -15,13 +15,13 @@ import numpy as np
 from harness.child import Message, channel
 from harness.devices.board import COUNTS
 from harness.errors import reason
+from harness.lean_import import lean_import
 from harness.measure.counting import InstructionCounter
 from harness.measure.inputs import read_arrays
 from harness.tuning.difference import Reference, first_difference
-from harness.without_torch import without_torch
 
 os.environ["TVM_USE_RUNTIME_LIB"] = "1"
-with without_torch():
+with lean_import():
     import tvm
 
 

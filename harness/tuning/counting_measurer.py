@@ -18,7 +18,7 @@ from harness.spec import TargetSpec
 from harness.tuning.database import kernel_identity
 from harness.tuning.kernel_process import CANDIDATE_SECONDS, Candidate, KernelFailed, KernelTask
 from harness.tuning.repeatable import KernelWrong, RepeatableMeasurer
-from harness.tvm_api import tvm
+from harness.tvm_api import target_of
 
 _WORKER = "harness.tuning.board_worker"
 _START_SECONDS = 120.0
@@ -34,7 +34,7 @@ class CountingMeasurer(RepeatableMeasurer):
 
     def __init__(self, spec: TargetSpec, workers: int, board: Board, folder: Path) -> None:
         super().__init__(workers)
-        self._target = tvm.target.Target(spec.tvm.as_tvm())
+        self._target = target_of(spec.tvm.as_tvm())
         self._board = board
         self._spec = spec
         self._folder = folder.absolute()

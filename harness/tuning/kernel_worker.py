@@ -31,7 +31,7 @@ from harness.tuning.graphics_function import GraphicsFunction
 from harness.tuning.opencl_verification import opencl_difference
 from harness.tuning.references import references
 from harness.tuning.sampling import Timer, in_turns, samples
-from harness.tvm_api import Schedule, Trace, is_graphics, triple_of, tvm
+from harness.tvm_api import Schedule, Trace, is_graphics, target_of, triple_of, tvm
 
 Made = TypeVar("Made")
 
@@ -52,7 +52,7 @@ class Worker:
 
     def kernel(self, message: Message) -> Message:
         """Turn to another kernel; what is compiled for a machine that is not here is not run."""
-        self._target = tvm.target.Target(message["target"])
+        self._target = target_of(message["target"])
         here, graphics = message["here"], is_graphics(self._target)
         if here and self.awake is None:
             self.awake = KeepAwake()

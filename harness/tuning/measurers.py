@@ -12,7 +12,7 @@ from harness.tuning.counting_measurer import CountingMeasurer
 from harness.tuning.measurer import KernelMeasurer, Measurer
 from harness.tuning.remote_measurer import RemoteMeasurer
 from harness.tuning.static_measurer import StaticMeasurer
-from harness.tvm_api import tvm
+from harness.tvm_api import target_of
 
 
 def measurer_for(
@@ -21,7 +21,7 @@ def measurer_for(
     """What runs the candidates for a target, or counts or analyses them; `threads` of this machine
     work on it, `footprint` is as in `KernelMeasurer`, `folder` is for what it has to write, and
     `servers` says where those of the target's key are found. Raises CellFailure and CellSkipped."""
-    target = tvm.target.Target(spec.tvm.as_tvm())
+    target = target_of(spec.tvm.as_tvm())
     if spec.device.kind == "emulated":
         return CountingMeasurer(spec, threads, require_board(), folder)
     if spec.device.kind == "static":

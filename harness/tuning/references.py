@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.tuning.arguments import given_in
 from harness.tuning.difference import Reference
-from harness.tvm_api import tvm
+from harness.tvm_api import target_of, tvm
 
 _NAME = "unscheduled"
 _PLAINLY = {"opt-level": 1}
@@ -28,7 +28,7 @@ def references(
     """What the unscheduled `main` of a module gives, compiled for a target that is described: on
     random arguments, `arrays`, of which the last are `outputs`; and on real ones, an `.npz` of what
     the kernel is given in an inference, where there is one."""
-    target = tvm.target.Target({**processor, **_PLAINLY})
+    target = target_of({**processor, **_PLAINLY})
     kernel = module["main"].with_attr("global_symbol", _NAME)
     function = tvm.compile(tvm.IRModule({_NAME: kernel}), target=target).jit()[_NAME]
     given = [list(arrays[:-outputs])]

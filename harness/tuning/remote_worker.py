@@ -16,14 +16,14 @@ import numpy as np
 from harness.child import Message, channel
 from harness.devices.tracker import DESCRIPTION
 from harness.errors import reason
+from harness.lean_import import lean_import
 from harness.measure.inputs import read_arrays
 from harness.tuning.difference import difference
 from harness.tuning.sampling import Timer, in_turns, samples
-from harness.without_torch import without_torch
 
 # The compiler is elsewhere.
 os.environ["TVM_USE_RUNTIME_LIB"] = "1"
-with without_torch():
+with lean_import():
     import tvm
     from tvm import rpc
 

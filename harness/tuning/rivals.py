@@ -20,7 +20,7 @@ from harness.tuning.database import Choice, database_of, kernel_identity
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.measurer import KernelMeasurer
 from harness.tuning.tuner import tasks_of
-from harness.tvm_api import tvm
+from harness.tvm_api import target_of, tvm
 
 _ROUNDS = 15
 
@@ -41,7 +41,7 @@ def slower_when_sparse(
     `lowered` is the network with sparse kernels, fused, and `tasks` its kernels; `footprint` is as
     in `KernelMeasurer`; `progress` is told how many pairs were measured, and of how many.
     """
-    target, threads = tvm.target.Target(spec.tvm.as_tvm()), spec.tvm.num_cores
+    target, threads = target_of(spec.tvm.as_tvm()), spec.tvm.num_cores
     plain = spec.passes.model_copy(update={"sparse_kernels": False})
     dense = fuse(adapt(canonical, plain, target), level)
     pairs = _pairs(lowered, tasks, dense, tasks_of(dense, target), chosen)

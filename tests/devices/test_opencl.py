@@ -13,9 +13,9 @@ from harness.devices import opencl
 from harness.devices.opencl import NotOpenCL, OpenCLKernel
 from harness.hardware import load_target
 from harness.passes.default_schedule import schedule_untuned
-from harness.tvm_api import PrimFunc, Schedule, te, tirx, tvm
+from harness.tvm_api import PrimFunc, Schedule, target_of, te, tirx, tvm
 
-TARGET = tvm.target.Target(load_target("a100").tvm.as_tvm())
+TARGET = target_of(load_target("a100").tvm.as_tvm())
 EXTENT = 8192
 _TENSOR_CORE = "tirx.tvm_load_matrix_sync"
 

@@ -11,11 +11,11 @@ from small_models import convolutional
 from harness.hardware import load_target
 from harness.passes.default_schedule import SCHEDULED, schedule_untuned
 from harness.passes.fusion import kernels
-from harness.tvm_api import dlight_rules, relax, tvm
+from harness.tvm_api import dlight_rules, relax, target_of, tvm
 
 
 def a100() -> tvm.target.Target:
-    return tvm.target.Target(load_target("a100").tvm.as_tvm())
+    return target_of(load_target("a100").tvm.as_tvm())
 
 
 def test_every_kernel_of_a_network_is_scheduled_and_the_network_left_alone(tmp_path: Path) -> None:

@@ -27,10 +27,10 @@ from harness.record import KernelVerification
 from harness.spec import Configuration, Device
 from harness.tuning.opencl_verification import verify_schedules
 from harness.tuning.real_inputs import record_kernel_inputs
-from harness.tvm_api import PrimFunc, tvm
+from harness.tvm_api import PrimFunc, target_of, tvm
 
-HERE = tvm.target.Target({"kind": "llvm", "num-cores": 2})
-A100 = tvm.target.Target(load_target("a100").tvm.as_tvm())
+HERE = target_of({"kind": "llvm", "num-cores": 2})
+A100 = target_of(load_target("a100").tvm.as_tvm())
 
 
 def verified(*scopes: str) -> tuple[KernelVerification, list[tuple[int, int]]]:
@@ -48,7 +48,7 @@ def verified(*scopes: str) -> tuple[KernelVerification, list[tuple[int, int]]]:
 @pytest.mark.parametrize("name", ["a100", "t4"])
 def test_all_default_schedules_of_an_embedded_network_are_right(name: str, tmp_path: Path) -> None:
     spec = load_target(name)
-    target = tvm.target.Target(spec.tvm.as_tvm())
+    target = target_of(spec.tvm.as_tvm())
     imported = import_named("fashion-resnet8", {})
     fused = fuse(adapt(canonicalise(imported.module), spec.passes, target), "full")
     image = np.random.default_rng(0).random(imported.inputs[0].shape).astype(np.float32)

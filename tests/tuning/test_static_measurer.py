@@ -13,10 +13,10 @@ from harness.spec import Hardware
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.static_measurer import StaticMeasurer
 from harness.tuning.turns import Standing
-from harness.tvm_api import Schedule, te, tvm
+from harness.tvm_api import Schedule, target_of, te, tvm
 
 SPEC = load_target("a100")
-TARGET = tvm.target.Target(SPEC.tvm.as_tvm())
+TARGET = target_of(SPEC.tvm.as_tvm())
 EXTENT = 1024
 
 
