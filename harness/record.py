@@ -99,12 +99,33 @@ class KernelTime(Frozen):
     bytes: float
 
 
+class InstructionMix(Frozen):
+    """How many instructions of each kind a function's code has, each counted once, however often it
+    runs: `floating_point` arithmetic, of which a fused multiply-add is one; `integer` arithmetic,
+    of addresses too; loads and stores of the device's memory and of that which a block shares;
+    `barriers` among the threads of a block; `branches`, returns among them; and `other`, such as
+    moves between registers. `form` is the language of the code, see
+    `harness.devices.instruction_mix`."""
+
+    form: Literal["ptx"]
+    floating_point: int = 0
+    integer: int = 0
+    global_loads: int = 0
+    global_stores: int = 0
+    shared_loads: int = 0
+    shared_stores: int = 0
+    barriers: int = 0
+    branches: int = 0
+    other: int = 0
+
+
 class Launch(Frozen):
     """What one function of a graphics processor's kernel takes: `registers` of a thread,
     `shared_memory_bytes` of a block of `threads`, and what it writes to and reads from memory for
     want of registers. `occupancy` is the share of a multiprocessor's threads that run at a time.
     All its `blocks` together do `flops` operations, and ask the device's memory for `bytes`, what
-    several ask for counted for each; 0 where that is not known."""
+    several ask for counted for each; 0 where that is not known. `instructions` are those of its
+    code."""
 
     name: str
     registers: int
@@ -115,6 +136,7 @@ class Launch(Frozen):
     blocks: int = 0
     flops: float = 0.0
     bytes: float = 0.0
+    instructions: InstructionMix | None = None
 
 
 class InstructionCount(Frozen):

@@ -8,6 +8,7 @@ from harness.report.tables.details import (
     verification_table,
 )
 from harness.report.tables.environment import environment_table
+from harness.report.tables.launches import launch_table
 from harness.report.tables.layers import layer_table
 from harness.report.tables.losses import loss_table
 from harness.report.tables.model import Entry, Table
@@ -21,6 +22,7 @@ __all__ = [
     "environment_table",
     "fusion_table",
     "kernel_table",
+    "launch_table",
     "layer_table",
     "loss_table",
     "result_tables",
