@@ -17,6 +17,7 @@ from harness.report.tables import (
     kernel_table,
     launch_table,
     layer_table,
+    loop_table,
     loss_table,
     result_tables,
     target_tables,
@@ -97,7 +98,7 @@ def compose(results: Results) -> Content:
 
 def _about_untimed_kernels(results: Results) -> list[Section]:
     """What is known of single kernels where none could be timed, and only there."""
-    return [table for table in (launch_table(results),) if table.rows]
+    return [table for table in (loop_table(results), launch_table(results)) if table.rows]
 
 
 def _about_edges(results: Results, galleries: Mapping[str, Gallery]) -> list[Section]:

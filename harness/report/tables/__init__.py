@@ -10,6 +10,7 @@ from harness.report.tables.details import (
 from harness.report.tables.environment import environment_table
 from harness.report.tables.launches import launch_table
 from harness.report.tables.layers import layer_table
+from harness.report.tables.loops import loop_table
 from harness.report.tables.losses import loss_table
 from harness.report.tables.model import Entry, Table
 from harness.report.tables.results import result_tables
@@ -24,6 +25,7 @@ __all__ = [
     "kernel_table",
     "launch_table",
     "layer_table",
+    "loop_table",
     "loss_table",
     "result_tables",
     "target_tables",
