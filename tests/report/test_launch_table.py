@@ -19,12 +19,12 @@ def launch(name: str, mix: InstructionMix | None) -> Launch:
     )
 
 
-def analysed(folder: Path, **estimates: float | None) -> Path:
+def analysed(folder: Path, mix: InstructionMix | None = MIX, **estimates: float | None) -> Path:
     folder.mkdir(exist_ok=True)
     with Store(folder / FILE_NAME, create=True) as store:
         for name, estimate in estimates.items():
             key = CellKey(model="m", target="t", configuration=name, engine="tvm")
-            launches = (launch("counted", MIX), launch("from-before", None))
+            launches = (launch("first", mix), launch("second", None))
             record = example_record(
                 key,
                 kind="static",
@@ -45,8 +45,15 @@ def test_launches_are_those_of_the_lowest_estimate_with_their_instructions(tmp_p
         (row["Kernel"].text, row["Floating point"].text, row["Global loads, stores"].text)
         for row in rows
     ]
-    assert shown == [("counted", "1,304", "20, 8"), ("from-before", "–", "–")]
+    assert shown == [("first", "1,304", "20, 8"), ("second", "–", "–")]
     assert rows[0]["Global loads, stores"].sort == 28
+
+
+def test_records_from_before_instructions_were_counted_have_no_columns_of_them(
+    tmp_path: Path,
+) -> None:
+    table = launch_table(load(analysed(tmp_path, mix=None, plain=1.0)))
+    assert len(table.rows) == 2 and table.columns[-1] == "Occupancy"
 
 
 def test_only_a_report_of_analysed_networks_has_their_kernels(tmp_path: Path) -> None:

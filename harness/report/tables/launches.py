@@ -20,20 +20,24 @@ _MIX_COLUMNS = {
 
 def launch_table(results: Results) -> Table:
     """The launches of each model's configuration with the lowest static estimate."""
-    rows = []
-    for group in results.groups:
-        cell = _shown(group)
-        if cell is None or cell.record.static is None:
-            continue
-        for launch in cell.record.static.launches:
-            rows.append(
-                {
-                    "Model": Entry(cell.key.model),
-                    "Target": Entry(cell.key.target),
-                    "Configuration": Entry(cell.label),
-                    **_launch(launch),
-                }
-            )
+    launches = [
+        (cell, launch)
+        for cell in map(_shown, results.groups)
+        if cell is not None and cell.record.static is not None
+        for launch in cell.record.static.launches
+    ]
+    rows = [
+        {
+            "Model": Entry(cell.key.model),
+            "Target": Entry(cell.key.target),
+            "Configuration": Entry(cell.label),
+            **_launch(launch),
+        }
+        for cell, launch in launches
+    ]
+    without = [] if results.several_targets else ["Target"]
+    if not any(launch.instructions for _, launch in launches):  # records of earlier versions
+        without += _MIX_COLUMNS
     return make_table(
         "launches",
         "Kernels by static analysis",
@@ -44,7 +48,7 @@ def launch_table(results: Results) -> Table:
         "machine's registers. Fused multiply-adds are one instruction of floating point; integer "
         "arithmetic is of addresses, too.",
         absent="No network was analysed.",
-        without=() if results.several_targets else ("Target",),
+        without=without,
         folded=True,
     )
 
