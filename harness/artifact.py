@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.documents import Frozen
 from harness.errors import InputError
-from harness.record import Compression, Fusion, KernelVerification, Launch, Tuning
+from harness.record import Compression, Fusion, KernelVerification, Launch, LoopThroughputs, Tuning
 
 LIBRARY = "model.so"
 KERNELS = "kernels.so"
@@ -60,6 +60,7 @@ class Artifact(Frozen):
     target: dict[str, object]
     launches: tuple[Launch, ...] = ()
     schedules: KernelVerification | None = None
+    loops: LoopThroughputs | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Artifact:

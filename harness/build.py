@@ -32,7 +32,7 @@ from harness.models.imported import Imported
 from harness.passes.default_schedule import SCHEDULED, schedule_untuned
 from harness.passes.fusion import KernelCall, kernels
 from harness.passes.rewriter import MAIN
-from harness.record import Compression, Fusion, KernelVerification, Launch, Tuning
+from harness.record import Compression, Fusion, KernelVerification, Launch, LoopThroughputs, Tuning
 from harness.spec import Multiprocessor
 from harness.tvm_api import (
     ArgInfo,
@@ -64,11 +64,13 @@ def build(
     edges: Compression | None = None,
     multiprocessor: Multiprocessor | None = None,
     verify: Callable[[tvm.IRModule], KernelVerification | None] | None = None,
+    estimate: Callable[[tvm.runtime.Module, Sequence[KernelDescription]], LoopThroughputs]
+    | None = None,
 ) -> Artifact:
     """Compile a fused network into `folder`: with the schedules of `database`, and the default
     schedule for `threads` threads where it has none. `multiprocessor` is what a graphics processor
     has several of, where that is described. `verify` looks at the scheduled network before it is
-    compiled.
+    compiled, `estimate` at the code of its kernels.
 
     The folder appears complete or not at all. Raises CellFailure when TVM or the C compiler that
     links the library cannot do it.
@@ -91,10 +93,11 @@ def build(
             cuda = CudaCompiler(str(target.attrs["arch"]))
             cuda.keep(single.mod, part)
             launches = _with_work(scheduled, calls, [*cuda.launches(single.mod, multiprocessor)])
+        described = tuple(_kernel(call, tuned) for call in calls)
         artifact = Artifact(
             inputs=tuple(_tensor(spec) for spec in imported.inputs),
             outputs=tuple(_tensor(spec) for spec in imported.outputs),
-            kernels=tuple(_kernel(call, tuned) for call in calls),
+            kernels=described,
             fusion=fusion,
             tuning=tuning,
             edges=edges,
@@ -104,6 +107,7 @@ def build(
             target=json.loads(str(target)),
             launches=tuple(launches),
             schedules=schedules,
+            loops=estimate(executable.mod, described) if estimate is not None else None,
         )
         write_atomically(part / DESCRIPTION, artifact.model_dump_json(indent=1))
         shutil.rmtree(folder, ignore_errors=True)

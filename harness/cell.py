@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -96,6 +97,7 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     Raises InputError and CellFailure. `tell` hears the stage and the tuner's progress.
     """
     from harness.build import build
+    from harness.devices.loop_throughput import loop_throughputs
     from harness.edges.bypass import bypass
     from harness.edges.compress import compress
     from harness.edges.merging import merge
@@ -208,6 +210,7 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
         edges,
         spec.hardware.multiprocessor,
         _schedule_verifier(order, fused, imported, tell) if spec.device.kind == "static" else None,
+        partial(loop_throughputs, spec) if spec.device.kind == "emulated" else None,
     )
 
 

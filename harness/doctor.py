@@ -17,6 +17,8 @@ import psutil
 
 from harness.cache import cache_folder
 from harness.child_python import ChildFailure, run_python
+from harness.devices.loop_throughput import INSTALL as INSTALL_LLVM
+from harness.devices.loop_throughput import analyser_version
 from harness.devices.pocl import INSTALL as INSTALL_POCL
 from harness.documents import Frozen
 from harness.environment import clock_warnings, disturbances, governor, turbo
@@ -78,6 +80,7 @@ def examine() -> list[Check]:
         check_disk("free disk space here", Path.cwd()),
         *(check_extra(name) for name in EXTRAS),
         pocl,
+        check_llvm_mca(),
     ]
 
 
@@ -224,6 +227,13 @@ def check_pocl() -> Check:
         return Check(name="PoCL", status="warning", found=str(error), advice=INSTALL_POCL)
     advice = "" if found else f"to verify GPU schedules without the GPU, {INSTALL_POCL}"
     return Check(name="PoCL", status="ok", found=found or "not installed", advice=advice)
+
+
+def check_llvm_mca() -> Check:
+    """LLVM's machine code analyser; one that is not there is no fault."""
+    found = analyser_version()
+    advice = "" if found else f"to estimate how fast Arm kernels' loops could run, {INSTALL_LLVM}"
+    return Check(name="llvm-mca", status="ok", found=found or "not installed", advice=advice)
 
 
 def _check_import(module: str, advice: str) -> Check:

@@ -69,6 +69,7 @@ _COLUMNS: tuple[tuple[str, Any, Callable[[Record], Any]], ...] = (
     ("branch_instructions", _COUNT, lambda record: _of(record.instructions, "branch")),
     ("kernels_verified", _COUNT, lambda record: _of(record.static, "kernels_verified")),
     ("kernels_unverified", _COUNT, lambda record: _of(record.static, "kernels_unverified")),
+    ("loop_peak_share", _NUMBER, lambda record: _of(record.loops, "peak_share")),
     ("tuning_by", _TEXT, lambda record: _of(record.tuning, "by")),
     ("session", _TEXT, lambda record: record.session),
     ("finished_at", _TEXT, lambda record: record.finished_at),

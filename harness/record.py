@@ -99,12 +99,33 @@ class KernelTime(Frozen):
     bytes: float
 
 
+class InstructionMix(Frozen):
+    """How many instructions of each kind a function's code has, each counted once, however often it
+    runs: `floating_point` arithmetic, of which a fused multiply-add is one; `integer` arithmetic,
+    of addresses too; loads and stores of the device's memory and of that which a block shares;
+    `barriers` among the threads of a block; `branches`, returns among them; and `other`, such as
+    moves between registers. `form` is the language of the code, see
+    `harness.devices.instruction_mix`."""
+
+    form: Literal["ptx"]
+    floating_point: int = 0
+    integer: int = 0
+    global_loads: int = 0
+    global_stores: int = 0
+    shared_loads: int = 0
+    shared_stores: int = 0
+    barriers: int = 0
+    branches: int = 0
+    other: int = 0
+
+
 class Launch(Frozen):
     """What one function of a graphics processor's kernel takes: `registers` of a thread,
     `shared_memory_bytes` of a block of `threads`, and what it writes to and reads from memory for
     want of registers. `occupancy` is the share of a multiprocessor's threads that run at a time.
     All its `blocks` together do `flops` operations, and ask the device's memory for `bytes`, what
-    several ask for counted for each; 0 where that is not known."""
+    several ask for counted for each; 0 where that is not known. `instructions` are those of its
+    code."""
 
     name: str
     registers: int
@@ -115,6 +136,7 @@ class Launch(Frozen):
     blocks: int = 0
     flops: float = 0.0
     bytes: float = 0.0
+    instructions: InstructionMix | None = None
 
 
 class InstructionCount(Frozen):
@@ -126,6 +148,67 @@ class InstructionCount(Frozen):
     load_store: int
     simd: int
     branch: int
+
+
+class LoopThroughput(Frozen):
+    """What the hottest loop of a kernel takes of a processor's core, once through, as llvm-mca
+    simulates it: `cycles` on average, and `reciprocal_throughput`, the cycles that would do if no
+    instruction waited for another's result. `busiest` is the resource that is in use longest, for
+    `busiest_cycles`; `dispatch` is the rate at which instructions are given to the resources.
+
+    `loop` is its label in the assembly. Its `instructions` perform `multiply_accumulates`, each
+    lane of a vector counted. Loops inside it and `calls` are left out. `flops` are those of all of
+    the kernel in an inference.
+    """
+
+    kernel: str
+    loop: str
+    flops: float
+    instructions: int
+    multiply_accumulates: int
+    cycles: float
+    reciprocal_throughput: float
+    busiest: str
+    busiest_cycles: float
+    calls: int = 0
+
+    @property
+    def instructions_a_cycle(self) -> float:
+        return self.instructions / self.cycles
+
+    @property
+    def multiply_accumulates_a_cycle(self) -> float:
+        return self.multiply_accumulates / self.cycles
+
+
+class LoopThroughputs(Frozen):
+    """A static estimate of the hottest loop of each kernel, see `harness.devices.loop_throughput`:
+    `by` what, name and version, and with LLVM's model of which processor. `peak` is the most
+    multiply-accumulates a cycle that the model allows a core. `unestimated` has the reason for each
+    kernel without an estimate, by its name, and `reason` why there is none at all."""
+
+    by: str | None = None
+    scheduling_model: str | None = None
+    peak: float | None = None
+    loops: tuple[LoopThroughput, ...] = ()
+    unestimated: dict[str, str] = Field(default_factory=dict)
+    reason: str | None = None
+
+    def share_of_peak(self, loop: LoopThroughput) -> float | None:
+        """None where a loop does not multiply and accumulate."""
+        if not self.peak or not loop.multiply_accumulates:
+            return None
+        return loop.multiply_accumulates_a_cycle / self.peak
+
+    @property
+    def peak_share(self) -> float | None:
+        """Of all loops that have a share of the peak: the harmonic mean, weighted by their kernels'
+        operations, as if those took place in the loops."""
+        known = [(loop.flops, self.share_of_peak(loop)) for loop in self.loops]
+        shares = [(flops, share) for flops, share in known if flops and share]
+        if not shares:
+            return None
+        return sum(flops for flops, _ in shares) / sum(flops / share for flops, share in shares)
 
 
 class KernelVerification(Frozen):
@@ -285,6 +368,7 @@ class Record(Frozen):
     tuning: Tuning | None = None
     static: Static | None = None
     instructions: InstructionCount | None = None
+    loops: LoopThroughputs | None = None
     artifact: str | None = Field(default=None, description="folder, relative to the results folder")
     spec: dict[str, Any] = Field(description="model, target, configuration, measure, limits, seed")
     environment: dict[str, Any]

@@ -7,6 +7,8 @@ import shutil
 import pytest
 
 from harness.devices.board import require_board
+from harness.devices.loop_throughput import INSTALL as INSTALL_LLVM
+from harness.devices.loop_throughput import analyser_version
 from harness.devices.pocl import INSTALL as INSTALL_POCL
 from harness.devices.pocl import pocl_version
 from harness.errors import CellSkipped
@@ -26,4 +28,7 @@ needs_nvcc = pytest.mark.skipif(
 )
 needs_pocl = pytest.mark.skipif(
     pocl_version() is None, reason=f"PoCL is not installed; {INSTALL_POCL}"
+)
+needs_llvm_mca = pytest.mark.skipif(
+    analyser_version() is None, reason=f"llvm-mca is not installed; {INSTALL_LLVM}"
 )

@@ -146,10 +146,20 @@ def test_cache_is_a_problem_when_it_cannot_be_written(
     assert "LAYEREDGE_CACHE" in check.found
 
 
+def test_analyser_that_is_missing_is_no_fault_and_comes_with_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    check = doctor.check_llvm_mca()
+    assert (check.status, check.found) == ("ok", "not installed")
+    assert re.search("apt install .*llvm", check.advice)
+
+
 def test_everything_is_examined_on_this_machine() -> None:
     checks = {check.name: check for check in examine()}
     for name in ("TVM and its ffi library", "compile and run a kernel", "xgboost", "onnxruntime"):
         assert checks[name].status == "ok", checks[name]
+    assert checks["llvm-mca"].found.startswith("llvm-mca ") or checks["llvm-mca"].advice
     assert {f"extra '{name}'" for name in doctor.EXTRAS} <= checks.keys()
     assert all(check.advice for check in checks.values() if check.status != "ok")
 

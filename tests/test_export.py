@@ -12,7 +12,7 @@ from example_results import example_record, example_results
 
 from harness.errors import InputError
 from harness.export import replace_file, table, write_exports
-from harness.record import CellKey, fingerprint
+from harness.record import CellKey, LoopThroughput, LoopThroughputs, fingerprint
 from harness.store import FILE_NAME, Store
 
 CONTRACT = [
@@ -62,6 +62,24 @@ def test_table_has_no_latency_when_nothing_was_timed(tmp_path: Path, kind: str) 
     assert row["kind"] == kind
     assert row.filter(like="latency_ms").isna().all()
     assert row["weights_mb"] == pytest.approx(0.31)
+
+
+def test_table_has_the_share_of_the_peak_that_hot_loops_could_reach(tmp_path: Path) -> None:
+    loop = LoopThroughput(
+        kernel="k",
+        loop=".L1",
+        flops=100,
+        instructions=10,
+        multiply_accumulates=8,
+        cycles=4,
+        reciprocal_throughput=4,
+        busiest="dispatch",
+        busiest_cycles=4,
+    )
+    with Store(tmp_path / FILE_NAME, create=True) as store:
+        store.plan([(fingerprint(str(KEY)), KEY)])
+        store.write(example_record(KEY, loops=LoopThroughputs(peak=4, loops=(loop,))))
+        assert list(table(store)["loop_peak_share"]) == [0.5]
 
 
 def test_write_exports_csv_reads_back_as_the_table_when_parsed(tmp_path: Path) -> None:

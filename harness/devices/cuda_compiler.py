@@ -4,7 +4,7 @@ TVM's modules hold source, and ask for the device's code when they are loaded. T
 NVIDIA's compiler itself, but with fast approximations of division and square root, in every process
 anew, and without keeping what the assembler prints: how many registers and how much shared memory
 a kernel takes, which decides how many threads run side by side, and how much of its registers it
-spills to memory.
+spills to memory. The instructions of a kernel are counted in the code that the assembler is given.
 
 TVM's compiler is not needed here: a process that only runs a network has its code looked up.
 """
@@ -15,11 +15,13 @@ import hashlib
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from harness.devices.graphics import nvcc
+from harness.devices.instruction_mix import instruction_mixes
 from harness.devices.occupancy import occupancy
 from harness.errors import CellFailure
 from harness.lean_import import lean_import
@@ -43,6 +45,14 @@ _SPILLED = re.compile(r"(\d+) bytes spill stores, (\d+) bytes spill loads")
 _BOUNDS = re.compile(r"__launch_bounds__\((\d+)\)\s+(\w+)\(")
 
 
+@dataclass(frozen=True)
+class _Compiled:
+    """The code for the device, and what each function in it takes."""
+
+    code: bytes
+    launches: tuple[Launch, ...]
+
+
 class CudaCompiler:
     """Compiles for one architecture, such as `sm_80`, the same source once. `kept` is a folder in
     which code is looked up first, as `keep` has written it."""
@@ -50,7 +60,7 @@ class CudaCompiler:
     def __init__(self, architecture: str, kept: Path | None = None) -> None:
         self._architecture = architecture
         self._kept = kept
-        self._compiled: dict[str, tuple[bytes, str]] = {}
+        self._compiled: dict[str, _Compiled] = {}
 
     def use(self) -> None:
         """Have TVM ask this one in this process."""
@@ -60,9 +70,9 @@ class CudaCompiler:
         """The code for the device. Raises CellFailure with the compiler's first complaint."""
         if self._kept is not None and (found := self._kept / _file_name(source)).exists():
             return found.read_bytes()
-        return self._compile(source)[0]
+        return self._compile(source).code
 
-    def _compile(self, source: str) -> tuple[bytes, str]:
+    def _compile(self, source: str) -> _Compiled:
         if source not in self._compiled:
             while len(self._compiled) >= _MOST_KEPT:
                 del self._compiled[next(iter(self._compiled))]
@@ -77,7 +87,7 @@ class CudaCompiler:
     def keep(self, module: tvm.runtime.Module, folder: Path) -> None:
         """Write the code that a module will ask for into a folder."""
         for source in _sources(module):
-            (folder / _file_name(source)).write_bytes(self._compile(source)[0])
+            (folder / _file_name(source)).write_bytes(self._compile(source).code)
 
     def launches(
         self, module: tvm.runtime.Module, shape: Multiprocessor | None
@@ -85,19 +95,21 @@ class CudaCompiler:
         """What each function that a compiled module launches takes of a multiprocessor."""
         for source in _sources(module):
             threads = {name: int(count) for count, name in _BOUNDS.findall(source)}
-            for launch in reported(self._compile(source)[1]):
+            for launch in self._compile(source).launches:
                 count = threads[launch.name]
                 yield launch.model_copy(
                     update={"threads": count, "occupancy": occupancy(launch, count, shape)}
                 )
 
 
-def _compiled(source: str, architecture: str) -> tuple[bytes, str]:
-    """The code, and what the assembler printed."""
+def _compiled(source: str, architecture: str) -> _Compiled:
     with TemporaryDirectory(prefix="layeredge-cuda-") as folder:
         code, found = Path(folder) / "kernels.cu", Path(folder) / "kernels.cubin"
         code.write_text(source)
-        command = [str(nvcc()), "--cubin", f"-arch={architecture}", "-O3", "-Xptxas", "-v"]
+        command = [
+            *(str(nvcc()), "--cubin", f"-arch={architecture}", "-O3", "-Xptxas", "-v"),
+            *("--keep", "--keep-dir", folder),  # what the assembler is given, too
+        ]
         try:
             done = subprocess.run(
                 [*command, "-o", str(found), str(code)],
@@ -112,7 +124,14 @@ def _compiled(source: str, architecture: str) -> tuple[bytes, str]:
             lines = [line for line in done.stderr.splitlines() if "error" in line.lower()]
             said = (lines or done.stderr.strip().splitlines() or ["it said nothing"])[0]
             raise CellFailure(f"nvcc failed for {architecture}: {said.strip()[:300]}")
-        return found.read_bytes(), done.stderr
+        mixes = instruction_mixes(code.with_suffix(".ptx").read_text())
+        return _Compiled(
+            found.read_bytes(),
+            tuple(
+                launch.model_copy(update={"instructions": mixes[launch.name]})
+                for launch in reported(done.stderr)
+            ),
+        )
 
 
 def _file_name(source: str) -> str:

@@ -208,4 +208,5 @@ def _compiled(
         "edges": artifact.edges,
         "fusion": artifact.fusion,
         "tuning": artifact.tuning,
+        "loops": artifact.loops,
     }

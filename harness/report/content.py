@@ -15,7 +15,9 @@ from harness.report.tables import (
     environment_table,
     fusion_table,
     kernel_table,
+    launch_table,
     layer_table,
+    loop_table,
     loss_table,
     result_tables,
     target_tables,
@@ -79,6 +81,7 @@ def compose(results: Results) -> Content:
         galleries["memory"],
         galleries["kernels"],
         kernel_table(results),
+        *_about_untimed_kernels(results),
         fusion_table(results),
         galleries["tuning"],
         verification_table(results),
@@ -91,6 +94,11 @@ def compose(results: Results) -> Content:
         findings=found,
         sections=sections,
     )
+
+
+def _about_untimed_kernels(results: Results) -> list[Section]:
+    """What is known of single kernels where none could be timed, and only there."""
+    return [table for table in (loop_table(results), launch_table(results)) if table.rows]
 
 
 def _about_edges(results: Results, galleries: Mapping[str, Gallery]) -> list[Section]:

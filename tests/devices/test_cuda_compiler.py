@@ -9,6 +9,7 @@ from machine_needs import needs_nvcc
 from harness.devices.cuda_compiler import CudaCompiler, reported
 from harness.errors import CellFailure
 from harness.record import Launch
+from harness.tvm_api import Schedule, te, tvm
 
 PRINTED = """\
 ptxas info    : 0 bytes gmem
@@ -38,6 +39,20 @@ def test_reported_is_nothing_where_nothing_was_compiled() -> None:
 @needs_nvcc
 def test_compiler_gives_code_for_the_device() -> None:
     assert CudaCompiler("sm_80").code(WHOLE).startswith(b"\x7fELF")
+
+
+@needs_nvcc
+def test_launches_have_the_instructions_that_their_function_was_compiled_to() -> None:
+    source = te.placeholder((64,), name="source")
+    result = te.compute((64,), lambda at: source[at] * 2.0 + 1.0, name="result")
+    schedule = Schedule(tvm.IRModule({"main": te.create_prim_func([source, result])}))
+    schedule.bind(schedule.get_loops("result")[0], "threadIdx.x")
+    target = tvm.target.Target({"kind": "cuda", "arch": "sm_80"})
+    compiled = tvm.compile(schedule.mod, target=target)
+    (launch,) = CudaCompiler("sm_80").launches(compiled.mod, None)
+    found = launch.instructions
+    assert found is not None and found.form == "ptx"
+    assert (found.floating_point, found.global_loads, found.global_stores) == (1, 1, 1)
 
 
 def test_compiler_looks_code_up_where_it_is_kept(tmp_path: Path) -> None:

@@ -69,6 +69,8 @@ def test_network_is_compiled_and_analysed_for_a_device_that_is_not_here(
     assert plain.static and fused.static and fused.latency is None
     assert len(fused.static.launches) < len(plain.static.launches)
     assert all(0 < (launch.occupancy or 0) <= 1 for launch in fused.static.launches)
+    mixes = [launch.instructions for launch in fused.static.launches]
+    assert all(mix and mix.global_loads and mix.global_stores for mix in mixes)
     assert 0 < (fused.static.bound_ms or 0) < (plain.static.bound_ms or 0)
     verified = [each.static.schedules for each in (plain, fused, tuned) if each.static]
     if pocl_version() is None:

@@ -9,6 +9,7 @@ from machine_needs import needs_board
 from sweeps import FUSED, PLAIN, Heard, write_sweep
 
 from harness.devices import placed
+from harness.devices.loop_throughput import analyser_version
 from harness.hardware import as_yaml, load_target, tuning_identity
 from harness.record import Record
 from harness.spec import Sweep, TvmTarget
@@ -35,6 +36,11 @@ def test_network_is_verified_and_counted_the_same_each_time(tmp_path: Path) -> N
         assert count is not None
         assert 0 < count.load_store + count.simd + count.branch < count.total
         assert record.accuracy is not None
+    assert fused.loops is not None
+    if analyser_version() is None:
+        assert "not installed" in (fused.loops.reason or "") and not fused.loops.loops
+    else:
+        assert 0 < (fused.loops.peak_share or 0) <= 1
     assert fused.instructions is not None and plain.instructions is not None
     assert fused.instructions.total < plain.instructions.total
     assert tuned.instructions is not None and tuned.tuning is not None

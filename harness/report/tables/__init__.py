@@ -8,7 +8,9 @@ from harness.report.tables.details import (
     verification_table,
 )
 from harness.report.tables.environment import environment_table
+from harness.report.tables.launches import launch_table
 from harness.report.tables.layers import layer_table
+from harness.report.tables.loops import loop_table
 from harness.report.tables.losses import loss_table
 from harness.report.tables.model import Entry, Table
 from harness.report.tables.results import result_tables
@@ -21,7 +23,9 @@ __all__ = [
     "environment_table",
     "fusion_table",
     "kernel_table",
+    "launch_table",
     "layer_table",
+    "loop_table",
     "loss_table",
     "result_tables",
     "target_tables",
