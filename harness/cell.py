@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from harness.edges.layers import Layer
     from harness.models.imported import Imported
     from harness.record import KernelVerification
-    from harness.tvm_api import target_of, tvm
+    from harness.tvm_api import tvm
 
 _PROGRESS_SECONDS = 0.3
 
@@ -112,7 +112,7 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     from harness.tuning.measurers import measurer_for
     from harness.tuning.rivals import slower_when_sparse
     from harness.tuning.tuner import Tuner, tasks_of
-    from harness.tvm_api import is_graphics
+    from harness.tvm_api import is_graphics, target_of
 
     configuration, spec = order.configuration, order.target
     target, here = target_of(spec.tvm.as_tvm()), working_target(spec)
@@ -227,6 +227,7 @@ def _calibrated(
 ) -> Callable[[list[Layer]], Calibration]:
     from harness.edges.calibration import Calibration
     from harness.hardware.workplace import working_target
+    from harness.tvm_api import target_of
 
     here = working_target(order.target)
     target, threads = target_of(here.as_tvm()), here.num_cores
@@ -257,6 +258,7 @@ def _build_reference(canonical: tvm.IRModule, imported: Imported, order: Order) 
     from harness.hardware.workplace import working_target
     from harness.passes.fusion import fuse, summarise
     from harness.tuning.database import database_of
+    from harness.tvm_api import target_of
 
     plain, here = fuse(canonical, "none"), working_target(order.target)
     build(
@@ -277,6 +279,7 @@ def _kernel_inputs(
     from harness.hardware.workplace import working_target
     from harness.measure.inputs import read_arrays
     from harness.tuning.real_inputs import record_kernel_inputs
+    from harness.tvm_api import target_of
 
     if order.inputs is None:
         return {}
@@ -297,6 +300,7 @@ def _schedule_verifier(
     from harness.devices.pocl import pocl_version
     from harness.passes.fusion import kernels
     from harness.tuning.opencl_verification import verify_schedules
+    from harness.tvm_api import target_of
 
     def verify(scheduled: tvm.IRModule) -> KernelVerification | None:
         by = pocl_version()

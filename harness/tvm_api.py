@@ -76,9 +76,9 @@ def operator_name(expr: relax.Expr) -> str:
     return ""
 
 
-def target_of(description: Mapping[str, Any], **host: Any) -> tvm.target.Target:
-    """A target by what TVM takes for its description, with TVM's backend for its kind loaded."""
-    target = tvm.target.Target(dict(description), **host)
+def target_of(description: str | dict[str, Any], **host: Any) -> tvm.target.Target:
+    """A target by what TVM takes for a description, with TVM's backend for its kind loaded."""
+    target = tvm.target.Target(description, **host)
     if str(target.kind.name) in _BACKENDS:
         backends.load(str(target.kind.name))
     return target
