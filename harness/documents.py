@@ -20,7 +20,12 @@ class Frozen(BaseModel):
     """Base of every specification and result: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=True, ser_json_inf_nan="constants"
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=True,
+        ser_json_inf_nan="constants",
+        # Most processes use few of them: the others cost them nothing.
+        defer_build=True,
     )
 
 

@@ -64,12 +64,12 @@ def test_good_cells_finish_when_others_crash_hang_and_eat_memory(tmp_path: Path)
 
 
 def test_nothing_finished_is_lost_or_run_again_when_killed(tmp_path: Path) -> None:
-    tuned = {**FUSED, "name": "tuned", "tune": {"trials": 48}}
+    tuned = {**FUSED, "name": "tuned", "tune": {"trials": 16}}
     path = write_sweep(tmp_path, ["one", "two"], configurations=[PLAIN, tuned])
     out = tmp_path / "out"
     moments = random.Random(0)
     finished: dict[str, Record] = {}
-    for _ in range(10):
+    for _ in range(6):
         with subprocess.Popen(
             command(path, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as process:

@@ -67,10 +67,10 @@ def test_sweep_verifies_measures_and_resumes(tmp_path: Path) -> None:
 
 def test_compressed_cells_are_verified_against_their_own_network(tmp_path: Path) -> None:
     sparse = {"name": "sparse", "edges": {"score": "random", "sparsity": [0.5, 0.75]}}
-    path, out = write_sweep(tmp_path, configurations=[FUSED, sparse]), tmp_path / "out"
-    outcome, _ = run(path, out)
-    assert [record.status for record in outcome.records] == ["ok"] * 4, outcome.failed
-    dense, *compressed, _ = outcome.records
+    path = write_sweep(tmp_path, configurations=[FUSED, sparse], baselines=[])
+    outcome, _ = run(path, out := tmp_path / "out")
+    assert [record.status for record in outcome.records] == ["ok"] * 3, outcome.failed
+    dense, *compressed = outcome.records
     assert dense.edges is None
     assert [record.key.configuration for record in compressed] == ["sparse@0.5", "sparse@0.75"]
     for record, sparsity in zip(compressed, (0.5, 0.75), strict=True):
@@ -118,7 +118,7 @@ def test_merged_cell_without_channels_is_verified_against_its_own_network(tmp_pa
 
 def test_score_that_needs_data_fails_its_cell_where_there_is_none(tmp_path: Path) -> None:
     edges = {"score": "activation", "sparsity": 0.5}
-    path = write_sweep(tmp_path, configurations=[FUSED, {"name": "sparse", "edges": edges}])
+    path = write_sweep(tmp_path, configurations=[{"name": "sparse", "edges": edges}], baselines=[])
     outcome, _ = run(path, tmp_path / "out")
     (failed,) = outcome.failed
     assert failed.key.configuration == "sparse" and failed.stage == "compress"
@@ -126,12 +126,12 @@ def test_score_that_needs_data_fails_its_cell_where_there_is_none(tmp_path: Path
 
 
 def test_tuning_is_kept_and_not_repeated(tmp_path: Path) -> None:
-    tuned = {**FUSED, "name": "tuned", "tune": {"trials": 32}}
-    path = write_sweep(tmp_path, configurations=[tuned])
+    tuned = {**FUSED, "name": "tuned", "tune": {"trials": 16}}
+    path = write_sweep(tmp_path, configurations=[tuned], baselines=[])
     outcome, heard = run(path, tmp_path / "out")
     record = outcome.records[0]
     assert record.status == "ok", record.reason
-    assert record.tuning is not None and record.tuning.trials == 32
+    assert record.tuning is not None and record.tuning.trials == 16
     assert heard.trials and record.tuning.curve[-1].trials == record.tuning.trials
     assert len(list((tmp_path / "tuning").iterdir())) == 1
 

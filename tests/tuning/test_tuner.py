@@ -54,12 +54,12 @@ def test_later_tuning_knows_what_an_earlier_one_learned(
 ) -> None:
     with TuningDatabase(tmp_path) as database:
         tasks = tasks_of(fused, TARGET)
-        Tuner(tasks[:1], TARGET, 2, database, Tune(trials=32), 0, lambda progress: None).run()
+        Tuner(tasks[:1], TARGET, 2, database, Tune(trials=12), 0, lambda progress: None).run()
     learned = len(Examples.read(tmp_path / EXAMPLES))
-    assert 0 < learned <= 32
+    assert 0 < learned <= 12
     with TuningDatabase(tmp_path) as database:
-        Tuner(tasks[1:2], TARGET, 2, database, Tune(trials=16), 0, lambda progress: None).run()
-    assert learned < len(Examples.read(tmp_path / EXAMPLES)) <= learned + 16
+        Tuner(tasks[1:2], TARGET, 2, database, Tune(trials=8), 0, lambda progress: None).run()
+    assert learned < len(Examples.read(tmp_path / EXAMPLES)) <= learned + 8
 
 
 def test_few_searches_are_held_at_a_time(
@@ -68,7 +68,7 @@ def test_few_searches_are_held_at_a_time(
     monkeypatch.setattr(tuner_module, "_OPEN_SEARCHES", 1)
     with TuningDatabase(tmp_path) as database:
         tasks = tasks_of(fused, TARGET)[:3]
-        tuner = Tuner(tasks, TARGET, 2, database, Tune(trials=100), 0, lambda progress: None)
+        tuner = Tuner(tasks, TARGET, 2, database, Tune(trials=66), 0, lambda progress: None)
         assert tuner.run().failed_trials == 0
         assert sum(task.search is not None for task in tuner._tasks) == 1
         assert sum(task.spent.trials > 0 for task in tuner._tasks) == 3
