@@ -29,7 +29,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special, stats
 
 ALPHA = 0.003
 """Largest p value that supports a verdict: three standard errors."""
@@ -316,7 +316,7 @@ def _decide(
     count = len(shifts)
     centre = float(np.median(shifts))
     # The interval ends at the order statistics that the test's critical values count to [HolWol].
-    rank = math.floor(count / 2 - stats.norm.ppf(0.975) * deviation)
+    rank = math.floor(count / 2 - special.ndtri(0.975) * deviation)
     low, high = (shifts[rank - 1], shifts[count - rank]) if rank >= 1 else (-math.inf, math.inf)
     p_value = _inflated(p_value, inflation)
     least = math.log1p(minimum_effect)
@@ -346,7 +346,7 @@ def _decide(
 
 def _inflated(p_value: float, inflation: float) -> float:
     """The two-sided p value once the statistic's variance is multiplied by `inflation`."""
-    return float(2 * stats.norm.sf(stats.norm.isf(p_value / 2) / math.sqrt(inflation)))
+    return float(2 * special.ndtr(special.ndtri(p_value / 2) / math.sqrt(inflation)))
 
 
 def _scatter(differences: Samples) -> float:

@@ -37,7 +37,7 @@ def test_good_cells_finish_when_others_crash_hang_and_eat_memory(tmp_path: Path)
         tmp_path,
         ["crashing", "hanging", "hungry", "good"],
         configurations=[FUSED],
-        limits={"cell_minutes": 0.35, "memory_mb": 2000},
+        limits={"cell_minutes": 0.25, "memory_mb": 2000},
     )
     done = subprocess.run(
         command(path, tmp_path / "out"),
