@@ -13,7 +13,7 @@ about = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
 # Both are read when TVM is imported: the runtime without the compiler, and its threads.
 os.environ.update(TVM_USE_RUNTIME_LIB="1", TVM_NUM_THREADS=str(about["threads"]))
 # PyTorch, which TVM imports wherever it is installed and which nothing here needs, takes seconds.
-sys.modules.setdefault("torch", None)
+sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
 import tvm  # noqa: E402
 from tvm.runtime.vm import VirtualMachine  # noqa: E402
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from test_search import search
 from test_sketches import convolution
 
@@ -13,9 +14,10 @@ from harness.tvm_api import load_tensor_intrinsics, meta_schedule, tvm
 load_tensor_intrinsics("x86")
 
 
-def measured(
-    kernel: tvm.IRModule, count: int
-) -> tuple[meta_schedule.TuneContext, list[meta_schedule.MeasureCandidate], list[float]]:
+Measured = tuple[meta_schedule.TuneContext, list[meta_schedule.MeasureCandidate], list[float]]
+
+
+def measured(kernel: tvm.IRModule, count: int) -> Measured:
     """Different schedules of a kernel, and seconds that depend on how many loops each has: what the
     features tell of, so that a model that learns can tell any of them apart."""
     proposed = search(kernel, [])
@@ -29,6 +31,12 @@ def measured(
     return proposed._context, candidates, seconds
 
 
+@pytest.fixture(scope="module")
+def many() -> Measured:
+    """Eighty schedules of one kernel."""
+    return measured(convolution(12, 8, 3, 1), 80)
+
+
 def results(seconds: list[float]) -> list[meta_schedule.runner.RunnerResult]:
     return [meta_schedule.runner.RunnerResult([value], None) for value in seconds]
 
@@ -38,8 +46,8 @@ def agreement(found: np.ndarray, seconds: list[float]) -> float:
     return float(np.corrcoef(found, min(seconds) / np.array(seconds))[0, 1])
 
 
-def test_predictions_tell_schedules_apart_that_were_not_measured() -> None:
-    context, candidates, seconds = measured(convolution(12, 8, 3, 1), 80)
+def test_predictions_tell_schedules_apart_that_were_not_measured(many: Measured) -> None:
+    context, candidates, seconds = many
     model = CostModel(Examples(), seed=0, threads=2)
     known = [at for at in range(len(candidates)) if at % 4]
     unknown = [at for at in range(len(candidates)) if not at % 4]
@@ -48,8 +56,8 @@ def test_predictions_tell_schedules_apart_that_were_not_measured() -> None:
     assert agreement(found, [seconds[at] for at in unknown]) > 0.5
 
 
-def test_what_was_learned_before_is_known_from_the_start() -> None:
-    context, candidates, seconds = measured(convolution(12, 8, 3, 1), 40)
+def test_what_was_learned_before_is_known_from_the_start(many: Measured) -> None:
+    context, candidates, seconds = many
     examples = Examples()
     CostModel(examples, seed=0, threads=2).update(context, candidates, results(seconds))
     found = CostModel(examples, seed=0, threads=2).predict(context, candidates)
@@ -63,8 +71,8 @@ def test_guesses_are_random_before_anything_was_measured() -> None:
     assert all(0 <= value < 1 for value in found)
 
 
-def test_failed_candidates_are_predicted_to_be_slow() -> None:
-    context, candidates, seconds = measured(convolution(12, 8, 3, 1), 64)
+def test_failed_candidates_are_predicted_to_be_slow(many: Measured) -> None:
+    context, candidates, seconds = many
     failed = meta_schedule.runner.RunnerResult(None, "it crashed")
     outcome = [failed if at % 2 else found for at, found in enumerate(results(seconds))]
     model = CostModel(Examples(), seed=0, threads=2)
