@@ -1,0 +1,19 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.hardware import HOST, load_target
+from harness.roofline import measured_roofs
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Measure this machine's roofs before anything else runs. Beside the tests that would be
+    disturbed and not be kept, and every sweep would do it anew."""
+    if not hasattr(session.config, "workerinput"):
+        try:
+            measured_roofs(load_target(HOST))
+        except HarnessError:
+            return  # it is for the tests to find out
