@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from test_search import search
@@ -18,8 +20,8 @@ Measured = tuple[meta_schedule.TuneContext, list[meta_schedule.MeasureCandidate]
 
 
 def measured(kernel: tvm.IRModule, count: int) -> Measured:
-    """Different schedules of a kernel, and seconds that depend on how many loops each has: what the
-    features tell of, so that a model that learns can tell any of them apart."""
+    """Different schedules of a kernel, and seconds that depend on how many parts each has for threads:
+    what the features tell of, and what differs between any few of them."""
     proposed = search(kernel, [])
     candidates = proposed.propose()
     while len(candidates) < count:
@@ -27,7 +29,8 @@ def measured(kernel: tvm.IRModule, count: int) -> Measured:
             candidates[-8:], [meta_schedule.runner.RunnerResult([1.0], None)] * 8
         )  # nothing that evolution could learn from
         candidates += proposed.propose()
-    seconds = [1e-6 * str(candidate.sch.mod).count("for ") for candidate in candidates]
+    parts = [re.findall(r"T\.parallel\((\d+)", str(each.sch.mod)) for each in candidates]
+    seconds = [1e-6 * (4 + sum(map(int, each))) for each in parts]
     return proposed._context, candidates, seconds
 
 
