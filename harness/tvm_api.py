@@ -25,8 +25,6 @@ with lean_import():
     from tvm.ir.expr import TensorLoad
     from tvm.relax.backend.cpu_generic import pipeline as processor_pipeline
     from tvm.relax.backend.cuda import pipeline as cuda_pipeline
-    from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
-    from tvm.relax.frontend.onnx.onnx_frontend import _get_convert_map as onnx_converters
     from tvm.relax.op.grad import no_grad as no_gradient
     from tvm.s_tir import SBlock, Schedule, meta_schedule
     from tvm.s_tir.analysis import estimate_tir_flops
@@ -190,7 +188,6 @@ __all__ = [
     "Analyzer",
     "ArgInfo",
     "Constant",
-    "ONNXGraphImporter",
     "Op",
     "PrimFunc",
     "SBlock",
@@ -208,7 +205,6 @@ __all__ = [
     "lowering_passes",
     "meta_schedule",
     "no_gradient",
-    "onnx_converters",
     "opencl_modules",
     "operator_name",
     "relax",

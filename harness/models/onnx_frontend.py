@@ -11,12 +11,16 @@ from typing import Any
 import onnx
 
 from harness.errors import InputError
+from harness.lean_import import lean_import
 from harness.models.foreign_errors import first_line
 from harness.models.imported import Imported, output_specs
 from harness.models.onnx_file import STANDARD_DOMAINS, check_onnx, load_onnx, walk_nodes
 from harness.models.onnx_shapes import Shapes, fix_shapes, fold, graph_inputs, write_model
 from harness.models.tensors import TensorSpec
-from harness.tvm_api import ONNXGraphImporter, onnx_converters, tvm
+from harness.tvm_api import tvm
+
+with lean_import():
+    from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter, _get_convert_map
 
 PREPARED = "prepared.onnx"
 
@@ -94,7 +98,7 @@ def _unknown(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
 
 
 def _not_converted(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
-    converted = onnx_converters().keys() | _CONVERTED_BY_IMPORTER
+    converted = _get_convert_map().keys() | _CONVERTED_BY_IMPORTER
     return (node for node in walk_nodes(model.graph) if node.op_type not in converted)
 
 

@@ -20,7 +20,7 @@ Measured = tuple[meta_schedule.TuneContext, list[meta_schedule.MeasureCandidate]
 
 
 def measured(kernel: tvm.IRModule, count: int) -> Measured:
-    """Different schedules of a kernel, and seconds that depend on how many parts each has for threads:
+    """Schedules of a kernel, and seconds that depend on how many parts they have for threads:
     what the features tell of, and what differs between any few of them."""
     proposed = search(kernel, [])
     candidates = proposed.propose()
