@@ -1,4 +1,4 @@
-"""Lets TVM be imported without what nothing here uses, in a third of the time that it takes.
+"""Lets TVM be imported without what nothing here uses, in half of the time that it takes.
 
 - PyTorch, which TVM's ffi imports wherever it is installed: seconds at every start and 200 MB of
   memory in every process, which only exchanging tensors with PyTorch would need.

@@ -266,7 +266,7 @@ class Tuner:
         workload = search.records.commit_workload(task.kernel.module)
         round_started = time.monotonic()
         measurer.turn_to(task.kernel)
-        # Without what only looks at the kernel: two thirds of a trace, and of replaying it.
+        # Without what only looks at the kernel, which is more than half of a trace.
         traces = [each.sch.trace.simplified(remove_postproc=False) for each in candidates]
         scheduled = [Candidate(trace=trace_json(trace)) for trace in traces]
         results = []
