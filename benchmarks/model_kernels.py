@@ -10,7 +10,8 @@ from harness.models.imported import import_model
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
-from harness.spec import ModelSpec, Passes
+from harness.spec import ModelSpec
+from harness.target_spec import Passes
 from harness.tuning.kernel_process import KernelTask
 from harness.tuning.tuner import tasks_of
 from harness.tvm_api import tvm

@@ -16,7 +16,6 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 from harness.child import die_with_parent
 from harness.hardware import this_processor
@@ -48,12 +47,7 @@ class KeepAwake:
     def __enter__(self) -> None:
         self._tell(signal.SIGCONT)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.rest()
 
     def rest(self) -> None:

@@ -33,7 +33,7 @@ from harness.passes.default_schedule import SCHEDULED, schedule_untuned
 from harness.passes.fusion import KernelCall, kernels
 from harness.passes.rewriter import MAIN
 from harness.record import Compression, Fusion, KernelVerification, Launch, LoopThroughputs, Tuning
-from harness.spec import Multiprocessor
+from harness.target_spec import Multiprocessor
 from harness.tvm_api import (
     ArgInfo,
     Constant,

@@ -24,7 +24,8 @@ from harness.child import Channel, Message, channel
 from harness.devices.tracker import Servers
 from harness.documents import Frozen
 from harness.errors import CellSkipped, HarnessError
-from harness.spec import Configuration, TargetSpec
+from harness.spec import Configuration
+from harness.target_spec import TargetSpec
 
 if TYPE_CHECKING:
     import numpy as np

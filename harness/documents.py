@@ -7,10 +7,10 @@ code.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from harness.errors import InputError, did_you_mean
@@ -28,6 +28,9 @@ class Frozen(BaseModel):
         defer_build=True,
     )
 
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=80)]
+"""What models, targets and configurations may be called: some folders are named after them."""
 
 Document = TypeVar("Document", bound=BaseModel)
 Location = tuple[str | int, ...]

@@ -19,7 +19,7 @@ from harness.layer_times import LayerTimes, Source, layer_times
 from harness.passes.canonicalise import canonicalise
 from harness.passes.rewriter import MAIN
 from harness.passes.vectors import vector_lanes
-from harness.spec import TargetSpec
+from harness.target_spec import TargetSpec
 from harness.tvm_api import constant_array, operator_name, relax, shape_of, target_of, tvm
 
 _CONVOLUTIONS = ("relax.nn.conv1d", "relax.nn.conv2d", "relax.nn.conv3d")

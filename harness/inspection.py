@@ -19,7 +19,8 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels, summarise
 from harness.passes.rewriter import MAIN
 from harness.record import Fusion
-from harness.spec import FusionLevel, ModelSpec, TargetSpec
+from harness.spec import FusionLevel, ModelSpec
+from harness.target_spec import TargetSpec
 from harness.tvm_api import operator_name, relax, target_of, tvm
 
 

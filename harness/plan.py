@@ -13,7 +13,8 @@ from harness.hardware import load_target, require_known_processor, target_finger
 from harness.models.catalog import resolve
 from harness.models.resolved import ResolvedModel
 from harness.record import BASELINE_CONFIGURATION, RECORD_SCHEMA, CellKey, fingerprint
-from harness.spec import Configuration, ModelSpec, Sweep, TargetSpec
+from harness.spec import Configuration, ModelSpec, Sweep
+from harness.target_spec import TargetSpec
 
 TVM = "tvm"
 """Our own engine's name in a record."""

@@ -20,7 +20,7 @@ from harness.environment import disturbances
 from harness.errors import CellFailure
 from harness.hardware import this_processor
 from harness.hardware.description import target_fingerprint
-from harness.spec import TargetSpec
+from harness.target_spec import TargetSpec
 
 _TIME_LIMIT_SECONDS = 120
 _RECENT_SECONDS = 300

@@ -32,8 +32,9 @@ from harness.models.tensors import TensorSpec
 from harness.plan import TVM, PlannedCell, PlannedGroup, plan
 from harness.record import Record, fingerprint
 from harness.roofline import with_measured_roofs
-from harness.spec import Configuration, Edges, Sweep, TargetSpec, Tune
+from harness.spec import Configuration, Edges, Sweep, Tune
 from harness.store import FILE_NAME, Store
+from harness.target_spec import TargetSpec
 from harness.tuning.build_cluster import require_cluster
 
 FAILURES = "failures.log"

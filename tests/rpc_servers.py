@@ -10,11 +10,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 
 from harness.devices.board import Board
 from harness.devices.tracker import Address, Tracker, TrackerLost
-from harness.spec import TargetSpec
+from harness.target_spec import TargetSpec
 
 SEARCH_PATH = os.pathsep.join(
     [str(Path(__file__).parent), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
@@ -37,12 +36,7 @@ class Devices:
     def __enter__(self) -> Devices:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         for process in self._processes:
             self.kill(process)
 

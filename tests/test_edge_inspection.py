@@ -16,7 +16,8 @@ from harness.edges.compress import compress
 from harness.errors import InputError
 from harness.inspection import import_named
 from harness.passes.canonicalise import canonicalise
-from harness.spec import Edges, Hardware, TargetSpec, TvmTarget
+from harness.spec import Edges
+from harness.target_spec import Hardware, TargetSpec, TvmTarget
 
 WIDTH = 100
 TARGET = TargetSpec(

@@ -15,7 +15,7 @@ from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
 from harness.passes.weight_values import values_of
-from harness.spec import Hardware, TargetSpec, TvmTarget
+from harness.target_spec import Hardware, TargetSpec, TvmTarget
 from harness.tuning.database import CHOSEN, kernel_identity
 from harness.tuning.tuner import tasks_of
 from harness.tvm_api import tvm

@@ -12,7 +12,7 @@ from harness.errors import CellFailure
 from harness.hardware import detect_host, this_processor
 from harness.hardware.llvm import vector_bits
 from harness.roofline import Roofs, measured_roofs, with_measured_roofs
-from harness.spec import TargetSpec
+from harness.target_spec import TargetSpec
 
 
 @pytest.fixture(autouse=True)

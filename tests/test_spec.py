@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from harness.errors import InputError
 from harness.shipped import shipped_folder
-from harness.spec import Configuration, Edges, ModelSpec, Sweep, TvmTarget, parse_shapes
+from harness.spec import Configuration, Edges, ModelSpec, Sweep, parse_shapes
+from harness.target_spec import TvmTarget
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import click
 from harness.cli.tracker_option import servers_of, tracker_option
 
 if TYPE_CHECKING:
-    from harness.spec import TargetSpec
+    from harness.target_spec import TargetSpec
 
 
 @click.group()

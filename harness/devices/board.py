@@ -23,7 +23,7 @@ from pathlib import Path
 import harness
 from harness.cache import cache_folder, write_atomically
 from harness.errors import CellSkipped, InputError
-from harness.spec import TargetSpec
+from harness.target_spec import TargetSpec
 
 NAME = "arm-emulated"
 COUNTS = "LAYEREDGE_COUNTS"

@@ -26,7 +26,7 @@ from harness.devices.occupancy import occupancy
 from harness.errors import CellFailure
 from harness.lean_import import lean_import
 from harness.record import Launch
-from harness.spec import Multiprocessor
+from harness.target_spec import Multiprocessor
 
 with lean_import():
     import tvm_ffi

@@ -9,7 +9,7 @@ Sources
 from __future__ import annotations
 
 from harness.record import Launch
-from harness.spec import Multiprocessor
+from harness.target_spec import Multiprocessor
 
 _WARP = 32
 _REGISTERS_AT_A_TIME = 256

@@ -20,7 +20,8 @@ from harness.passes.adapt import adapt
 from harness.passes.fusion import fuse, kernels
 from harness.passes.sparse_lowering import MOST_KEPT
 from harness.passes.vectors import vector_lanes
-from harness.spec import TargetSpec, Tune
+from harness.spec import Tune
+from harness.target_spec import TargetSpec
 from harness.tuning.database import TuningDatabase
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.measurer import KernelMeasurer

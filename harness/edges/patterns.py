@@ -18,7 +18,8 @@ from __future__ import annotations
 import numpy as np
 
 from harness.errors import CellFailure
-from harness.spec import Pattern, TargetSpec, of_every
+from harness.spec import Pattern, of_every
+from harness.target_spec import TargetSpec
 
 
 def group_of(pattern: Pattern, lanes: int) -> int:

@@ -14,7 +14,8 @@ import yaml
 from harness.documents import read_document
 from harness.errors import InputError, unknown_name
 from harness.shipped import shipped_folder
-from harness.spec import TargetSpec, is_path_of_target
+from harness.spec import is_path_of_target
+from harness.target_spec import TargetSpec
 
 HOST = "x86-host"
 

@@ -8,7 +8,7 @@ from functools import cache
 from harness.errors import InputError
 from harness.hardware.description import HOST
 from harness.hardware.processor import this_processor
-from harness.spec import Hardware, TargetSpec, TvmTarget
+from harness.target_spec import Hardware, TargetSpec, TvmTarget
 
 # Features worth a word in a description: those that decide which kernels a processor can run.
 _ARITHMETIC = ("sse4", "avx", "fma", "f16c", "amx")

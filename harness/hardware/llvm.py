@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.errors import InputError, did_you_mean
 from harness.lean_import import lean_import
-from harness.spec import TvmTarget
+from harness.target_spec import TvmTarget
 
 _PREFIXES = {
     "x86": ("x86_64", "i386", "i486", "i586", "i686"),

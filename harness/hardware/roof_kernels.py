@@ -23,7 +23,7 @@ import psutil
 from harness.hardware.llvm import vector_bits
 from harness.hardware.processor import this_processor
 from harness.lean_import import lean_import
-from harness.spec import TargetSpec
+from harness.target_spec import TargetSpec
 
 with lean_import():
     import tvm

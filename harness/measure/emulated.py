@@ -17,7 +17,7 @@ from harness.errors import CellFailure
 from harness.measure.group import ANSWER_SECONDS, Contestant, Group, ProcessRunner, Runner
 from harness.measure.inputs import write_arrays
 from harness.record import InstructionCount
-from harness.spec import TargetSpec
+from harness.target_spec import TargetSpec
 
 _SCORED = 50
 """Labelled samples, where a sweep does not say how many: an emulated inference takes long."""

@@ -16,8 +16,9 @@ from harness.errors import CellSkipped, HarnessError
 from harness.measure.group import Measured
 from harness.plan import PlannedCell, PlannedGroup
 from harness.record import CellKey, KernelTime, Latency, Memory, Record
-from harness.spec import Kind, Sweep, TargetSpec
+from harness.spec import Kind, Sweep
 from harness.store import Store
+from harness.target_spec import TargetSpec
 
 _KINDS: dict[str, Kind] = {
     "local": "measured",

@@ -15,7 +15,8 @@ from harness.child import Child, ChildLost, Message
 from harness.devices.tracker import Grant, Servers, Tracker, TrackerLost
 from harness.errors import CellFailure
 from harness.measure.group import ANSWER_SECONDS, Contestant, Group, Measured, Runner, answer_of
-from harness.spec import Limits, TargetSpec
+from harness.spec import Limits
+from harness.target_spec import TargetSpec
 
 _WORKER = "harness.measure.remote_worker"
 _GRANT_SECONDS = 60.0

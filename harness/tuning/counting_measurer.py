@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
 
 from harness.child import Child, ChildLost, Message
 from harness.devices.board import Board
 from harness.record import TuningCost
-from harness.spec import TargetSpec
+from harness.target_spec import TargetSpec
 from harness.tuning.database import kernel_identity
 from harness.tuning.kernel_process import CANDIDATE_SECONDS, Candidate, KernelFailed, KernelTask
 from harness.tuning.repeatable import KernelWrong, RepeatableMeasurer
@@ -42,13 +41,8 @@ class CountingMeasurer(RepeatableMeasurer):
         self._shown: Path | None = None
         """The references that the process on the board has read."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        super().__exit__(kind, error, trace)
+    def __exit__(self, *raised: object) -> None:
+        super().__exit__(*raised)
         self._stop()
 
     def costs(

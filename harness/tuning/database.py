@@ -16,7 +16,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypedDict
 
 from harness.cache import write_atomically
@@ -71,12 +70,7 @@ class TuningDatabase:
     def __enter__(self) -> TuningDatabase:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._lock.close()
 
     def records(self, kernel: tvm.IRModule) -> meta_schedule.database.Database:

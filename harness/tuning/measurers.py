@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.devices.board import require_board
 from harness.devices.tracker import Servers
-from harness.spec import TargetSpec
+from harness.target_spec import TargetSpec
 from harness.tuning.build_cluster import BuildCluster
 from harness.tuning.counting_measurer import CountingMeasurer
 from harness.tuning.measurer import KernelMeasurer, Measurer

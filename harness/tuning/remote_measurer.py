@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
 
 from harness.child import Message
 from harness.devices.tracker import Servers
@@ -68,12 +67,7 @@ class RemoteMeasurer:
     def __enter__(self) -> RemoteMeasurer:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._pool.stop()
         if self._cluster is not None:
             self._cluster.stop()

@@ -10,7 +10,7 @@ from harness.artifact import KernelDescription
 from harness.devices.loop_throughput import INSTALL, hottest_loop, loop_throughputs
 from harness.hardware import load_target
 from harness.record import LoopThroughput, LoopThroughputs
-from harness.spec import TargetSpec
+from harness.target_spec import TargetSpec
 from harness.tvm_api import Schedule, te, tvm
 
 SIZE = 64

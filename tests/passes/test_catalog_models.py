@@ -11,7 +11,7 @@ from harness.models.imported import import_model
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels, summarise
-from harness.spec import Passes
+from harness.target_spec import Passes
 from harness.tvm_api import tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})

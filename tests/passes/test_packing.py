@@ -17,7 +17,7 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import fuse
 from harness.passes.vectors import vector_lanes
-from harness.spec import Passes
+from harness.target_spec import Passes
 from harness.tvm_api import tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})

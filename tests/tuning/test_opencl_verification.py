@@ -24,7 +24,8 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import KernelCall, fuse, kernels
 from harness.record import KernelVerification
-from harness.spec import Configuration, Device
+from harness.spec import Configuration
+from harness.target_spec import Device
 from harness.tuning.opencl_verification import verify_schedules
 from harness.tuning.real_inputs import record_kernel_inputs
 from harness.tvm_api import PrimFunc, target_of, tvm

@@ -12,7 +12,7 @@ from harness.models.imported import import_model
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
-from harness.spec import Passes
+from harness.target_spec import Passes
 from harness.tuning.real_inputs import record_kernel_inputs
 from harness.tvm_api import ArgInfo, tvm
 

@@ -12,7 +12,8 @@ from harness.models.imported import import_model
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
-from harness.spec import Passes, Tune
+from harness.spec import Tune
+from harness.target_spec import Passes
 from harness.tuning import tuner as tuner_module
 from harness.tuning.database import EXAMPLES, TuningDatabase
 from harness.tuning.examples import Examples
