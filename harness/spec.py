@@ -15,8 +15,6 @@ from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model
 from harness.documents import Frozen, Name, read_document
 from harness.errors import InputError, did_you_mean
 
-SCHEMA_VERSION = 1
-
 FusionLevel = Literal["none", "elementwise", "full"]
 Kind = Literal["measured", "emulated-count", "static"]
 Score = Literal["magnitude", "activation", "gradient", "second-order", "random"]

@@ -6,59 +6,35 @@ baselines included, taking turns. Building, tuning and measuring never share the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Protocol
 
 from harness.artifact import DESCRIPTION, Artifact, reference_of
 from harness.baselines.registry import ENGINES, applicable, reference_engine
 from harness.cell import ImportedModel, ImportOrder, Order
-from harness.child import Child, ChildLost, Message
+from harness.cell_inputs import CellInputs
+from harness.cell_process import FAILURES, CellProcess
 from harness.devices import child_environment, require_runnable
 from harness.devices.board import require_board
 from harness.devices.tracker import Servers
 from harness.environment import environment
 from harness.errors import CellFailure, CellSkipped, HarnessError, InputError
 from harness.hardware import tuning_identity
+from harness.listener import Listener
 from harness.measure.emulated import EmulatedGroup
 from harness.measure.group import Contestant, Group, GroupSubject, Measured
-from harness.measure.inputs import verification_inputs, write_arrays
 from harness.measure.recording import RecordWriter
 from harness.measure.remote import ServerGroup
-from harness.models.task import Feeds
 from harness.models.tensors import TensorSpec
 from harness.plan import TVM, PlannedCell, PlannedGroup, plan
 from harness.record import Record, fingerprint
 from harness.roofline import with_measured_roofs
-from harness.spec import Configuration, Edges, Sweep, Tune
+from harness.spec import Configuration, Sweep
 from harness.store import FILE_NAME, Store
 from harness.target_spec import TargetSpec
 from harness.tuning.build_cluster import require_cluster
-
-FAILURES = "failures.log"
-_SECONDS_PER_TRIAL = 10.0
-"""An upper bound, for the time limit of a cell whose tuning budget is in trials."""
-_INTERRUPT_SECONDS = 15.0
-
-
-class Listener(Protocol):
-    """Hears what a sweep is doing."""
-
-    def planned(self, total: int, finished: int) -> None: ...
-
-    def working(self, label: str, stage: str) -> None: ...
-
-    def progress(
-        self, label: str, stage: str, done: float, total: float, detail: str = ""
-    ) -> None: ...
-
-    def tuning(self, label: str, progress: Message) -> None: ...
-
-    def finished(self, record: Record) -> None: ...
-
-    def note(self, text: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -145,11 +121,15 @@ class _GroupRun:
         self._group = group
         self._target = group.target
         self._out = out
-        self._work = out / "work" / fingerprint([group.model.fingerprint, group.model.name])
+        work = out / "work" / fingerprint([group.model.fingerprint, group.model.name])
+        self._work = work.absolute()
+        self._inputs = CellInputs(group.model, self._work, sweep.seed)
         self._tuning_databases = tuning_databases
         self._store = store
         self._listener = listener
-        self._stage = "import"
+        self._process = CellProcess(
+            sweep.limits, child_environment(group.target), out / FAILURES, listener
+        )
         self._pending = [cell for cell in group.cells if cell.mark not in done]
         self._companions = [
             cell
@@ -184,7 +164,7 @@ class _GroupRun:
             model=self._group.model.path, shapes=self._group.model.shapes, work=self._work
         )
         self._work.mkdir(parents=True, exist_ok=True)
-        answer = self._in_child("import", order.model_dump(mode="json"), label, self._limit(None))
+        answer = self._process.carry_out("import", order.model_dump(mode="json"), label)
         return ImportedModel.model_validate(answer)
 
     def _contestants(self, imported: ImportedModel) -> list[Contestant]:
@@ -193,7 +173,7 @@ class _GroupRun:
         pending = {cell.mark for cell in self._pending}
         for cell in [*self._pending, *self._companions]:
             started = monotonic()
-            self._stage = "import"
+            self._process.stage = "import"
             try:
                 if cell.mark in pending:
                     self._build(cell, imported)
@@ -202,7 +182,7 @@ class _GroupRun:
                 if cell.mark in pending:
                     seconds = monotonic() - started
                     self._writer.lost(
-                        cell.key, cell.mark, self._stage, error, environment(), seconds
+                        cell.key, cell.mark, self._process.stage, error, environment(), seconds
                     )
                 continue
             self._writer.built(cell.mark, monotonic() - started)
@@ -261,100 +241,20 @@ class _GroupRun:
             seed=self._sweep.seed,
             tuning_database=self._tuning_databases / tuning_identity(self._target),
             artifact=folder.absolute(),
-            inputs=self._inputs(imported) if self._verifies_kernels(configuration) else None,
-            calibration=self._calibration(configuration.edges),
-            training=self._training(configuration.edges),
+            inputs=self._kernel_inputs(configuration, imported),
+            calibration=self._inputs.for_calibration(edges),
+            training=self._inputs.for_training(edges),
             servers=self._servers,
         )
-        self._in_child(
-            "compile",
-            order.model_dump(mode="json", by_alias=True),
-            _label(cell),
-            self._limit(configuration.tune),
-        )
+        message = order.model_dump(mode="json", by_alias=True)
+        self._process.carry_out("compile", message, _label(cell), configuration.tune)
 
-    def _verifies_kernels(self, configuration: Configuration) -> bool:
-        """Whether schedules are compared with unscheduled kernels: those that tuning chooses, and
-        all those of a network that never runs as a whole."""
-        return configuration.tune is not None or self._target.device.kind == "static"
-
-    def _inputs(self, imported: ImportedModel) -> Path:
-        """A file with one input of the model, a real one where there is data."""
-        path = (self._work / "kernel-inputs.npz").absolute()
-        feeds, _ = verification_inputs(
-            self._group.model.task, _specs(imported), 1, self._sweep.seed
-        )
-        write_arrays(path, [list(row.items()) for row in feeds])
-        return path
-
-    def _calibration(self, edges: Edges | None) -> Path | None:
-        """A file with real inputs to calibrate on, where that is asked for and there are any."""
-        training = self._group.model.training
-        source = training or self._group.model.task
-        if edges is None or not edges.needs_data or source is None:
+    def _kernel_inputs(self, configuration: Configuration, imported: ImportedModel) -> Path | None:
+        """What kernels are verified on, where schedules are compared with unscheduled kernels:
+        those that tuning chooses, and all those of a network that never runs as a whole."""
+        if configuration.tune is None and self._target.device.kind != "static":
             return None
-        of = f"-{training.fingerprint[:12]}" if training else ""
-        name = f"calibration-{edges.calibration}{of}"
-        return self._kept(name, lambda: source.inputs(edges.calibration))
-
-    def _training(self, edges: Edges | None) -> Path | None:
-        """A file with all training inputs, where a network is fitted to them and there are any."""
-        source = self._group.model.training
-        if edges is None or edges.finetune is None or source is None:
-            return None
-        return self._kept(f"training-{source.fingerprint[:12]}", source.inputs)
-
-    def _kept(self, name: str, inputs: Callable[[], list[Feeds]]) -> Path:
-        """A file with inputs of the model, written unless it is there."""
-        path = (self._work / f"{name}.npz").absolute()
-        if not path.exists():
-            write_arrays(path, [list(row.items()) for row in inputs()])
-        return path
-
-    def _limit(self, tune: Tune | None) -> float:
-        """Seconds that a cell's child may take: the sweep's limit, and the tuning asked for."""
-        budget = 0.0
-        if tune is not None:
-            budget = 60 * tune.minutes if tune.minutes else _SECONDS_PER_TRIAL * (tune.trials or 0)
-        return 60 * self._sweep.limits.cell_minutes + budget
-
-    def _in_child(self, do: str, order: Message, label: str, seconds: float) -> Message:
-        """Have a child carry out an order. Raises CellFailure or CellSkipped with its reason."""
-        deadline = monotonic() + seconds
-        with Child(
-            "harness.cell",
-            memory_mb=self._sweep.limits.memory_mb,
-            environment=child_environment(self._target),
-        ) as child:
-            try:
-                child.send({"do": do, "order": order})
-                while True:
-                    message = child.receive(max(0.1, deadline - monotonic()))
-                    if "answer" in message:
-                        answer: Message = message["answer"]
-                        return answer
-                    if "error" in message:
-                        self._keep_trace(label, message["trace"])
-                        kind = CellSkipped if message["skipped"] else CellFailure
-                        raise kind(message["error"])
-                    if "stage" in message:
-                        self._stage = message["stage"]
-                        if "total" in message:
-                            self._listener.progress(label, **message)
-                        else:
-                            self._listener.working(label, self._stage)
-                    else:
-                        self._listener.tuning(label, message["tuning"])
-            except ChildLost as error:
-                raise CellFailure(f"the {self._stage} stage {error}") from None
-            except KeyboardInterrupt:
-                child.interrupt(_INTERRUPT_SECONDS)
-                raise
-
-    def _keep_trace(self, label: str, trace: str) -> None:
-        """Keep a child's traceback, for who wants to know where it failed."""
-        with (self._out / FAILURES).open("a", encoding="utf-8") as log:
-            log.write(f"--- {label}: {self._stage}\n{trace}\n")
+        return self._inputs.of_kernels(_specs(imported))
 
     def _measure(self, imported: ImportedModel, contestants: Sequence[Contestant]) -> None:
         subject = GroupSubject(

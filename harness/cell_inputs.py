@@ -1,0 +1,51 @@
+"""Inputs of a model that its cells are built with, as files that their processes read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from harness.measure.inputs import verification_inputs, write_arrays
+from harness.models.resolved import ResolvedModel
+from harness.models.task import Feeds
+from harness.models.tensors import TensorSpec
+from harness.spec import Edges
+
+
+class CellInputs:
+    """The inputs of one model, each file written once below `work`."""
+
+    def __init__(self, model: ResolvedModel, work: Path, seed: int) -> None:
+        self._model = model
+        self._work = work
+        self._seed = seed
+
+    def of_kernels(self, inputs: Sequence[TensorSpec]) -> Path:
+        """One input of the model, a real one where there is data."""
+        path = self._work / "kernel-inputs.npz"
+        feeds, _ = verification_inputs(self._model.task, inputs, 1, self._seed)
+        write_arrays(path, [list(row.items()) for row in feeds])
+        return path
+
+    def for_calibration(self, edges: Edges | None) -> Path | None:
+        """Real inputs to calibrate on, where that is asked for and there are any."""
+        training = self._model.training
+        source = training or self._model.task
+        if edges is None or not edges.needs_data or source is None:
+            return None
+        of = f"-{training.fingerprint[:12]}" if training else ""
+        name = f"calibration-{edges.calibration}{of}"
+        return self._kept(name, lambda: source.inputs(edges.calibration))
+
+    def for_training(self, edges: Edges | None) -> Path | None:
+        """All training inputs, where a network is fitted to them and there are any."""
+        source = self._model.training
+        if edges is None or edges.finetune is None or source is None:
+            return None
+        return self._kept(f"training-{source.fingerprint[:12]}", source.inputs)
+
+    def _kept(self, name: str, inputs: Callable[[], list[Feeds]]) -> Path:
+        path = self._work / f"{name}.npz"
+        if not path.exists():
+            write_arrays(path, [list(row.items()) for row in inputs()])
+        return path

@@ -1,0 +1,82 @@
+"""A process for each step of a cell that may crash, hang or flood the memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import monotonic
+
+from harness.child import Child, ChildLost, Message
+from harness.errors import CellFailure, CellSkipped
+from harness.listener import Listener
+from harness.spec import Limits, Tune
+
+FAILURES = "failures.log"
+_SECONDS_PER_TRIAL = 10.0
+"""An upper bound, for the time limit of a cell whose tuning budget is in trials."""
+_INTERRUPT_SECONDS = 15.0
+
+
+class CellProcess:
+    """Has orders carried out by `harness.cell`, each in a child with limits of time and memory.
+
+    `environment` is of the children; `failures` is where their tracebacks are kept, for who wants
+    to know where they failed.
+    """
+
+    def __init__(
+        self, limits: Limits, environment: dict[str, str], failures: Path, listener: Listener
+    ) -> None:
+        self._limits = limits
+        self._environment = environment
+        self._failures = failures
+        self._listener = listener
+        self.stage = "import"
+        """Where the last order is, or failed."""
+
+    def carry_out(self, do: str, order: Message, label: str, tune: Tune | None = None) -> Message:
+        """The answer to an order, which may take the sweep's limit and what tuning was asked for.
+
+        Raises CellFailure or CellSkipped with the child's reason.
+        """
+        self.stage = "import"
+        deadline = monotonic() + self._seconds(tune)
+        with Child(
+            "harness.cell", memory_mb=self._limits.memory_mb, environment=self._environment
+        ) as child:
+            try:
+                child.send({"do": do, "order": order})
+                while True:
+                    message = child.receive(max(0.1, deadline - monotonic()))
+                    if "answer" in message:
+                        answer: Message = message["answer"]
+                        return answer
+                    if "error" in message:
+                        self._keep_trace(label, message["trace"])
+                        kind = CellSkipped if message["skipped"] else CellFailure
+                        raise kind(message["error"])
+                    self._tell(label, message)
+            except ChildLost as error:
+                raise CellFailure(f"the {self.stage} stage {error}") from None
+            except KeyboardInterrupt:
+                child.interrupt(_INTERRUPT_SECONDS)
+                raise
+
+    def _seconds(self, tune: Tune | None) -> float:
+        budget = 0.0
+        if tune is not None:
+            budget = 60 * tune.minutes if tune.minutes else _SECONDS_PER_TRIAL * (tune.trials or 0)
+        return 60 * self._limits.cell_minutes + budget
+
+    def _tell(self, label: str, message: Message) -> None:
+        if "stage" not in message:
+            self._listener.tuning(label, message["tuning"])
+            return
+        self.stage = message["stage"]
+        if "total" in message:
+            self._listener.progress(label, **message)
+        else:
+            self._listener.working(label, self.stage)
+
+    def _keep_trace(self, label: str, trace: str) -> None:
+        with self._failures.open("a", encoding="utf-8") as log:
+            log.write(f"--- {label}: {self.stage}\n{trace}\n")
