@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,25 +53,41 @@ _MEGABYTE = 1e6
 _GRAPH = "relax.backend.use_cuda_graph"
 
 
+@dataclass(frozen=True)
+class Made:
+    """What a network was made of, and how: the artifact says so."""
+
+    imported: Imported
+    fusion: Fusion
+    tuning: Tuning | None = None
+    edges: Compression | None = None
+
+
+@dataclass(frozen=True)
+class Scrutiny:
+    """What is looked at in code that does not run here, or not as a whole."""
+
+    multiprocessor: Multiprocessor | None = None
+    """What a graphics processor has several of, where that is described."""
+    verify: Callable[[tvm.IRModule], KernelVerification | None] = lambda scheduled: None
+    """Looks at the scheduled network before it is compiled."""
+    estimate: Callable[
+        [tvm.runtime.Module, Sequence[KernelDescription]], LoopThroughputs | None
+    ] = lambda code, kernels: None
+    """Looks at the code of its kernels."""
+
+
 def build(
     fused: tvm.IRModule,
     target: tvm.target.Target,
     threads: int,
     database: Any,
-    imported: Imported,
-    fusion: Fusion,
-    tuning: Tuning | None,
     folder: Path,
-    edges: Compression | None = None,
-    multiprocessor: Multiprocessor | None = None,
-    verify: Callable[[tvm.IRModule], KernelVerification | None] | None = None,
-    estimate: Callable[[tvm.runtime.Module, Sequence[KernelDescription]], LoopThroughputs]
-    | None = None,
+    made: Made,
+    scrutiny: Scrutiny = Scrutiny(),
 ) -> Artifact:
     """Compile a fused network into `folder`: with the schedules of `database`, and the default
-    schedule for `threads` threads where it has none. `multiprocessor` is what a graphics processor
-    has several of, where that is described. `verify` looks at the scheduled network before it is
-    compiled, `estimate` at the code of its kernels.
+    schedule for `threads` threads where it has none.
 
     The folder appears complete or not at all. Raises CellFailure when TVM or the C compiler that
     links the library cannot do it.
@@ -80,7 +97,7 @@ def build(
     with target, database, tvm.transform.PassContext(opt_level=3):
         tuned = relax.transform.MetaScheduleApplyDatabase()(fused)
     scheduled = schedule_untuned(tuned, target, threads)
-    schedules = verify(scheduled) if verify is not None else None
+    schedules = scrutiny.verify(scheduled)
     lowered, executable = compile_scheduled(scheduled, target)
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
@@ -92,22 +109,24 @@ def build(
             single.export_library(str(part / KERNELS), cc=compiler)
             cuda = CudaCompiler(str(target.attrs["arch"]))
             cuda.keep(single.mod, part)
-            launches = _with_work(scheduled, calls, [*cuda.launches(single.mod, multiprocessor)])
+            launches = _with_work(
+                scheduled, calls, [*cuda.launches(single.mod, scrutiny.multiprocessor)]
+            )
         described = tuple(_kernel(call, tuned) for call in calls)
         artifact = Artifact(
-            inputs=tuple(_tensor(spec) for spec in imported.inputs),
-            outputs=tuple(_tensor(spec) for spec in imported.outputs),
+            inputs=tuple(_tensor(spec) for spec in made.imported.inputs),
+            outputs=tuple(_tensor(spec) for spec in made.imported.outputs),
             kernels=described,
-            fusion=fusion,
-            tuning=tuning,
-            edges=edges,
+            fusion=made.fusion,
+            tuning=made.tuning,
+            edges=made.edges,
             weights_mb=weights_bytes(fused) / _MEGABYTE,
             activation_mb=_planned_bytes(lowered) / _MEGABYTE,
             artifact_mb=(part / LIBRARY).stat().st_size / _MEGABYTE,
             target=json.loads(str(target)),
             launches=tuple(launches),
             schedules=schedules,
-            loops=estimate(executable.mod, described) if estimate is not None else None,
+            loops=scrutiny.estimate(executable.mod, described),
         )
         write_atomically(part / DESCRIPTION, artifact.model_dump_json(indent=1))
         shutil.rmtree(folder, ignore_errors=True)

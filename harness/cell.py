@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.artifact import Artifact, TensorDescription, reference_of
 from harness.child import Channel, Message, channel
@@ -30,11 +31,14 @@ from harness.target_spec import TargetSpec
 if TYPE_CHECKING:
     import numpy as np
 
+    from harness.build import Scrutiny
     from harness.edges.calibration import Calibration
     from harness.edges.costs import Prices
     from harness.edges.layers import Layer
     from harness.models.imported import Imported
-    from harness.record import KernelVerification
+    from harness.passes.weight_values import Values
+    from harness.record import Compression, KernelVerification, Tuning
+    from harness.spec import Edges, Tune
     from harness.tvm_api import tvm
 
 _PROGRESS_SECONDS = 0.3
@@ -97,230 +101,237 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
 
     Raises InputError and CellFailure. `tell` hears the stage and the tuner's progress.
     """
-    from harness.build import build
-    from harness.devices.loop_throughput import loop_throughputs
-    from harness.edges.bypass import bypass
-    from harness.edges.compress import compress
-    from harness.edges.merging import merge
-    from harness.edges.patterns import require_pattern
-    from harness.hardware.workplace import working_target
     from harness.models.imported import import_model
-    from harness.passes.adapt import adapt
-    from harness.passes.canonicalise import canonicalise
-    from harness.passes.fusion import fuse, summarise
-    from harness.passes.vectors import vector_lanes
-    from harness.tuning.database import TuningDatabase, database_of
-    from harness.tuning.measurers import measurer_for
-    from harness.tuning.rivals import slower_when_sparse
-    from harness.tuning.tuner import Tuner, tasks_of
-    from harness.tvm_api import is_graphics, target_of
-
-    configuration, spec = order.configuration, order.target
-    target, here = target_of(spec.tvm.as_tvm()), working_target(spec)
 
     tell({"stage": "import"})
-    imported = import_model(order.model, order.shapes, order.work)
-    tell({"stage": "canonicalise"})
-    canonical, edges = canonicalise(imported.module), None
-    if configuration.edges is not None:
-        require_pattern(configuration.edges.pattern, spec, vector_lanes(target))
-        samples, bypassed = _samples(order.calibration, imported), 0
-        if configuration.edges.bypass is not None:
-            tell({"stage": "bypass"})
-            canonical, bypassed = bypass(
-                canonical,
-                configuration.edges.bypass,
-                samples,
-                target_of(here.as_tvm()),
-                here.num_cores,
+    return _Cell(order, import_model(order.model, order.shapes, order.work), tell).compiled()
+
+
+class _Cell:
+    """The stages of one cell from its imported model on."""
+
+    def __init__(self, order: Order, imported: Imported, tell: Tell) -> None:
+        from harness.hardware.workplace import working_target
+        from harness.tvm_api import target_of
+
+        self._order = order
+        self._spec = order.target
+        self._configuration = order.configuration
+        self._imported = imported
+        self._tell = tell
+        self._target = target_of(self._spec.tvm.as_tvm())
+        here = working_target(self._spec)
+        self._here, self._threads = target_of(here.as_tvm()), here.num_cores
+
+    def compiled(self) -> Artifact:
+        """All stages."""
+        from harness.build import Made, build
+        from harness.passes.canonicalise import canonicalise
+        from harness.passes.fusion import summarise
+        from harness.tuning.database import database_of
+
+        self._tell({"stage": "canonicalise"})
+        canonical, edges = canonicalise(self._imported.module), None
+        if self._configuration.edges is not None:
+            canonical, edges = self._compressed(canonical, self._configuration.edges)
+        adapted, fused = self._fused(canonical)
+        tuning, database = None, database_of([], {})
+        if self._configuration.tune is not None:
+            adapted, fused, tuning, database = self._tuned(
+                canonical, adapted, fused, self._configuration.tune, edges
             )
-        canonical, edges = compress(
+        self._tell({"stage": "build"})
+        made = Made(self._imported, summarise(adapted, fused), tuning, edges)
+        threads, folder = self._spec.tvm.num_cores, self._order.artifact
+        return build(fused, self._target, threads, database, folder, made, self._scrutiny(fused))
+
+    def _compressed(
+        self, canonical: tvm.IRModule, edges: Edges
+    ) -> tuple[tvm.IRModule, Compression]:
+        """The network without some of its edges. A reference of it is compiled beside the cell."""
+        from harness.edges.bypass import bypass
+        from harness.edges.compress import compress
+        from harness.edges.merging import merge
+        from harness.edges.patterns import require_pattern
+        from harness.passes.vectors import vector_lanes
+
+        lanes = vector_lanes(self._target)
+        require_pattern(edges.pattern, self._spec, lanes)
+        samples, bypassed = self._samples(self._order.calibration), 0
+        if edges.bypass is not None:
+            self._tell({"stage": "bypass"})
+            canonical, bypassed = bypass(
+                canonical, edges.bypass, samples, self._here, self._threads
+            )
+        canonical, compression = compress(
             canonical,
-            configuration.edges,
-            vector_lanes(target),
-            order.seed,
-            _calibrated(canonical, samples, order) if samples else None,
-            _samples(order.training, imported) or samples,
-            tell,
-            _appraiser(order, tell),
+            edges,
+            lanes,
+            self._order.seed,
+            self._calibrated(canonical, samples) if samples else None,
+            self._samples(self._order.training) or samples,
+            self._tell,
+            self._appraised,
         )
-        edges = edges.model_copy(
+        compression = compression.model_copy(
             update={
-                "parameters": edges.parameters + bypassed,
+                "parameters": compression.parameters + bypassed,
                 "parameters_bypassed": bypassed,
             }
         )
-        _build_reference(canonical, imported, order)
-        if configuration.edges.merge:
-            tell({"stage": "merge"})
-            canonical, edges = merge(canonical, edges, vector_lanes(target))
-    adapted = adapt(canonical, spec.passes, target)
-    tell({"stage": "fuse"})
-    fused = fuse(adapted, configuration.fusion)
+        self._build_reference(canonical)
+        if edges.merge:
+            self._tell({"stage": "merge"})
+            canonical, compression = merge(canonical, compression, lanes)
+        return canonical, compression
 
-    tuning, database = None, database_of([], {})
-    if configuration.tune is not None:
-        tell({"stage": "tune"})
-        with (
-            TuningDatabase(order.tuning_database) as found,
-            TemporaryDirectory(dir=order.work, prefix="kernels-") as folder,
-        ):
-            tasks = tasks_of(fused, target, _kernel_inputs(order, fused, imported, Path(folder)))
+    def _fused(
+        self, canonical: tvm.IRModule, dense: frozenset[Values] = frozenset()
+    ) -> tuple[tvm.IRModule, tvm.IRModule]:
+        """The network as the hardware asks for it, and the same fused. The layers with the weights
+        `dense` leave out no edges."""
+        from harness.passes.adapt import adapt
+        from harness.passes.fusion import fuse
+
+        adapted = adapt(canonical, self._spec.passes, self._target, dense)
+        self._tell({"stage": "fuse"})
+        return adapted, fuse(adapted, self._configuration.fusion)
+
+    def _tuned(
+        self,
+        canonical: tvm.IRModule,
+        adapted: tvm.IRModule,
+        fused: tvm.IRModule,
+        tune: Tune,
+        edges: Compression | None,
+    ) -> tuple[tvm.IRModule, tvm.IRModule, Tuning, Any]:
+        """The network, its fused form, what tuning did, and the schedules that it chose. Layers
+        whose sparse kernel turns out to be slower than the dense one are dense after it."""
+        from harness.tuning.database import TuningDatabase, database_of
+        from harness.tuning.measurers import measurer_for
+        from harness.tuning.rivals import slower_when_sparse
+        from harness.tuning.tuner import Tuner, tasks_of
+        from harness.tvm_api import is_graphics
+
+        spec, footprint = self._spec, _footprint(fused, self._spec)
+        self._tell({"stage": "tune"})
+        with TuningDatabase(self._order.tuning_database) as found, self._folder() as folder:
+            tasks = tasks_of(fused, self._target, self._kernel_inputs(fused, folder))
             tuning = Tuner(
                 tasks,
-                target,
-                here.num_cores if is_graphics(target) else spec.tvm.num_cores,
+                self._target,
+                self._threads if is_graphics(self._target) else spec.tvm.num_cores,
                 found,
-                configuration.tune,
-                order.seed,
-                _throttled(tell),
-                measurer_for(
-                    spec, here.num_cores, _footprint(fused, spec), Path(folder), order.servers
-                ),
+                tune,
+                self._order.seed,
+                _throttled(self._tell),
+                measurer_for(spec, self._threads, footprint, folder, self._order.servers),
             ).run()
-            slower = (
-                slower_when_sparse(
+            if edges is not None and spec.device.kind == "local":
+                slower = slower_when_sparse(
                     canonical,
                     fused,
                     tasks,
-                    configuration.fusion,
+                    self._configuration.fusion,
                     spec,
                     found.chosen(),
-                    _footprint(fused, spec),
-                    lambda done, total: tell({"stage": "weigh", "done": done, "total": total}),
+                    footprint,
+                    lambda done, total: self._tell(
+                        {"stage": "weigh", "done": done, "total": total}
+                    ),
                 )
-                if edges is not None and spec.device.kind == "local"
-                else None
-            )
-            if slower:
-                adapted = adapt(canonical, spec.passes, target, slower)
-                fused = fuse(adapted, configuration.fusion)
-                tasks = tasks_of(fused, target)
-            database = database_of([task.module for task in tasks], found.chosen())
+                if slower:
+                    adapted, fused = self._fused(canonical, slower)
+                    tasks = tasks_of(fused, self._target)
+            schedules = database_of([task.module for task in tasks], found.chosen())
+        return adapted, fused, tuning, schedules
 
-    tell({"stage": "build"})
-    return build(
-        fused,
-        target,
-        spec.tvm.num_cores,
-        database,
-        imported,
-        summarise(adapted, fused),
-        tuning,
-        order.artifact,
-        edges,
-        spec.hardware.multiprocessor,
-        _schedule_verifier(order, fused, imported, tell) if spec.device.kind == "static" else None,
-        partial(loop_throughputs, spec) if spec.device.kind == "emulated" else None,
-    )
+    def _build_reference(self, canonical: tvm.IRModule) -> None:
+        """Compile a compressed network as plainly as can be, to verify the cell against: what the
+        model's own runtime gives is another network's output. No kernel is fused, sparse or tuned.
+        """
+        from harness.build import Made, build
+        from harness.passes.fusion import fuse, summarise
+        from harness.tuning.database import database_of
 
+        plain, folder = fuse(canonical, "none"), reference_of(self._order.artifact)
+        made = Made(self._imported, summarise(canonical, plain))
+        build(plain, self._here, self._threads, database_of([], {}), folder, made)
 
-def _samples(path: Path | None, imported: Imported) -> list[list[np.ndarray]]:
-    """The inputs in a file, in the order of the model's; none where there is no file."""
-    from harness.measure.inputs import read_arrays
+    def _scrutiny(self, fused: tvm.IRModule) -> Scrutiny:
+        """What is looked at in code for a device that is not here."""
+        from harness.build import Scrutiny
+        from harness.devices.loop_throughput import loop_throughputs
 
-    rows = read_arrays(path) if path else []
-    return [[row[spec.name] for spec in imported.inputs] for row in rows]
+        kind = self._spec.device.kind
+        if kind == "static":
+            multiprocessor = self._spec.hardware.multiprocessor
+            return Scrutiny(multiprocessor, verify=partial(self._verified, fused))
+        if kind == "emulated":
+            return Scrutiny(estimate=partial(loop_throughputs, self._spec))
+        return Scrutiny(self._spec.hardware.multiprocessor)
 
+    def _verified(self, fused: tvm.IRModule, scheduled: tvm.IRModule) -> KernelVerification | None:
+        """How a network's schedules did for a device that is not here, where PoCL is there."""
+        from harness.devices.pocl import pocl_version
+        from harness.passes.fusion import kernels
+        from harness.tuning.opencl_verification import verify_schedules
 
-def _calibrated(
-    canonical: tvm.IRModule, samples: list[list[np.ndarray]], order: Order
-) -> Callable[[list[Layer]], Calibration]:
-    from harness.edges.calibration import Calibration
-    from harness.hardware.workplace import working_target
-    from harness.tvm_api import target_of
-
-    here = working_target(order.target)
-    target, threads = target_of(here.as_tvm()), here.num_cores
-    return lambda layers: Calibration(canonical, layers, samples, target, threads)
-
-
-def _appraiser(order: Order, tell: Tell) -> Callable[[list[Layer]], Prices]:
-    from harness.edges.costs import measured_prices
-    from harness.tuning.database import TuningDatabase
-
-    def appraise(layers: list[Layer]) -> Prices:
-        tell({"stage": "appraise"})
-        with (
-            TuningDatabase(order.tuning_database) as database,
-            TemporaryDirectory(dir=order.work, prefix="layers-") as folder,
-        ):
-            return measured_prices(
-                layers, order.target, database, Path(folder), order.seed, _throttled(tell)
-            )
-
-    return appraise
-
-
-def _build_reference(canonical: tvm.IRModule, imported: Imported, order: Order) -> None:
-    """Compile a compressed network as plainly as can be, to verify the cell against: what the
-    model's own runtime gives is another network's output. No kernel is fused, sparse or tuned."""
-    from harness.build import build
-    from harness.hardware.workplace import working_target
-    from harness.passes.fusion import fuse, summarise
-    from harness.tuning.database import database_of
-    from harness.tvm_api import target_of
-
-    plain, here = fuse(canonical, "none"), working_target(order.target)
-    build(
-        plain,
-        target_of(here.as_tvm()),
-        here.num_cores,
-        database_of([], {}),
-        imported,
-        summarise(canonical, plain),
-        None,
-        reference_of(order.artifact),
-    )
-
-
-def _kernel_inputs(
-    order: Order, fused: tvm.IRModule, imported: Imported, folder: Path
-) -> dict[str, Path]:
-    from harness.hardware.workplace import working_target
-    from harness.measure.inputs import read_arrays
-    from harness.tuning.real_inputs import record_kernel_inputs
-    from harness.tvm_api import target_of
-
-    if order.inputs is None:
-        return {}
-    feeds, here = read_arrays(order.inputs)[0], working_target(order.target)
-    return record_kernel_inputs(
-        fused,
-        target_of(here.as_tvm()),
-        here.num_cores,
-        [feeds[spec.name] for spec in imported.inputs],
-        folder,
-    )
-
-
-def _schedule_verifier(
-    order: Order, fused: tvm.IRModule, imported: Imported, tell: Tell
-) -> Callable[[tvm.IRModule], KernelVerification | None]:
-    """What verifies a network's schedules for a device that is not here, where PoCL is there."""
-    from harness.devices.pocl import pocl_version
-    from harness.passes.fusion import kernels
-    from harness.tuning.opencl_verification import verify_schedules
-    from harness.tvm_api import target_of
-
-    def verify(scheduled: tvm.IRModule) -> KernelVerification | None:
         by = pocl_version()
         if by is None:
             return None
-        tell({"stage": "verify"})
-        with TemporaryDirectory(dir=order.work, prefix="kernels-") as folder:
+        self._tell({"stage": "verify"})
+        with self._folder() as folder:
             found = verify_schedules(
                 kernels(fused),
                 scheduled,
-                target_of(order.target.tvm.as_tvm()),
-                _kernel_inputs(order, fused, imported, Path(folder)),
+                self._target,
+                self._kernel_inputs(fused, folder),
                 by,
-                lambda done, total: tell({"stage": "verify", "done": done, "total": total}),
+                lambda done, total: self._tell({"stage": "verify", "done": done, "total": total}),
             )
-        tell({"stage": "build"})
+        self._tell({"stage": "build"})
         return found
 
-    return verify
+    def _samples(self, path: Path | None) -> list[list[np.ndarray]]:
+        """The inputs in a file, in the order of the model's; none where there is no file."""
+        from harness.measure.inputs import read_arrays
+
+        rows = read_arrays(path) if path else []
+        return [[row[spec.name] for spec in self._imported.inputs] for row in rows]
+
+    def _calibrated(
+        self, canonical: tvm.IRModule, samples: list[list[np.ndarray]]
+    ) -> Callable[[list[Layer]], Calibration]:
+        from harness.edges.calibration import Calibration
+
+        return lambda layers: Calibration(canonical, layers, samples, self._here, self._threads)
+
+    def _appraised(self, layers: list[Layer]) -> Prices:
+        """What layers cost on the target, sparse and dense."""
+        from harness.edges.costs import measured_prices
+        from harness.tuning.database import TuningDatabase
+
+        self._tell({"stage": "appraise"})
+        with TuningDatabase(self._order.tuning_database) as database, self._folder() as folder:
+            return measured_prices(
+                layers, self._spec, database, folder, self._order.seed, _throttled(self._tell)
+            )
+
+    def _kernel_inputs(self, fused: tvm.IRModule, folder: Path) -> dict[str, Path]:
+        """Files below `folder` with what each kernel is given in an inference, by its name."""
+        from harness.tuning.real_inputs import record_kernel_inputs
+
+        samples = self._samples(self._order.inputs)
+        if not samples:
+            return {}
+        return record_kernel_inputs(fused, self._here, self._threads, samples[0], folder)
+
+    @contextmanager
+    def _folder(self) -> Iterator[Path]:
+        """A folder for what is written and not kept."""
+        with TemporaryDirectory(dir=self._order.work, prefix="kernels-") as folder:
+            yield Path(folder)
 
 
 def _footprint(fused: tvm.IRModule, spec: TargetSpec) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -125,6 +125,16 @@ class Group:
         if self.reference is None or cell is self.reference:
             return None
         return cell.against(self.reference)
+
+
+def lowest(cells: Iterable[Cell], figure: Callable[[Cell], float | None]) -> Cell | None:
+    """The cell with the lowest figure, those without one last; None of no cells."""
+
+    def order(cell: Cell) -> float:
+        found = figure(cell)
+        return float("inf") if found is None else found
+
+    return min(cells, key=order, default=None)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.record import InstructionMix, Launch
-from harness.report.data import Cell, Group, Results
+from harness.report.data import Cell, Group, Results, lowest
 from harness.report.tables.model import Entry, Table, count, make_table, quantity
 from harness.report.wording import MISSING
 
@@ -56,12 +56,13 @@ def launch_table(results: Results) -> Table:
 def _shown(group: Group) -> Cell | None:
     """The analysed configuration with the lowest static estimate, those without one last."""
 
-    def estimate(cell: Cell) -> float:
-        static = cell.record.static
-        known = None if static is None else static.estimate_ms
-        return float("inf") if known is None else known
+    analysed = (cell for cell in group.cells if cell.record.static)
+    return lowest(analysed, _estimate)
 
-    return min((cell for cell in group.cells if cell.record.static), key=estimate, default=None)
+
+def _estimate(cell: Cell) -> float | None:
+    static = cell.record.static
+    return None if static is None else static.estimate_ms
 
 
 def _launch(launch: Launch) -> dict[str, Entry]:

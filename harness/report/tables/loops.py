@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.record import LoopThroughput, LoopThroughputs
-from harness.report.data import Cell, Group, Results
+from harness.report.data import Cell, Group, Results, lowest
 from harness.report.tables.model import Entry, Table, count, make_table, quantity
 from harness.report.wording import MISSING, number, share
 
@@ -61,11 +61,10 @@ def loop_table(results: Results) -> Table:
 def _shown(group: Group) -> Cell | None:
     """The configuration that executes fewest instructions, of those whose loops were looked at."""
 
-    def executed(cell: Cell) -> float:
-        counted = cell.record.instructions
-        return float("inf") if counted is None else counted.total
-
-    return min((cell for cell in group.cells if cell.record.loops), key=executed, default=None)
+    looked_at = (cell for cell in group.cells if cell.record.loops)
+    return lowest(
+        looked_at, lambda cell: cell.record.instructions and cell.record.instructions.total
+    )
 
 
 def _kernels(found: LoopThroughputs) -> list[tuple[Entry, dict[str, Entry]]]:
