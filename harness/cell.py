@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -171,7 +171,7 @@ class _Cell:
             self._calibrated(canonical, samples) if samples else None,
             self._samples(self._order.training) or samples,
             self._tell,
-            self._appraised,
+            partial(self._appraised, canonical),
         )
         compression = compression.model_copy(
             update={
@@ -208,12 +208,13 @@ class _Cell:
         """The network, its fused form, what tuning did, and the schedules that it chose. Layers
         whose sparse kernel turns out to be slower than the dense one are dense after it."""
         from harness.tuning.database import TuningDatabase, database_of
+        from harness.tuning.footprint import footprint
         from harness.tuning.measurers import measurer_for
         from harness.tuning.rivals import slower_when_sparse
         from harness.tuning.tuner import Tuner, tasks_of
         from harness.tvm_api import is_graphics
 
-        spec, footprint = self._spec, _footprint(fused, self._spec)
+        spec, cold = self._spec, footprint(fused, self._spec)
         self._tell({"stage": "tune"})
         with TuningDatabase(self._order.tuning_database) as found, self._folder() as folder:
             tasks = tasks_of(fused, self._target, self._kernel_inputs(fused, folder))
@@ -225,7 +226,7 @@ class _Cell:
                 tune,
                 self._order.seed,
                 _throttled(self._tell),
-                measurer_for(spec, self._threads, footprint, folder, self._order.servers),
+                measurer_for(spec, self._threads, cold, folder, self._order.servers),
             ).run()
             if edges is not None and spec.device.kind == "local":
                 slower = slower_when_sparse(
@@ -235,7 +236,7 @@ class _Cell:
                     self._configuration.fusion,
                     spec,
                     found.chosen(),
-                    footprint,
+                    cold,
                     lambda done, total: self._tell(
                         {"stage": "weigh", "done": done, "total": total}
                     ),
@@ -307,16 +308,24 @@ class _Cell:
 
         return lambda layers: Calibration(canonical, layers, samples, self._here, self._threads)
 
-    def _appraised(self, layers: list[Layer]) -> Prices:
-        """What layers cost on the target, sparse and dense."""
-        from harness.edges.costs import measured_prices
+    def _appraised(
+        self, canonical: tvm.IRModule, layers: Sequence[Layer], sparsities: Sequence[float]
+    ) -> Prices:
+        """What layers cost on the target at some sparsities."""
+        from harness.edges.costs import Appraiser
         from harness.tuning.database import TuningDatabase
 
         self._tell({"stage": "appraise"})
         with TuningDatabase(self._order.tuning_database) as database, self._folder() as folder:
-            return measured_prices(
-                layers, self._spec, database, folder, self._order.seed, _throttled(self._tell)
-            )
+            return Appraiser(
+                self._spec,
+                self._configuration.fusion,
+                database,
+                self._kernel_inputs,
+                folder,
+                self._order.seed,
+                _throttled(self._tell),
+            ).prices(canonical, layers, sparsities)
 
     def _kernel_inputs(self, fused: tvm.IRModule, folder: Path) -> dict[str, Path]:
         """Files below `folder` with what each kernel is given in an inference, by its name."""
@@ -332,17 +341,6 @@ class _Cell:
         """A folder for what is written and not kept."""
         with TemporaryDirectory(dir=self._order.work, prefix="kernels-") as folder:
             yield Path(folder)
-
-
-def _footprint(fused: tvm.IRModule, spec: TargetSpec) -> float:
-    """The size of a network's weights in bytes where they do not stay in the second-level caches
-    from one inference to the next, otherwise 0."""
-    from harness.build import weights_bytes
-
-    if spec.tvm.kind == "cuda":
-        return 0.0
-    size, caches = weights_bytes(fused), 1024 * (spec.hardware.l2_kb or 0) * spec.tvm.num_cores
-    return float(size) if size > caches / 2 else 0.0
 
 
 def _throttled(tell: Tell) -> Callable[[object], None]:

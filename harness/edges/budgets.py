@@ -23,6 +23,9 @@ def spend(
 
     A multiple-choice knapsack, by dynamic programming over what is spent.
     """
+    cheapest = {name: int(np.argmin(prices[name])) for name in losses}
+    if most <= 0:
+        return cheapest
     step = most / _STEPS
     names = list(losses)
     # Rounding up a layer's price never exceeds the budget; one step for each layer is lost at most.
@@ -43,7 +46,7 @@ def spend(
         best = found
         chosen.append(level)
     if not np.isfinite(best).any():
-        return {name: int(np.argmin(prices[name])) for name in names}
+        return cheapest
     left = int(np.argmin(best))
     result: dict[str, int] = {}
     for name, level in zip(reversed(names), reversed(chosen), strict=True):

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from harness.edges.calibration import Calibration, no_samples
-from harness.edges.costs import Prices
 from harness.edges.layers import Layer, ReplaceConstants, layers_of
-from harness.edges.masks import channels_of, masks_of
+from harness.edges.masks import Appraise, channels_of, masks_of
 from harness.edges.reconstruction import reconstructed
 from harness.edges.shrinking import KeepChannels
 from harness.errors import CellFailure, unknown_name
@@ -38,16 +37,16 @@ def compress(
     calibrate: Callable[[list[Layer]], Calibration] | None = None,
     training: Sequence[Sequence[np.ndarray]] = (),
     tell: Tell = lambda message: None,
-    appraise: Callable[[list[Layer]], Prices] | None = None,
+    appraise: Appraise | None = None,
 ) -> tuple[tvm.IRModule, Compression]:
     """A canonical network without the edges that matter least, and what was done to each layer.
 
     `lanes` is the vector width of the target in weights; `calibrate` gives what the layers see on
-    calibration data, `appraise` what each costs on the target; `training` are the inputs, in the
-    order of the network's parameters, to fine-tune on; `tell` hears the stages. Raises CellFailure
-    where no layer fits the pattern, where what is asked for needs data or a package and it is not
-    there, and where fitting gave weights that are not finite; InputError for a layer to exclude
-    that there is not.
+    calibration data, `appraise` what they cost on the target at some sparsities; `training` are the
+    inputs, in the order of the network's parameters, to fine-tune on; `tell` hears the stages.
+    Raises CellFailure where no layer fits the pattern, where what is asked for needs data or a
+    package and it is not there, and where fitting gave weights that are not finite; InputError for
+    a layer to exclude that there is not.
     """
     tell({"stage": "compress"})
     if edges.finetune and find_spec("torch") is None:

@@ -1,147 +1,157 @@
-"""What a layer costs in milliseconds for each block sparsity, measured on the target.
+"""What a layer costs at each of some block sparsities, measured on the target.
 
-Each layer is tuned a little on its own, dense and at two sparsities; the time of a sparse kernel is
-a part that stays, for what it reads and writes whatever its weights, and a part for each block.
-Layers of the same geometry are measured once, and what was tuned stays in the target's database.
+The network is thinned at random to each sparsity and fused as its cells are, so that what is timed
+are the kernels that a cell would have, with what is fused to their layer. Each is tuned a little,
+unless the target's database knows it already; then those of a layer are measured in turns. No time
+between the sparsities is guessed: a layer may only be as sparse as was measured.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from harness.build import flops
-from harness.edges.layers import Layer
+from harness.edges.layers import Layer, ReplaceConstants
 from harness.edges.patterns import mask_of
 from harness.errors import CellFailure
 from harness.passes.adapt import adapt
-from harness.passes.fusion import fuse, kernels
-from harness.passes.sparse_lowering import MOST_KEPT
+from harness.passes.fusion import fuse
 from harness.passes.vectors import vector_lanes
-from harness.spec import Tune
+from harness.passes.weight_values import owners, values_of
+from harness.spec import FusionLevel, Tune
 from harness.target_spec import TargetSpec
-from harness.tuning.database import TuningDatabase
+from harness.tuning.database import TuningDatabase, kernel_identity
+from harness.tuning.footprint import footprint
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.measurer import KernelMeasurer
 from harness.tuning.progress import Listener
-from harness.tuning.real_inputs import record_kernel_inputs
 from harness.tuning.rivals import scheduled
 from harness.tuning.tuner import Tuner, tasks_of
 from harness.tvm_api import relax, target_of, tvm
 
-_SHARES = (0.0, 0.5, 0.9)
 _TRIALS = 10
 """For each kernel: the search's first round, which is most of what tuning gains."""
 _ROUNDS = 11
 
-Prices = Mapping[str, Callable[[float], float]]
-"""What a layer costs at a block sparsity, by the layer's name: seconds here."""
+Prices = Mapping[str, np.ndarray]
+"""What a layer costs at each of some sparsities, `[sparsities]` by the layer's name: seconds here.
+"""
+KernelInputs = Callable[[tvm.IRModule, Path], Mapping[str, Path]]
+"""Writes what each kernel of a fused network is given into a folder; the files, by its name."""
 
 
-def measured_prices(
-    layers: Sequence[Layer],
-    spec: TargetSpec,
-    database: TuningDatabase,
-    folder: Path,
-    seed: int,
-    listener: Listener,
-) -> Prices:
-    """The prices of layers on a target that is this machine. `folder` is for what their kernels are
-    given. A kernel that could not be measured raises CellFailure, as in any tuning."""
-    if spec.device.kind != "local":
-        raise CellFailure(
-            f"a budget of latency is spent by measured times, and '{spec.name}' is not here: its "
-            f"device is {spec.device.kind}; use the budget 'edges' or 'uniform'"
-        )
-    target, threads = target_of(spec.tvm.as_tvm()), spec.tvm.num_cores
-    found: dict[str, list[float]] = {}
-    with KernelMeasurer(target, threads) as measurer:
-        for layer in layers:
-            if _geometry(layer) in found:
-                continue
-            tasks = [
-                _task(layer, share, spec, target, folder / f"{len(found)}-{share}", seed)
-                for share in _SHARES
-            ]
-            for task in tasks:
-                tune = Tune(trials=_TRIALS)
+@dataclass(frozen=True)
+class Appraiser:
+    """Finds the prices of layers on a target that is this machine.
+
+    `database` is the target's, `folder` for what kernels are given. Raises CellFailure for a target
+    that is not here.
+    """
+
+    spec: TargetSpec
+    fusion: FusionLevel
+    database: TuningDatabase
+    inputs_of: KernelInputs
+    folder: Path
+    seed: int
+    listener: Listener
+
+    def __post_init__(self) -> None:
+        if self.spec.device.kind != "local":
+            raise CellFailure(
+                f"a budget of latency is spent by measured times, and '{self.spec.name}' is not "
+                f"here: its device is {self.spec.device.kind}; use the budget 'edges' or 'uniform'"
+            )
+
+    def prices(
+        self, canonical: tvm.IRModule, layers: Sequence[Layer], sparsities: Sequence[float]
+    ) -> Prices:
+        """The prices of layers of a canonical network; the first sparsity is 0, the dense layer's.
+
+        A sparse kernel that is slower than the dense one costs as much as that: the network would
+        have the dense one. A layer that has no kernel of its own saves nothing, and is free. Raises
+        CellFailure for a kernel that could not be measured.
+        """
+        target, threads = target_of(self.spec.tvm.as_tvm()), self.spec.tvm.num_cores
+        dense = self._fused(canonical, {}, target)
+        own = self._kernels(canonical, layers, sparsities, target)
+        unique = {kernel_identity(task.module): task for tasks in own.values() for task in tasks}
+        found = {layer.name: np.zeros(len(sparsities)) for layer in layers}
+        with KernelMeasurer(target, threads, footprint(dense, self.spec)) as measurer:
+            for task in unique.values():
+                tune, listener = Tune(trials=_TRIALS), self.listener
                 Tuner(
-                    [task], target, threads, database, tune, seed, listener, measurer=measurer
+                    [task], target, threads, self.database, tune, self.seed, listener, measurer
                 ).run()
-            modules = [scheduled(task, target, threads, database.chosen()) for task in tasks]
-            found[_geometry(layer)] = _in_turns(layer, tasks, modules, measurer)
-    return {layer.name: price(*found[_geometry(layer)]) for layer in layers}
+            chosen = self.database.chosen()
+            modules = {
+                identity: scheduled(task, target, threads, chosen)
+                for identity, task in unique.items()
+            }
+            seconds: dict[tuple[str, ...], dict[str, float]] = {}
+            for name, tasks in own.items():
+                identities = [kernel_identity(task.module) for task in tasks]
+                rivals = tuple(dict.fromkeys(identities))
+                if rivals not in seconds:
+                    entries = [(unique[each], Candidate(module=modules[each])) for each in rivals]
+                    times = _in_turns(name, entries, measurer)
+                    seconds[rivals] = dict(zip(rivals, times, strict=True))
+                times_of = seconds[rivals]
+                found[name] = np.array(
+                    [min(times_of[each], times_of[identities[0]]) for each in identities]
+                )
+        return found
+
+    def _kernels(
+        self,
+        canonical: tvm.IRModule,
+        layers: Sequence[Layer],
+        sparsities: Sequence[float],
+        target: tvm.target.Target,
+    ) -> dict[str, list[KernelTask]]:
+        """The kernel of each layer at each sparsity, by the layer's name, of those that have one at
+        all of them."""
+        found: dict[str, list[KernelTask]] = {layer.name: [] for layer in layers}
+        for sparsity in sparsities:
+            weights = {
+                layer.variable: _thinned(layer, sparsity, vector_lanes(target)) for layer in layers
+            }
+            fused = self._fused(canonical, weights, target)
+            inputs = self.inputs_of(fused, self.folder / f"{sparsity:g}")
+            tasks = {task.name: task for task in tasks_of(fused, target, inputs)}
+            owner = owners(fused)
+            for layer in layers:
+                task = tasks.get(owner.get(values_of(weights[layer.variable]), ""))
+                if task is not None:
+                    found[layer.name].append(task)
+        return {name: tasks for name, tasks in found.items() if len(tasks) == len(sparsities)}
+
+    def _fused(
+        self,
+        canonical: tvm.IRModule,
+        weights: Mapping[relax.Var, np.ndarray],
+        target: tvm.target.Target,
+    ) -> tvm.IRModule:
+        network = ReplaceConstants.apply(canonical, weights)
+        return fuse(adapt(network, self.spec.passes, target), self.fusion)
 
 
 def _in_turns(
-    layer: Layer,
-    tasks: Sequence[KernelTask],
-    modules: Sequence[tvm.IRModule],
-    measurer: KernelMeasurer,
+    name: str, entries: Sequence[tuple[KernelTask, Candidate]], measurer: KernelMeasurer
 ) -> list[float]:
     """Seconds of each kernel of a layer: those from when they were tuned do not compare."""
-    entries = [
-        (task, Candidate(module=module)) for task, module in zip(tasks, modules, strict=True)
-    ]
     try:
         return [float(np.median(seconds)) for seconds in measurer.rivals(entries, _ROUNDS)]
     except KernelFailed as error:
-        raise CellFailure(f"the kernels of {layer.name} could not be measured: {error}") from None
+        raise CellFailure(f"the kernels of {name} could not be measured: {error}") from None
 
 
-def _task(
-    layer: Layer,
-    share: float,
-    spec: TargetSpec,
-    target: tvm.target.Target,
-    folder: Path,
-    seed: int,
-) -> KernelTask:
-    """The kernel of a layer alone, to be tuned."""
-    alone = _alone(layer, share, vector_lanes(target))
-    fused = fuse(adapt(alone, spec.passes, target), "full")
-    feed = np.random.default_rng(seed).standard_normal(_input_shape(layer)).astype(np.float32)
-    inputs = record_kernel_inputs(fused, target, spec.tvm.num_cores, [feed], folder)
-    # Beside it are changes of layout, which a network has at its borders only.
-    anchor = max(kernels(fused), key=lambda kernel: flops(kernel.function)).name
-    return next(task for task in tasks_of(fused, target, inputs) if task.name == anchor)
-
-
-def price(dense: float, *sparse: float) -> Callable[[float], float]:
-    """Seconds at a block sparsity, from those of the dense kernel and at the measured ones: of the
-    faster kernel, and of the dense one where too little is left out for a sparse kernel."""
-    slope, fixed = np.polyfit([1 - share for share in _SHARES[1:]], sparse, 1)
-
-    def seconds(sparsity: float) -> float:
-        if 1 - sparsity > MOST_KEPT:
-            return dense
-        return float(min(dense, max(fixed + slope * (1 - sparsity), min(sparse) / 2)))
-
-    return seconds
-
-
-def _alone(layer: Layer, sparsity: float, lanes: int) -> tvm.IRModule:
-    """A network of one layer, with weights of a random mask."""
-    matrix = layer.matrix
-    if sparsity:
-        blocks = np.random.default_rng(0).random((len(matrix), matrix.shape[1] // lanes))
-        matrix = matrix * mask_of(blocks, "block", sparsity, lanes)
-    builder = relax.BlockBuilder()
-    data = relax.Var("data", relax.TensorType(_input_shape(layer), "float32"))
-    with builder.function("main", [data]):
-        with builder.dataflow():
-            weights = relax.const(layer.stored(matrix))
-            call = relax.Call(layer.call.op, [data, weights], layer.call.attrs, layer.call.ty_args)
-            result = builder.emit_output(call)
-        builder.emit_func_output(result)
-    return builder.get()
-
-
-def _input_shape(layer: Layer) -> tuple[int, ...]:
-    return tuple(int(extent) for extent in layer.call.args[0].ty.shape)
-
-
-def _geometry(layer: Layer) -> str:
-    return f"{layer.call.op} {_input_shape(layer)} {layer.weights.shape} {layer.call.attrs}"
+def _thinned(layer: Layer, sparsity: float, lanes: int) -> np.ndarray:
+    """A layer's weights as it stores them, without a share of their blocks, drawn at random."""
+    if not sparsity:
+        return layer.weights
+    blocks = np.random.default_rng(0).random((len(layer.matrix), layer.matrix.shape[1] // lanes))
+    return layer.stored(layer.matrix * mask_of(blocks, "block", sparsity, lanes))

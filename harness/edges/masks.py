@@ -16,13 +16,20 @@ from harness.edges.layers import Layer
 from harness.edges.patterns import group_of, mask_of, shuffled
 from harness.edges.score_cache import cached_scores
 from harness.edges.scores import losses
-from harness.spec import Edges
+from harness.spec import Edges, Spending
 from harness.tvm_api import tvm
 
 SCORES = "scores"
 """The folder in the cache for what took time to compute."""
-_LEVELS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-"""How sparse a layer may be where layers differ, beside dense and as sparse as asked."""
+_LEVELS: dict[Spending, tuple[float, ...]] = {
+    "edges": (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95),
+    "latency": (0.5, 0.7, 0.8, 0.9),
+}
+"""How sparse a layer may be where layers differ, beside dense and as sparse as asked. For a budget
+of latency a kernel is tuned for each."""
+
+Appraise = Callable[[Sequence[Layer], Sequence[float]], Prices]
+"""What layers cost at some sparsities."""
 
 
 def channels_of(
@@ -48,7 +55,7 @@ def masks_of(
     lanes: int,
     seed: int,
     calibration: Calibration | None,
-    appraise: Callable[[list[Layer]], Prices] | None,
+    appraise: Appraise | None,
 ) -> dict[str, np.ndarray]:
     """The mask of each layer that loses edges, by its name, in the other patterns."""
     chosen = [layer for layer in layers if layer.name not in edges.exclude]
@@ -57,11 +64,12 @@ def masks_of(
     fitting = [layer for layer in chosen if layer.name in scores]
     sparsities = {layer.name: edges.sparsity[0] for layer in fitting}
     if edges.budget != "uniform" and fitting:
-        prices = _edges_left(fitting)
-        if edges.budget == "latency":
-            assert appraise is not None
-            prices = appraise(fitting)
-        sparsities = _affordable(fitting, scores, edges, calibration, prices)
+        levels = sorted({0.0, *_LEVELS[edges.budget], *edges.sparsity})
+        price = _edges_left if edges.budget == "edges" else appraise
+        assert price is not None
+        sparsities = _affordable(
+            fitting, scores, edges, calibration, levels, price(fitting, levels)
+        )
     masks = {
         name: mask_of(scores[name], edges.pattern, sparsity, group)
         for name, sparsity in sparsities.items()
@@ -72,13 +80,9 @@ def masks_of(
     return masks
 
 
-def _edges_left(layers: Sequence[Layer]) -> Prices:
-    """How many edges a layer has at a sparsity, by its name."""
-
-    def price(layer: Layer) -> Callable[[float], float]:
-        return lambda sparsity: layer.weights.size * (1 - sparsity)
-
-    return {layer.name: price(layer) for layer in layers}
+def _edges_left(layers: Sequence[Layer], sparsities: Sequence[float]) -> Prices:
+    """How many edges layers have at some sparsities."""
+    return {layer.name: layer.weights.size * (1 - np.array(sparsities)) for layer in layers}
 
 
 def _affordable(
@@ -86,12 +90,11 @@ def _affordable(
     scores: Mapping[str, np.ndarray],
     edges: Edges,
     calibration: Calibration | None,
+    levels: Sequence[float],
     prices: Prices,
 ) -> dict[str, float]:
     """How sparse each layer is to be, 0 for dense, to cost no more together than if each were as
-    sparse as asked."""
-    (asked,) = edges.sparsity
-    levels = sorted({0.0, *_LEVELS, asked})
+    sparse as asked; `prices` are those of `levels`."""
     lost = {}
     for layer in layers:
         found = scores[layer.name]
@@ -99,8 +102,6 @@ def _affordable(
         lost[layer.name] = np.array(
             [loss(mask_of(found, edges.pattern, level, 1)) if level else 0.0 for level in levels]
         )
-    cost = {
-        layer.name: np.array([prices[layer.name](level) for level in levels]) for layer in layers
-    }
-    most = sum(float(prices[layer.name](asked)) for layer in layers)
-    return {name: levels[at] for name, at in spend(lost, cost, most).items()}
+    asked = levels.index(edges.sparsity[0])
+    most = sum(float(prices[layer.name][asked]) for layer in layers)
+    return {name: levels[at] for name, at in spend(lost, prices, most).items()}

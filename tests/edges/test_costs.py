@@ -7,41 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from compiling import imported
-from hypothesis import given
-from hypothesis import strategies as st
 from onnx import helper
 from small_models import FLOAT, onnx_model, weights
 
 from harness.edges import costs as costs_module
-from harness.edges.costs import measured_prices, price
+from harness.edges.costs import Appraiser
 from harness.edges.layers import layers_of
 from harness.errors import CellFailure
 from harness.hardware import HOST, load_target
 from harness.passes.canonicalise import canonicalise
 from harness.tuning.database import TuningDatabase
+from harness.tvm_api import tvm
 
-seconds = st.floats(1e-6, 1e-3)
-
-
-@given(dense=seconds, half=seconds, tenth=seconds, sparsity=st.floats(0, 0.99))
-def test_price_is_positive_and_at_most_the_dense_kernels(
-    dense: float, half: float, tenth: float, sparsity: float
-) -> None:
-    found = price(dense, half, tenth)(sparsity)
-    assert 0 < found <= dense
+SPARSITIES = (0.0, 0.5, 0.75)
 
 
-def test_price_is_what_was_measured_where_it_was() -> None:
-    found = price(10.0, 6.0, 2.0)
-    assert [found(share) for share in (0.0, 0.5, 0.9)] == pytest.approx([10.0, 6.0, 2.0])
-    assert found(0.1) == 10.0, "with nearly all of its blocks a layer stays dense"
-    assert found(0.7) == pytest.approx(4.0)
-
-
-def test_layers_of_one_geometry_are_measured_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(costs_module, "_TRIALS", 4)
+def three_products(folder: Path) -> tvm.IRModule:
+    """Products of 64 by 64, 64 by 64 and 64 by 32; the first two are the same kernel."""
     nodes = [
         helper.make_node("MatMul", ["x", "a"], ["p"]),
         helper.make_node("Relu", ["p"], ["q"]),
@@ -51,17 +33,41 @@ def test_layers_of_one_geometry_are_measured_once(
     ]
     constants = {"a": weights(64, 64), "b": weights(64, 64, seed=1), "c": weights(64, 32)}
     model = onnx_model(nodes, [("x", FLOAT, [1, 16, 64])], ["y"], constants)
-    layers = layers_of(canonicalise(imported(model, tmp_path).module))
-    heard: list[object] = []
+    return canonicalise(imported(model, folder).module)
+
+
+def appraiser(
+    target: str, database: TuningDatabase, folder: Path, heard: list[object]
+) -> Appraiser:
+    return Appraiser(
+        load_target(target), "full", database, lambda fused, into: {}, folder, 0, heard.append
+    )
+
+
+def test_kernels_of_the_network_are_measured_once_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(costs_module, "_TRIALS", 4)
+    canonical, heard = three_products(tmp_path), list[object]()
+    layers = layers_of(canonical)
     with TuningDatabase(tmp_path / "tuning") as database:
-        prices = measured_prices(
-            layers, load_target(HOST), database, tmp_path, 0, lambda progress: heard.append(1)
-        )
+        prices = appraiser(HOST, database, tmp_path, heard).prices(canonical, layers, SPARSITIES)
         known = database.chosen()
     assert list(prices) == [layer.name for layer in layers]
-    found = np.array([[prices[layer.name](share) for share in (0, 0.5, 0.9)] for layer in layers])
-    assert (found > 0).all() and (found[0] == found[1]).all() and (found[0] != found[2]).any()
-    assert len(known) == 2 * 3 and heard, "two geometries, at three sparsities each"
+    found = np.array([prices[layer.name] for layer in layers])
+    assert found.shape == (3, 3) and (found > 0).all()
+    assert (found <= found[:, :1]).all(), "a sparse layer costs no more than the dense one"
+    assert (found[0] == found[1]).all() and (found[0] != found[2]).any()
+    assert len(known) == 2 * 3 and heard, "two kernels, at three sparsities each"
+
+
+def test_layer_without_a_kernel_of_its_own_is_free(tmp_path: Path) -> None:
+    canonical = three_products(tmp_path)
+    (layer,) = layers_of(canonical)[2:]
+    foreign = layers_of(three_products(tmp_path))[2:]  # its variable is of another network
+    with TuningDatabase(tmp_path / "tuning") as database:
+        prices = appraiser(HOST, database, tmp_path, []).prices(canonical, foreign, SPARSITIES)
+    assert list(prices[layer.name]) == [0.0] * 3
 
 
 def test_latency_is_no_budget_where_nothing_is_timed(tmp_path: Path) -> None:
@@ -69,6 +75,4 @@ def test_latency_is_no_budget_where_nothing_is_timed(tmp_path: Path) -> None:
         TuningDatabase(tmp_path / "tuning") as database,
         pytest.raises(CellFailure, match=r"'raspberry-pi-4' is not here: .*use the budget 'edges'"),
     ):
-        measured_prices(
-            [], load_target("raspberry-pi-4"), database, tmp_path, 0, lambda progress: None
-        )
+        appraiser("raspberry-pi-4", database, tmp_path, [])
