@@ -351,7 +351,8 @@ def _inflated(p_value: float, inflation: float) -> float:
 
 def _scatter(differences: Samples) -> float:
     """The interquartile range, as the standard deviation of a normal distribution that has it."""
-    return float(stats.iqr(differences) / 1.349)
+    low, high = np.percentile(differences, [25, 75])
+    return float((high - low) / 1.349)
 
 
 def _series(samples: ArrayLike) -> Samples:

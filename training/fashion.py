@@ -9,7 +9,8 @@ The last ``HELD_OUT`` training images are held out and choose the epoch that is 
 images are read after training and choose nothing. The same seed, library versions, processor type
 and thread count give the same weights. Where others use the cores too, OMP_WAIT_POLICY=passive
 keeps the two threads from spending them on waiting for each other. ``--model none`` writes the
-images alone.
+images alone; ``--training-images 55000`` writes more of those that compressed networks are fitted
+to.
 """
 
 from __future__ import annotations
@@ -442,11 +443,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument("--model", choices=[*RECIPES, "all", "none"], default="all")
     parser.add_argument("--epochs", type=int, help="default: the recipe's of each model")
+    parser.add_argument(
+        "--training-images",
+        type=int,
+        default=EMBEDDED_TRAINING_IMAGES,
+        help="how many to write down, without labels, to fit compressed networks to; at most "
+        f"{60_000 - HELD_OUT:,} (default {EMBEDDED_TRAINING_IMAGES:,})",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--threads", type=int, default=2, help="part of what makes a run repeatable (default 2)"
     )
     arguments = parser.parse_args()
+    if not 0 < arguments.training_images <= 60_000 - HELD_OUT:
+        parser.error(f"--training-images: expected 1 to {60_000 - HELD_OUT}")
 
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(arguments.threads)
@@ -461,8 +471,8 @@ def main() -> None:
     )
     # Without their labels: compressed networks are fitted to what the dense ones say of them.
     np.savez_compressed(
-        arguments.out / f"fashion-train-{EMBEDDED_TRAINING_IMAGES}.npz",
-        images=train_images[:EMBEDDED_TRAINING_IMAGES].pixels,
+        arguments.out / f"fashion-train-{arguments.training_images}.npz",
+        images=train_images[: arguments.training_images].pixels,
     )
     chosen = {"all": list(RECIPES), "none": []}.get(arguments.model, [arguments.model])
     for name in chosen:

@@ -58,8 +58,9 @@ class CatalogEntry:
     task: Callable[[Path, Path | None], Task | None]
     """The labelled data, from the folder or from the user's `data`. Raises InputError for data that
     is not what is expected, and CellSkipped when something optional is missing, saying what."""
-    training: Callable[[], TrainingInputs] | None = None
-    """Inputs to compress its edges by, where it comes with some."""
+    training: Callable[[Path | None], TrainingInputs | None] | None = None
+    """Inputs to compress its edges by: from the user's `training`, or those it comes with, if any.
+    Where there is none, the user's `training` is an `.npz` of the model's inputs."""
     wheels: tuple[Wheel, ...] = ()
     files: tuple[str, ...] = ()
     """What is taken from the wheels: paths in them, for people to read."""
@@ -231,6 +232,6 @@ def _resolve_entry(spec: ModelSpec, fetch_missing: bool) -> ResolvedModel:
 def _training(found: CatalogEntry, spec: ModelSpec) -> TrainingInputs | None:
     from harness.models.labelled_arrays import unlabelled_arrays
 
-    if spec.training:
-        return unlabelled_arrays(spec.training, found.inputs)
-    return found.training() if found.training else None
+    if found.training:
+        return found.training(spec.training)
+    return unlabelled_arrays(spec.training, found.inputs) if spec.training else None

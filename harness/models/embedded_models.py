@@ -37,20 +37,31 @@ def fashion_task(_cache: Path, data: Path | None) -> Task:
     """
     path = data or embedded_file(TEST_IMAGES)
     found = read_arrays(path)
-    images, labels = take(found, "images", path), take(found, "labels", path)
-    if images.dtype != np.uint8 or images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
+    images, labels = _images(found, path), take(found, "labels", path)
+    if labels.shape != images.shape[:1]:
         raise InputError(
-            f"{path}: images {images.dtype} {list(images.shape)}, labels {list(labels.shape)}; "
-            "expected images uint8 [n, 28, 28] and labels [n]"
+            f"{path}: labels {list(labels.shape)}; expected labels [{len(images)}], one an image"
         )
     return Samples(metric("top1"), labels, _feeds(images))
 
 
-def fashion_training() -> TrainingInputs:
-    """Images that the networks were fitted to, without their labels."""
-    path = embedded_file(TRAINING_IMAGES)
-    images = take(read_arrays(path), "images", path)
+def fashion_training(data: Path | None) -> TrainingInputs:
+    """Images that the networks were fitted to, without their labels.
+
+    `data` may name an `.npz` of others: `images` uint8 [n, 28, 28].
+    """
+    path = data or embedded_file(TRAINING_IMAGES)
+    images = _images(read_arrays(path), path)
     return TrainingInputs(len(images), _feeds(images), sha256_of(path))
+
+
+def _images(found: dict[str, np.ndarray], path: Path) -> np.ndarray:
+    images = take(found, "images", path)
+    if images.dtype != np.uint8 or images.shape[1:] != (28, 28) or not len(images):
+        raise InputError(
+            f"{path}: images {images.dtype} {list(images.shape)}; expected images uint8 [n, 28, 28]"
+        )
+    return images
 
 
 def _feeds(images: np.ndarray) -> Callable[[int], Feeds]:
@@ -68,7 +79,10 @@ def _entry(name: str, summary: str) -> CatalogEntry:
         licence="Apache-2.0 (weights); MIT, Copyright (c) 2017 Zalando SE (Fashion-MNIST images)",
         inputs=(INPUT,),
         preprocessing="pixel / 255",
-        data="2,000 test images of Fashion-MNIST, embedded; 4,000 others to compress edges by",
+        data=(
+            "2,000 test images of Fashion-MNIST, embedded, and 4,000 others to compress edges by; "
+            "'data' and 'training' may name an .npz of images uint8 [n, 28, 28], 'data' with labels"
+        ),
         metric="top1",
         build=lambda _cache: embedded_file(f"{name}.onnx"),
         task=fashion_task,

@@ -11,8 +11,9 @@ import numpy as np
 
 from harness.errors import InputError
 from harness.models.metrics import metric
+from harness.models.resolved import fingerprint
 from harness.models.samples import Samples
-from harness.models.task import Feeds
+from harness.models.task import Feeds, TrainingInputs
 
 CLASSES = 1000
 SIDE = 224  # pixels
@@ -37,6 +38,18 @@ def imagenet_task(data: Path, input_name: str) -> Samples:
         return {input_name: _pixels(data, files[at])}
 
     return Samples(metric("top1"), labels, feeds)
+
+
+def imagenet_training(data: Path, input_name: str) -> TrainingInputs:
+    """The same without labels: whatever the names are. Raises InputError when there is no image."""
+    files = _list(data)
+    if not files:
+        raise InputError(f"{data}: no images in it; expected {', '.join(sorted(SUFFIXES))}")
+
+    def feeds(at: int) -> Feeds:
+        return {input_name: _pixels(data, files[at])}
+
+    return TrainingInputs(len(files), feeds, fingerprint([], data, "training"))
 
 
 def _list(data: Path) -> list[str]:

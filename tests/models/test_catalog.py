@@ -321,3 +321,14 @@ def test_embedded_model_resolves_with_its_test_images(name: str) -> None:
     (other,) = found.training.inputs(1)
     assert (other["image"].shape, other["image"].dtype) == ((1, 1, 28, 28), np.float32)
     assert (other["image"] != feeds["image"]).any()
+
+
+def test_embedded_model_is_compressed_by_other_images_where_they_are_given(tmp_path: Path) -> None:
+    path = tmp_path / "mine.npz"
+    np.savez(path, images=np.full((3, 28, 28), 51, np.uint8))
+    found = catalog.resolve(ModelSpec(name="fashion-dscnn", training=path)).training
+    assert found is not None and found.count == 3
+    np.testing.assert_allclose(found.inputs(1)[0]["image"], np.full((1, 1, 28, 28), 0.2))
+    np.savez(path, images=np.zeros((3, 28, 28)))
+    with pytest.raises(InputError, match=r"images float64 \[3, 28, 28\]; expected images uint8"):
+        catalog.resolve(ModelSpec(name="fashion-dscnn", training=path))

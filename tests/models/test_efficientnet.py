@@ -14,7 +14,7 @@ from PIL import Image
 
 from harness.errors import InputError
 from harness.models.efficientnet import same_padding
-from harness.models.imagenet import imagenet_task
+from harness.models.imagenet import imagenet_task, imagenet_training
 
 
 @given(size=st.integers(1, 300), kernel=st.sampled_from([1, 3, 5, 7]), stride=st.integers(1, 3))
@@ -56,6 +56,17 @@ def test_images_are_the_same_when_in_a_folder_or_an_archive(tmp_path: Path) -> N
     assert all(
         np.array_equal(a["x"], b["x"]) for a, b in zip(one.inputs(9), other.inputs(9), strict=True)
     )
+
+
+def test_images_to_train_on_need_no_class(tmp_path: Path) -> None:
+    (tmp_path / "cat.png").write_bytes(picture((255, 127, 0), (224, 224)))
+    found = imagenet_training(tmp_path, "x")
+    assert found.count == 1 and found.inputs()[0]["x"].shape == (1, 3, 224, 224)
+    (tmp_path / "cat.png").write_bytes(picture((0, 0, 0), (224, 224)))
+    assert imagenet_training(tmp_path, "x").fingerprint != found.fingerprint
+    (tmp_path / "cat.png").unlink()
+    with pytest.raises(InputError, match="no images in it"):
+        imagenet_training(tmp_path, "x")
 
 
 def test_pixels_are_scaled_and_cropped_when_image_is_larger(tmp_path: Path) -> None:
