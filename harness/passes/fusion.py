@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from harness.errors import CellFailure
 from harness.passes.indices import simplify_indices
 from harness.passes.movement import absorb_movement, is_stray, reshapes
 from harness.passes.padding import select_padding
@@ -33,10 +34,12 @@ from harness.tvm_api import (
 def fuse(module: tvm.IRModule, level: FusionLevel) -> tvm.IRModule:
     """Legalise a canonical network and group its operators into kernels.
 
-    The result's `main` calls TIR kernels only, one call a kernel.
+    The result's `main` calls TIR kernels only, one call a kernel. Raises CellFailure, naming them,
+    where TVM has no kernels for some operators.
     """
     transform = relax.transform
     module = transform.LegalizeOps()(module)
+    _require_kernels(module)
     module = transform.FoldConstant()(module)
     module = transform.AnnotateTIROpPattern()(module)
     if level == "elementwise":
@@ -47,6 +50,20 @@ def fuse(module: tvm.IRModule, level: FusionLevel) -> tvm.IRModule:
     if level == "full":
         module = simplify_indices(select_padding(absorb_movement(module)))
     return transform.DeadCodeElimination()(module)
+
+
+def _require_kernels(legalised: tvm.IRModule) -> None:
+    names = {
+        operator_name(binding.value)
+        for block in legalised[MAIN].body.blocks
+        for binding in block.bindings
+    }
+    lacking = sorted(names - {"", "relax.call_tir"})
+    if lacking:
+        raise CellFailure(
+            f"TVM has no kernel for {', '.join(name.removeprefix('relax.') for name in lacking)}: "
+            "the network is imported, but cannot be compiled; cut the model before it"
+        )
 
 
 def _keep_anchors_alone(module: tvm.IRModule) -> tvm.IRModule:

@@ -9,6 +9,7 @@ from compiling import assert_agrees, compiled, imported, kernel_names
 from onnx import helper
 from small_models import FLOAT, convolutional, onnx_model, weights
 
+from harness.errors import CellFailure
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels, summarise
 from harness.passes.layout import to_channels_last
@@ -104,3 +105,11 @@ def test_kernel_is_counted_each_time_when_called_twice(tmp_path: Path) -> None:
     )
     (kernel,) = kernels(compiled(imported(model, tmp_path)))
     assert kernel.calls == 2
+
+
+def test_operator_without_a_kernel_is_named(tmp_path: Path) -> None:
+    nodes = [helper.make_node("TopK", ["x", "count"], ["values", "places"])]
+    constants = {"count": np.array([2], np.int64)}
+    model = onnx_model(nodes, [("x", FLOAT, [1, 5])], ["values"], constants)
+    with pytest.raises(CellFailure, match="TVM has no kernel for topk"):
+        fuse(canonicalise(imported(model, tmp_path).module), "full")
