@@ -134,8 +134,12 @@ def container(root: Path = Path("/")) -> str:
     return next((name for name in ("kubepods", "docker", "lxc") if name in groups), "none")
 
 
+_BUT_RESULTS = ("--", ".", ":(exclude)results", ":(exclude)docs")
+
+
 def git_commit(checkout: Path) -> str | None:
-    """The commit of a checkout, with ` modified` after it where tracked files differ from it.
+    """The commit of a checkout, with ` modified` after it where tracked files differ from it, those
+    apart that a run itself may write anew: results and the pictures of them.
 
     None where `checkout` is no checkout, as in an installed wheel, or git is not there.
     """
@@ -143,7 +147,7 @@ def git_commit(checkout: Path) -> str | None:
         return None
     try:
         commit = _git(checkout, "rev-parse", "HEAD")
-        changes = _git(checkout, "status", "--porcelain", "--untracked-files=no")
+        changes = _git(checkout, "status", "--porcelain", "--untracked-files=no", *_BUT_RESULTS)
     except (OSError, subprocess.SubprocessError):
         return None
     return f"{commit} modified" if changes else commit

@@ -110,10 +110,13 @@ def test_commit_is_marked_when_a_tracked_file_differs(tmp_path: Path) -> None:
     git("init", "--quiet")
     assert git_commit(tmp_path) is None
     write(tmp_path, "file", "one")
-    git("add", "file")
+    write(tmp_path, "results/reference/results.csv", "one")
+    git("add", "file", "results")
     git("commit", "--quiet", "--message", "one")
     commit = git_commit(tmp_path)
     assert commit is not None and len(commit) == 40
+    write(tmp_path, "results/reference/results.csv", "two")
+    assert git_commit(tmp_path) == commit, "what a run writes changes nothing of what it runs"
     write(tmp_path, "file", "two")
     assert git_commit(tmp_path) == f"{commit} modified"
 
