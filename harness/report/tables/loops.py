@@ -62,9 +62,12 @@ def _shown(group: Group) -> Cell | None:
     """The configuration that executes fewest instructions, of those whose loops were looked at."""
 
     looked_at = (cell for cell in group.cells if cell.record.loops)
-    return lowest(
-        looked_at, lambda cell: cell.record.instructions and cell.record.instructions.total
-    )
+    return lowest(looked_at, _executed)
+
+
+def _executed(cell: Cell) -> float | None:
+    counted = cell.record.instructions
+    return None if counted is None else counted.total
 
 
 def _kernels(found: LoopThroughputs) -> list[tuple[Entry, dict[str, Entry]]]:
