@@ -55,7 +55,6 @@ def launch_table(results: Results) -> Table:
 
 def _shown(group: Group) -> Cell | None:
     """The analysed configuration with the lowest static estimate, those without one last."""
-
     analysed = (cell for cell in group.cells if cell.record.static)
     return lowest(analysed, _estimate)
 

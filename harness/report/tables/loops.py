@@ -60,7 +60,6 @@ def loop_table(results: Results) -> Table:
 
 def _shown(group: Group) -> Cell | None:
     """The configuration that executes fewest instructions, of those whose loops were looked at."""
-
     looked_at = (cell for cell in group.cells if cell.record.loops)
     return lowest(looked_at, _executed)
 
