@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -30,30 +31,24 @@ def imagenet_task(data: Path, input_name: str) -> Samples:
     Raises InputError when there is no image, or a name has no class from 0 to 999.
     """
     files = _list(data)
-    if not files:
-        raise InputError(f"{data}: no images in it; expected files like 0123.jpg (class 123)")
     labels = [np.asarray(_label(data, file)) for file in files]
-
-    def feeds(at: int) -> Feeds:
-        return {input_name: _pixels(data, files[at])}
-
-    return Samples(metric("top1"), labels, feeds)
+    return Samples(metric("top1"), labels, _feeds(data, files, input_name))
 
 
 def imagenet_training(data: Path, input_name: str) -> TrainingInputs:
     """The same without labels: whatever the names are. Raises InputError when there is no image."""
     files = _list(data)
-    if not files:
-        raise InputError(f"{data}: no images in it; expected {', '.join(sorted(SUFFIXES))}")
+    return TrainingInputs(
+        len(files), _feeds(data, files, input_name), fingerprint([], data, "training")
+    )
 
-    def feeds(at: int) -> Feeds:
-        return {input_name: _pixels(data, files[at])}
 
-    return TrainingInputs(len(files), feeds, fingerprint([], data, "training"))
+def _feeds(data: Path, files: list[str], input_name: str) -> Callable[[int], Feeds]:
+    return lambda at: {input_name: _pixels(data, files[at])}
 
 
 def _list(data: Path) -> list[str]:
-    """Paths of the images within `data`, sorted."""
+    """Paths of the images within `data`, sorted. Raises InputError when there is none."""
     try:
         if data.is_dir():
             found = [str(file.relative_to(data)) for file in data.rglob("*") if file.is_file()]
@@ -64,7 +59,10 @@ def _list(data: Path) -> list[str]:
         raise InputError(f"{data}: no such folder or zip archive of images") from None
     except (OSError, zipfile.BadZipFile) as error:
         raise InputError(f"{data}: expected a folder or zip archive of images: {error}") from None
-    return sorted(name for name in found if PurePosixPath(name).suffix.lower() in SUFFIXES)
+    images = sorted(name for name in found if PurePosixPath(name).suffix.lower() in SUFFIXES)
+    if not images:
+        raise InputError(f"{data}: no images in it; expected files like 0123.jpg (class 123)")
+    return images
 
 
 def _label(data: Path, file: str) -> int:
