@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from harness.edges.calibration import Calibration, no_samples
-from harness.edges.layers import Layer, ReplaceConstants, layers_of
+from harness.edges.layers import Layer, ReplaceConstants, grouped_layers_of, layers_of
 from harness.edges.masks import Appraise, channels_of, masks_of
 from harness.edges.reconstruction import reconstructed
 from harness.edges.shrinking import KeepChannels
@@ -48,6 +48,10 @@ def compress(
     package and it is not there, and where fitting gave weights that are not finite; InputError for
     a layer to exclude that there is not.
     """
+
+    def sensitivity(done: int, total: int) -> None:
+        tell({"stage": "compress", "done": done, "total": total, "detail": "layers' sensitivity"})
+
     tell({"stage": "compress"})
     if edges.finetune and find_spec("torch") is None:
         raise CellFailure("fine-tuning needs PyTorch: pip install 'layeredge[torch]'")
@@ -62,7 +66,7 @@ def compress(
     masks = (
         channels.masks(layers)
         if channels
-        else masks_of(layers, edges, lanes, seed, calibration, appraise)
+        else masks_of(layers, edges, lanes, seed, calibration, appraise, sensitivity)
     )
     if not masks:
         lacks = (
@@ -86,6 +90,7 @@ def compress(
         check_outputs(calibration, weights)
     if edges.finetune is not None:
         trained = [layer for layer in layers if layer.name not in edges.exclude]
+        trained += grouped_layers_of(module)
         weights = _finetuned(module, trained, masks, weights, training, edges.finetune, seed, tell)
     compressed = [_described(layer, masks.get(layer.name)) for layer in layers]
     summary = Compression(

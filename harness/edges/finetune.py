@@ -1,14 +1,17 @@
 """Fits a whole network, under masks, to what the dense one gives: distillation without labels.
 
-All that is trained are the weights of layers with edges, and the biases added right after them. The
-masks stay: a dropped edge is 0 in each step, so that it has no gradient, and 0 at the end.
+Trained are the weights of convolutions and dense layers, and the biases added right after them. The
+masks stay: a dropped edge is 0 in each step, so that it has no gradient, and 0 at the end. A step
+is relative to the usual size of an output's weights, which folded normalisation makes very
+different.
 
 The distance is the squared error of each output, relative to the output's own size. It fits
 whatever an output means; for classes, the divergence of softened probabilities came to the same.
-It is taken on mixtures of samples too, and on images moved and mirrored [Beyer]: the dense network
-says what it makes of those as well, and few samples go a longer way. One sample in twenty is not
-learnt from, and tells which epoch was the best: a network that has lost little is easily made
-worse.
+What each layer gives counts as well, all of them together as much as the outputs [Romero]: few
+samples say more about a network that way. The distance is taken on mixtures of samples too, and on
+images moved and mirrored [Beyer], of which the dense network also says what it makes. One sample in
+twenty is not learnt from, and tells by its outputs which epoch was the best: a network that has
+lost little is easily made worse.
 
 Needs the extra `torch`: whoever imports this module has made sure that it is there.
 
@@ -16,6 +19,7 @@ Sources
 -------
 [Beyer]  L. Beyer et al., Knowledge distillation: a good teacher is patient and consistent,
          CVPR 2022.
+[Romero] A. Romero et al., FitNets: hints for thin deep nets, ICLR 2015.
 """
 
 from __future__ import annotations
@@ -39,6 +43,7 @@ Progress = Callable[[int, int, float], None]
 _LEAST = 1e-12
 _HELD_OUT = 20
 """One sample in so many is not learnt from."""
+_INSIDE = 1.0
 _MOVED = 14
 """An image is moved by up to one part in so many of its height and width."""
 _COLOURS = (1, 3, 4)
@@ -56,7 +61,8 @@ def finetuned(
 ) -> dict[relax.Var, np.ndarray]:
     """New constants for `layers` and their biases, by the variable of the call that has them.
 
-    `masks` are by a layer's name, `[taps * inputs, outputs]`; a layer without one keeps all edges.
+    `layers` are those to train, in groups or not. `masks` are by a layer's name, `[taps * inputs,
+    outputs]`; a layer without one keeps all edges.
     `weights` are what to start from, where it is not the dense layer's own; `samples` are the
     network's inputs in the order of its parameters. The same seed, versions, kind of processor and
     number of threads give the same constants. Raises CellFailure for an operator that torch
@@ -64,12 +70,24 @@ def finetuned(
     weight is no longer finite.
     """
     network = TorchNetwork(dense)
+    biases = biases_of(dense, layers)
+    inside = [biases.get(layer.name, layer).variable for layer in layers]
+    inputs = [torch.from_numpy(np.stack(each)) for each in zip(*samples, strict=True)]
+    power, power_inside = _powers(network, inputs, settings.batch, inside)
+    if not power:
+        raise CellFailure("fine-tuning: no output of the network is a number that has a gradient")
+
     start = {layer.variable: weights.get(layer.variable, layer.weights) for layer in layers}
-    start |= {
-        bias.variable: weights.get(bias.variable, bias.values)
-        for bias in biases_of(dense, layers).values()
+    size = {layer.variable: _usual_size(layer) for layer in layers}
+    for layer, gives in zip(layers, power_inside, strict=True):
+        if layer.name in biases:
+            bias = biases[layer.name]
+            start[bias.variable] = weights.get(bias.variable, bias.values)
+            size[bias.variable] = torch.tensor(math.sqrt(gives))
+    trained = {
+        variable: (torch.from_numpy(np.array(array)) / size[variable]).requires_grad_()
+        for variable, array in start.items()
     }
-    trained = {variable: _parameter(array) for variable, array in start.items()}
     kept = {
         layer.variable: torch.from_numpy(layer.stored(masks[layer.name].astype(np.float32)))
         for layer in layers
@@ -79,31 +97,39 @@ def finetuned(
     def masked() -> dict[relax.Var, Tensor]:
         # A dropped edge is 0 here, so that it has no gradient and Adam leaves it where it is.
         return {
-            variable: parameter * kept[variable] if variable in kept else parameter
+            variable: parameter * size[variable] * kept.get(variable, 1)
             for variable, parameter in trained.items()
         }
 
-    inputs = [torch.from_numpy(np.stack(each)) for each in zip(*samples, strict=True)]
-    sizes = _sizes(network, inputs, settings.batch)
-    if not sizes:
-        raise CellFailure("fine-tuning: no output of the network is a number that has a gradient")
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(samples), generator=generator)
     held_out = order[: len(order) // _HELD_OUT] if len(order) >= _HELD_OUT else order
     learnt = order[len(order) // _HELD_OUT :]
 
-    def distance(batch: Sequence[Tensor]) -> Tensor:
+    def of_outputs(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+        return torch.stack(
+            [(found[at] - wanted[at]).square().mean() / each for at, each in power.items()]
+        ).sum()
+
+    def distance(batch: Sequence[Tensor], share: float) -> Tensor:
         with torch.no_grad():
-            wanted = network(batch)
-        found = network(batch, masked())
-        parts = [(found[at] - wanted[at]).square().mean() / size for at, size in sizes.items()]
-        return torch.stack(parts).sum()
+            wanted, wanted_inside = network.watched(batch, None, inside)
+        found, found_inside = network.watched(batch, masked(), inside)
+        parts = [
+            (one - other).square().mean() / each
+            for one, other, each in zip(found_inside, wanted_inside, power_inside, strict=True)
+        ]
+        return of_outputs(found, wanted) + share * torch.stack(parts).mean()
 
     def distance_held_out() -> float:
         with torch.no_grad():
+            constants = masked()
             return sum(
-                float(distance([each[chosen] for each in inputs])) * len(chosen) / len(held_out)
+                float(of_outputs(network(batch, constants), network(batch)))
+                * len(chosen)
+                / len(held_out)
                 for chosen in held_out.split(settings.batch)
+                for batch in [[each[chosen] for each in inputs]]
             )
 
     def constants() -> dict[relax.Var, np.ndarray]:
@@ -116,7 +142,8 @@ def finetuned(
     for epoch in range(1, settings.epochs + 1):
         shuffled = learnt[torch.randperm(len(learnt), generator=generator)]
         for chosen in shuffled.split(settings.batch):
-            loss = distance(_batch(inputs, learnt, chosen, generator))
+            share = schedule.get_last_lr()[0] / settings.learning_rate
+            loss = distance(_batch(inputs, learnt, chosen, generator), _INSIDE * share)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -174,21 +201,29 @@ def _moved(images: Tensor, generator: torch.Generator) -> Tensor:
     return found
 
 
-def _sizes(network: TorchNetwork, inputs: Sequence[Tensor], batch: int) -> dict[int, float]:
-    """The mean square of each output of the dense network, by its place. What has no gradient, such
-    as the index of the largest, is left out."""
-    found: dict[int, float] = {}
+def _powers(
+    network: TorchNetwork, inputs: Sequence[Tensor], batch: int, inside: Sequence[relax.Var]
+) -> tuple[dict[int, float], list[float]]:
+    """The mean square of each output of the dense network, by its place, and of what is `inside`.
+    An output that has no gradient, such as the index of the largest, is left out."""
+    outputs: dict[int, float] = {}
+    within = [_LEAST] * len(inside)
     with torch.no_grad():
         for part in zip(*(each.split(batch) for each in inputs), strict=True):
             share = len(part[0]) / len(inputs[0])
-            for at, output in enumerate(network(part)):
+            found, seen = network.watched(part, None, inside)
+            for at, output in enumerate(found):
                 if output.is_floating_point():
-                    found[at] = found.get(at, _LEAST) + share * float(output.square().mean())
-    return found
+                    outputs[at] = outputs.get(at, _LEAST) + share * float(output.square().mean())
+            for at, value in enumerate(seen):
+                within[at] += share * float(value.square().mean())
+    return outputs, within
 
 
-def _parameter(array: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.array(array)).requires_grad_()
+def _usual_size(layer: Layer) -> Tensor:
+    """The root mean square of the weights that lead to the same output, in the weights' shape."""
+    each = np.sqrt(np.mean(np.square(layer.matrix), axis=0) + _LEAST)
+    return torch.from_numpy(layer.stored(np.broadcast_to(each, layer.matrix.shape)))
 
 
 def _check(result: Mapping[relax.Var, np.ndarray], kept: Mapping[relax.Var, Tensor]) -> None:

@@ -8,7 +8,7 @@ channel. Whatever order an operator keeps its weights in, here they are a matrix
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,11 +66,26 @@ def layers_of(module: tvm.IRModule) -> list[Layer]:
     Convolutions in groups, depthwise ones among them, have few edges for each output and stay as
     they are; so does a product of which both sides are computed.
     """
+    return _layers(module, weight_axes, "")
+
+
+def grouped_layers_of(module: tvm.IRModule) -> list[Layer]:
+    """The convolutions in groups, of which no edge is dropped; their weights can be fitted too."""
+
+    def grouped(call: relax.Expr) -> tuple[int, ...] | None:
+        return None if weight_axes(call) else _axes(call)
+
+    return _layers(module, grouped, "grouped_")
+
+
+def _layers(
+    module: tvm.IRModule, axes_of: Callable[[relax.Expr], tuple[int, ...] | None], prefix: str
+) -> list[Layer]:
     found: list[Layer] = []
     for block in module[MAIN].body.blocks:
         for binding in block.bindings:
             call = binding.value
-            axes = weight_axes(call)
+            axes = axes_of(call)
             if axes is None:
                 continue
             weights = constant_array(call.args[1])
@@ -80,7 +95,7 @@ def layers_of(module: tvm.IRModule) -> list[Layer]:
             kind = operator_name(call).rsplit(".", 1)[-1]
             found.append(
                 Layer(
-                    name=f"{kind}{len(found)}",
+                    name=f"{prefix}{kind}{len(found)}",
                     variable=binding.var,
                     call=call,
                     weights=weights,
@@ -94,6 +109,14 @@ def layers_of(module: tvm.IRModule) -> list[Layer]:
 def weight_axes(call: relax.Expr) -> tuple[int, ...] | None:
     """How a call's weights are brought into the order taps, inputs, outputs; None for a call that
     is no layer with edges to prune."""
+    axes = _axes(call)
+    if axes is None or operator_name(call) == "relax.matmul":
+        return axes
+    return axes if int(call.attrs.groups) == 1 else None
+
+
+def _axes(call: relax.Expr) -> tuple[int, ...] | None:
+    """How the weights of a dense layer or of any convolution are brought into that order."""
     name = operator_name(call)
     if name not in {"relax.nn.conv1d", "relax.nn.conv2d", "relax.matmul"}:
         return None
@@ -102,8 +125,6 @@ def weight_axes(call: relax.Expr) -> tuple[int, ...] | None:
         return None
     if name == "relax.matmul":
         return (0, 1) if weights.ndim == 2 else None
-    if int(call.attrs.groups) != 1:
-        return None
     layout = str(call.attrs.kernel_layout)
     taps = [at for at, axis in enumerate(layout) if axis not in "OI"]
     return (*taps, layout.index("I"), layout.index("O"))

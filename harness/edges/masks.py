@@ -15,14 +15,14 @@ from harness.edges.graph import follow
 from harness.edges.layers import Layer
 from harness.edges.patterns import group_of, mask_of, shuffled
 from harness.edges.score_cache import cached_scores
-from harness.edges.scores import losses
-from harness.spec import Edges, Spending
+from harness.edges.sensitivity import Progress, output_losses
+from harness.spec import Edges, Pattern, Spending
 from harness.tvm_api import tvm
 
 SCORES = "scores"
 """The folder in the cache for what took time to compute."""
 _LEVELS: dict[Spending, tuple[float, ...]] = {
-    "edges": (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95),
+    "edges": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95),
     "latency": (0.5, 0.7, 0.8, 0.9),
 }
 """How sparse a layer may be where layers differ, beside dense and as sparse as asked. For a budget
@@ -56,6 +56,7 @@ def masks_of(
     seed: int,
     calibration: Calibration | None,
     appraise: Appraise | None,
+    progress: Progress,
 ) -> dict[str, np.ndarray]:
     """The mask of each layer that loses edges, by its name, in the other patterns."""
     chosen = [layer for layer in layers if layer.name not in edges.exclude]
@@ -67,9 +68,11 @@ def masks_of(
         levels = sorted({0.0, *_LEVELS[edges.budget], *edges.sparsity})
         price = _edges_left if edges.budget == "edges" else appraise
         assert price is not None
-        sparsities = _affordable(
-            fitting, scores, edges, calibration, levels, price(fitting, levels)
-        )
+        prices = price(fitting, levels)
+        lost = _lost(fitting, scores, edges, group, calibration, levels, progress)
+        asked = levels.index(edges.sparsity[0])
+        most = sum(float(prices[layer.name][asked]) for layer in fitting)
+        sparsities = {name: levels[at] for name, at in spend(lost, prices, most).items()}
     masks = {
         name: mask_of(scores[name], edges.pattern, sparsity, group)
         for name, sparsity in sparsities.items()
@@ -85,23 +88,31 @@ def _edges_left(layers: Sequence[Layer], sparsities: Sequence[float]) -> Prices:
     return {layer.name: layer.weights.size * (1 - np.array(sparsities)) for layer in layers}
 
 
-def _affordable(
+def _lost(
     layers: Sequence[Layer],
     scores: Mapping[str, np.ndarray],
     edges: Edges,
+    group: int,
     calibration: Calibration | None,
     levels: Sequence[float],
-    prices: Prices,
-) -> dict[str, float]:
-    """How sparse each layer is to be, 0 for dense, to cost no more together than if each were as
-    sparse as asked; `prices` are those of `levels`."""
-    lost = {}
-    for layer in layers:
-        found = scores[layer.name]
-        loss = losses(found, edges.score, layer, calibration)
-        lost[layer.name] = np.array(
-            [loss(mask_of(found, edges.pattern, level, 1)) if level else 0.0 for level in levels]
-        )
-    asked = levels.index(edges.sparsity[0])
-    most = sum(float(prices[layer.name][asked]) for layer in layers)
-    return {name: levels[at] for name, at in spend(lost, prices, most).items()}
+    progress: Progress,
+) -> dict[str, np.ndarray]:
+    """What each layer's loss of edges costs at some sparsities. Without data to look at the outputs
+    with, that is a share of all that its edges score."""
+    if calibration is None:
+        return {
+            layer.name: np.array(
+                [_scored(scores[layer.name], edges.pattern, level) for level in levels]
+            )
+            for layer in layers
+        }
+    masks = {
+        layer.name: [mask_of(scores[layer.name], edges.pattern, level, group) for level in levels]
+        for layer in layers
+    }
+    return output_losses(layers, masks, calibration, edges.reconstruct, progress)
+
+
+def _scored(scores: np.ndarray, pattern: Pattern, sparsity: float) -> float:
+    kept = mask_of(scores, pattern, sparsity, 1)
+    return float(scores[~kept].sum() / scores.sum())

@@ -42,7 +42,19 @@ def reconstructed(
     trust = _trust(seen)
     moments = second_moments(seen)
     goal = seen.T @ (before @ weights) / len(seen) + trust[:, None] * weights
-    found = np.zeros_like(weights)
+    found = _solved(mask, moments, goal)
+    shift = then @ weights - now @ found if biased else np.zeros(weights.shape[1])
+    return found.astype(dense.dtype), shift.astype(dense.dtype)
+
+
+def refitted(dense: np.ndarray, mask: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """The same weights where the layer's inputs are what they were, with these `second_moments`."""
+    return _solved(mask, moments, moments @ dense).astype(dense.dtype)
+
+
+def _solved(mask: np.ndarray, moments: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    """The weights that `mask` keeps, such that moments @ weights is the goal for each of them."""
+    found = np.zeros_like(goal)
     # Outputs that keep the same inputs, as those of a block do, share one system of equations.
     masks, owner = np.unique(mask, axis=1, return_inverse=True)
     for at in range(masks.shape[1]):
@@ -51,8 +63,7 @@ def reconstructed(
         found[np.ix_(kept, outputs)] = np.linalg.solve(
             moments[np.ix_(kept, kept)], goal[np.ix_(kept, outputs)]
         )
-    shift = then @ weights - now @ found if biased else np.zeros(weights.shape[1])
-    return found.astype(dense.dtype), shift.astype(dense.dtype)
+    return found
 
 
 def second_moments(inputs: np.ndarray, *, biased: bool = False) -> np.ndarray:

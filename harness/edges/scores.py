@@ -2,8 +2,7 @@
 
 A group is the edges from one input (under one tap) to `group` neighbouring outputs: what a pattern
 keeps or drops as one. Scores are `[taps * inputs, outputs / group]`. Those of different methods are
-not comparable; of one method they are within a layer, and what `losses` makes of them between
-layers too.
+not comparable; of one method they are within a layer.
 
 Sources
 -------
@@ -14,7 +13,7 @@ Sources
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -60,27 +59,6 @@ def scores_of(
     return {
         layer.name: grouped(_of_edges(layer, method, seed, calibration), group) for layer in fitting
     }
-
-
-def losses(
-    scores: np.ndarray, method: Score, layer: Layer, calibration: Calibration | None
-) -> Callable[[np.ndarray], float]:
-    """What dropping groups costs, comparable between layers: a function of the mask of those that
-    are kept, of the scores' shape.
-
-    That is a share of what the layer's output has in it, or of all the scores where that is not
-    known; of `gradient`, which says what the network's output loses, the scores themselves.
-    """
-    if method == "second-order":
-        assert calibration is not None
-        outputs = calibration.dense[layer.name].astype(np.float64) @ layer.matrix
-        if layer.name in calibration.biases:
-            outputs -= outputs.mean(axis=0)
-        whole = float(np.mean(np.sum(np.square(outputs), axis=1)))
-        # A score has those of what went before it.
-        return lambda kept: float(np.where(kept, 0, scores).max(axis=0).sum()) / whole
-    whole = 1.0 if method == "gradient" else float(scores.sum())
-    return lambda kept: float(scores[~kept].sum()) / whole
 
 
 def grouped(edges: np.ndarray, group: int) -> np.ndarray:

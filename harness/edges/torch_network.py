@@ -40,17 +40,28 @@ class TorchNetwork:
     ) -> list[Tensor]:
         """The outputs for many samples. `batch` has each input, and the result each output, with
         the samples in front: `[samples, *shape for one]`."""
+        return self.watched(batch, parameters, ())[0]
 
-        def once(*sample: Tensor) -> tuple[Tensor, ...]:
+    def watched(
+        self,
+        batch: Sequence[Tensor],
+        parameters: Mapping[relax.Var, Tensor] | None,
+        inside: Sequence[relax.Var],
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The outputs for many samples, and the values of some bindings."""
+
+        def once(*sample: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
             values = dict(zip(self._inputs, sample, strict=True))
             for step in self._steps:
                 values[step.variable] = step.evaluated(
                     values, (parameters or {}).get(step.variable)
                 )
             found = _value(self._result, values)
-            return found if isinstance(found, tuple) else (found,)
+            outputs = found if isinstance(found, tuple) else (found,)
+            return outputs, tuple(values[each] for each in inside)
 
-        return list(torch.func.vmap(once)(*batch))
+        outputs, seen = torch.func.vmap(once)(*batch)
+        return list(outputs), list(seen)
 
 
 class _Step:

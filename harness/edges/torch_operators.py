@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from harness.errors import CellFailure
 from harness.passes.rewriter import permutation
-from harness.tvm_api import operator_name, relax, shape_of
+from harness.tvm_api import constant_array, operator_name, relax, shape_of
 
 Function = Callable[..., Tensor]
 """An operator's tensor arguments to its result."""
@@ -22,6 +22,8 @@ _NO_GRADIENT = "fine-tuning does not know how torch computes the operator"
 def function_of(binding: relax.VarBinding) -> Function:
     """The torch function of a binding's call. Raises CellFailure if there is none."""
     call, name = binding.value, operator_name(binding.value)
+    if name in _BOUNDS and (bounded := _bounded(call, _BOUNDS[name])):
+        return bounded
     if name in _ALIKE:
         return _ALIKE[name]
     if name in {"relax.reshape", "relax.expand_dims", "relax.squeeze"}:
@@ -66,6 +68,21 @@ _ALIKE: dict[str, Function] = {
     "relax.where": torch.where,
 }
 """Operators of which everything is in their tensors, and the same in torch."""
+
+_BOUNDS = {"relax.maximum": torch.clamp_min, "relax.minimum": torch.clamp_max}
+"""With one number for all of a tensor. The gradient of `torch.maximum`, which is shared out where
+both are alike, takes as long as a convolution."""
+
+
+def _bounded(call: relax.Call, apply: Callable[..., Tensor]) -> Function | None:
+    """The function of a bound that is one number; None where it is none."""
+    found = [constant_array(argument) for argument in call.args]
+    at = next((at for at, each in enumerate(found) if each is not None and each.ndim == 0), None)
+    if at is None:
+        return None
+    bound = found[at]
+    assert bound is not None
+    return lambda *both: apply(both[1 - at], bound.item())
 
 
 def _convolution(call: relax.Call) -> Function:
