@@ -44,6 +44,8 @@ _LEAST = 1e-12
 _HELD_OUT = 20
 """One sample in so many is not learnt from."""
 _INSIDE = 1.0
+_WARM_UP = 0.05
+"""The share of all steps in which the learning rate grows."""
 _MOVED = 14
 """An image is moved by up to one part in so many of its height and width."""
 _COLOURS = (1, 3, 4)
@@ -138,12 +140,12 @@ def finetuned(
     nearest, best = distance_held_out(), constants()
     optimizer = torch.optim.Adam(trained.values(), lr=settings.learning_rate)
     steps = settings.epochs * math.ceil(len(learnt) / settings.batch)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps))
     for epoch in range(1, settings.epochs + 1):
         shuffled = learnt[torch.randperm(len(learnt), generator=generator)]
+        inside_share = _falling((epoch - 1) / settings.epochs)
         for chosen in shuffled.split(settings.batch):
-            share = schedule.get_last_lr()[0] / settings.learning_rate
-            loss = distance(_batch(inputs, learnt, chosen, generator), _INSIDE * share)
+            loss = distance(_batch(inputs, learnt, chosen, generator), _INSIDE * inside_share)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -159,6 +161,17 @@ def finetuned(
         progress(epoch, settings.epochs, found)
     _check(best, kept)
     return best
+
+
+def _rate(done: float) -> float:
+    """The learning rate, of the highest, once so much is done: the first steps of Adam, whose
+    averages are of a few gradients yet, are as long as it lets them be."""
+    return min(1.0, (done + 1e-3) / _WARM_UP) * _falling(done)
+
+
+def _falling(done: float) -> float:
+    """From 1 to 0 along a cosine."""
+    return (1 + math.cos(math.pi * done)) / 2
 
 
 def _batch(
