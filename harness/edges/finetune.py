@@ -7,11 +7,11 @@ different.
 
 The distance is the squared error of each output, relative to the output's own size. It fits
 whatever an output means; for classes, the divergence of softened probabilities came to the same.
-What each layer gives counts as well, all of them together as much as the outputs [Romero]: few
-samples say more about a network that way. The distance is taken on mixtures of samples too, and on
-images moved and mirrored [Beyer], of which the dense network also says what it makes. One sample in
-twenty is not learnt from, and tells by its outputs which epoch was the best: a network that has
-lost little is easily made worse.
+What each layer is given counts as well, all of it together as much as the outputs at first and less
+and less [Romero]: few samples say more about a network that way. The distance is taken on mixtures
+of samples too, and on images moved and mirrored [Beyer], of which the dense network also says what
+it makes. One sample in twenty is not learnt from, and tells by its outputs which epoch was the
+best: a network that has lost little is easily made worse.
 
 Needs the extra `torch`: whoever imports this module has made sure that it is there.
 
@@ -34,6 +34,7 @@ from torch import Tensor
 from harness.edges.layers import Layer, biases_of
 from harness.edges.torch_network import TorchNetwork
 from harness.errors import CellFailure
+from harness.passes.rewriter import MAIN
 from harness.spec import Finetune
 from harness.tvm_api import relax, tvm
 
@@ -73,19 +74,22 @@ def finetuned(
     """
     network = TorchNetwork(dense)
     biases = biases_of(dense, layers)
-    inside = [biases.get(layer.name, layer).variable for layer in layers]
+    inside = _given(dense, layers)
     inputs = [torch.from_numpy(np.stack(each)) for each in zip(*samples, strict=True)]
-    power, power_inside = _powers(network, inputs, settings.batch, inside)
+    biased = [layer for layer in layers if layer.name in biases]
+    power, powers = _powers(
+        network, inputs, settings.batch, [*inside, *(layer.variable for layer in biased)]
+    )
+    power_inside = powers[: len(inside)]
     if not power:
         raise CellFailure("fine-tuning: no output of the network is a number that has a gradient")
 
     start = {layer.variable: weights.get(layer.variable, layer.weights) for layer in layers}
     size = {layer.variable: _usual_size(layer) for layer in layers}
-    for layer, gives in zip(layers, power_inside, strict=True):
-        if layer.name in biases:
-            bias = biases[layer.name]
-            start[bias.variable] = weights.get(bias.variable, bias.values)
-            size[bias.variable] = torch.tensor(math.sqrt(gives))
+    for layer, gives in zip(biased, powers[len(inside) :], strict=True):
+        bias = biases[layer.name]
+        start[bias.variable] = weights.get(bias.variable, bias.values)
+        size[bias.variable] = torch.tensor(math.sqrt(gives))
     trained = {
         variable: (torch.from_numpy(np.array(array)) / size[variable]).requires_grad_()
         for variable, array in start.items()
@@ -121,7 +125,7 @@ def finetuned(
             (one - other).square().mean() / each
             for one, other, each in zip(found_inside, wanted_inside, power_inside, strict=True)
         ]
-        return of_outputs(found, wanted) + share * torch.stack(parts).mean()
+        return of_outputs(found, wanted) + share * sum(parts) / max(1, len(parts))
 
     def distance_held_out() -> float:
         with torch.no_grad():
@@ -161,6 +165,13 @@ def finetuned(
         progress(epoch, settings.epochs, found)
     _check(best, kept)
     return best
+
+
+def _given(dense: tvm.IRModule, layers: Sequence[Layer]) -> list[relax.Var]:
+    """What layers are given that the network computes: what is left of what others gave, once
+    activations have cut it off."""
+    given = {layer.call.args[0]: None for layer in layers}
+    return [each for each in given if each not in set(dense[MAIN].params)]
 
 
 def _rate(done: float) -> float:
