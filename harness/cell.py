@@ -168,7 +168,7 @@ class _Cell:
             edges,
             lanes,
             self._order.seed,
-            self._calibrated(canonical, samples) if samples else None,
+            self._calibrated(samples) if samples else None,
             self._samples(self._order.training) or samples,
             self._tell,
             partial(self._appraised, canonical),
@@ -302,11 +302,13 @@ class _Cell:
         return [[row[spec.name] for spec in self._imported.inputs] for row in rows]
 
     def _calibrated(
-        self, canonical: tvm.IRModule, samples: list[list[np.ndarray]]
-    ) -> Callable[[list[Layer]], Calibration]:
+        self, samples: list[list[np.ndarray]]
+    ) -> Callable[[tvm.IRModule, list[Layer]], Calibration]:
         from harness.edges.calibration import Calibration
 
-        return lambda layers: Calibration(canonical, layers, samples, self._here, self._threads)
+        return lambda module, layers: Calibration(
+            module, layers, samples, self._here, self._threads
+        )
 
     def _appraised(
         self, canonical: tvm.IRModule, layers: Sequence[Layer], sparsities: Sequence[float]

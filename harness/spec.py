@@ -60,12 +60,29 @@ class Tune(Frozen):
 
 class Finetune(Frozen):
     """How a network is fitted to the dense one once edges are gone: `epochs` times through the
-    model's training inputs, or through the calibration samples where it has none."""
+    model's training inputs, or through the calibration samples where it has none. In several
+    `stages` the network loses some of its edges, is fitted, loses more of those that matter least
+    then, and so on, with as many epochs in all."""
 
     epochs: PositiveInt = 20
+    stages: PositiveInt = 1
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
     """Of Adam, at the start; it falls to 0 along a cosine."""
     batch: PositiveInt = 32
+
+    @model_validator(mode="after")
+    def _every_stage_has_an_epoch(self) -> Finetune:
+        if self.stages > self.epochs:
+            raise ValueError(
+                f"{self.stages} stages need as many epochs at least, found {self.epochs}"
+            )
+        return self
+
+    @property
+    def epochs_of_stages(self) -> list[int]:
+        """The epochs of each stage; the last has those that are left."""
+        each = self.epochs // self.stages
+        return [each] * (self.stages - 1) + [self.epochs - each * (self.stages - 1)]
 
 
 class Edges(Frozen):
@@ -106,6 +123,32 @@ class Edges(Frozen):
     def looks_inside(self) -> bool:
         """Whether it takes what the layers are given then."""
         return self.reconstruct or self.score not in ("magnitude", "random")
+
+    @property
+    def shares(self) -> list[float]:
+        """How much of its sparsity a layer has after each stage: much at first, when there is much
+        that hardly matters [Zhu].
+
+        Sources
+        -------
+        [Zhu]  M. Zhu and S. Gupta, To prune, or not to prune: exploring the efficacy of pruning for
+               model compression, ICLR 2018, section 3.
+        """
+        stages = self.finetune.stages if self.finetune else 1
+        return [1 - (1 - stage / stages) ** 3 for stage in range(1, stages + 1)]
+
+    @model_validator(mode="after")
+    def _stages_go_with_pattern(self) -> Edges:
+        if len(self.shares) == 1:
+            return self
+        if self.pattern not in {"block", "unstructured"}:
+            raise ValueError(
+                f"edges go in stages of the patterns 'block' and 'unstructured', found "
+                f"'{self.pattern}'"
+            )
+        if self.shuffle:
+            raise ValueError("what is shuffled does not go in stages: leave 'stages' out")
+        return self
 
     @model_validator(mode="before")
     @classmethod

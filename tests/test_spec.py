@@ -72,6 +72,29 @@ def test_several_sparsities_are_a_cell_each() -> None:
     assert sweep.calibration == 32
 
 
+STAGED = {"epochs": 4, "stages": 4}
+
+
+@pytest.mark.parametrize(
+    ("edges", "said"),
+    [
+        ({"finetune": {"epochs": 2, "stages": 3}}, "3 stages need as many epochs at least"),
+        ({"finetune": STAGED, "pattern": "channel"}, "'block' and 'unstructured', found 'channel'"),
+        ({"finetune": STAGED, "shuffle": True}, "leave 'stages' out"),
+    ],
+)
+def test_stages_that_cannot_be_are_refused(edges: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Edges.model_validate({"sparsity": 0.5, **edges})
+
+
+def test_stages_lead_to_the_sparsity_and_share_the_epochs() -> None:
+    edges = Edges.model_validate({"sparsity": 0.8, "finetune": {"epochs": 10, "stages": 4}})
+    assert edges.shares == pytest.approx([0.578125, 0.875, 0.984375, 1])
+    assert edges.finetune is not None and edges.finetune.epochs_of_stages == [2, 2, 2, 4]
+    assert Edges.model_validate({"sparsity": 0.8}).shares == [1]
+
+
 @pytest.mark.parametrize("sparsity", [0, 1, 1.5, [], [0.5, 0]])
 def test_sparsity_is_a_share(sparsity: object) -> None:
     with pytest.raises(ValidationError):

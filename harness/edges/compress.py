@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import groupby
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 
 from harness.edges.calibration import Calibration, no_samples
 from harness.edges.layers import Layer, ReplaceConstants, grouped_layers_of, layers_of
-from harness.edges.masks import Appraise, channels_of, masks_of
+from harness.edges.masks import Appraise, channels_of, group_scores, masks_of, sparsities_of
 from harness.edges.reconstruction import reconstructed
 from harness.edges.shrinking import KeepChannels
 from harness.errors import CellFailure, unknown_name
@@ -22,6 +23,8 @@ from harness.spec import Edges, Finetune
 from harness.tvm_api import relax, tvm
 
 Tell = Callable[[dict[str, Any]], None]
+Calibrate = Callable[[tvm.IRModule, list[Layer]], Calibration]
+"""What layers of a network, which may have lost edges already, see on calibration data."""
 
 _CHECKED = 4
 """How many samples the outputs are looked at for once a network was fitted."""
@@ -34,97 +37,186 @@ def compress(
     edges: Edges,
     lanes: int,
     seed: int,
-    calibrate: Callable[[list[Layer]], Calibration] | None = None,
+    calibrate: Calibrate | None = None,
     training: Sequence[Sequence[np.ndarray]] = (),
     tell: Tell = lambda message: None,
     appraise: Appraise | None = None,
 ) -> tuple[tvm.IRModule, Compression]:
     """A canonical network without the edges that matter least, and what was done to each layer.
 
-    `lanes` is the vector width of the target in weights; `calibrate` gives what the layers see on
-    calibration data, `appraise` what they cost on the target at some sparsities; `training` are the
-    inputs, in the order of the network's parameters, to fine-tune on; `tell` hears the stages.
-    Raises CellFailure where no layer fits the pattern, where what is asked for needs data or a
-    package and it is not there, and where fitting gave weights that are not finite; InputError for
-    a layer to exclude that there is not.
+    `lanes` is the vector width of the target in weights; `calibrate` gives what the layers of a
+    network see on calibration data, `appraise` what they cost on the target at some sparsities;
+    `training` are the inputs, in the order of the network's parameters, to fine-tune on; `tell`
+    hears the stages. Raises CellFailure where no layer fits the pattern, where what is asked for
+    needs data or a package and it is not there, and where fitting gave weights that are not finite;
+    InputError for a layer to exclude that there is not.
     """
-
-    def sensitivity(done: int, total: int) -> None:
-        tell({"stage": "compress", "done": done, "total": total, "detail": "layers' sensitivity"})
-
     tell({"stage": "compress"})
     if edges.finetune and find_spec("torch") is None:
         raise CellFailure("fine-tuning needs PyTorch: pip install 'layeredge[torch]'")
     layers = layers_of(module)
     edges = edges.model_copy(update={"exclude": _excluded(edges, layers)})
-    calibration = _calibration(edges, layers, calibrate)
-    channels = (
-        channels_of(module, layers, edges, lanes, seed, calibration)
-        if edges.pattern == "channel"
-        else None
-    )
-    masks = (
-        channels.masks(layers)
-        if channels
-        else masks_of(layers, edges, lanes, seed, calibration, appraise, sensitivity)
-    )
-    if not masks:
-        lacks = (
-            "none has channels that can be removed"
-            if channels
-            else f"none has outputs in whole vectors of {lanes}"
-            + ("" if edges.budget == "uniform" else " and saves anything at this budget")
-        )
-        raise CellFailure(
-            f"no layer fits the pattern '{edges.pattern}': of {len(layers)} convolutions and dense "
-            f"layers with constant weights, {lacks}"
-        )
-    weights = {
-        layer.variable: layer.stored(layer.matrix * masks[layer.name])
-        for layer in layers
-        if layer.name in masks
-    }
-    if edges.reconstruct:
-        assert calibration is not None
-        _reconstruct(layers, masks, weights, calibration)
-        check_outputs(calibration, weights)
-    if edges.finetune is not None:
+    work = _Work(module, edges, lanes, seed, calibrate, training, tell)
+    if edges.pattern == "channel":
+        return work.channels(layers)
+    return work.in_stages(layers, appraise)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What one network is compressed with."""
+
+    dense: tvm.IRModule
+    edges: Edges
+    lanes: int
+    seed: int
+    calibrate: Calibrate | None
+    training: Sequence[Sequence[np.ndarray]]
+    tell: Tell
+
+    def channels(self, layers: list[Layer]) -> tuple[tvm.IRModule, Compression]:
+        """The network with fewer channels."""
+        calibration = self._calibration(self.dense, layers)
+        channels = channels_of(self.dense, layers, self.edges, self.lanes, self.seed, calibration)
+        masks = channels.masks(layers)
+        if not masks:
+            raise self._nothing_fits(layers, "none has channels that can be removed")
+        weights = self._fitted(self.dense, layers, masks, calibration, stage=0)
+        found = KeepChannels.apply(self.dense, channels.flow, channels.keep, weights)
+        return found, self._described(layers, masks)
+
+    def in_stages(
+        self, layers: list[Layer], appraise: Appraise | None
+    ) -> tuple[tvm.IRModule, Compression]:
+        """The network with masked weights. How sparse layers are in the end is decided once; in
+        each stage on the way there, scores are those of the weights as they are then."""
+        edges, found = self.edges, self.dense
+        masks: dict[str, np.ndarray] = {}
+        sparsities: dict[str, float] = {}
+        for stage, share in enumerate(edges.shares):
+            layers = layers_of(found)
+            calibration = self._calibration(found, layers)
+            scores = group_scores(layers, edges, self.lanes, self.seed, calibration)
+            if not masks:
+                sparsities = sparsities_of(
+                    layers, scores, edges, self.lanes, calibration, appraise, self._sensitivity
+                )
+                if not sparsities:
+                    raise self._nothing_fits(
+                        layers,
+                        f"none has outputs in whole vectors of {self.lanes}"
+                        + (
+                            ""
+                            if edges.budget == "uniform"
+                            else " and saves anything at this budget"
+                        ),
+                    )
+            asked = {name: share * sparsity for name, sparsity in sparsities.items()}
+            masks = masks_of(scores, asked, edges, self.lanes, self.seed, within=masks)
+            weights = self._fitted(found, layers, masks, calibration, stage)
+            found = ReplaceConstants.apply(found, weights)
+            _check_masks(layers_of(found), masks)
+        return found, self._described(layers, masks)
+
+    def _calibration(self, module: tvm.IRModule, layers: list[Layer]) -> Calibration | None:
+        edges = self.edges
+        if not edges.needs_data:
+            return None
+        if self.calibrate is None:
+            what = (
+                "'finetune'" if edges.finetune
+                else "'reconstruct'" if edges.reconstruct
+                else f"the score '{edges.score}'"
+            )  # fmt: skip
+            raise no_samples(what)
+        return self.calibrate(module, layers) if edges.looks_inside else None
+
+    def _fitted(
+        self,
+        module: tvm.IRModule,
+        layers: list[Layer],
+        masks: Mapping[str, np.ndarray],
+        calibration: Calibration | None,
+        stage: int,
+    ) -> dict[relax.Var, np.ndarray]:
+        """The constants of a network under masks, fitted as it is asked for."""
+        edges = self.edges
+        weights = {
+            layer.variable: layer.stored(layer.matrix * masks[layer.name])
+            for layer in layers
+            if layer.name in masks
+        }
+        if edges.reconstruct:
+            assert calibration is not None
+            _reconstruct(layers, masks, weights, calibration)
+            check_outputs(calibration, weights)
+        if edges.finetune is None:
+            return weights
         trained = [layer for layer in layers if layer.name not in edges.exclude]
         trained += grouped_layers_of(module)
-        weights = _finetuned(module, trained, masks, weights, training, edges.finetune, seed, tell)
-    compressed = [_described(layer, masks.get(layer.name)) for layer in layers]
-    summary = Compression(
-        score=edges.score,
-        pattern=edges.pattern,
-        sparsity=edges.sparsity[0],
-        parameters=sum(layer.parameters for layer in compressed),
-        parameters_kept=sum(layer.parameters_kept for layer in compressed),
-        finetuned_epochs=edges.finetune.epochs if edges.finetune else 0,
-        finetuned_samples=len(training) if edges.finetune else 0,
-        layers=tuple(compressed),
-    )
-    if channels:
-        return KeepChannels.apply(module, channels.flow, channels.keep, weights), summary
-    found = ReplaceConstants.apply(module, weights)
-    _check_masks(layers_of(found), masks)
-    return found, summary
+        return self._finetuned(module, trained, masks, weights, edges.finetune, stage)
 
+    def _finetuned(
+        self,
+        module: tvm.IRModule,
+        layers: list[Layer],
+        masks: Mapping[str, np.ndarray],
+        weights: Mapping[relax.Var, np.ndarray],
+        settings: Finetune,
+        stage: int,
+    ) -> dict[relax.Var, np.ndarray]:
+        """Fit all layers at once to what the dense network gives; only this needs PyTorch."""
+        from harness.edges.finetune import finetuned
 
-def _calibration(
-    edges: Edges,
-    layers: list[Layer],
-    calibrate: Callable[[list[Layer]], Calibration] | None,
-) -> Calibration | None:
-    if not edges.needs_data:
-        return None
-    if calibrate is None:
-        what = (
-            "'finetune'" if edges.finetune
-            else "'reconstruct'" if edges.reconstruct
-            else f"the score '{edges.score}'"
-        )  # fmt: skip
-        raise no_samples(what)
-    return calibrate(layers) if edges.looks_inside else None
+        before = sum(settings.epochs_of_stages[:stage])
+
+        def progress(done: int, distance: float) -> None:
+            detail = f"epochs, distance {distance:.3g}"
+            self.tell(
+                {
+                    "stage": "fine-tune",
+                    "done": before + done,
+                    "total": settings.epochs,
+                    "detail": detail,
+                }
+            )
+
+        self.tell({"stage": "fine-tune"})
+        return finetuned(
+            self.dense,
+            module,
+            layers,
+            masks,
+            weights,
+            self.training,
+            settings.model_copy(update={"epochs": settings.epochs_of_stages[stage]}),
+            self.seed,
+            progress,
+        )
+
+    def _sensitivity(self, done: int, total: int) -> None:
+        detail = "layers' sensitivity"
+        self.tell({"stage": "compress", "done": done, "total": total, "detail": detail})
+
+    def _nothing_fits(self, layers: list[Layer], why: str) -> CellFailure:
+        return CellFailure(
+            f"no layer fits the pattern '{self.edges.pattern}': of {len(layers)} convolutions and "
+            f"dense layers with constant weights, {why}"
+        )
+
+    def _described(self, layers: list[Layer], masks: Mapping[str, np.ndarray]) -> Compression:
+        edges = self.edges
+        compressed = [_described(layer, masks.get(layer.name)) for layer in layers]
+        return Compression(
+            score=edges.score,
+            pattern=edges.pattern,
+            sparsity=edges.sparsity[0],
+            parameters=sum(layer.parameters for layer in compressed),
+            parameters_kept=sum(layer.parameters_kept for layer in compressed),
+            finetuned_epochs=edges.finetune.epochs if edges.finetune else 0,
+            finetuned_samples=len(self.training) if edges.finetune else 0,
+            layers=tuple(compressed),
+        )
 
 
 def _reconstruct(
@@ -170,27 +262,6 @@ def check_outputs(calibration: Calibration, weights: Mapping[relax.Var, np.ndarr
                 f"after reconstruction the network's outputs are {after / max(before, 1e-12):.0f} "
                 "times as large as before; more 'calibration' inputs or less sparsity may help"
             )
-
-
-def _finetuned(
-    module: tvm.IRModule,
-    layers: list[Layer],
-    masks: Mapping[str, np.ndarray],
-    weights: Mapping[relax.Var, np.ndarray],
-    training: Sequence[Sequence[np.ndarray]],
-    settings: Finetune,
-    seed: int,
-    tell: Tell,
-) -> dict[relax.Var, np.ndarray]:
-    """Fit all layers at once to what the dense network gives; only this needs PyTorch."""
-    from harness.edges.finetune import finetuned
-
-    def progress(done: int, total: int, distance: float) -> None:
-        detail = f"epochs, distance {distance:.3g}"
-        tell({"stage": "fine-tune", "done": done, "total": total, "detail": detail})
-
-    tell({"stage": "fine-tune"})
-    return finetuned(module, layers, masks, weights, training, settings, seed, progress)
 
 
 def _check_masks(layers: list[Layer], masks: Mapping[str, np.ndarray]) -> None:

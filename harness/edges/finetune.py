@@ -31,15 +31,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.edges.layers import Layer, biases_of
+from harness.edges.layers import Layer, biases_of, grouped_layers_of, layers_of
 from harness.edges.torch_network import TorchNetwork
 from harness.errors import CellFailure
 from harness.passes.rewriter import MAIN
 from harness.spec import Finetune
 from harness.tvm_api import relax, tvm
 
-Progress = Callable[[int, int, float], None]
-"""Told the epochs done, how many there are, and the distance on what is not learnt from."""
+Progress = Callable[[int, float], None]
+"""Told the epochs done, and the distance on what is not learnt from."""
 
 _LEAST = 1e-12
 _HELD_OUT = 20
@@ -54,6 +54,7 @@ _COLOURS = (1, 3, 4)
 
 def finetuned(
     dense: tvm.IRModule,
+    module: tvm.IRModule,
     layers: Sequence[Layer],
     masks: Mapping[str, np.ndarray],
     weights: Mapping[relax.Var, np.ndarray],
@@ -64,7 +65,8 @@ def finetuned(
 ) -> dict[relax.Var, np.ndarray]:
     """New constants for `layers` and their biases, by the variable of the call that has them.
 
-    `layers` are those to train, in groups or not. `masks` are by a layer's name, `[taps * inputs,
+    `module` is the network as it is by now, with the operators of the `dense` one; `layers` are
+    those of it to train, in groups or not. `masks` are by a layer's name, `[taps * inputs,
     outputs]`; a layer without one keeps all edges.
     `weights` are what to start from, where it is not the dense layer's own; `samples` are the
     network's inputs in the order of its parameters. The same seed, versions, kind of processor and
@@ -72,24 +74,26 @@ def finetuned(
     has no function for here, for a network without an output to fit, and where the distance or a
     weight is no longer finite.
     """
-    network = TorchNetwork(dense)
-    biases = biases_of(dense, layers)
-    inside = _given(dense, layers)
+    teacher, network = TorchNetwork(dense), TorchNetwork(module)
     inputs = [torch.from_numpy(np.stack(each)) for each in zip(*samples, strict=True)]
+    inside, biases = _given(module, layers), biases_of(module, layers)
     biased = [layer for layer in layers if layer.name in biases]
-    power, powers = _powers(
-        network, inputs, settings.batch, [*inside, *(layer.variable for layer in biased)]
-    )
-    power_inside = powers[: len(inside)]
+    names = {layer.name for layer in layers}
+    before = [
+        layer for layer in (*layers_of(dense), *grouped_layers_of(dense)) if layer.name in names
+    ]
+    inside_before = _given(dense, before)
+    gives = [layer.variable for layer in before if layer.name in biases]
+    power, powers = _powers(teacher, inputs, settings.batch, [*inside_before, *gives])
     if not power:
         raise CellFailure("fine-tuning: no output of the network is a number that has a gradient")
 
     start = {layer.variable: weights.get(layer.variable, layer.weights) for layer in layers}
     size = {layer.variable: _usual_size(layer) for layer in layers}
-    for layer, gives in zip(biased, powers[len(inside) :], strict=True):
+    for layer, each in zip(biased, powers[len(inside) :], strict=True):
         bias = biases[layer.name]
         start[bias.variable] = weights.get(bias.variable, bias.values)
-        size[bias.variable] = torch.tensor(math.sqrt(gives))
+        size[bias.variable] = torch.tensor(math.sqrt(each))
     trained = {
         variable: (torch.from_numpy(np.array(array)) / size[variable]).requires_grad_()
         for variable, array in start.items()
@@ -119,11 +123,13 @@ def finetuned(
 
     def distance(batch: Sequence[Tensor], share: float) -> Tensor:
         with torch.no_grad():
-            wanted, wanted_inside = network.watched(batch, None, inside)
+            wanted, wanted_inside = teacher.watched(batch, None, inside_before)
         found, found_inside = network.watched(batch, masked(), inside)
         parts = [
             (one - other).square().mean() / each
-            for one, other, each in zip(found_inside, wanted_inside, power_inside, strict=True)
+            for one, other, each in zip(
+                found_inside, wanted_inside, powers[: len(inside)], strict=True
+            )
         ]
         return of_outputs(found, wanted) + share * sum(parts) / max(1, len(parts))
 
@@ -131,7 +137,7 @@ def finetuned(
         with torch.no_grad():
             constants = masked()
             return sum(
-                float(of_outputs(network(batch, constants), network(batch)))
+                float(of_outputs(network(batch, constants), teacher(batch)))
                 * len(chosen)
                 / len(held_out)
                 for chosen in held_out.split(settings.batch)
@@ -162,7 +168,7 @@ def finetuned(
             )
         if found < nearest:
             nearest, best = found, constants()
-        progress(epoch, settings.epochs, found)
+        progress(epoch, found)
     _check(best, kept)
     return best
 

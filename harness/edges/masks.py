@@ -49,35 +49,61 @@ def channels_of(
     return KeptChannels(flow, keep)
 
 
-def masks_of(
+def group_scores(
     layers: Sequence[Layer],
     edges: Edges,
     lanes: int,
     seed: int,
     calibration: Calibration | None,
-    appraise: Appraise | None,
-    progress: Progress,
 ) -> dict[str, np.ndarray]:
-    """The mask of each layer that loses edges, by its name, in the other patterns."""
+    """The scores of each layer that the pattern fits, by its name, in the other patterns."""
     chosen = [layer for layer in layers if layer.name not in edges.exclude]
     group = group_of(edges.pattern, lanes)
-    scores = cached_scores(cache_folder() / SCORES, chosen, edges.score, group, seed, calibration)
-    fitting = [layer for layer in chosen if layer.name in scores]
-    sparsities = {layer.name: edges.sparsity[0] for layer in fitting}
-    if edges.budget != "uniform" and fitting:
-        levels = sorted({0.0, *_LEVELS[edges.budget], *edges.sparsity})
-        price = _edges_left if edges.budget == "edges" else appraise
-        assert price is not None
-        prices = price(fitting, levels)
-        lost = _lost(fitting, scores, edges, group, calibration, levels, progress)
-        asked = levels.index(edges.sparsity[0])
-        most = sum(float(prices[layer.name][asked]) for layer in fitting)
-        sparsities = {name: levels[at] for name, at in spend(lost, prices, most).items()}
-    masks = {
-        name: mask_of(scores[name], edges.pattern, sparsity, group)
-        for name, sparsity in sparsities.items()
-        if sparsity
-    }
+    return cached_scores(cache_folder() / SCORES, chosen, edges.score, group, seed, calibration)
+
+
+def sparsities_of(
+    layers: Sequence[Layer],
+    scores: Mapping[str, np.ndarray],
+    edges: Edges,
+    lanes: int,
+    calibration: Calibration | None,
+    appraise: Appraise | None,
+    progress: Progress,
+) -> dict[str, float]:
+    """How sparse each layer that has scores is to be, by its name; left out are those that stay
+    dense."""
+    fitting = [layer for layer in layers if layer.name in scores]
+    (sparsity,) = edges.sparsity
+    if edges.budget == "uniform" or not fitting:
+        return {layer.name: sparsity for layer in fitting}
+    levels = sorted({0.0, *_LEVELS[edges.budget], sparsity})
+    price = _edges_left if edges.budget == "edges" else appraise
+    assert price is not None
+    prices = price(fitting, levels)
+    group = group_of(edges.pattern, lanes)
+    lost = _lost(fitting, scores, edges, group, calibration, levels, progress)
+    asked = levels.index(sparsity)
+    most = sum(float(prices[layer.name][asked]) for layer in fitting)
+    return {name: levels[at] for name, at in spend(lost, prices, most).items() if levels[at]}
+
+
+def masks_of(
+    scores: Mapping[str, np.ndarray],
+    sparsities: Mapping[str, float],
+    edges: Edges,
+    lanes: int,
+    seed: int,
+    within: Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """The mask of each layer that loses edges, by its name, in the other patterns: of those that
+    are `within` the masks of an earlier stage, where there are some."""
+    group = group_of(edges.pattern, lanes)
+    masks = {}
+    for name, sparsity in sparsities.items():
+        # What is gone scores less than anything: no score is below 0.
+        ranked = np.where(within[name][:, ::group], scores[name], -1) if within else scores[name]
+        masks[name] = mask_of(ranked, edges.pattern, sparsity, group)
     if edges.shuffle:
         return {name: shuffled(mask, edges.pattern, group, seed) for name, mask in masks.items()}
     return masks

@@ -82,8 +82,8 @@ def test_reconstructed_network_is_closer(module: tvm.IRModule) -> None:
     shape = shape_of(module[MAIN].params[0])
     samples = [[generator.standard_normal(shape).astype(np.float32)] for _ in range(24)]
 
-    def calibrate(layers: list[Layer]) -> Calibration:
-        return Calibration(module, layers, samples, TARGET, 2)
+    def calibrate(network: tvm.IRModule, layers: list[Layer]) -> Calibration:
+        return Calibration(network, layers, samples, TARGET, 2)
 
     def error(edges: Edges) -> float:
         compressed, _ = compress(module, edges, LANES, 0, calibrate)

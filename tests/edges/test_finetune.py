@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ from small_models import FLOAT, INT64, onnx_model, weights
 
 from harness.edges.calibration import Calibration
 from harness.edges.compress import compress
-from harness.edges.layers import Layer, biases_of, layers_of
+from harness.edges.layers import Layer, biases_of, grouped_layers_of, layers_of
 from harness.errors import CellFailure
 from harness.passes.canonicalise import canonicalise
 from harness.record import Compression
-from harness.spec import Edges, Finetune
+from harness.spec import Edges, Finetune, Score
 from harness.tvm_api import tvm
 
 LANES = 8
+TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 with_torch = pytest.mark.usefixtures("torch")
 
 
@@ -60,7 +62,9 @@ def samples(count: int, seed: int) -> list[list[np.ndarray]]:
 
 
 def edges(epochs: int = 8, **keys: Any) -> Edges:
-    settings = Finetune(epochs=epochs, batch=16, learning_rate=keys.pop("learning_rate", 0.01))
+    stages = keys.pop("stages", 1)
+    learning_rate = keys.pop("learning_rate", 0.01)
+    settings = Finetune(epochs=epochs, stages=stages, batch=16, learning_rate=learning_rate)
     return Edges(sparsity=0.5, finetune=settings, **keys)  # type: ignore[arg-type]
 
 
@@ -71,7 +75,7 @@ def tuned(
     return compress(module, wanted, LANES, 0, not_asked, samples(96, 0), tell)
 
 
-def not_asked(layers: list[Layer]) -> Calibration:
+def not_asked(module: tvm.IRModule, layers: list[Layer]) -> Calibration:
     raise AssertionError("nothing looks inside the layers here")
 
 
@@ -109,6 +113,36 @@ def test_network_is_closer_and_its_masks_stay(module: tvm.IRModule) -> None:
 
 
 @with_torch
+@pytest.mark.parametrize("score", ["magnitude", "second-order"])
+def test_edges_go_in_stages_and_none_comes_back(module: tvm.IRModule, score: Score) -> None:
+    """Each stage sees the network that the one before has left."""
+    seen: list[list[np.ndarray]] = []
+    heard: list[dict[str, Any]] = []
+
+    def calibrate(network: tvm.IRModule, layers: list[Layer]) -> Calibration:
+        seen.append([layer.matrix for layer in layers])
+        return Calibration(network, layers, samples(32, 0), TARGET, 2)
+
+    wanted = edges(epochs=8, stages=3, score=score, reconstruct=True)
+    found, summary = compress(module, wanted, LANES, 0, calibrate, samples(96, 0), heard.append)
+    seen.append([layer.matrix for layer in layers_of(found)])
+    assert len(seen) == 4
+    for before, after in pairwise(seen):
+        for one, other in zip(before[:2], after[:2], strict=True):
+            assert not other[one == 0].any()
+            assert (other == 0).sum() > (one == 0).sum()
+    assert [np.mean(matrix == 0) for matrix in seen[-1][:2]] == [0.5, 0.5]
+    assert [layer.parameters_kept for layer in summary.layers[:2]] == [288, 128]
+    told = [message for message in heard if "done" in message]
+    assert [message["done"] for message in told] == list(range(1, 9))
+    assert {message["total"] for message in told} == {8}
+    dense = outputs(module)
+    pruned, _ = compress(module, Edges(sparsity=0.5), LANES, 0)  # type: ignore[arg-type]
+    errors = [np.square(outputs(each) - dense).sum() for each in (found, pruned)]
+    assert errors[0] < 0.5 * errors[1]
+
+
+@with_torch
 def test_steps_that_are_too_long_do_not_take_the_network_further_away(module: tvm.IRModule) -> None:
     pruned, _ = compress(module, Edges(sparsity=0.5), LANES, 0)  # type: ignore[arg-type]
     found, _ = tuned(module, edges(epochs=2, learning_rate=1.0))
@@ -122,6 +156,31 @@ def test_same_seed_gives_the_same_network(module: tvm.IRModule) -> None:
     one, other = (layers_of(tuned(module, edges(epochs=2))[0]) for _ in range(2))
     for first, second in zip(one, other, strict=True):
         np.testing.assert_array_equal(first.weights, second.weights)
+
+
+@with_torch
+def test_convolutions_in_groups_are_fitted_too(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["p"]),
+        helper.make_node("Relu", ["p"], ["q"]),
+        helper.make_node("Conv", ["q", "b", "c"], ["r"], group=16, pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["r"], ["s"]),
+        helper.make_node("Conv", ["s", "d"], ["y"]),
+    ]
+    constants = {
+        "a": weights(16, 4, 1, 1), "b": weights(16, 1, 3, 3), "c": weights(16, seed=1),
+        "d": weights(8, 16, 1, 1),
+    }  # fmt: skip
+    model = onnx_model(nodes, [("x", FLOAT, [1, 4, 6, 6])], ["y"], constants)
+    dense = canonicalise(imported(model, tmp_path).module)
+    found, _ = tuned(dense, edges(epochs=2))
+    (before,), (after,) = (grouped_layers_of(each) for each in (dense, found))
+    assert before.weights.shape == after.weights.shape
+    assert (before.weights != after.weights).mean() > 0.9
+    biases = [
+        biases_of(each, grouped_layers_of(each))[before.name].values for each in (dense, found)
+    ]
+    assert (biases[0] != biases[1]).any()
 
 
 @with_torch
