@@ -2,10 +2,10 @@
 
     python benchmarks/tuning_transfer.py ppocr-cls ppocr-det --trials 600
 
-Tunes FIRST, and then SECOND twice: with an empty database, and with FIRST's, where it stops halfway
-and goes on. What was chosen in the three is measured in turns: a curve has the best of many single
-measurements, of a machine that was faster at one hour than at another. Draws the curves over the
-number of trials. Ends with 1 where half the trials with the database are
+Tunes FIRST, and then SECOND twice: with an empty database, and with FIRST's, where it stops after a
+share of the trials and goes on. What was chosen in the three is measured in turns: a curve has the
+best of many single measurements, of a machine that was faster at one hour than at another. Draws
+the curves over the number of trials. Ends with 1 where the share of the trials with the database is
 worse than all without.
 """
 
@@ -36,6 +36,13 @@ AS_GOOD = 1 + MINIMUM_EFFECT
 @click.argument("second")
 @click.option("--first-trials", type=click.IntRange(min=1), default=1000, show_default=True)
 @click.option("--trials", type=click.IntRange(min=1), default=1000, show_default=True)
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.4,
+    show_default=True,
+    help="Of the trials with the database: where the first stop is.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), default=None)
 def main(
@@ -43,6 +50,7 @@ def main(
     second: str,
     first_trials: int,
     trials: int,
+    share: float,
     seed: int,
     plot: Path | None,
 ) -> None:
@@ -57,19 +65,21 @@ def main(
     with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryDirectory() as filled:
         tuned(before, target, threads, Tune(trials=first_trials), seed, Path(filled))
         alone = tuned(kernels, target, threads, Tune(trials=trials), seed, Path(empty))
-        half = tuned(kernels, target, threads, Tune(trials=trials // 2), seed, Path(filled))
+        some = tuned(
+            kernels, target, threads, Tune(trials=round(share * trials)), seed, Path(filled)
+        )
         rest = tuned(kernels, target, threads, Tune(trials=trials), seed, Path(filled))
-        runs = {"none": alone, f"{first}'s, half": half, f"{first}'s, all": rest}
+        runs = {"none": alone, f"{first}'s, {share:.0%}": some, f"{first}'s, all": rest}
         found = latencies(kernels, target, threads, [chosen for _, chosen in runs.values()])
     table = Table("database", "trials", "kernels in turns, ms", "of those without", box=None)
-    known = [alone[0].trials[-1], half[0].trials[-1], half[0].trials[-1] + rest[0].trials[-1]]
+    known = [alone[0].trials[-1], some[0].trials[-1], some[0].trials[-1] + rest[0].trials[-1]]
     for name, count, milliseconds in zip(runs, known, found, strict=True):
         table.add_row(name, str(count), f"{milliseconds:.3f}", f"{milliseconds / found[0]:.3f}")
     Console().print(table)
     if plot:
         named = {
             "without a database": alone[0],
-            f"with {first}'s": joined(half[0], rest[0]),
+            f"with {first}'s": joined(some[0], rest[0]),
         }
         draw(named, second, plot, over_trials=True)
     sys.exit(0 if found[1] <= AS_GOOD * found[0] else 1)
