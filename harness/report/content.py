@@ -12,6 +12,7 @@ from harness.report.plots import FAMILIES, Family, Picture, draw_all
 from harness.report.tables import (
     Table,
     accuracy_table,
+    budget_table,
     environment_table,
     fusion_table,
     kernel_table,
@@ -105,8 +106,10 @@ def _about_edges(results: Results, galleries: Mapping[str, Gallery]) -> list[Sec
     """What a report has beside the sparsity plot where edges were dropped, and only there."""
     if not any(compressed(group) for group in results.groups):
         return []
+    budgets = budget_table(results)
     return [
         loss_table(results),
+        *([budgets] if budgets.rows else []),
         galleries["controls"],
         galleries["edge-map"],
         layer_table(results),

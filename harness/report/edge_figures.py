@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.record import Accuracy, LayerCompression
 from harness.report.data import Cell, Group
-from harness.statistics import paired_share_interval
+from harness.statistics import Verdict, compare_paired, paired_share_interval
 
 _ABOUT_THE_CHOICE = {"score", "shuffle", "sparsity", "calibration", "exclude"}
 """What decides how many edges go and which; all else in `edges` is done to those that are left."""
@@ -148,6 +148,49 @@ def gain(cell: Cell, other: Cell) -> tuple[float, float] | None:
     )
 
 
+def spending(cell: Cell) -> str:
+    """What the layers of a cell spend together: `uniform` where all are as sparse."""
+    return str(_but_how_sparse(cell)["budget"])
+
+
+def uniform_line(cell: Cell, group: Group) -> list[Cell]:
+    """The timed and scored cells whose layers are all as sparse and that do all else as this one,
+    and the dense one."""
+    wanted = {**_but_how_sparse(cell), "budget": "uniform"}
+    found = [
+        other
+        for other in group.own
+        if other.record.edges is not None
+        and _but_how_sparse(other) == wanted
+        and _without_edges(other) == _without_edges(cell)
+    ]
+    dense = dense_of(cell, group)
+    return [each for each in (*found, dense) if each is not None and each.record.accuracy]
+
+
+def at_equal_accuracy(cell: Cell, line: Sequence[Cell]) -> tuple[Cell, Cell, Verdict] | None:
+    """How a cell's latency stands to what a line of others takes where it is as accurate: the two
+    cells of the line that are nearest in accuracy, the lower one first, and the verdict. None where
+    the line does not reach as far, and where they did not all take turns.
+
+    Between two cells the logarithm of the latency changes evenly with the accuracy, turn by turn.
+    """
+    wanted = accuracy_of(cell).value
+    ordered = sorted(line, key=lambda each: accuracy_of(each).value)
+    below = next((each for each in reversed(ordered) if accuracy_of(each).value <= wanted), None)
+    above = next((each for each in ordered if accuracy_of(each).value >= wanted), None)
+    if below is None or above is None or not cell.timed:
+        return None
+    low, high = accuracy_of(below).value, accuracy_of(above).value
+    part = (wanted - low) / (high - low) if high > low else 0.5
+    ours = cell.samples_ms
+    one, two = (cell.turns.get(each.record.fingerprint, np.empty(0)) for each in (below, above))
+    if not len(ours) == len(one) == len(two) or not len(ours):
+        return None
+    there = np.exp((1 - part) * np.log(one) + part * np.log(two))
+    return below, above, compare_paired(there, ours)
+
+
 def layers_of(cells: Iterable[Cell]) -> list[LayerCompression]:
     """The layers that any of the cells has, in the network's order, as the first of them has it."""
     found: dict[str, LayerCompression] = {}
@@ -166,6 +209,11 @@ def kept_shares(cell: Cell) -> dict[str, float]:
 
 def _edges_asked(cell: Cell) -> dict[str, object]:
     return dict((cell.record.spec.get("configuration") or {}).get("edges") or {})
+
+
+def _but_how_sparse(cell: Cell) -> dict[str, object]:
+    asked = {"budget": "uniform", **_edges_asked(cell)}
+    return {key: value for key, value in asked.items() if key != "sparsity"}
 
 
 def _without_edges(cell: Cell) -> dict[str, object]:

@@ -9,7 +9,7 @@ from example_results import example_results
 
 from harness.report.content import compose
 from harness.report.data import load
-from harness.report.tables import Entry, Table, layer_table, loss_table
+from harness.report.tables import Entry, Table, budget_table, layer_table, loss_table
 
 
 def column(table: Table, name: str) -> list[Entry]:
@@ -94,3 +94,34 @@ def test_report_says_nothing_of_edges_when_none_were_dropped(tmp_path: Path) -> 
     plain = {section.name for section in compose(load(example_results(tmp_path / "a"))).sections}
     edges = {section.name for section in compose(load(example_edges(tmp_path / "b"))).sections}
     assert edges - plain == {"losses", "controls", "edge-map", "layers"}
+
+
+UNIFORM = Choice("uniform", {"score": "second-order"}, (0.93, 0.9, 0.6), (1.1, 1.5, 2.0))
+
+
+def budgets_of(folder: Path, accuracies: tuple[float, ...], **edges: object) -> Table:
+    budget = Choice(
+        "latency", {"score": "second-order", "budget": "latency", **edges}, accuracies, (1.2, 2, 2)
+    )
+    return budget_table(load(example_edges(folder, choices=(UNIFORM, budget), noise=0.01)))
+
+
+def test_budget_stands_beside_uniform_layers_where_they_are_as_accurate(tmp_path: Path) -> None:
+    table = budgets_of(tmp_path, (0.93, 0.915, 0.95))
+    assert [entry.text for entry in column(table, "Configuration")] == ["latency@0.3", "latency@0.5"]
+    same, better = column(table, "× uniform")
+    assert same.sort == pytest.approx(1.1 / 1.2, rel=0.02)
+    # Halfway in accuracy is halfway in the logarithm of the latency.
+    assert better.sort == pytest.approx((1.1 * 1.5) ** 0.5 / 2, rel=0.02)
+    assert [entry.text for entry in column(table, "Verdict")] == ["faster", "faster"]
+    assert column(table, "Between")[1].text.startswith("uniform@0.5 (0.9")
+
+
+def test_dense_network_is_one_end_of_the_line(tmp_path: Path) -> None:
+    table = budgets_of(tmp_path, (0.9325, 0.5, 0.4))
+    (found,) = column(table, "× uniform")
+    assert found.sort == pytest.approx(1.1**0.5 / 1.2, rel=0.02)
+
+
+def test_what_was_done_otherwise_is_no_line(tmp_path: Path) -> None:
+    assert not budgets_of(tmp_path, (0.93, 0.915, 0.95), reconstruct=True).rows

@@ -1,5 +1,6 @@
 """The tables of a report, as the page and the Markdown file both show them."""
 
+from harness.report.tables.budgets import budget_table
 from harness.report.tables.details import (
     accuracy_table,
     fusion_table,
@@ -20,6 +21,7 @@ __all__ = [
     "Entry",
     "Table",
     "accuracy_table",
+    "budget_table",
     "environment_table",
     "fusion_table",
     "kernel_table",

@@ -1,0 +1,70 @@
+"""What it is worth that layers differ: budgets beside layers that are all as sparse."""
+
+from __future__ import annotations
+
+from harness.report.data import Group, Results
+from harness.report.edge_figures import (
+    accuracy_of,
+    at_equal_accuracy,
+    compressed,
+    spending,
+    uniform_line,
+)
+from harness.report.tables.model import Entry, Table, Tone, make_table
+from harness.report.wording import number, with_interval
+
+_TONES: dict[str, Tone] = {"faster": "good", "slower": "bad"}
+
+
+def budget_table(results: Results) -> Table:
+    """A row for each configuration whose layers differ, and that others stand beside which did all
+    else the same."""
+    rows = [row for group in results.groups for row in _rows(group)]
+    return make_table(
+        "budgets",
+        "Budgets at equal accuracy",
+        rows,
+        reading="Configurations whose layers differ in sparsity, beside the same ones whose layers "
+        "are all as sparse: how long those take where they are as accurate, read off a line "
+        "between the two measured ones that are more and less accurate, turn by turn. Below 1 the "
+        "budget was worth it. The intervals are of the latency; that accuracy, too, is of samples "
+        "is not in them.",
+        absent="No configuration whose layers differ has uniform ones around its accuracy.",
+        without=() if results.several_targets else ("Target",),
+    )
+
+
+def _rows(group: Group) -> list[dict[str, Entry]]:
+    found = []
+    for cell in compressed(group):
+        if spending(cell) == "uniform" or cell.record.accuracy is None:
+            continue
+        compared = at_equal_accuracy(cell, uniform_line(cell, group))
+        if compared is None:
+            continue
+        below, above, verdict = compared
+        ratio, interval = with_interval(verdict.ratio, verdict.ci_low, verdict.ci_high)
+        found.append(
+            {
+                "Model": Entry(group.model),
+                "Target": Entry(group.target),
+                "Configuration": Entry(cell.label),
+                "Budget": Entry(spending(cell)),
+                "Accuracy": Entry(number(accuracy_of(cell).value)),
+                "Latency, ms": Entry(number(cell.median_ms), sort=cell.median_ms),
+                "Between": Entry(
+                    " and ".join(
+                        f"{each.label} ({number(accuracy_of(each).value)}, "
+                        f"{number(each.median_ms)} ms)"
+                        for each in (below, above)
+                    )
+                ),
+                "× uniform": Entry(
+                    f"{ratio}×",
+                    detail=interval,
+                    sort=verdict.ratio,
+                ),
+                "Verdict": Entry(verdict.verdict, tone=_TONES.get(verdict.verdict, "")),
+            }
+        )
+    return found
