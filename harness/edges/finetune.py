@@ -31,7 +31,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.edges.layers import Layer, biases_of, grouped_layers_of, layers_of
+from harness.edges.augmentation import augmented
+from harness.edges.layers import Bias, Layer, biases_of, grouped_layers_of, layers_of
 from harness.edges.torch_network import TorchNetwork
 from harness.errors import CellFailure
 from harness.passes.rewriter import MAIN
@@ -44,12 +45,8 @@ Progress = Callable[[int, float], None]
 _LEAST = 1e-12
 _HELD_OUT = 20
 """One sample in so many is not learnt from."""
-_INSIDE = 1.0
 _WARM_UP = 0.05
 """The share of all steps in which the learning rate grows."""
-_MOVED = 14
-"""An image is moved by up to one part in so many of its height and width."""
-_COLOURS = (1, 3, 4)
 
 
 def finetuned(
@@ -67,95 +64,39 @@ def finetuned(
 
     `module` is the network as it is by now, with the operators of the `dense` one; `layers` are
     those of it to train, in groups or not. `masks` are by a layer's name, `[taps * inputs,
-    outputs]`; a layer without one keeps all edges.
-    `weights` are what to start from, where it is not the dense layer's own; `samples` are the
-    network's inputs in the order of its parameters. The same seed, versions, kind of processor and
-    number of threads give the same constants. Raises CellFailure for an operator that torch
-    has no function for here, for a network without an output to fit, and where the distance or a
-    weight is no longer finite.
+    outputs]`; a layer without one keeps all edges. `weights` are what to start from, where it is
+    not the layer's own; `samples` are the network's inputs in the order of its parameters. The same
+    seed, versions, kind of processor and number of threads give the same constants. Raises
+    CellFailure for an operator that torch has no function for here, for a network without an output
+    to fit, and where the distance or a weight is no longer finite.
     """
-    teacher, network = TorchNetwork(dense), TorchNetwork(module)
     inputs = [torch.from_numpy(np.stack(each)) for each in zip(*samples, strict=True)]
-    inside, biases = _given(module, layers), biases_of(module, layers)
-    biased = [layer for layer in layers if layer.name in biases]
-    names = {layer.name for layer in layers}
-    before = [
-        layer for layer in (*layers_of(dense), *grouped_layers_of(dense)) if layer.name in names
-    ]
-    inside_before = _given(dense, before)
-    gives = [layer.variable for layer in before if layer.name in biases]
-    power, powers = _powers(teacher, inputs, settings.batch, [*inside_before, *gives])
-    if not power:
-        raise CellFailure("fine-tuning: no output of the network is a number that has a gradient")
-
-    start = {layer.variable: weights.get(layer.variable, layer.weights) for layer in layers}
-    size = {layer.variable: _usual_size(layer) for layer in layers}
-    for layer, each in zip(biased, powers[len(inside) :], strict=True):
-        bias = biases[layer.name]
-        start[bias.variable] = weights.get(bias.variable, bias.values)
-        size[bias.variable] = torch.tensor(math.sqrt(each))
-    trained = {
-        variable: (torch.from_numpy(np.array(array)) / size[variable]).requires_grad_()
-        for variable, array in start.items()
-    }
-    kept = {
-        layer.variable: torch.from_numpy(layer.stored(masks[layer.name].astype(np.float32)))
-        for layer in layers
-        if layer.name in masks
-    }
-
-    def masked() -> dict[relax.Var, Tensor]:
-        # A dropped edge is 0 here, so that it has no gradient and Adam leaves it where it is.
-        return {
-            variable: parameter * size[variable] * kept.get(variable, 1)
-            for variable, parameter in trained.items()
-        }
-
+    pair = _Pair(dense, module, layers, inputs, settings.batch)
+    trained = _Trained(layers, pair.biases, pair.bias_sizes, masks, weights)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(samples), generator=generator)
     held_out = order[: len(order) // _HELD_OUT] if len(order) >= _HELD_OUT else order
     learnt = order[len(order) // _HELD_OUT :]
 
-    def of_outputs(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-        return torch.stack(
-            [(found[at] - wanted[at]).square().mean() / each for at, each in power.items()]
-        ).sum()
-
-    def distance(batch: Sequence[Tensor], share: float) -> Tensor:
-        with torch.no_grad():
-            wanted, wanted_inside = teacher.watched(batch, None, inside_before)
-        found, found_inside = network.watched(batch, masked(), inside)
-        parts = [
-            (one - other).square().mean() / each
-            for one, other, each in zip(
-                found_inside, wanted_inside, powers[: len(inside)], strict=True
-            )
-        ]
-        return of_outputs(found, wanted) + share * sum(parts) / max(1, len(parts))
-
     def distance_held_out() -> float:
+        batches = [[each[chosen] for each in inputs] for chosen in held_out.split(settings.batch)]
         with torch.no_grad():
-            constants = masked()
+            constants = trained.constants()
             return sum(
-                float(of_outputs(network(batch, constants), teacher(batch)))
-                * len(chosen)
-                / len(held_out)
-                for chosen in held_out.split(settings.batch)
-                for batch in [[each[chosen] for each in inputs]]
+                float(pair.distance(batch, constants)) * len(batch[0]) / len(held_out)
+                for batch in batches
             )
 
-    def constants() -> dict[relax.Var, np.ndarray]:
-        return {variable: value.detach().numpy().copy() for variable, value in masked().items()}
-
-    nearest, best = distance_held_out(), constants()
-    optimizer = torch.optim.Adam(trained.values(), lr=settings.learning_rate)
+    nearest, best = distance_held_out(), trained.arrays()
+    optimizer = torch.optim.Adam(trained.parameters.values(), lr=settings.learning_rate)
     steps = settings.epochs * math.ceil(len(learnt) / settings.batch)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps))
     for epoch in range(1, settings.epochs + 1):
         shuffled = learnt[torch.randperm(len(learnt), generator=generator)]
-        inside_share = _falling((epoch - 1) / settings.epochs)
+        inside = _falling((epoch - 1) / settings.epochs)
         for chosen in shuffled.split(settings.batch):
-            loss = distance(_batch(inputs, learnt, chosen, generator), _INSIDE * inside_share)
+            batch = augmented(inputs, learnt, chosen, generator)
+            loss = pair.distance(batch, trained.constants(), inside)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -167,17 +108,10 @@ def finetuned(
                 "a smaller 'learning_rate' may help"
             )
         if found < nearest:
-            nearest, best = found, constants()
+            nearest, best = found, trained.arrays()
         progress(epoch, found)
-    _check(best, kept)
+    trained.check(best)
     return best
-
-
-def _given(dense: tvm.IRModule, layers: Sequence[Layer]) -> list[relax.Var]:
-    """What layers are given that the network computes: what is left of what others gave, once
-    activations have cut it off."""
-    given = {layer.call.args[0]: None for layer in layers}
-    return [each for each in given if each not in set(dense[MAIN].params)]
 
 
 def _rate(done: float) -> float:
@@ -191,44 +125,118 @@ def _falling(done: float) -> float:
     return (1 + math.cos(math.pi * done)) / 2
 
 
-def _batch(
-    inputs: Sequence[Tensor], learnt: Tensor, chosen: Tensor, generator: torch.Generator
-) -> list[Tensor]:
-    """The chosen samples; of numbers that can be mixed, about half as a mixture with any other
-    that is learnt from."""
-    if not all(each.is_floating_point() for each in inputs):
-        return [each[chosen] for each in inputs]
-    count = len(chosen)
-    others = learnt[torch.randint(len(learnt), (count,), generator=generator)]
-    drawn, whole = torch.rand(2, count, generator=generator)
-    share = torch.where(whole < 0.5, 1.0, drawn)
+class _Pair:
+    """The dense network and the one that is fitted to it, and how far they are apart.
 
-    def mixed(each: Tensor) -> Tensor:
-        weight = share.reshape(-1, *[1] * (each.ndim - 1)).to(each.dtype)
-        return weight * each[chosen] + (1 - weight) * each[others]
+    `biases` are those of the layers, by their names, `bias_sizes` the root mean square of what is
+    added to.
+    """
 
-    found = [mixed(each) for each in inputs]
-    return [_moved(each, generator) if _is_image(each) else each for each in found]
+    def __init__(
+        self,
+        dense: tvm.IRModule,
+        module: tvm.IRModule,
+        layers: Sequence[Layer],
+        inputs: Sequence[Tensor],
+        batch: int,
+    ) -> None:
+        self._dense, self._network = TorchNetwork(dense), TorchNetwork(module)
+        names = {layer.name for layer in layers}
+        before = [
+            layer for layer in (*layers_of(dense), *grouped_layers_of(dense)) if layer.name in names
+        ]
+        self._inside, self._inside_before = _given(module, layers), _given(dense, before)
+        self.biases = biases_of(module, layers)
+        biased = [layer for layer in before if layer.name in self.biases]
+        watched = [*self._inside_before, *(layer.variable for layer in biased)]
+        self._powers, found = _powers(self._dense, inputs, batch, watched)
+        if not self._powers:
+            raise CellFailure(
+                "fine-tuning: no output of the network is a number that has a gradient"
+            )
+        self._powers_inside = found[: len(self._inside)]
+        self.bias_sizes = {
+            layer.name: math.sqrt(power)
+            for layer, power in zip(biased, found[len(self._inside) :], strict=True)
+        }
+
+    def distance(
+        self, batch: Sequence[Tensor], constants: Mapping[relax.Var, Tensor], inside: float = 0.0
+    ) -> Tensor:
+        """How far the outputs are apart when the network computes with some constants, and by what
+        share `inside` counts."""
+        with torch.no_grad():
+            wanted, wanted_inside = self._dense.watched(batch, None, self._inside_before)
+        found, found_inside = self._network.watched(batch, constants, self._inside)
+        outputs = [
+            (found[at] - wanted[at]).square().mean() / power for at, power in self._powers.items()
+        ]
+        within = [
+            (one - other).square().mean() / power
+            for one, other, power in zip(
+                found_inside, wanted_inside, self._powers_inside, strict=True
+            )
+        ]
+        return torch.stack(outputs).sum() + inside * sum(within) / max(1, len(within))
 
 
-def _is_image(batch: Tensor) -> bool:
-    """Whether an input is of images, `[samples, 1, colours, height, width]`."""
-    return batch.ndim == 5 and batch.shape[2] in _COLOURS and min(batch.shape[3:]) > max(_COLOURS)
+class _Trained:
+    """The constants that are trained: parameters, each relative to its usual size."""
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        biases: Mapping[str, Bias],
+        bias_sizes: Mapping[str, float],
+        masks: Mapping[str, np.ndarray],
+        weights: Mapping[relax.Var, np.ndarray],
+    ) -> None:
+        start = {layer.variable: layer.weights for layer in layers}
+        start |= {bias.variable: bias.values for bias in biases.values()}
+        self._sizes = {layer.variable: _usual_size(layer) for layer in layers}
+        self._sizes |= {
+            bias.variable: torch.tensor(bias_sizes[name]) for name, bias in biases.items()
+        }
+        self._kept = {
+            layer.variable: torch.from_numpy(layer.stored(masks[layer.name].astype(np.float32)))
+            for layer in layers
+            if layer.name in masks
+        }
+        self.parameters = {
+            variable: (
+                torch.from_numpy(np.array(weights.get(variable, array))) / self._sizes[variable]
+            ).requires_grad_()
+            for variable, array in start.items()
+        }
+
+    def constants(self) -> dict[relax.Var, Tensor]:
+        """What the network computes with. A dropped edge is 0 here, so that it has no gradient and
+        Adam leaves it where it is."""
+        return {
+            variable: parameter * self._sizes[variable] * self._kept.get(variable, 1)
+            for variable, parameter in self.parameters.items()
+        }
+
+    def arrays(self) -> dict[relax.Var, np.ndarray]:
+        return {
+            variable: value.detach().numpy().copy() for variable, value in self.constants().items()
+        }
+
+    def check(self, result: Mapping[relax.Var, np.ndarray]) -> None:
+        """Raises CellFailure where an edge came back or a constant is not finite."""
+        for variable, array in result.items():
+            name = variable.name
+            if not np.isfinite(array).all():
+                raise CellFailure(f"fine-tuning gave constants of {name} not finite")
+            if variable in self._kept and array[self._kept[variable].numpy() == 0].any():
+                raise CellFailure(f"fine-tuning revived a dropped edge of {name}")
 
 
-def _moved(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Each image moved by a few points, with zeros where there was nothing, and half of them
-    mirrored."""
-    height, width = images.shape[3:]
-    most = torch.tensor([height // _MOVED, width // _MOVED])
-    shifts = (torch.rand(len(images), 2, generator=generator) * (2 * most + 1)).int() - most
-    mirrored = torch.rand(len(images), generator=generator) < 0.5
-    found = torch.zeros_like(images)
-    for at, (down, right) in enumerate(shifts.tolist()):
-        image = images[at].flip(-1) if mirrored[at] else images[at]
-        into = found[at, ..., max(0, down) : height + down, max(0, right) : width + right]
-        into.copy_(image[..., max(0, -down) : height - down, max(0, -right) : width - right])
-    return found
+def _given(module: tvm.IRModule, layers: Sequence[Layer]) -> list[relax.Var]:
+    """What layers are given that the network computes: what activations have left of what other
+    layers gave."""
+    given = {layer.call.args[0]: None for layer in layers}
+    return [each for each in given if each not in set(module[MAIN].params)]
 
 
 def _powers(
@@ -254,12 +262,3 @@ def _usual_size(layer: Layer) -> Tensor:
     """The root mean square of the weights that lead to the same output, in the weights' shape."""
     each = np.sqrt(np.mean(np.square(layer.matrix), axis=0) + _LEAST)
     return torch.from_numpy(layer.stored(np.broadcast_to(each, layer.matrix.shape)))
-
-
-def _check(result: Mapping[relax.Var, np.ndarray], kept: Mapping[relax.Var, Tensor]) -> None:
-    """Raises CellFailure where an edge came back or a constant is not finite."""
-    for variable, array in result.items():
-        if not np.isfinite(array).all():
-            raise CellFailure(f"fine-tuning gave constants of {variable.name_hint} not finite")
-        if variable in kept and array[kept[variable].numpy() == 0].any():
-            raise CellFailure(f"fine-tuning revived a dropped edge of {variable.name_hint}")

@@ -3,7 +3,8 @@
 One folder per target fingerprint, because TVM's database ignores the target. In it:
 - `kernels/*/database_*.json`: every measured candidate of a kernel, in MetaSchedule's own format.
   A folder each, because MetaSchedule holds in memory what it has opened;
-- `ledger.jsonl`: trials and seconds spent on each kernel, failed trials included;
+- `ledger.jsonl`: trials and seconds spent on each kernel, failed trials included, and for which
+  network;
 - `examples.npz`: what the cost model has learned from (see `examples.py`);
 - `chosen.json`: for each kernel the schedule to use, chosen by measuring the best again.
 """
@@ -11,6 +12,7 @@ One folder per target fingerprint, because TVM's database ignores the target. In
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable
@@ -84,22 +86,25 @@ class TuningDatabase:
             records.unlink(missing_ok=True)  # of a workload that was lost with a half-written line
         return meta_schedule.database.JSONDatabase(str(workloads), str(records))
 
-    def spent(self) -> dict[str, Spent]:
-        """Kernel to what was spent on it, from the ledger."""
+    def spent(self, network: str | None = None) -> dict[str, Spent]:
+        """Kernel to what was spent on it, from the ledger; for one network where it is named."""
         spent: dict[str, Spent] = defaultdict(Spent)
         ledger = self.folder / LEDGER
         for line in ledger.read_text().splitlines() if ledger.exists() else ():
             entry = json.loads(line)
+            if network not in {None, entry.get("network")}:
+                continue
             kernel = spent[entry["kernel"]]
             kernel.trials += entry["trials"]
             kernel.failed_trials += entry["failed_trials"]
             kernel.seconds += entry["seconds"]
         return spent
 
-    def note(self, kernel: str, cost: Spent) -> None:
-        """Add to the ledger what a round of trials on a kernel cost."""
+    def note(self, kernel: str, cost: Spent, network: str) -> None:
+        """Add to the ledger what a round of trials on a kernel cost, and for which network."""
         entry = {
             "kernel": kernel,
+            "network": network,
             "trials": cost.trials,
             "failed_trials": cost.failed_trials,
             "seconds": round(cost.seconds, 3),
@@ -126,6 +131,11 @@ def chosen_in(folder: Path) -> dict[str, Choice]:
 def kernel_identity(module: tvm.IRModule) -> str:
     """What a kernel is known by: the same for structurally equal modules, in every process."""
     return f"{structural_hash(module) & (2**64 - 1):016x}"
+
+
+def network_identity(kernels: Iterable[str]) -> str:
+    """What a network is known by that has kernels of these identities."""
+    return hashlib.sha256(" ".join(sorted(kernels)).encode()).hexdigest()[:16]
 
 
 def database_of(modules: Iterable[tvm.IRModule], chosen: dict[str, Choice]) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,14 @@ from harness.record import StoppedBy, Tuning, TuningPoint
 from harness.spec import Tune
 from harness.tuning.contest import Entry, hold_contests
 from harness.tuning.cost_model import CostModel
-from harness.tuning.database import EXAMPLES, Choice, Spent, TuningDatabase, kernel_identity
+from harness.tuning.database import (
+    EXAMPLES,
+    Choice,
+    Spent,
+    TuningDatabase,
+    kernel_identity,
+    network_identity,
+)
 from harness.tuning.examples import Examples
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.measurer import KernelMeasurer, Measurer
@@ -113,9 +121,12 @@ class Tuner:
     """Tunes the kernels of one network within a budget.
 
     The budget counts what earlier runs spent on the same kernels, so that a kernel tuned once is
-    not tuned twice. Candidates are timed on this machine unless `measurer` runs them elsewhere or
-    goes by another cost: what is called seconds below is that cost then. `seed` decides every
-    random choice of the search; what is measured is not repeatable, nor is the outcome.
+    not tuned twice: all that they spent for the same network, and for others no more than an even
+    share of the budget for each kernel, or what one kernel got at length elsewhere would leave the
+    rest of this network untuned. Candidates are timed on this machine unless `measurer` runs them
+    elsewhere or goes by another cost: what is called seconds below is that cost then. `seed`
+    decides every random choice of the search; what is measured is not repeatable, nor is the
+    outcome.
     """
 
     def __init__(
@@ -151,6 +162,7 @@ class Tuner:
             if identity in chosen:
                 task.best = float(np.median(chosen[identity]["seconds"]))
             self._tasks.append(task)
+        self._network = network_identity(task.identity for task in self._tasks)
         self._budget = self._budget_of(tune)
         self._wanted = self._budget.left > 0
         self._reused = sum(task.identity in chosen for task in self._tasks)
@@ -159,12 +171,18 @@ class Tuner:
         self._cost_model = CostModel(self._examples, seed, threads)
 
     def _budget_of(self, tune: Tune) -> Budget:
+        own = self._database.spent(self._network)
         if tune.trials is not None:
-            used = sum(task.earlier.trials for task in self._tasks)
-            return Budget(tune.trials, used, in_trials=True)
-        assert tune.minutes is not None
-        seconds = sum(task.earlier.seconds for task in self._tasks)
-        return Budget(60 * tune.minutes, seconds, in_trials=False)
+            total, figure = float(tune.trials), attrgetter("trials")
+        else:
+            assert tune.minutes is not None
+            total, figure = 60 * tune.minutes, attrgetter("seconds")
+        share = total / max(1, len(self._tasks))
+        used = 0.0
+        for task in self._tasks:
+            here = figure(own[task.identity])
+            used += here + min(figure(task.earlier) - here, share)
+        return Budget(total, used, in_trials=tune.trials is not None)
 
     def run(self) -> Tuning:
         """Tune until the budget is spent or nothing improves any more, then choose.
@@ -230,7 +248,7 @@ class Tuner:
             task.spent.seconds += cost.seconds
             if not self._budget.in_trials:
                 self._budget.used += cost.seconds
-            self._database.note(task.identity, cost)
+            self._database.note(task.identity, cost, self._network)
             self._note_point()
 
     def _search(self, task: _Task) -> KernelSearch:

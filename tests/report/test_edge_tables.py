@@ -108,7 +108,10 @@ def budgets_of(folder: Path, accuracies: tuple[float, ...], **edges: object) -> 
 
 def test_budget_stands_beside_uniform_layers_where_they_are_as_accurate(tmp_path: Path) -> None:
     table = budgets_of(tmp_path, (0.93, 0.915, 0.95))
-    assert [entry.text for entry in column(table, "Configuration")] == ["latency@0.3", "latency@0.5"]
+    assert [entry.text for entry in column(table, "Configuration")] == [
+        "latency@0.3",
+        "latency@0.5",
+    ]
     same, better = column(table, "× uniform")
     assert same.sort == pytest.approx(1.1 / 1.2, rel=0.02)
     # Halfway in accuracy is halfway in the logarithm of the latency.

@@ -48,12 +48,13 @@ def add_record(database: TuningDatabase, module: tvm.IRModule, seconds: float) -
 def test_records_and_ledger_are_there_again(tmp_path: Path) -> None:
     with TuningDatabase(tmp_path) as database:
         add_record(database, kernel(8), 1e-3)
-        database.note("k", Spent(trials=3, failed_trials=1, seconds=2.5))
-        database.note("k", Spent(trials=2, failed_trials=0, seconds=1.0))
+        database.note("k", Spent(trials=3, failed_trials=1, seconds=2.5), "one")
+        database.note("k", Spent(trials=2, failed_trials=0, seconds=1.0), "two")
     with TuningDatabase(tmp_path) as database:
         assert len(database.records(kernel(8))) == 1
         assert len(database.records(kernel(9))) == 0
         assert database.spent()["k"] == Spent(trials=5, failed_trials=1, seconds=3.5)
+        assert database.spent("one")["k"] == Spent(trials=3, failed_trials=1, seconds=2.5)
         assert database.spent()["other"] == Spent()
 
 
@@ -62,7 +63,7 @@ def test_half_a_line_is_dropped_and_the_rest_kept(tmp_path: Path, name: str) -> 
     with TuningDatabase(tmp_path) as database:
         for seconds in (1e-3, 2e-3):
             add_record(database, kernel(9), seconds)
-            database.note(str(seconds), Spent(trials=1))
+            database.note(str(seconds), Spent(trials=1), "net")
     ledger = tmp_path / LEDGER
     path = ledger if name == LEDGER else tmp_path / KERNELS / kernel_identity(kernel(9)) / name
     path.write_bytes(path.read_bytes()[:-5])

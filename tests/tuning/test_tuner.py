@@ -63,6 +63,26 @@ def test_later_tuning_knows_what_an_earlier_one_learned(
     assert learned < len(Examples.read(tmp_path / EXAMPLES)) <= learned + 8
 
 
+def test_what_one_kernel_got_elsewhere_leaves_the_others_their_share(
+    fused: tvm.IRModule, tmp_path: Path
+) -> None:
+    tasks = tasks_of(fused, TARGET)[:3]
+
+    def tuned(count: int, trials: int) -> int:
+        with TuningDatabase(tmp_path) as database:
+            tune = Tune(trials=trials)
+            return (
+                Tuner(tasks[:count], TARGET, 2, database, tune, 0, lambda progress: None)
+                .run()
+                .trials
+            )
+
+    assert tuned(1, 16) == 16
+    assert tuned(3, 12) == 8  # and not none: of the 16 a third of 12 counts
+    assert tuned(3, 12) == 0
+    assert tuned(3, 15) == 2  # 8 were its own, and of the 16 a third of 15 counts
+
+
 def test_few_searches_are_held_at_a_time(
     fused: tvm.IRModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
