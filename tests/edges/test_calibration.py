@@ -13,7 +13,7 @@ from small_models import FLOAT, onnx_model, save, weights
 
 from harness.edges.calibration import Calibration, unfolded
 from harness.edges.compress import compress
-from harness.edges.layers import layers_of
+from harness.edges.layers import Layer, layers_of
 from harness.errors import CellFailure
 from harness.models.imported import import_model
 from harness.passes.canonicalise import canonicalise
@@ -101,7 +101,7 @@ def outputs(module: tvm.IRModule, data: np.ndarray) -> np.ndarray:
 def test_reconstructed_network_is_closer_and_keeps_its_masks(
     module: tvm.IRModule, samples: list[list[np.ndarray]]
 ) -> None:
-    def calibrate(layers):  # type: ignore[no-untyped-def]
+    def calibrate(module: tvm.IRModule, layers: list[Layer]) -> Calibration:
         return Calibration(module, layers, samples, TARGET, 2)
 
     plain, _ = compress(module, Edges(sparsity=0.5), LANES, 0)
@@ -134,7 +134,7 @@ def test_activation_score_leaves_out_inputs_that_are_never_there(module: tvm.IRM
         edges,
         LANES,
         0,
-        lambda layers: Calibration(module, layers, [[each] for each in quiet], TARGET, 2),
+        lambda module, layers: Calibration(module, layers, [[each] for each in quiet], TARGET, 2),
     )
     first = layers_of(compressed)[0]
     assert (first.matrix[8:] == 0).all() and (first.matrix[:8] != 0).all()
