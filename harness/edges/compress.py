@@ -59,7 +59,7 @@ def compress(
     work = _Work(module, edges, lanes, seed, calibrate, training, tell)
     if edges.pattern == "channel":
         return work.channels(layers)
-    return work.in_stages(layers, appraise)
+    return work.in_stages(appraise)
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,7 @@ class _Work:
         found = KeepChannels.apply(self.dense, channels.flow, channels.keep, weights)
         return found, self._described(layers, masks)
 
-    def in_stages(
-        self, layers: list[Layer], appraise: Appraise | None
-    ) -> tuple[tvm.IRModule, Compression]:
+    def in_stages(self, appraise: Appraise | None) -> tuple[tvm.IRModule, Compression]:
         """The network with masked weights. How sparse layers are in the end is decided once; in
         each stage on the way there, scores are those of the weights as they are then."""
         edges, found = self.edges, self.dense
@@ -97,20 +95,14 @@ class _Work:
             layers = layers_of(found)
             calibration = self._calibration(found, layers)
             scores = group_scores(layers, edges, self.lanes, self.seed, calibration)
-            if not masks:
+            if stage == 0:
                 sparsities = sparsities_of(
                     layers, scores, edges, self.lanes, calibration, appraise, self._sensitivity
                 )
-                if not sparsities:
-                    raise self._nothing_fits(
-                        layers,
-                        f"none has outputs in whole vectors of {self.lanes}"
-                        + (
-                            ""
-                            if edges.budget == "uniform"
-                            else " and saves anything at this budget"
-                        ),
-                    )
+            if not sparsities:
+                saves = "" if edges.budget == "uniform" else " and saves anything at this budget"
+                why = f"none has outputs in whole vectors of {self.lanes}{saves}"
+                raise self._nothing_fits(layers, why)
             asked = {name: share * sparsity for name, sparsity in sparsities.items()}
             masks = masks_of(scores, asked, edges, self.lanes, self.seed, within=masks)
             weights = self._fitted(found, layers, masks, calibration, stage)
