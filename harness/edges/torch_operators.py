@@ -69,12 +69,15 @@ _ALIKE: dict[str, Function] = {
 }
 """Operators of which everything is in their tensors, and the same in torch."""
 
-_BOUNDS = {"relax.maximum": torch.clamp_min, "relax.minimum": torch.clamp_max}
+_BOUNDS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "relax.maximum": lambda data, bound: functional.hardtanh(data, bound, torch.inf),
+    "relax.minimum": lambda data, bound: functional.hardtanh(data, -torch.inf, bound),
+}
 """With one number for all of a tensor. The gradient of `torch.maximum`, which is shared out where
-both are alike, takes as long as a convolution."""
+both are alike, takes as long as a convolution; that of `torch.clamp` several passes."""
 
 
-def _bounded(call: relax.Call, apply: Callable[..., Tensor]) -> Function | None:
+def _bounded(call: relax.Call, apply: Callable[[Tensor, float], Tensor]) -> Function | None:
     """The function of a bound that is one number; None where it is none."""
     found = [constant_array(argument) for argument in call.args]
     at = next((at for at, each in enumerate(found) if each is not None and each.ndim == 0), None)
@@ -97,7 +100,10 @@ def _convolution(call: relax.Call) -> Function:
 
     def function(image: Tensor, weights: Tensor) -> Tensor:
         around, padded = _padded(image, padding)
-        return apply(padded, weights.permute(ordered), None, stride, around, dilation, groups)
+        weights = weights.permute(ordered)
+        if count == 2:
+            weights = weights.contiguous(memory_format=torch.channels_last)
+        return apply(padded, weights, None, stride, around, dilation, groups)
 
     return _channels_first(function, data, str(attributes.out_layout) or data)
 
@@ -150,7 +156,8 @@ def _padded(image: Tensor, padding: list[int]) -> tuple[list[int], Tensor]:
     half = len(padding) // 2
     if padding[:half] == padding[half:]:
         return padding[:half], image
-    return [0] * half, functional.pad(image, _torch_padding(padding))
+    last = functional.pad(image.movedim(1, -1), [0, 0, *_torch_padding(padding)])
+    return [0] * half, last.movedim(-1, 1)
 
 
 def _torch_padding(padding: list[int]) -> list[int]:

@@ -39,8 +39,6 @@ _UNBOUNDED = 2**30
 _POPULATION = 64
 _GENERATIONS = 2
 _RELATED = 12
-_MOST_LIKELY = 10
-"""How many of a first round are measured where the cost model knows other kernels."""
 _SAMPLED = 4
 """How many of the first round are drawn at random, to tell the cost model what is bad."""
 _REFINED = 12
@@ -67,8 +65,9 @@ _Mark = tuple[str, str]
 
 
 class KernelSearch:
-    """The search for one kernel's schedule; `fresh` when nothing of it was measured before, and
-    `experienced` when the cost model has learnt enough from others to say where to begin."""
+    """The search for one kernel's schedule; `fresh` when nothing of it was measured before. Where
+    the cost model has learnt enough from others to say where to begin, `most_likely` says how many
+    of the first round are measured; 0 measures all."""
 
     def __init__(
         self,
@@ -81,7 +80,7 @@ class KernelSearch:
         seed: int,
         *,
         fresh: bool,
-        experienced: bool,
+        most_likely: int = 0,
     ) -> None:
         self._kernel = kernel
         self._target = target
@@ -97,7 +96,7 @@ class KernelSearch:
         self._context = self._started(_evolution(), _UNBOUNDED)
         self._chosen = list(chosen)
         self._fresh = fresh
-        self._experienced = experienced
+        self._first_round = most_likely
         self._random = np.random.default_rng(seed)
         self._proposed: set[str] = set()
         """The kernels, once scheduled, that were proposed so far."""
@@ -130,7 +129,7 @@ class KernelSearch:
         if self._fresh:
             self._fresh = False
             first = self._new(self._first())
-            return self._most_likely(first) if self._experienced else first
+            return self._most_likely(first) if self._first_round else first
         refined = self._new(self._refined())
         evolved = self._new(self._context.generate_measure_candidates() or ())
         return [*refined, *evolved]
@@ -139,12 +138,12 @@ class KernelSearch:
         self, candidates: list[meta_schedule.MeasureCandidate]
     ) -> list[meta_schedule.MeasureCandidate]:
         """Those that the cost model thinks most of; the others may be proposed again."""
-        if len(candidates) <= _MOST_LIKELY:
+        if len(candidates) <= self._first_round:
             return candidates
         ranked = np.argsort(-np.asarray(self._cost_model.predict(self._context, candidates)))
-        for at in ranked[_MOST_LIKELY:]:
+        for at in ranked[self._first_round :]:
             self._proposed.discard(kernel_identity(candidates[at].sch.mod))
-        return [candidates[at] for at in ranked[:_MOST_LIKELY]]
+        return [candidates[at] for at in ranked[: self._first_round]]
 
     def _new(
         self, candidates: Iterable[meta_schedule.MeasureCandidate]

@@ -52,6 +52,9 @@ _FIRST_ROUND = 8.0
 _DEFAULT_SAMPLES = 3
 _EXPERIENCED = 300
 """So many measured schedules, and the cost model is trusted with a kernel that it does not know."""
+_LIKELY = 10
+"""How many schedules of a kernel are measured first then, at most."""
+_LEAST_LIKELY = 4
 _OPEN_SEARCHES = 12
 """How many kernels' searches are held at a time: each remembers every schedule that it proposed."""
 
@@ -263,7 +266,7 @@ class Tuner:
                 [*self._chosen_before.values(), *self._leaders.values()],
                 int(self._random.integers(1, 2**30)),
                 fresh=not task.earlier.trials and not task.started,
-                experienced=len(self._examples) >= _EXPERIENCED,
+                most_likely=self._most_likely(task),
             )
             task.started = True
         self._open = [other for other in self._open if other is not task] + [task]
@@ -271,6 +274,18 @@ class Tuner:
             other.search = None
         self._open = self._open[-_OPEN_SEARCHES:]
         return task.search
+
+    def _most_likely(self, task: _Task) -> int:
+        """How many of a kernel's first round are measured: all (0) where the cost model knows too
+        little, otherwise more where the network's time is. Every kernel has its first round before
+        most have their second, and a short tuning would be over with it."""
+        total = self._estimate()
+        if len(self._examples) < _EXPERIENCED:
+            return 0
+        if not total:
+            return _LIKELY
+        share = task.kernel.calls * (task.best or 0.0) / total
+        return max(_LEAST_LIKELY, min(_LIKELY, round(_LIKELY * share * len(self._tasks))))
 
     def _measure_all(
         self,

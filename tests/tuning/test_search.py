@@ -29,7 +29,7 @@ load_tensor_intrinsics("x86")
 
 
 def search(
-    kernel: tvm.IRModule, chosen: list[Choice], *, experienced: bool = False
+    kernel: tvm.IRModule, chosen: list[Choice], *, most_likely: int = 0
 ) -> KernelSearch:
     return KernelSearch(
         KernelTask("kernel", kernel, 1),
@@ -40,7 +40,7 @@ def search(
         chosen,
         seed=1,
         fresh=True,
-        experienced=experienced,
+        most_likely=most_likely,
     )
 
 
@@ -93,13 +93,13 @@ def test_related_choice_is_among_the_first_candidates() -> None:
     assert len(helped._related()) >= 1
 
 
-def test_an_experienced_search_begins_with_few_and_may_propose_the_others_later() -> None:
+def test_a_search_that_is_told_how_many_begins_with_them_and_may_propose_the_others_later() -> None:
     kernel = convolution(6, 4, 2, 1)
     everything = search(kernel, []).propose()
-    found = search(kernel, [], experienced=True)
+    found = search(kernel, [], most_likely=10)
     likely = found.propose()
     marks = {kernel_identity(candidate.sch.mod) for candidate in likely}
-    assert 0 < len(likely) < len(everything)
+    assert len(likely) == 10 < len(everything)
     # Some of either are drawn by several threads, so that two searches need not have the same.
     chosen = {kernel_identity(candidate.sch.mod) for candidate in everything}
     assert len(marks & chosen) > len(marks) // 2
