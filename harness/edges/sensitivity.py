@@ -2,7 +2,9 @@
 
 A layer whose own output changes little can still be one that everything hangs on: the outputs are
 looked at, of some of the calibration samples. Where the network is to be fitted afterwards, the
-layer is fitted before they are. What several layers lose together is taken as the sum.
+layer is fitted before they are, to the other samples where those are as many at least: a classifier
+of more inputs than samples fits those that it was fitted to whatever it loses. What several layers
+lose together is taken as the sum.
 """
 
 from __future__ import annotations
@@ -37,7 +39,10 @@ def output_losses(
     found: dict[str, np.ndarray] = {}
     for at, layer in enumerate(layers):
         moments = (
-            second_moments(calibration.dense[layer.name], biased=layer.name in calibration.biases)
+            second_moments(
+                _of_others(calibration, layer, len(samples)),
+                biased=layer.name in calibration.biases,
+            )
             if fit
             else None
         )
@@ -52,6 +57,12 @@ def output_losses(
         found[layer.name] = np.array(lost)
         progress(at + 1, len(layers))
     return found
+
+
+def _of_others(calibration: Calibration, layer: Layer, looked_at: int) -> np.ndarray:
+    """What a layer is given, of samples that are not looked at; of all where those are few."""
+    rows, count = calibration.dense[layer.name], len(calibration.samples)
+    return rows if count < 2 * looked_at else rows[len(rows) // count * looked_at :]
 
 
 def _distance(found: np.ndarray, wanted: np.ndarray) -> float:
