@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import kernels
 from harness.record import StoppedBy, Tuning, TuningPoint
 from harness.spec import Tune
+from harness.tuning.budget import Budget
 from harness.tuning.contest import Entry, hold_contests
 from harness.tuning.cost_model import CostModel
 from harness.tuning.database import (
@@ -85,19 +85,6 @@ class _Task:
         return share * (0.5**self.stale_rounds if self.started else _FIRST_ROUND)
 
 
-@dataclass
-class Budget:
-    """How much tuning is left, in trials or in seconds."""
-
-    total: float
-    used: float
-    in_trials: bool
-
-    @property
-    def left(self) -> float:
-        return self.total - self.used
-
-
 def tasks_of(
     fused: tvm.IRModule, target: tvm.target.Target, inputs: Mapping[str, Path] | None = None
 ) -> list[KernelTask]:
@@ -123,13 +110,10 @@ def tasks_of(
 class Tuner:
     """Tunes the kernels of one network within a budget.
 
-    The budget counts what earlier runs spent on the same kernels, so that a kernel tuned once is
-    not tuned twice: all that they spent for the same network, and for others no more than an even
-    share of the budget for each kernel, or what one kernel got at length elsewhere would leave the
-    rest of this network untuned. Candidates are timed on this machine unless `measurer` runs them
-    elsewhere or goes by another cost: what is called seconds below is that cost then. `seed`
-    decides every random choice of the search; what is measured is not repeatable, nor is the
-    outcome.
+    The budget counts what earlier runs spent, see `Budget.after`. Candidates are timed on this
+    machine unless `measurer` runs them elsewhere or goes by another cost: what is called seconds
+    below is that cost then. `seed` decides every random choice of the search; what is measured is
+    not repeatable, nor is the outcome.
     """
 
     def __init__(
@@ -165,27 +149,14 @@ class Tuner:
             if identity in chosen:
                 task.best = float(np.median(chosen[identity]["seconds"]))
             self._tasks.append(task)
-        self._network = network_identity(task.identity for task in self._tasks)
-        self._budget = self._budget_of(tune)
+        identities = [task.identity for task in self._tasks]
+        self._network = network_identity(identities)
+        self._budget = Budget.after(tune, identities, spent, database.spent(self._network))
         self._wanted = self._budget.left > 0
         self._reused = sum(task.identity in chosen for task in self._tasks)
         self._curve: list[TuningPoint] = []
         self._examples = Examples.read(database.folder / EXAMPLES)
         self._cost_model = CostModel(self._examples, seed, threads)
-
-    def _budget_of(self, tune: Tune) -> Budget:
-        own = self._database.spent(self._network)
-        if tune.trials is not None:
-            total, figure = float(tune.trials), attrgetter("trials")
-        else:
-            assert tune.minutes is not None
-            total, figure = 60 * tune.minutes, attrgetter("seconds")
-        share = total / max(1, len(self._tasks))
-        used = 0.0
-        for task in self._tasks:
-            here = figure(own[task.identity])
-            used += here + min(figure(task.earlier) - here, share)
-        return Budget(total, used, in_trials=tune.trials is not None)
 
     def run(self) -> Tuning:
         """Tune until the budget is spent or nothing improves any more, then choose.

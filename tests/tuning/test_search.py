@@ -28,9 +28,7 @@ from harness.tvm_api import (
 load_tensor_intrinsics("x86")
 
 
-def search(
-    kernel: tvm.IRModule, chosen: list[Choice], *, most_likely: int = 0
-) -> KernelSearch:
+def search(kernel: tvm.IRModule, chosen: list[Choice], *, most_likely: int = 0) -> KernelSearch:
     return KernelSearch(
         KernelTask("kernel", kernel, 1),
         TARGET,

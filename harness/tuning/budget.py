@@ -1,0 +1,50 @@
+"""How much tuning a network may have, and how much of that earlier runs have spent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+from harness.spec import Tune
+from harness.tuning.database import Spent
+
+
+@dataclass
+class Budget:
+    """How much tuning is left, in trials or in seconds."""
+
+    total: float
+    used: float
+    in_trials: bool
+
+    @property
+    def left(self) -> float:
+        return self.total - self.used
+
+    @classmethod
+    def after(
+        cls,
+        tune: Tune,
+        kernels: Sequence[str],
+        spent: Mapping[str, Spent],
+        own: Mapping[str, Spent],
+    ) -> Budget:
+        """What `tune` leaves for some kernels, by their identities.
+
+        What was `spent` on the same kernels counts, so that a kernel tuned once is not tuned twice:
+        all that this network spent (its `own`), and what others did up to an even share of the
+        budget for each kernel, or what one kernel got at length elsewhere would leave the rest of
+        this network untuned.
+        """
+        if tune.trials is not None:
+            total, figure = float(tune.trials), attrgetter("trials")
+        else:
+            assert tune.minutes is not None
+            total, figure = 60 * tune.minutes, attrgetter("seconds")
+        share = total / max(1, len(kernels))
+        used = 0.0
+        for kernel in kernels:
+            here = figure(own[kernel])
+            used += here + min(figure(spent[kernel]) - here, share)
+        return cls(total, used, in_trials=tune.trials is not None)
