@@ -133,12 +133,13 @@ def accuracy_of(cell: Cell) -> Accuracy:
     return cell.record.accuracy
 
 
-def gain(cell: Cell, other: Cell) -> tuple[float, float] | None:
-    """The 95 % interval of how much more accurate a cell is than another, sample by sample; None
-    where the records do not say which samples each got right, or they are not of the same ones."""
+def gain(cell: Cell, other: Cell) -> tuple[float, float]:
+    """The 95 % interval of how much more accurate a cell is than another, sample by sample; what
+    the intervals of the two allow where the records do not say which samples each got right, or
+    they are not of the same ones."""
     ours, theirs = accuracy_of(cell), accuracy_of(other)
     if ours.outcomes is None or theirs.outcomes is None or ours.samples != theirs.samples:
-        return None
+        return ours.ci_low - theirs.ci_high, ours.ci_high - theirs.ci_low
     one, two = (
         np.unpackbits(np.frombuffer(bytes.fromhex(each.outcomes or ""), np.uint8)).astype(bool)
         for each in (ours, theirs)

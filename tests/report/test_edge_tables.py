@@ -3,10 +3,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from example_edges import CHOICES, Choice, example_edges
 from example_results import example_results
 
+from harness.record import Accuracy, Record
 from harness.report.content import compose
 from harness.report.data import load
 from harness.report.tables import Entry, Table, budget_table, layer_table, loss_table
@@ -50,6 +52,34 @@ def test_loss_table_has_accuracies_whose_interval_is_below(losses: Table) -> Non
     assert "accuracy" in rows_of(losses, "magnitude@0.5")
     assert "accuracy" not in rows_of(losses, "magnitude@0.3")
     assert "accuracy" not in rows_of(losses, "reconstructed@0.5")
+
+
+def test_loss_table_compares_accuracies_sample_by_sample(tmp_path: Path) -> None:
+    """Intervals of two accuracies overlap where one of them got some samples fewer right."""
+    slight = Choice("slight", {"score": "magnitude"}, (0.93,) * 3, (1.3, 1.5, 2.0))
+    results = load(example_edges(tmp_path, choices=(slight,)))
+    assert not any("accuracy" in rows_of(loss_table(results), f"slight@{at}") for at in (0.3, 0.5))
+    right = np.random.default_rng(0).random(2000) < 0.9
+    fewer = right.copy()
+    fewer[np.flatnonzero(right)[:20]] = False
+    hits = {"dense": right, "slight@0.3": fewer}
+    cells = [
+        replace(cell, record=with_outcomes(cell.record, hits.get(cell.label, right)))
+        for cell in results.groups[0].cells
+    ]
+    group = replace(results.groups[0], cells=tuple(cells))
+    table = loss_table(replace(results, groups=(group,)))
+    assert "accuracy" in rows_of(table, "slight@0.3")
+    assert "accuracy" not in rows_of(table, "slight@0.5")
+
+
+def with_outcomes(record: Record, hits: np.ndarray) -> Record:
+    share = float(hits.mean())
+    accuracy = Accuracy(
+        value=share, ci_low=share - 0.014, ci_high=share + 0.014, metric="top-1 accuracy",
+        samples=len(hits), outcomes=np.packbits(hits).tobytes().hex(),
+    )  # fmt: skip
+    return record.model_copy(update={"accuracy": accuracy})
 
 
 def test_loss_table_names_the_kernel_that_lost_most(losses: Table) -> None:

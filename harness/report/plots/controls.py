@@ -52,19 +52,10 @@ class Contest:
             return "control"
         if not self.controls:
             return "no control"
-        against = [_difference(cell, control) for control in self.controls]
+        against = [gain(cell, control) for control in self.controls]
         if all(low > 0 for low, _ in against):
             return ABOVE
         return BELOW if all(high < 0 for _, high in against) else LEVEL
-
-
-def _difference(cell: Cell, other: Cell) -> tuple[float, float]:
-    """From how much to how much more accurate a cell is than another."""
-    paired = gain(cell, other)
-    if paired is not None:
-        return paired
-    ours, theirs = accuracy_of(cell), accuracy_of(other)
-    return ours.ci_low - theirs.ci_high, ours.ci_high - theirs.ci_low
 
 
 def contests(group: Group) -> list[Contest]:

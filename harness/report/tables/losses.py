@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.report.data import Cell, Group, Results
-from harness.report.edge_figures import accuracy_of, compressed, dense_of, dropped, is_control
+from harness.report.edge_figures import (
+    accuracy_of,
+    compressed,
+    dense_of,
+    dropped,
+    gain,
+    is_control,
+)
 from harness.report.sparse_kernels import sparse_and_dense
 from harness.report.tables.model import Entry, Table, Tone, make_table
 from harness.report.wording import number, with_interval
@@ -33,8 +40,8 @@ def loss_table(results: Results) -> Table:
         "Where sparsity lost",
         rows,
         reading="Against the same configuration with all its edges. Latency: the interval of the "
-        "ratio is not all below 1, or the test does not say faster. Accuracy: the whole interval "
-        "is below that of the dense one. "
+        "ratio is not all below 1, or the test does not say faster. Accuracy: less than the "
+        "dense one's by an interval that is all below 0, sample by sample where records tell. "
         "Kernels: a call takes longer by more than 2 % in the median, which has no interval; the "
         "figures are of the kernel that lost most. They are compared where both networks have the "
         "same operators from first to last.",
@@ -78,7 +85,7 @@ def _accuracy(cell: Cell, dense: Cell) -> Iterator[dict[str, Entry]]:
     if cell.record.accuracy is None or dense.record.accuracy is None:
         return
     ours, theirs = accuracy_of(cell), accuracy_of(dense)
-    if ours.metric != theirs.metric or ours.ci_high >= theirs.ci_low:
+    if ours.metric != theirs.metric or gain(cell, dense)[1] >= 0:
         return
     text, interval = with_interval(ours.value, ours.ci_low, ours.ci_high)
     other, its_interval = with_interval(theirs.value, theirs.ci_low, theirs.ci_high)
