@@ -37,12 +37,16 @@ class Budget:
         budget for each kernel, or what one kernel got at length elsewhere would leave the rest of
         this network untuned.
         """
+        count = max(1, len(kernels))
+        total: float
+        share: float
         if tune.trials is not None:
-            total, figure = float(tune.trials), attrgetter("trials")
+            # Trials are whole: half of one would be left for ever, and never made.
+            total, share, figure = tune.trials, tune.trials // count, attrgetter("trials")
         else:
             assert tune.minutes is not None
             total, figure = 60 * tune.minutes, attrgetter("seconds")
-        share = total / max(1, len(kernels))
+            share = total / count
         used = 0.0
         for kernel in kernels:
             here = figure(own[kernel])

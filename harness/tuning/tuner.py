@@ -378,7 +378,8 @@ class Tuner:
     def _outcome(self) -> Tuning:
         trials = sum(task.spent.trials for task in self._tasks)
         failed = sum(task.spent.failed_trials for task in self._tasks)
-        if self._wanted and failed == trials and self._reused < len(self._tasks):
+        new = self._reused < len(self._tasks)
+        if self._wanted and new and failed == trials and (trials or not self._reused):
             errors = [task.last_error for task in self._tasks if task.last_error]
             why = errors[0] if errors else "the search gave no candidates"
             raise CellFailure(f"tuning measured nothing: {trials} trials, all failed; {why}")
