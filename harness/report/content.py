@@ -21,6 +21,7 @@ from harness.report.tables import (
     loop_table,
     loss_table,
     result_tables,
+    score_table,
     target_tables,
     unfinished_table,
     verification_table,
@@ -106,11 +107,12 @@ def _about_edges(results: Results, galleries: Mapping[str, Gallery]) -> list[Sec
     """What a report has beside the sparsity plot where edges were dropped, and only there."""
     if not any(compressed(group) for group in results.groups):
         return []
-    budgets = budget_table(results)
+    budgets, scores = budget_table(results), score_table(results)
     return [
         loss_table(results),
         *([budgets] if budgets.rows else []),
         galleries["controls"],
+        *([scores] if scores.rows else []),
         galleries["edge-map"],
         layer_table(results),
     ]

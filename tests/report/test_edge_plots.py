@@ -9,9 +9,9 @@ from example_edges import CHOICES, example_edges
 
 from harness.record import Accuracy
 from harness.report import write_report
+from harness.report.contests import ABOVE, BELOW, LEVEL, Contest, contests
 from harness.report.data import Cell, Group, load
 from harness.report.plots import controls, draw_all, edge_map, sparsity
-from harness.report.plots.controls import ABOVE, BELOW, LEVEL, Contest, contests
 from harness.report.plots.frame import PANEL_WIDTH
 
 CONTROLS = ("shuffled", "random")

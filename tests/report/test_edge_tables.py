@@ -11,7 +11,7 @@ from example_results import example_results
 from harness.record import Accuracy, Record
 from harness.report.content import compose
 from harness.report.data import load
-from harness.report.tables import Entry, Table, budget_table, layer_table, loss_table
+from harness.report.tables import Entry, Table, budget_table, layer_table, loss_table, score_table
 
 
 def column(table: Table, name: str) -> list[Entry]:
@@ -123,7 +123,23 @@ def test_layer_table_has_a_row_a_layer_and_a_column_a_configuration(tmp_path: Pa
 def test_report_says_nothing_of_edges_when_none_were_dropped(tmp_path: Path) -> None:
     plain = {section.name for section in compose(load(example_results(tmp_path / "a"))).sections}
     edges = {section.name for section in compose(load(example_edges(tmp_path / "b"))).sections}
-    assert edges - plain == {"losses", "controls", "edge-map", "layers"}
+    assert edges - plain == {"losses", "controls", "scores", "edge-map", "layers"}
+
+
+def test_best_score_stands_beside_each_other_one(tmp_path: Path) -> None:
+    table = score_table(load(example_edges(tmp_path)))
+    half = [row for row in table.rows if row[table.columns.index("Dropped")].text == "50 %"]
+    named = {name: at for at, name in enumerate(table.columns)}
+    assert {row[named["Best"]].text for row in half} == {"activation@0.5"}
+    beside = {row[named["Beside"]].text: row for row in half}
+    assert set(beside) == {"magnitude@0.5", "shuffled@0.5", "random@0.5"}
+    said = {name: row[named["Verdict"]].text for name, row in beside.items()}
+    assert said == {
+        "magnitude@0.5": "not told apart", "shuffled@0.5": "better", "random@0.5": "better",
+    }  # fmt: skip
+    assert beside["shuffled@0.5"][named["Beside"]].detail == "by chance"
+    assert beside["shuffled@0.5"][named["More accurate"]].text == "+29.30"
+    assert beside["random@0.5"][named["× latency"]].sort == pytest.approx(1.12 / 1.15, rel=0.03)
 
 
 UNIFORM = Choice("uniform", {"score": "second-order"}, (0.93, 0.9, 0.6), (1.1, 1.5, 2.0))

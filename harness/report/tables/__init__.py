@@ -15,6 +15,7 @@ from harness.report.tables.loops import loop_table
 from harness.report.tables.losses import loss_table
 from harness.report.tables.model import Entry, Table
 from harness.report.tables.results import result_tables
+from harness.report.tables.scores import score_table
 from harness.report.tables.targets import target_tables
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "loop_table",
     "loss_table",
     "result_tables",
+    "score_table",
     "target_tables",
     "unfinished_table",
     "verification_table",

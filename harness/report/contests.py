@@ -1,0 +1,84 @@
+"""Ways to choose edges, side by side: cells that drop as many and do the same with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.report.data import Cell, Group
+from harness.report.edge_figures import accuracy_of, compressed, gain, is_control, treatment
+
+ABOVE, LEVEL, BELOW = "▲", "≈", "▼"
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Cells that dropped as many edges and did the same with the others: they differ in which."""
+
+    sparsity: float
+    treatment: Mapping[str, object]
+    scores: tuple[Cell, ...]
+    controls: tuple[Cell, ...]
+
+    @property
+    def by_chance(self) -> tuple[float, float] | None:
+        """What the intervals of the controls reach from and to; None without a control."""
+        if not self.controls:
+            return None
+        found = [accuracy_of(cell) for cell in self.controls]
+        return min(one.ci_low for one in found), max(one.ci_high for one in found)
+
+    def standing(self, cell: Cell) -> str:
+        """Whether a score is clear of all controls: sample by sample where the records tell, by the
+        intervals of their accuracies otherwise."""
+        if cell in self.controls:
+            return "control"
+        if not self.controls:
+            return "no control"
+        against = [gain(cell, control) for control in self.controls]
+        if all(low > 0 for low, _ in against):
+            return ABOVE
+        return BELOW if all(high < 0 for _, high in against) else LEVEL
+
+
+def contests(group: Group) -> list[Contest]:
+    """All scored configurations with compressed edges, the least sparse first; none where no
+    configuration chose its edges by chance."""
+    found: list[tuple[float, Mapping[str, object], list[Cell]]] = []
+    for cell in _scored(group):
+        assert cell.record.edges is not None
+        asked, done = cell.record.edges.sparsity, treatment(cell)
+        same = next((cells for one, other, cells in found if (one, other) == (asked, done)), None)
+        if same is None:
+            found.append((asked, done, [cell]))
+        else:
+            same.append(cell)
+    split = [
+        Contest(
+            asked,
+            done,
+            tuple(cell for cell in cells if not is_control(cell)),
+            tuple(cell for cell in cells if is_control(cell)),
+        )
+        for asked, done, cells in found
+    ]
+    if not any(one.controls for one in split):
+        return []
+    return sorted(split, key=lambda one: one.sparsity)
+
+
+def done_to_the_rest(contest: Contest, all_of_them: Sequence[Contest]) -> str:
+    """What was done to the edges, as far as that differs from contest to contest."""
+    words = []
+    for name, value in contest.treatment.items():
+        if all(other.treatment.get(name) == value for other in all_of_them) or not value:
+            continue
+        named = value is True or isinstance(value, Mapping)
+        words.append(name if named else str(value) if isinstance(value, str) else f"{name} {value}")
+    return ", ".join(words)
+
+
+def _scored(group: Group) -> list[Cell]:
+    """Compressed cells with an accuracy, of the metric of the first of them."""
+    cells = [cell for cell in compressed(group) if cell.record.accuracy]
+    return [cell for cell in cells if accuracy_of(cell).metric == accuracy_of(cells[0]).metric]

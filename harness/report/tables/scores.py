@@ -1,0 +1,66 @@
+"""Whether the score that chose best is better than the others, and than chance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.report.contests import Contest, contests, done_to_the_rest
+from harness.report.data import Cell, Group, Results
+from harness.report.edge_figures import accuracy_of, gain
+from harness.report.tables.model import Entry, Table, Tone, make_table
+from harness.report.wording import with_interval
+
+
+def score_table(results: Results) -> Table:
+    """A row for each configuration that the best of its contest stands beside."""
+    rows = [row for group in results.groups for row in _rows(group)]
+    return make_table(
+        "scores",
+        "The best score beside the others",
+        rows,
+        reading="Of those that drop as many edges and do the same with the others, the one of the "
+        "highest accuracy beside each other one. More accurate: by how many hundredths of the "
+        "metric, with the 95 % interval of the difference, sample by sample where records tell; "
+        "better where all of it is above 0. That one was found to be the best on the same samples "
+        "is not in the interval. × latency: of its time to the other's, in turns.",
+        absent="No configurations differ in which edges they drop.",
+        without=() if results.several_targets else ("Target",),
+    )
+
+
+def _rows(group: Group) -> Iterator[dict[str, Entry]]:
+    found = contests(group)
+    for contest in found:
+        if not contest.scores:
+            continue
+        best = max(contest.scores, key=lambda cell: accuracy_of(cell).value)
+        others = [cell for cell in (*contest.scores, *contest.controls) if cell is not best]
+        words = done_to_the_rest(contest, found)
+        for other in others:
+            yield _row(group, contest, words, best, other)
+
+
+def _row(group: Group, contest: Contest, words: str, best: Cell, other: Cell) -> dict[str, Entry]:
+    low, high = gain(best, other)
+    more = accuracy_of(best).value - accuracy_of(other).value
+    said: tuple[str, Tone] = ("better", "good") if low > 0 else ("not told apart", "")
+    latency = best.against(other)
+    ratio, interval = (
+        with_interval(latency.ratio, latency.ci_low, latency.ci_high) if latency else ("–", "")
+    )
+    return {
+        "Model": Entry(group.model),
+        "Target": Entry(group.target),
+        "Dropped": Entry(f"{100 * contest.sparsity:g} %", detail=words),
+        "Best": Entry(best.label),
+        "Beside": Entry(other.label, detail="by chance" if other in contest.controls else ""),
+        "More accurate": Entry(
+            f"{100 * more:+.2f}", detail=f"{100 * low:+.2f} to {100 * high:+.2f}", sort=more
+        ),
+        "× latency": Entry(
+            f"{ratio}×" if latency else ratio,
+            detail=interval,
+            sort=latency.ratio if latency else None,
+        ),
+        "Verdict": Entry(said[0], tone=said[1]),
+    }
