@@ -7,11 +7,9 @@ different.
 
 The distance is the squared error of each output, relative to the output's own size. It fits
 whatever an output means; for classes, the divergence of softened probabilities came to the same.
-What each layer is given counts as well, all of it together as much as the outputs at first and less
-and less [Romero]: few samples say more about a network that way. The distance is taken on mixtures
-of samples too, and on images moved and mirrored [Beyer], of which the dense network also says what
-it makes. One sample in twenty is not learnt from, and tells by its outputs which epoch was the
-best: a network that has lost little is easily made worse.
+It is taken on mixtures of samples too, and on images moved and mirrored [Beyer], of which the dense
+network also says what it makes. One sample in twenty is not learnt from, and tells which epoch was
+the best: a network that has lost little is easily made worse.
 
 Needs the extra `torch`: whoever imports this module has made sure that it is there.
 
@@ -19,7 +17,6 @@ Sources
 -------
 [Beyer]  L. Beyer et al., Knowledge distillation: a good teacher is patient and consistent,
          CVPR 2022.
-[Romero] A. Romero et al., FitNets: hints for thin deep nets, ICLR 2015.
 """
 
 from __future__ import annotations
@@ -35,7 +32,6 @@ from harness.edges.augmentation import augmented
 from harness.edges.layers import Bias, Layer, biases_of, grouped_layers_of, layers_of
 from harness.edges.torch_network import TorchNetwork
 from harness.errors import CellFailure
-from harness.passes.rewriter import MAIN
 from harness.spec import Finetune
 from harness.tvm_api import relax, tvm
 
@@ -93,10 +89,9 @@ def finetuned(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps))
     for epoch in range(1, settings.epochs + 1):
         shuffled = learnt[torch.randperm(len(learnt), generator=generator)]
-        inside = _falling((epoch - 1) / settings.epochs)
         for chosen in shuffled.split(settings.batch):
             batch = augmented(inputs, learnt, chosen, generator)
-            loss = pair.distance(batch, trained.constants(), inside)
+            loss = pair.distance(batch, trained.constants())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -117,12 +112,7 @@ def finetuned(
 def _rate(done: float) -> float:
     """The learning rate, of the highest, once so much is done: the first steps of Adam, whose
     averages are of a few gradients yet, are as long as it lets them be."""
-    return min(1.0, (done + 1e-3) / _WARM_UP) * _falling(done)
-
-
-def _falling(done: float) -> float:
-    """From 1 to 0 along a cosine."""
-    return (1 + math.cos(math.pi * done)) / 2
+    return min(1.0, (done + 1e-3) / _WARM_UP) * (1 + math.cos(math.pi * done)) / 2
 
 
 class _Pair:
@@ -145,39 +135,27 @@ class _Pair:
         before = [
             layer for layer in (*layers_of(dense), *grouped_layers_of(dense)) if layer.name in names
         ]
-        self._inside, self._inside_before = _given(module, layers), _given(dense, before)
         self.biases = biases_of(module, layers)
         biased = [layer for layer in before if layer.name in self.biases]
-        watched = [*self._inside_before, *(layer.variable for layer in biased)]
-        self._powers, found = _powers(self._dense, inputs, batch, watched)
+        added_to = [layer.variable for layer in biased]
+        self._powers, found = _powers(self._dense, inputs, batch, added_to)
         if not self._powers:
             raise CellFailure(
                 "fine-tuning: no output of the network is a number that has a gradient"
             )
-        self._powers_inside = found[: len(self._inside)]
         self.bias_sizes = {
-            layer.name: math.sqrt(power)
-            for layer, power in zip(biased, found[len(self._inside) :], strict=True)
+            layer.name: math.sqrt(power) for layer, power in zip(biased, found, strict=True)
         }
 
-    def distance(
-        self, batch: Sequence[Tensor], constants: Mapping[relax.Var, Tensor], inside: float = 0.0
-    ) -> Tensor:
-        """How far the outputs are apart when the network computes with some constants, and by what
-        share `inside` counts."""
+    def distance(self, batch: Sequence[Tensor], constants: Mapping[relax.Var, Tensor]) -> Tensor:
+        """How far the outputs are apart when the network computes with some constants."""
         with torch.no_grad():
-            wanted, wanted_inside = self._dense.watched(batch, None, self._inside_before)
-        found, found_inside = self._network.watched(batch, constants, self._inside)
+            wanted = self._dense(batch)
+        found = self._network(batch, constants)
         outputs = [
             (found[at] - wanted[at]).square().mean() / power for at, power in self._powers.items()
         ]
-        within = [
-            (one - other).square().mean() / power
-            for one, other, power in zip(
-                found_inside, wanted_inside, self._powers_inside, strict=True
-            )
-        ]
-        return torch.stack(outputs).sum() + inside * sum(within) / max(1, len(within))
+        return torch.stack(outputs).sum()
 
 
 class _Trained:
@@ -230,13 +208,6 @@ class _Trained:
                 raise CellFailure(f"fine-tuning gave constants of {name} not finite")
             if variable in self._kept and array[self._kept[variable].numpy() == 0].any():
                 raise CellFailure(f"fine-tuning revived a dropped edge of {name}")
-
-
-def _given(module: tvm.IRModule, layers: Sequence[Layer]) -> list[relax.Var]:
-    """What layers are given that the network computes: what activations have left of what other
-    layers gave."""
-    given = {layer.call.args[0]: None for layer in layers}
-    return [each for each in given if each not in set(module[MAIN].params)]
 
 
 def _powers(
