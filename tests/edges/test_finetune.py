@@ -173,7 +173,7 @@ def test_convolutions_in_groups_are_fitted_too(tmp_path: Path) -> None:
     }  # fmt: skip
     model = onnx_model(nodes, [("x", FLOAT, [1, 4, 6, 6])], ["y"], constants)
     dense = canonicalise(imported(model, tmp_path).module)
-    found, _ = tuned(dense, edges(epochs=2))
+    found, _ = tuned(dense, edges(epochs=8))
     (before,), (after,) = (grouped_layers_of(each) for each in (dense, found))
     assert before.weights.shape == after.weights.shape
     assert (before.weights != after.weights).mean() > 0.9
