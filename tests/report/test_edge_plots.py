@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn_texts import assert_readable, written_texts
-from example_edges import CHOICES, example_edges
+from example_edges import CHOICES, example_edges, with_outcomes
 
-from harness.record import Accuracy
 from harness.report import write_report
 from harness.report.contests import ABOVE, BELOW, LEVEL, Contest, contests
 from harness.report.data import Cell, Group, load
@@ -94,17 +93,12 @@ def test_standing_is_by_pairs_of_samples_where_records_have_them(tmp_path: Path)
     better = right.copy()
     better[np.flatnonzero(~right)[:40]] = True
 
-    def with_outcomes(cell: Cell, hits: np.ndarray) -> Cell:
-        share = float(hits.mean())
-        accuracy = Accuracy(
-            value=share, ci_low=share - 0.014, ci_high=share + 0.014, metric="top-1 accuracy",
-            samples=len(hits), outcomes=np.packbits(hits).tobytes().hex(),
-        )  # fmt: skip
-        return Cell(cell.record.model_copy(update={"accuracy": accuracy}))
-
-    score, control = with_outcomes(one.scores[0], better), with_outcomes(one.controls[0], right)
+    score, control = (
+        Cell(with_outcomes(one.scores[0].record, better)),
+        Cell(with_outcomes(one.controls[0].record, right)),
+    )
     assert Contest(0.5, {}, (score,), (control,)).standing(score) == ABOVE
-    score = with_outcomes(one.scores[0], right)
+    score = Cell(with_outcomes(one.scores[0].record, right))
     assert Contest(0.5, {}, (score,), (control,)).standing(score) == LEVEL
 
 

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from example_edges import CHOICES, Choice, example_edges
+from example_edges import CHOICES, Choice, example_edges, with_outcomes
 from example_results import example_results
 
-from harness.record import Accuracy, Record
 from harness.report.content import compose
 from harness.report.data import load
 from harness.report.tables import Entry, Table, budget_table, layer_table, loss_table, score_table
@@ -71,15 +70,6 @@ def test_loss_table_compares_accuracies_sample_by_sample(tmp_path: Path) -> None
     table = loss_table(replace(results, groups=(group,)))
     assert "accuracy" in rows_of(table, "slight@0.3")
     assert "accuracy" not in rows_of(table, "slight@0.5")
-
-
-def with_outcomes(record: Record, hits: np.ndarray) -> Record:
-    share = float(hits.mean())
-    accuracy = Accuracy(
-        value=share, ci_low=share - 0.014, ci_high=share + 0.014, metric="top-1 accuracy",
-        samples=len(hits), outcomes=np.packbits(hits).tobytes().hex(),
-    )  # fmt: skip
-    return record.model_copy(update={"accuracy": accuracy})
 
 
 def test_loss_table_names_the_kernel_that_lost_most(losses: Table) -> None:
