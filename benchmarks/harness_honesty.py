@@ -26,17 +26,22 @@ import numpy as np
 
 from harness.artifact import Artifact
 from harness.child import Child
+from harness.devices.fork_join import fork_join_library
 from harness.measure.group import SETTLING_SECONDS
 from harness.measure.inputs import write_arrays
 from harness.store import FILE_NAME, Store
 
 LIMIT = 0.02
 BARE_LOOP = """
-import os, sys, time
+import ctypes, os, sys, time
 os.environ["TVM_USE_RUNTIME_LIB"] = "1"
-import numpy as np, tvm
+import numpy as np, tvm, tvm_ffi
 from tvm.runtime.vm import VirtualMachine
-folder, inputs = sys.argv[1:]
+folder, inputs, threads = sys.argv[1:]
+ctypes.CDLL(tvm_ffi.libinfo.find_libtvm_ffi()).TVMFFIEnvModRegisterContextSymbol(
+    b"__TVMBackendParallelLaunch",
+    ctypes.cast(ctypes.CDLL(threads).layeredge_fork_join, ctypes.c_void_p),
+)
 machine = VirtualMachine(tvm.runtime.load_module(folder + "/model.so"), tvm.cpu())
 arrays = [tvm.runtime.tensor(array) for array in np.load(inputs).values()]
 machine.set_input("main", *arrays)
@@ -105,11 +110,12 @@ def measure(
     np.savez(plain, *[array for _, array in arrays])
     runs = latency.runs_per_sample
     environment = {"TVM_NUM_THREADS": str(threads)}
+    library = str(fork_join_library(None))
     try:
         with (
             Child("harness.measure.worker", environment=environment) as worker,
             subprocess.Popen(
-                [sys.executable, "-c", BARE_LOOP, str(folder), str(plain)],
+                [sys.executable, "-c", BARE_LOOP, str(folder), str(plain), library],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

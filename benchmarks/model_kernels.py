@@ -13,7 +13,7 @@ from harness.passes.fusion import fuse
 from harness.spec import ModelSpec
 from harness.target_spec import Passes
 from harness.tuning.kernel_process import KernelTask
-from harness.tuning.tuner import tasks_of
+from harness.tuning.tasks import tasks_of
 from harness.tvm_api import tvm
 
 

@@ -42,7 +42,8 @@ from harness.tuning.measurer import KernelMeasurer
 from harness.tuning.progress import TuningProgress
 from harness.tuning.real_inputs import record_kernel_inputs
 from harness.tuning.rivals import scheduled
-from harness.tuning.tuner import Tuner, tasks_of
+from harness.tuning.tasks import tasks_of
+from harness.tuning.tuner import Tuner
 from harness.tvm_api import load_tensor_intrinsics, relax, tvm
 
 _ROUNDS = 21

@@ -211,7 +211,8 @@ class _Cell:
         from harness.tuning.footprint import footprint
         from harness.tuning.measurers import measurer_for
         from harness.tuning.rivals import slower_when_sparse
-        from harness.tuning.tuner import Tuner, tasks_of
+        from harness.tuning.tasks import tasks_of
+        from harness.tuning.tuner import Tuner
         from harness.tvm_api import is_graphics
 
         spec, cold = self._spec, footprint(fused, self._spec)

@@ -16,7 +16,7 @@ from harness.passes.weight_values import owners, values_of
 from harness.roofline import known_roofs
 from harness.target_spec import TargetSpec
 from harness.tuning.database import chosen_in, kernel_identity
-from harness.tuning.tuner import tasks_of
+from harness.tuning.tasks import tasks_of
 from harness.tvm_api import target_of, tvm
 
 Source = Literal["tuning", "roofline"]

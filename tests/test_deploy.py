@@ -29,7 +29,15 @@ from harness.hardware import HOST, load_target
 from harness.record import CellKey, Record
 from harness.spec import Configuration
 
-FILES = ["LICENCE.txt", "README.md", "metadata.json", "model.so", "requirements.txt", "run.py"]
+FILES = [
+    "LICENCE.txt",
+    "README.md",
+    "metadata.json",
+    "model.so",
+    "requirements.txt",
+    "run.py",
+    "threads.so",
+]
 
 
 def compiled(results: Path, network: onnx.ModelProto) -> Record:
@@ -144,7 +152,7 @@ def test_runner_imports_tvm_and_numpy_alone_when_standard_library_is_left_out(
             found |= {name.name.split(".")[0] for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module.split(".")[0])
-    assert found - sys.stdlib_module_names == {"numpy", "tvm"}
+    assert found - sys.stdlib_module_names == {"numpy", "tvm", "tvm_ffi"}
 
 
 def test_runner_gives_the_reference_outputs_when_inputs_are_given(

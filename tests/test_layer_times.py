@@ -17,7 +17,7 @@ from harness.passes.fusion import fuse, kernels
 from harness.passes.weight_values import values_of
 from harness.target_spec import Hardware, TargetSpec, TvmTarget
 from harness.tuning.database import CHOSEN, kernel_identity
-from harness.tuning.tuner import tasks_of
+from harness.tuning.tasks import tasks_of
 from harness.tvm_api import tvm
 
 BARE = TargetSpec(

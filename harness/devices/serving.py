@@ -22,9 +22,10 @@ from functools import partial
 from typing import Any
 
 from harness.child import die_with_parent
+from harness.devices.fork_join import use_fork_join
 from harness.devices.listening import listening_socket, require_reachable
 from harness.devices.tracker import DESCRIPTION, Address, Tracker
-from harness.errors import HarnessError, InputError
+from harness.errors import CellFailure, HarnessError, InputError
 from harness.hardware import this_processor
 from harness.lean_import import lean_import
 
@@ -65,6 +66,10 @@ def run_server(key: str, tracker: Address, host: str, threads: int, tell: Tell) 
     with Tracker(tracker):
         pass
     os.environ["TVM_NUM_THREADS"] = str(threads)
+    try:
+        use_fork_join()
+    except CellFailure as error:
+        tell(f"kernels run in TVM's own threads, which are slower to start: {error}")
     listening = listening_socket(Address(host=host, port=FIRST_PORT), _MOST_PORTS)
     port = listening.getsockname()[1]
     tell(f"a server of '{key}' listens at {Address(host=host, port=port)}")

@@ -29,7 +29,8 @@ from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.measurer import KernelMeasurer
 from harness.tuning.progress import Listener
 from harness.tuning.rivals import scheduled
-from harness.tuning.tuner import Tuner, tasks_of
+from harness.tuning.tasks import tasks_of
+from harness.tuning.tuner import Tuner
 from harness.tvm_api import relax, target_of, tvm
 
 _TRIALS = 10
@@ -76,34 +77,45 @@ class Appraiser:
         CellFailure for a kernel that could not be measured.
         """
         target, threads = target_of(self.spec.tvm.as_tvm()), self.spec.tvm.num_cores
+        kernels = self._kernels(canonical, layers, sparsities, target)
+        unique = {kernel_identity(task.module): task for each in kernels.values() for task in each}
+        own = {
+            name: [kernel_identity(task.module) for task in each] for name, each in kernels.items()
+        }
+        # Layers that are alike have the same kernels, which meet once.
+        contests = {tuple(dict.fromkeys(each)): name for name, each in own.items()}
         dense = self._fused(canonical, {}, target)
-        own = self._kernels(canonical, layers, sparsities, target)
-        unique = {kernel_identity(task.module): task for tasks in own.values() for task in tasks}
         found = {layer.name: np.zeros(len(sparsities)) for layer in layers}
         with KernelMeasurer(target, threads, footprint(dense, self.spec)) as measurer:
-            for task in unique.values():
-                tune, listener = Tune(trials=_TRIALS), self.listener
-                Tuner(
-                    [task], target, threads, self.database, tune, self.seed, listener, measurer
-                ).run()
-            chosen = self.database.chosen()
-            modules = {
-                identity: scheduled(task, target, threads, chosen)
-                for identity, task in unique.items()
+            entries = self._tuned(unique, target, threads, measurer)
+            seconds = {
+                rivals: _in_turns(name, [entries[each] for each in rivals], measurer)
+                for rivals, name in contests.items()
             }
-            seconds: dict[tuple[str, ...], dict[str, float]] = {}
-            for name, tasks in own.items():
-                identities = [kernel_identity(task.module) for task in tasks]
-                rivals = tuple(dict.fromkeys(identities))
-                if rivals not in seconds:
-                    entries = [(unique[each], Candidate(module=modules[each])) for each in rivals]
-                    times = _in_turns(name, entries, measurer)
-                    seconds[rivals] = dict(zip(rivals, times, strict=True))
-                times_of = seconds[rivals]
-                found[name] = np.array(
-                    [min(times_of[each], times_of[identities[0]]) for each in identities]
-                )
+        for name, identities in own.items():
+            rivals = tuple(dict.fromkeys(identities))
+            times = dict(zip(rivals, seconds[rivals], strict=True))
+            found[name] = np.array([min(times[each], times[identities[0]]) for each in identities])
         return found
+
+    def _tuned(
+        self,
+        tasks: Mapping[str, KernelTask],
+        target: tvm.target.Target,
+        threads: int,
+        measurer: KernelMeasurer,
+    ) -> dict[str, tuple[KernelTask, Candidate]]:
+        """The kernels, by their identity, as the target's database schedules them after tuning."""
+        tune = Tune(trials=_TRIALS)
+        for task in tasks.values():
+            Tuner(
+                [task], target, threads, self.database, tune, self.seed, self.listener, measurer
+            ).run()
+        chosen = self.database.chosen()
+        return {
+            identity: (task, Candidate(module=scheduled(task, target, threads, chosen)))
+            for identity, task in tasks.items()
+        }
 
     def _kernels(
         self,

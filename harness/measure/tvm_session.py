@@ -17,6 +17,7 @@ from harness.artifact import KERNELS, LIBRARY, Artifact
 from harness.awake import spread_threads
 from harness.baselines.base import Feeds, checked
 from harness.devices.cuda_compiler import CudaCompiler
+from harness.devices.fork_join import use_fork_join
 from harness.errors import CellFailure
 from harness.lean_import import lean_import
 from harness.measure.stopwatch import Stopwatch
@@ -41,8 +42,8 @@ class KernelTimes:
 
 
 class TvmSession:
-    """An artifact folder, loaded. The number of threads is TVM's own: `TVM_NUM_THREADS`, set before
-    this module is imported."""
+    """An artifact folder, loaded. It has as many threads as `TVM_NUM_THREADS` says, set before this
+    module is imported."""
 
     def __init__(self, folder: Path) -> None:
         artifact = Artifact.read(folder)
@@ -52,6 +53,8 @@ class TvmSession:
         if self._graphics:
             _require_graphics(self._device)
             CudaCompiler(str(artifact.target["arch"]), kept=folder).use()
+        else:
+            use_fork_join()
         self.inputs = tuple(TensorSpec(i.name, i.shape, i.dtype) for i in artifact.inputs)
         self._outputs = len(artifact.outputs)
         self._kernels = {kernel.name for kernel in artifact.kernels}
@@ -72,7 +75,7 @@ class TvmSession:
     def _bound(self, machine: VirtualMachine, feeds: Feeds) -> Callable[[], object]:
         machine.set_input(_FUNCTION, *self._given(feeds))
         invoke, function = machine._invoke_stateful, _FUNCTION
-        invoke(function)  # starts TVM's threads
+        invoke(function)  # starts the threads
         if self._graphics:
             wait = self._device.sync
 

@@ -19,6 +19,7 @@ import numpy as np
 from harness.awake import KeepAwake, spread_threads
 from harness.child import Message, channel
 from harness.devices.cuda_compiler import CudaCompiler
+from harness.devices.fork_join import use_fork_join
 from harness.devices.graphics_work import with_work
 from harness.devices.linker import linker
 from harness.devices.opencl import NotOpenCL
@@ -55,6 +56,7 @@ class Worker:
         self._target = target_of(message["target"])
         here, graphics = message["here"], is_graphics(self._target)
         if here and self.awake is None:
+            use_fork_join()
             self.awake = KeepAwake()
         self._device = tvm.cuda() if here and graphics else tvm.cpu()
         if graphics:

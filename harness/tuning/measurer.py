@@ -25,10 +25,6 @@ from harness.tuning.turns import Standing, Turns
 from harness.tvm_api import is_graphics, tvm
 
 _MOST_CONTEXTS = 8
-_SPINS = 5000
-"""How often a thread of TVM's pool looks for work before it sleeps: for a millisecond or two. TVM's
-own number, 300,000, takes a fifth of the processors' time: the pool of a worker that has measured
-goes on looking while candidates are compiled."""
 
 
 class Measurer(Protocol):
@@ -72,10 +68,7 @@ class KernelMeasurer:
     def __init__(self, target: tvm.target.Target, threads: int, footprint: float = 0.0) -> None:
         self._target = target
         self._footprint = footprint
-        self._environment = {
-            "TVM_NUM_THREADS": str(threads),
-            "TVM_THREAD_POOL_SPIN_COUNT": str(_SPINS),
-        }
+        self._environment = {"TVM_NUM_THREADS": str(threads)}
         workers = min(threads, _MOST_CONTEXTS) if is_graphics(target) else threads
         self._workers = [KernelProcess(self._environment) for _ in range(workers)]
         self._kernel: Message = {}

@@ -20,7 +20,7 @@ from harness.target_spec import TargetSpec
 from harness.tuning.database import Choice, database_of, kernel_identity
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.measurer import KernelMeasurer
-from harness.tuning.tuner import tasks_of
+from harness.tuning.tasks import tasks_of
 from harness.tvm_api import target_of, tvm
 
 _ROUNDS = 15

@@ -9,13 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from harness.errors import CellFailure
 from harness.passes.default_schedule import schedule_untuned
-from harness.passes.fusion import kernels
 from harness.record import StoppedBy, Tuning, TuningPoint
 from harness.spec import Tune
 from harness.tuning.budget import Budget
@@ -36,7 +34,6 @@ from harness.tuning.progress import Listener, TuningProgress
 from harness.tuning.search import KernelSearch
 from harness.tvm_api import (
     ArgInfo,
-    extract_tasks,
     intrinsics_of,
     load_tensor_intrinsics,
     meta_schedule,
@@ -83,28 +80,6 @@ class _Task:
         each round that gained nothing, and counted for more in the first, which gains most."""
         share = self.kernel.calls * (self.best or 0.0)
         return share * (0.5**self.stale_rounds if self.started else _FIRST_ROUND)
-
-
-def tasks_of(
-    fused: tvm.IRModule, target: tvm.target.Target, inputs: Mapping[str, Path] | None = None
-) -> list[KernelTask]:
-    """The kernels of a fused network; equal ones once, with their calls added up.
-
-    `inputs` is a file with what each is given in a real inference, by name.
-    """
-    wanted = {kernel.name: kernel for kernel in kernels(fused)}
-    return [
-        KernelTask(
-            name=task.task_name,
-            module=task.dispatched[0],
-            calls=int(task.weight),
-            constants=wanted[task.task_name].constants,
-            outputs=wanted[task.task_name].outputs,
-            inputs=(inputs or {}).get(task.task_name),
-        )
-        for task in extract_tasks(fused, target)
-        if task.task_name in wanted
-    ]
 
 
 class Tuner:

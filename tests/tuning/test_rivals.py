@@ -22,7 +22,7 @@ from harness.spec import Edges
 from harness.tuning.database import Choice, kernel_identity
 from harness.tuning.real_inputs import record_kernel_inputs
 from harness.tuning.rivals import slower_when_sparse
-from harness.tuning.tuner import tasks_of
+from harness.tuning.tasks import tasks_of
 from harness.tvm_api import ArgInfo, Schedule, meta_schedule, record_json, tvm
 
 HERE = load_target(HOST)

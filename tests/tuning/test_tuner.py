@@ -19,7 +19,8 @@ from harness.tuning.database import EXAMPLES, TuningDatabase
 from harness.tuning.examples import Examples
 from harness.tuning.progress import TuningProgress
 from harness.tuning.search import TRIALS_PER_ROUND
-from harness.tuning.tuner import Tuner, tasks_of
+from harness.tuning.tasks import tasks_of
+from harness.tuning.tuner import Tuner
 from harness.tvm_api import tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})

@@ -1,0 +1,168 @@
+"""What do our threads for the loops of kernels gain over TVM's own?
+
+    python benchmarks/fork_join.py [RESULTS]
+
+Two processes take turns, one with each. First a kernel of two threads that copies two numbers: what
+starting and ending a loop takes. Then each compiled network of a results folder (default:
+results/quickstart) for processors: TVM's latency as a multiple of ours, with its interval.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from harness.artifact import LIBRARY, Artifact
+from harness.devices.fork_join import fork_join_library
+from harness.environment import noise_warnings
+from harness.statistics import compare_paired
+from harness.store import FILE_NAME, Store
+
+THREADS = 2
+TURN = """
+import ctypes, os, sys, time
+os.environ["TVM_USE_RUNTIME_LIB"] = str(int(sys.argv[2] != "kernel"))
+import numpy as np, tvm, tvm_ffi
+from harness.awake import spread_threads
+library, folder, *shapes = sys.argv[1:]
+if library:
+    ctypes.CDLL(tvm_ffi.libinfo.find_libtvm_ffi()).TVMFFIEnvModRegisterContextSymbol(
+        b"__TVMBackendParallelLaunch",
+        ctypes.cast(ctypes.CDLL(library).layeredge_fork_join, ctypes.c_void_p),
+    )
+if folder == "kernel":
+    from tvm import te
+    given = te.placeholder((2,), name="given")
+    copied = te.compute((2,), lambda at: given[at], name="copied")
+    schedule = tvm.s_tir.Schedule(te.create_prim_func([given, copied]))
+    schedule.parallel(schedule.get_loops("copied")[0])
+    built = tvm.compile(schedule.mod, target="llvm").jit()
+    arrays = [tvm.runtime.tensor(np.zeros(2, "float32")) for _ in range(2)]
+    timer = built.time_evaluator("main", tvm.cpu(), number=2000)
+    turn = lambda: timer(*arrays).mean
+    built["main"](*arrays)
+else:
+    from tvm.runtime.vm import VirtualMachine
+    machine = VirtualMachine(tvm.runtime.load_module(folder), tvm.cpu())
+    machine.set_input("main", *(tvm.runtime.tensor(each) for each in np.load(shapes[0]).values()))
+    def turn():
+        seconds, begin = [], time.perf_counter()
+        while time.perf_counter() < begin + 0.1:
+            started = time.perf_counter()
+            machine.invoke_stateful("main")
+            seconds.append(time.perf_counter() - started)
+        return np.median(seconds[len(seconds) // 2 :])
+    machine.invoke_stateful("main")
+spread_threads()
+turn()
+print("ready", flush=True)
+for line in sys.stdin:
+    print(turn(), flush=True)
+"""
+
+
+class Turns:
+    """A process with one kind of threads, stopped while it is not its turn."""
+
+    def __init__(self, library: str, what: list[str]) -> None:
+        self._child = subprocess.Popen(
+            [sys.executable, "-c", TURN, library, *what],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TVM_NUM_THREADS": str(THREADS)},
+        )
+        self._line()
+        self._child.send_signal(signal.SIGSTOP)
+
+    def take(self) -> float:
+        """Seconds."""
+        assert self._child.stdin is not None
+        self._child.send_signal(signal.SIGCONT)
+        print("go", file=self._child.stdin, flush=True)
+        seconds = float(self._line())
+        self._child.send_signal(signal.SIGSTOP)
+        return seconds
+
+    def end(self) -> None:
+        self._child.kill()
+        self._child.wait()
+
+    def _line(self) -> str:
+        assert self._child.stdout is not None
+        line = self._child.stdout.readline()
+        if not line:
+            raise click.ClickException("a process ended early")
+        return line
+
+
+def in_turns(what: list[str], pairs: int, rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds of TVM's threads and of ours, in several pairs of processes."""
+    found: tuple[list[float], list[float]] = ([], [])
+    for _ in range(pairs):
+        sides = [Turns(library, what) for library in ("", str(fork_join_library(None)))]
+        try:
+            for at in range(rounds):
+                for side in (0, 1) if at % 2 else (1, 0):
+                    found[side].append(sides[side].take())
+        finally:
+            for each in sides:
+                each.end()
+    return found
+
+
+def networks(results: Path) -> Iterator[tuple[str, list[str]]]:
+    """The compiled networks of a results folder: what they are, and what a process is told."""
+    with Store(results / FILE_NAME) as store:
+        records = store.records()
+    for record in records:
+        if record.status != "ok" or record.artifact is None or record.kind != "measured":
+            continue
+        folder = results / record.artifact
+        artifact = Artifact.read(folder)
+        generator = np.random.default_rng(0)
+        inputs = {
+            each.name: generator.standard_normal(each.shape).astype(each.dtype)
+            if np.dtype(each.dtype).kind == "f"
+            else np.zeros(each.shape, each.dtype)
+            for each in artifact.inputs
+        }
+        np.savez(folder / "turns.npz", **inputs)
+        name = f"{record.key.model}, {record.key.configuration}"
+        yield name, [str(folder / LIBRARY), str(folder / "turns.npz")]
+
+
+@click.command(help=__doc__.split("\n")[0])
+@click.argument("results", type=click.Path(path_type=Path), default="results/quickstart")
+@click.option("--pairs", type=click.IntRange(min=1), default=6, show_default=True)
+@click.option("--rounds", type=click.IntRange(min=2), default=10, show_default=True)
+def main(results: Path, pairs: int, rounds: int) -> None:
+    console = Console()
+    for warning in noise_warnings():
+        console.print(f"[yellow]{warning}")
+    table = Table("", "TVM's threads", "ours", "TVM's ÷ ours (95 %)")
+    cases = [("a loop that copies two numbers", ["kernel"]), *networks(results)]
+    for name, what in track(cases, "measuring", console=console):
+        theirs, ours = in_turns(what, pairs, rounds)
+        verdict = compare_paired(ours, theirs)
+        table.add_row(
+            name,
+            f"{1e6 * np.median(theirs):.3g} µs",
+            f"{1e6 * np.median(ours):.3g} µs",
+            f"{verdict.ratio:.3f} ({verdict.ci_low:.3f}–{verdict.ci_high:.3f})",
+        )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

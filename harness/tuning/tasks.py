@@ -1,0 +1,32 @@
+"""The kernels of a fused network as what is tuned, chosen and timed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.passes.fusion import kernels
+from harness.tuning.kernel_process import KernelTask
+from harness.tvm_api import extract_tasks, tvm
+
+
+def tasks_of(
+    fused: tvm.IRModule, target: tvm.target.Target, inputs: Mapping[str, Path] | None = None
+) -> list[KernelTask]:
+    """The kernels of a fused network; equal ones once, with their calls added up.
+
+    `inputs` is a file with what each is given in a real inference, by name.
+    """
+    wanted = {kernel.name: kernel for kernel in kernels(fused)}
+    return [
+        KernelTask(
+            name=task.task_name,
+            module=task.dispatched[0],
+            calls=int(task.weight),
+            constants=wanted[task.task_name].constants,
+            outputs=wanted[task.task_name].outputs,
+            inputs=(inputs or {}).get(task.task_name),
+        )
+        for task in extract_tasks(fused, target)
+        if task.task_name in wanted
+    ]
