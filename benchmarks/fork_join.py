@@ -157,8 +157,8 @@ def main(results: Path, pairs: int, rounds: int) -> None:
         verdict = compare_paired(ours, theirs)
         table.add_row(
             name,
-            f"{1e6 * np.median(theirs):.3g} µs",
-            f"{1e6 * np.median(ours):.3g} µs",
+            f"{1e6 * np.median(theirs):.4g} µs",
+            f"{1e6 * np.median(ours):.4g} µs",
             f"{verdict.ratio:.3f} ({verdict.ci_low:.3f}–{verdict.ci_high:.3f})",
         )
     console.print(table)
