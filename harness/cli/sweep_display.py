@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +25,22 @@ _BY: dict[TuningCost, str] = {
     "instructions": " by instructions, not time,",
     "static estimate": " by static estimate, not time,",
 }
+_SILENCE = 60.0
+"""Without a terminal, how many seconds may pass without a word on what takes long."""
 _MARKS = {"ok": "[green]✓", "failed": "[red]✗", "skipped": "[yellow]–"}
 
 
 class SweepDisplay:
     """A bar for the sweep and one for what goes on now; a line for each cell that ends.
 
-    Without a terminal only the lines are printed.
+    Without a terminal only the lines are printed, and how far what takes long is, once a minute.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(
+        self, console: Console | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._console = console or Console()
+        self._clock = clock
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -46,6 +53,9 @@ class SweepDisplay:
         self._cells: TaskID | None = None
         self._now = self._progress.add_task("planning", total=None, detail="")
         self._said = ""
+        self._said_at = clock()
+        self._began = ("", 0.0, 0.0)
+        """What goes on, when it was first heard how far it is, and how far it was then."""
 
     def __enter__(self) -> SweepDisplay:
         self._progress.start()
@@ -73,14 +83,14 @@ class SweepDisplay:
         self._say(f"{label}: {stage}")
 
     def progress(self, label: str, stage: str, done: float, total: float, detail: str = "") -> None:
+        what = f"{label}: {stage}"
+        if self._began[0] != what:
+            self._began = (what, self._clock(), done)
+        detail = f"{done:.0f}/{total:.0f} {detail}".rstrip() + self._left(done, total)
         self._progress.update(
-            self._now,
-            description=f"{label}: {stage}",
-            completed=done,
-            total=total,
-            detail=f"{done:.0f}/{total:.0f} {detail}".rstrip(),
+            self._now, description=what, completed=done, total=total, detail=detail
         )
-        self._say(f"{label}: {stage}")
+        self._say(what, detail)
 
     def tuning(self, label: str, progress: dict[str, Any]) -> None:
         by, best, estimate = progress["by"], progress["best"], progress["estimate"]
@@ -98,6 +108,7 @@ class SweepDisplay:
             total=progress["total"],
             detail=detail,
         )
+        self._say(f"{label}: tune", detail)
 
     def finished(self, record: Record) -> None:
         if self._cells is not None:
@@ -114,11 +125,23 @@ class SweepDisplay:
             f"{ok} cells ok, {len(outcome.failed)} failed, {skipped} skipped; report: {page}"
         )
 
-    def _say(self, text: str) -> None:
-        """Without a terminal there are no bars: say each stage once."""
-        if not self._console.is_terminal and text != self._said:
-            self._said = text
-            self._console.print(text)
+    def _left(self, done: float, total: float) -> str:
+        """How long the rest of what goes on takes, at the pace that it had so far."""
+        _, since, first = self._began
+        if done <= first:
+            return ""
+        return f" · {_clock((self._clock() - since) * (total - done) / (done - first))} left"
+
+    def _say(self, text: str, detail: str = "") -> None:
+        """Without a terminal there are no bars: say each stage once, and how far it is from time to
+        time."""
+        if self._console.is_terminal:
+            return
+        now = self._clock()
+        if text == self._said and (not detail or now - self._said_at < _SILENCE):
+            return
+        self._console.print(text if text != self._said else f"{text}: {detail}")
+        self._said, self._said_at = text, now
 
 
 def _summary(record: Record) -> str:

@@ -66,3 +66,29 @@ def test_finished_cell_says_that_it_was_not_tuned_by_time() -> None:
         display.finished(record)
     assert "5,000 instructions, emulated" in text.getvalue()
     assert "60 trials by instructions, not time, in 9 s" in text.getvalue()
+
+
+def test_without_a_terminal_what_takes_long_is_heard_of_once_a_minute() -> None:
+    found, text = console(terminal=False)
+    now = 0.0
+    with SweepDisplay(found, clock=lambda: now) as display:
+        display.working("m · sparse", "fine-tune")
+        for epoch in range(1, 9):
+            now += 20
+            display.progress("m · sparse", "fine-tune", epoch, 10, "epochs")
+    assert text.getvalue().strip().splitlines() == [
+        "m · sparse: fine-tune",
+        "m · sparse: fine-tune: 3/10 epochs · 2:20 left",
+        "m · sparse: fine-tune: 6/10 epochs · 1:20 left",
+    ]
+
+
+def test_time_left_is_told_from_what_was_done_since_the_stage_began() -> None:
+    found, text = console(terminal=True)
+    now = 100.0
+    with SweepDisplay(found, clock=lambda: now) as display:
+        display.progress("m", "compress", 3, 4)
+        display.progress("m", "fine-tune", 10, 20)
+        now += 50
+        display.progress("m", "fine-tune", 15, 20)
+    assert "15/20 · 0:50 left" in text.getvalue()
