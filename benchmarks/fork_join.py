@@ -23,23 +23,20 @@ from rich.progress import track
 from rich.table import Table
 
 from harness.artifact import LIBRARY, Artifact
-from harness.devices.fork_join import fork_join_library
 from harness.environment import noise_warnings
 from harness.statistics import compare_paired
 from harness.store import FILE_NAME, Store
 
 THREADS = 2
 TURN = """
-import ctypes, os, sys, time
+import os, sys, time
 os.environ["TVM_USE_RUNTIME_LIB"] = str(int(sys.argv[2] != "kernel"))
-import numpy as np, tvm, tvm_ffi
+import numpy as np, tvm
 from harness.awake import spread_threads
-library, folder, *shapes = sys.argv[1:]
-if library:
-    ctypes.CDLL(tvm_ffi.libinfo.find_libtvm_ffi()).TVMFFIEnvModRegisterContextSymbol(
-        b"__TVMBackendParallelLaunch",
-        ctypes.cast(ctypes.CDLL(library).layeredge_fork_join, ctypes.c_void_p),
-    )
+from harness.devices.fork_join import use_fork_join
+whose, folder, *inputs = sys.argv[1:]
+if whose == "ours":
+    use_fork_join()
 if folder == "kernel":
     from tvm import te
     given = te.placeholder((2,), name="given")
@@ -54,7 +51,7 @@ if folder == "kernel":
 else:
     from tvm.runtime.vm import VirtualMachine
     machine = VirtualMachine(tvm.runtime.load_module(folder), tvm.cpu())
-    machine.set_input("main", *(tvm.runtime.tensor(each) for each in np.load(shapes[0]).values()))
+    machine.set_input("main", *(tvm.runtime.tensor(each) for each in np.load(inputs[0]).values()))
     def turn():
         seconds, begin = [], time.perf_counter()
         while time.perf_counter() < begin + 0.1:
@@ -74,9 +71,9 @@ for line in sys.stdin:
 class Turns:
     """A process with one kind of threads, stopped while it is not its turn."""
 
-    def __init__(self, library: str, what: list[str]) -> None:
+    def __init__(self, whose: str, what: list[str]) -> None:
         self._child = subprocess.Popen(
-            [sys.executable, "-c", TURN, library, *what],
+            [sys.executable, "-c", TURN, whose, *what],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -110,7 +107,7 @@ def in_turns(what: list[str], pairs: int, rounds: int) -> tuple[list[float], lis
     """Seconds of TVM's threads and of ours, in several pairs of processes."""
     found: tuple[list[float], list[float]] = ([], [])
     for _ in range(pairs):
-        sides = [Turns(library, what) for library in ("", str(fork_join_library(None)))]
+        sides = [Turns(whose, what) for whose in ("TVM's", "ours")]
         try:
             for at in range(rounds):
                 for side in (0, 1) if at % 2 else (1, 0):

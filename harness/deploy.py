@@ -54,7 +54,8 @@ def export(results_dir: Path, record: Record, out: Path) -> Path:
 
     The folder appears complete or not at all; `out` is returned. Raises InputError when `out` is
     there and not empty or cannot be written, when the cell has no compiled network, and when that
-    is for a graphics processor, which the runner does not know.
+    is for a graphics processor, which the runner does not know; CellFailure where the threads
+    that it runs in cannot be compiled for its processor.
     """
     artifact_folder = _artifact_folder(results_dir, record)
     artifact = Artifact.read(artifact_folder)

@@ -52,7 +52,8 @@ def fork_join_library(triple: str | None) -> Path:
     """The library in the cache for a target triple, this machine's where there is none; compiled
     where it is not there yet. Raises CellFailure where it cannot be."""
     source = files("harness.devices").joinpath("fork_join.cpp").read_bytes()
-    name = f"{hashlib.sha256(source).hexdigest()[:16]}-{processor_of(triple)}.so"
+    made_of = source + " ".join([*_OPTIONS, *_PORTABLE]).encode()
+    name = f"{hashlib.sha256(made_of).hexdigest()[:16]}-{processor_of(triple)}.so"
     library = cache_folder() / "threads" / name
     if not library.exists():
         library.parent.mkdir(exist_ok=True)
