@@ -152,7 +152,8 @@ class _Cell:
         from harness.edges.bypass import bypass
         from harness.edges.compress import compress
         from harness.edges.merging import merge
-        from harness.edges.patterns import require_pattern
+        from harness.edges.ordering import check_same, side_by_side
+        from harness.edges.patterns import in_blocks, require_pattern
         from harness.passes.vectors import vector_lanes
 
         lanes = vector_lanes(self._target)
@@ -163,6 +164,11 @@ class _Cell:
             canonical, bypassed = bypass(
                 canonical, edges.bypass, samples, self._here, self._threads
             )
+        if in_blocks(edges.pattern):
+            ordered = side_by_side(canonical, lanes)
+            if samples:
+                check_same(canonical, ordered, samples[0], self._here, self._threads)
+            canonical = ordered
         canonical, compression = compress(
             canonical,
             edges,

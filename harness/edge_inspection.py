@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from harness.edges.scores import scores_of
 from harness.inspection import import_named, reported_as
 from harness.layer_times import LayerTimes, Source, layer_times
 from harness.passes.canonicalise import canonicalise
-from harness.passes.rewriter import MAIN
+from harness.passes.rewriter import MAIN, variables_of
 from harness.passes.vectors import vector_lanes
 from harness.target_spec import TargetSpec
 from harness.tvm_api import constant_array, operator_name, relax, shape_of, target_of, tvm
@@ -162,21 +161,12 @@ def _read(
     for block in module[MAIN].body.blocks:
         for binding in block.bindings:
             used = frozenset[int]().union(
-                *(origins.get(variable, frozenset()) for variable in _variables(binding.value))
+                *(origins.get(variable, frozenset()) for variable in variables_of(binding.value))
             )
             if binding.var in numbers:
                 found[binding.var], used = used, frozenset({numbers[binding.var]})
             origins[binding.var] = used
     return found
-
-
-def _variables(expr: Any) -> list[relax.Var]:
-    if isinstance(expr, relax.Var):
-        return [expr]
-    if isinstance(expr, relax.TupleGetItem):
-        return _variables(expr.tuple_value)
-    parts = expr.fields if isinstance(expr, relax.Tuple) else getattr(expr, "args", ())
-    return [variable for part in parts for variable in _variables(part)]
 
 
 def _flops(binding: relax.VarBinding) -> float:

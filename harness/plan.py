@@ -18,6 +18,9 @@ from harness.target_spec import TargetSpec
 
 TVM = "tvm"
 """Our own engine's name in a record."""
+_EDGES_REVISION = 2
+"""To be raised when dropping edges comes to another network than before, so that no sweep has cells
+of both."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,7 @@ def _decisive(configuration: Configuration, model: ResolvedModel) -> dict[str, A
     if edges is None:
         del found["edges"]
         return found
+    found["edges"]["revision"] = _EDGES_REVISION
     if edges.finetune is None:
         del found["edges"]["finetune"]
     if edges.needs_data and model.training:

@@ -69,6 +69,11 @@ class Finetune(Frozen):
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
     """Of Adam, at the start; it falls to 0 along a cosine."""
     batch: PositiveInt = 32
+    layers: Annotated[float, Field(ge=0)] = 0
+    """How much it counts what the layers that are fitted give, in their mean, besides what the
+    network gives. What they give to a batch is then kept twice more."""
+    crops: Annotated[float, Field(gt=0, le=1)] = 1
+    """Images are also seen in parts, of at least this share of their height and width."""
 
     @model_validator(mode="after")
     def _every_stage_has_an_epoch(self) -> Finetune:

@@ -6,9 +6,11 @@ Needs the extra `torch`: whoever imports this module has made sure that it is th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 _MOVED = 14
 """An image is moved by up to one part in so many of its height and width."""
@@ -16,10 +18,15 @@ _COLOURS = (1, 3, 4)
 
 
 def augmented(
-    inputs: Sequence[Tensor], learnt: Tensor, chosen: Tensor, generator: torch.Generator
+    inputs: Sequence[Tensor],
+    learnt: Tensor,
+    chosen: Tensor,
+    crops: float,
+    generator: torch.Generator,
 ) -> list[Tensor]:
     """The chosen samples of `inputs`, `[samples, *shape for one]`; of numbers that can be mixed,
-    about half as a mixture with any other that is `learnt` from."""
+    about half as a mixture with any other that is `learnt` from. Images are moved, or where `crops`
+    is below 1 become parts of themselves, of that share of their height and width at least."""
     if not all(each.is_floating_point() for each in inputs):
         return [each[chosen] for each in inputs]
     count = len(chosen)
@@ -32,7 +39,8 @@ def augmented(
         return weight * each[chosen] + (1 - weight) * each[others]
 
     found = [mixed(each) for each in inputs]
-    return [_moved(each, generator) if _is_image(each) else each for each in found]
+    move = _moved if crops == 1 else partial(_cropped, least=crops)
+    return [move(each, generator) if _is_image(each) else each for each in found]
 
 
 def _is_image(batch: Tensor) -> bool:
@@ -53,3 +61,18 @@ def _moved(images: Tensor, generator: torch.Generator) -> Tensor:
         into = found[at, ..., max(0, down) : height + down, max(0, right) : width + right]
         into.copy_(image[..., max(0, -down) : height - down, max(0, -right) : width - right])
     return found
+
+
+def _cropped(images: Tensor, generator: torch.Generator, least: float) -> Tensor:
+    """A part of each image, as large as the image was, and half of them mirrored."""
+    count, _, *shape = images.shape
+    size, mirrored = torch.rand(2, count, generator=generator)
+    side = 1 - (1 - least) * size
+    corners = (2 * torch.rand(2, count, generator=generator) - 1) * (1 - side)
+    across, none = torch.where(mirrored < 0.5, -side, side), torch.zeros(count)
+    places = torch.stack([across, none, corners[0], none, side, corners[1]], dim=1)
+    grid = functional.affine_grid(
+        places.reshape(count, 2, 3).to(images.dtype), [count, *shape], align_corners=False
+    )
+    found = functional.grid_sample(images[:, 0], grid, padding_mode="border", align_corners=False)
+    return found[:, None]

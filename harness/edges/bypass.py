@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.build import machine_of
+from harness.build import machine_of, outputs_of
 from harness.edges.calibration import no_samples
 from harness.edges.layers import layers_of
 from harness.passes.fusion import fuse
-from harness.passes.rewriter import MAIN, Rewriter
+from harness.passes.rewriter import MAIN, Rewriter, variables_of
 from harness.tvm_api import operator_name, relax, shape_of, tvm
 
 _LEAST = 1e-12
@@ -66,7 +66,7 @@ def residual_branches(module: tvm.IRModule) -> Branches:
                     if _is_around(other, one, sources, layers):
                         found[binding.var] = branch
             sources[binding.var] = frozenset({binding.var}).union(
-                *(sources.get(each, frozenset({each})) for each in _variables(binding.value))
+                *(sources.get(each, frozenset({each})) for each in variables_of(binding.value))
             )
     return found
 
@@ -86,15 +86,6 @@ def _is_around(
         and not between.isdisjoint(layers)
         and shape_of(around) == shape_of(branch)
     )
-
-
-def _variables(expr: relax.Expr) -> list[relax.Var]:
-    if isinstance(expr, relax.Var):
-        return [expr]
-    if isinstance(expr, relax.TupleGetItem):
-        return _variables(expr.tuple_value)
-    parts = expr.fields if isinstance(expr, relax.Tuple) else getattr(expr, "args", ())
-    return [variable for part in parts for variable in _variables(part)]
 
 
 def _weights(module: tvm.IRModule) -> int:
@@ -150,8 +141,8 @@ class _Moved:
     ) -> None:
         self._count = len(branches)
         self._machine = machine_of(fuse(_Gates.apply(module, branches), "full"), target, threads)
-        self._samples = [[tvm.runtime.tensor(array) for array in sample] for sample in samples]
-        self._whole = [self._outputs(sample, []) for sample in self._samples]
+        self._samples = samples
+        self._whole = [self._outputs(sample, []) for sample in samples]
 
     def __call__(self, shut: Sequence[int]) -> float:
         distances = [
@@ -161,9 +152,7 @@ class _Moved:
         ]
         return float(np.mean(distances))
 
-    def _outputs(self, sample: Sequence[tvm.runtime.Tensor], shut: Sequence[int]) -> np.ndarray:
+    def _outputs(self, sample: Sequence[np.ndarray], shut: Sequence[int]) -> np.ndarray:
         """All outputs that are numbers of a sample, in a row."""
         gates = [np.array(at not in shut, np.float32) for at in range(self._count)]
-        found = self._machine[MAIN](*sample, *map(tvm.runtime.tensor, gates))
-        outputs = [found] if isinstance(found, tvm.runtime.Tensor) else list(found)
-        return np.concatenate([output.numpy().ravel().astype(np.float64) for output in outputs])
+        return outputs_of(self._machine, [*sample, *gates])

@@ -16,6 +16,7 @@ import numpy as np
 from harness.edges.flow import Flow
 from harness.edges.graph import ChannelGroup, channel_groups
 from harness.edges.layers import Layer
+from harness.edges.patterns import kept_of
 from harness.tvm_api import relax
 
 
@@ -104,5 +105,5 @@ def kept_channels(
 def kept_count(width: int, sparsity: float, lanes: int) -> int:
     """How many channels a group of `width` keeps: rounded up, and up to whole vectors where it has
     two of them or more, because kernels compute whole vectors."""
-    kept = max(1, int(np.ceil(width * (1 - sparsity) - 1e-9)))
+    kept = kept_of(width, sparsity)
     return min(width, -(-kept // lanes) * lanes) if width >= 2 * lanes else kept

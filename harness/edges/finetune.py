@@ -1,28 +1,31 @@
 """Fits a whole network, under masks, to what the dense one gives: distillation without labels.
 
-Trained are the weights of convolutions and dense layers, and the biases added right after them. The
-masks stay: a dropped edge is 0 in each step, so that it has no gradient, and 0 at the end. A step
-is relative to the usual size of an output's weights, which folded normalisation makes very
-different.
+Trained are the weights of convolutions and dense layers, and the biases added right after them,
+from the first layer on that has lost edges: what comes before gives what it gave. The masks stay: a
+dropped edge is 0 in each step, so that it has no gradient, and 0 at the end. A step is relative to
+the usual size of an output's weights, which folded normalisation makes very different.
 
 The distance is the squared error of each output, relative to the output's own size. It fits
 whatever an output means; for classes, the divergence of softened probabilities came to the same.
-It is taken on mixtures of samples too, and on images moved and mirrored [Beyer], of which the dense
-network also says what it makes. One sample in twenty is not learnt from, and tells which epoch was
-the best: a network that has lost little is easily made worse.
+What each layer gives can count too, as hints do to a thinner network [Romero]: a few hundred
+samples say more so than by their outputs alone; thousands do not. All is taken on mixtures of
+samples too, and on images moved, mirrored or in parts [Beyer], of which the dense network also says
+what it makes. One sample in twenty is not learnt from, and tells which epoch was the best: a
+network that has lost little is easily made worse.
 
 Needs the extra `torch`: whoever imports this module has made sure that it is there.
 
 Sources
 -------
-[Beyer]  L. Beyer et al., Knowledge distillation: a good teacher is patient and consistent,
-         CVPR 2022.
+[Beyer]   L. Beyer et al., Knowledge distillation: a good teacher is patient and consistent,
+          CVPR 2022.
+[Romero]  A. Romero et al., FitNets: hints for thin deep nets, ICLR 2015.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -67,8 +70,8 @@ def finetuned(
     to fit, and where the distance or a weight is no longer finite.
     """
     inputs = [torch.from_numpy(np.stack(each)) for each in zip(*samples, strict=True)]
-    pair = _Pair(dense, module, layers, inputs, settings.batch)
-    trained = _Trained(layers, pair.biases, pair.bias_sizes, masks, weights)
+    pair = _Pair(dense, module, layers, masks, inputs, settings.batch)
+    trained = _Trained(pair.layers, pair.biases, pair.sizes, masks, weights)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(samples), generator=generator)
     held_out = order[: len(order) // _HELD_OUT] if len(order) >= _HELD_OUT else order
@@ -90,8 +93,8 @@ def finetuned(
     for epoch in range(1, settings.epochs + 1):
         shuffled = learnt[torch.randperm(len(learnt), generator=generator)]
         for chosen in shuffled.split(settings.batch):
-            batch = augmented(inputs, learnt, chosen, generator)
-            loss = pair.distance(batch, trained.constants())
+            batch = augmented(inputs, learnt, chosen, settings.crops, generator)
+            loss = pair.distance(batch, trained.constants(), settings.layers)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -118,8 +121,8 @@ def _rate(done: float) -> float:
 class _Pair:
     """The dense network and the one that is fitted to it, and how far they are apart.
 
-    `biases` are those of the layers, by their names, `bias_sizes` the root mean square of what is
-    added to.
+    `layers` are those of `layers` to train, and `biases` theirs, by their names; `sizes` are the
+    root mean squares of what they give in the dense network, their biases with it.
     """
 
     def __init__(
@@ -127,35 +130,52 @@ class _Pair:
         dense: tvm.IRModule,
         module: tvm.IRModule,
         layers: Sequence[Layer],
+        masked: Collection[str],
         inputs: Sequence[Tensor],
         batch: int,
     ) -> None:
         self._dense, self._network = TorchNetwork(dense), TorchNetwork(module)
-        names = {layer.name for layer in layers}
-        before = [
-            layer for layer in (*layers_of(dense), *grouped_layers_of(dense)) if layer.name in names
-        ]
-        self.biases = biases_of(module, layers)
-        biased = [layer for layer in before if layer.name in self.biases]
-        added_to = [layer.variable for layer in biased]
-        self._powers, found = _powers(self._dense, inputs, batch, added_to)
+        first = self._network.first({each.variable for each in layers if each.name in masked})
+        self.layers = [each for each in layers if self._network.first({each.variable}) >= first]
+        before = {layer.name: layer for layer in (*layers_of(dense), *grouped_layers_of(dense))}
+        twins = [before[layer.name] for layer in self.layers]
+        self.biases = biases_of(module, self.layers)
+        wanted = _given(twins, biases_of(dense, twins))
+        self._inside = list(zip(wanted, _given(self.layers, self.biases), strict=True))
+        self._powers, self._inner = _powers(self._dense, inputs, batch, wanted)
         if not self._powers:
             raise CellFailure(
                 "fine-tuning: no output of the network is a number that has a gradient"
             )
-        self.bias_sizes = {
-            layer.name: math.sqrt(power) for layer, power in zip(biased, found, strict=True)
+        self.sizes = {
+            layer.name: math.sqrt(power)
+            for layer, power in zip(self.layers, self._inner, strict=True)
         }
 
-    def distance(self, batch: Sequence[Tensor], constants: Mapping[relax.Var, Tensor]) -> Tensor:
-        """How far the outputs are apart when the network computes with some constants."""
-        with torch.no_grad():
-            wanted = self._dense(batch)
-        found = self._network(batch, constants)
-        outputs = [
-            (found[at] - wanted[at]).square().mean() / power for at, power in self._powers.items()
-        ]
-        return torch.stack(outputs).sum()
+    def distance(
+        self, batch: Sequence[Tensor], constants: Mapping[relax.Var, Tensor], inner: float = 0
+    ) -> Tensor:
+        """How far the outputs are apart when the network computes with some constants; and, counted
+        `inner` times, how far what layers give is in their mean."""
+        inside = self._inside if inner else ()
+        outputs, within = self._dense.beside(self._network, constants, batch, inside)
+        errors = [_error(*outputs[at], power) for at, power in self._powers.items()]
+        total = torch.stack(errors).sum()
+        if inner:
+            errors = [_error(*pair, power) for pair, power in zip(within, self._inner, strict=True)]
+            total = total + inner * torch.stack(errors).mean()
+        return total
+
+
+def _error(wanted: Tensor, found: Tensor, power: float) -> Tensor:
+    return (found - wanted).square().mean() / power
+
+
+def _given(layers: Sequence[Layer], biases: Mapping[str, Bias]) -> list[relax.Var]:
+    """What is bound to what each layer gives, with its bias where it has one."""
+    return [
+        biases[layer.name].variable if layer.name in biases else layer.variable for layer in layers
+    ]
 
 
 class _Trained:
@@ -165,16 +185,14 @@ class _Trained:
         self,
         layers: Sequence[Layer],
         biases: Mapping[str, Bias],
-        bias_sizes: Mapping[str, float],
+        sizes: Mapping[str, float],
         masks: Mapping[str, np.ndarray],
         weights: Mapping[relax.Var, np.ndarray],
     ) -> None:
         start = {layer.variable: layer.weights for layer in layers}
         start |= {bias.variable: bias.values for bias in biases.values()}
         self._sizes = {layer.variable: _usual_size(layer) for layer in layers}
-        self._sizes |= {
-            bias.variable: torch.tensor(bias_sizes[name]) for name, bias in biases.items()
-        }
+        self._sizes |= {bias.variable: torch.tensor(sizes[name]) for name, bias in biases.items()}
         self._kept = {
             layer.variable: torch.from_numpy(layer.stored(masks[layer.name].astype(np.float32)))
             for layer in layers

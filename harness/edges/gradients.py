@@ -15,7 +15,7 @@ from harness.build import machine_of
 from harness.edges.layers import Layer
 from harness.errors import CellFailure
 from harness.passes.fusion import fuse
-from harness.passes.rewriter import MAIN, Rewriter
+from harness.passes.rewriter import MAIN, Rewriter, variables_of
 from harness.tvm_api import Op, constant_array, no_gradient, operator_name, relax, shape_of, tvm
 
 _GRADIENT = "FPrimalGradient"
@@ -148,15 +148,7 @@ def _check(module: tvm.IRModule, layers: Sequence[relax.Var]) -> None:
     for block in module[MAIN].body.blocks:
         for binding in block.bindings:
             name = operator_name(binding.value)
-            arguments = list(binding.value.args) if isinstance(binding.value, relax.Call) else []
-            fields = [
-                field
-                for argument in arguments
-                for field in (argument.fields if isinstance(argument, relax.Tuple) else [argument])
-            ]
-            if isinstance(binding.value, relax.TupleGetItem):
-                fields = [binding.value.tuple_value]
-            if not any(isinstance(field, relax.Var) and field in reached for field in fields):
+            if reached.isdisjoint(variables_of(binding.value)):
                 continue
             if str(getattr(binding.var.ty, "dtype", "float32")) != "float32":
                 continue  # a comparison: nothing goes back through it

@@ -29,7 +29,6 @@ class ChannelGroup:
     channels: np.ndarray
     producers: tuple[Use, ...]
     consumers: tuple[Use, ...]
-    accompanying: tuple[Use, ...]
     frozen: str
 
 
@@ -72,7 +71,6 @@ def channel_groups(flow: Flow) -> list[ChannelGroup]:
             channels=np.array(channels),
             producers=_of_role(uses_of[channels[0]], "produces"),
             consumers=_of_role(uses_of[channels[0]], "consumes"),
-            accompanying=_of_role(uses_of[channels[0]], "accompanies"),
             frozen=frozen,
         )
         for (_, frozen), channels in together.items()

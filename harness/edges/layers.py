@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.passes.rewriter import MAIN, Rewriter
-from harness.tvm_api import constant_array, operator_name, relax, tvm
+from harness.tvm_api import constant_array, operator_name, relax, shape_of, tvm
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,21 @@ def biases_of(module: tvm.IRModule, layers: Sequence[Layer]) -> dict[str, Bias]:
                 layer = by_variable.get(one) if isinstance(one, relax.Var) else None
                 if values is None or layer is None:
                     continue
-                if values.size == layer.weights.shape[layer.axes[-1]]:
+                if _is_along_outputs(values, layer):
                     found[layer.name] = Bias(binding.var, values)
     return found
+
+
+def _is_along_outputs(values: np.ndarray, layer: Layer) -> bool:
+    """Whether what is added to a layer's output is one number for each of its outputs."""
+    rank, attributes = len(shape_of(layer.variable)), layer.call.attrs
+    if operator_name(layer.call) == "relax.matmul":
+        channels = rank - 1
+    else:
+        channels = str(attributes.out_layout or attributes.data_layout).index("C")
+    expected = [1] * rank
+    expected[channels] = layer.weights.shape[layer.axes[-1]]
+    return [1] * (rank - values.ndim) + list(values.shape) == expected
 
 
 class ReplaceConstants(Rewriter):

@@ -59,9 +59,9 @@ def mask_of(scores: np.ndarray, pattern: Pattern, sparsity: float, group: int) -
     found = np.zeros(scores.shape, bool)
     if pattern == "unstructured":
         order = np.argsort(-scores, axis=None, kind="stable")
-        found.flat[order[: _kept(scores.size, sparsity)]] = True
+        found.flat[order[: kept_of(scores.size, sparsity)]] = True
     else:
-        kept, every = of_every(pattern) or (_kept(len(scores), sparsity), len(scores))
+        kept, every = of_every(pattern) or (kept_of(len(scores), sparsity), len(scores))
         for begin in range(0, len(scores), every):
             order = np.argsort(-scores[begin : begin + every], axis=0, kind="stable")
             np.put_along_axis(found, begin + order[:kept], True, axis=0)
@@ -88,6 +88,6 @@ def shuffled(mask: np.ndarray, pattern: Pattern, group: int, seed: int) -> np.nd
     return np.repeat(np.concatenate(parts), group, axis=1)
 
 
-def _kept(count: int, sparsity: float) -> int:
+def kept_of(count: int, sparsity: float) -> int:
     """How many of `count` are left, rounded up: no layer is ever emptied."""
     return max(1, int(np.ceil(count * (1 - sparsity) - 1e-9)))

@@ -9,7 +9,7 @@ Needs the extra `torch`: whoever imports this module has made sure that it is th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from harness.edges.torch_operators import Function, function_of
 from harness.errors import CellFailure
 from harness.passes.rewriter import MAIN
 from harness.tvm_api import constant_array, operator_name, relax, shape_of, tvm
+
+_Values = dict[relax.Var, Any]
 
 
 class TorchNetwork:
@@ -50,18 +52,53 @@ class TorchNetwork:
     ) -> tuple[list[Tensor], list[Tensor]]:
         """The outputs for many samples, and the values of some bindings."""
 
-        def once(*sample: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-            values = dict(zip(self._inputs, sample, strict=True))
-            for step in self._steps:
-                values[step.variable] = step.evaluated(
-                    values, (parameters or {}).get(step.variable)
-                )
-            found = _value(self._result, values)
-            outputs = found if isinstance(found, tuple) else (found,)
-            return outputs, tuple(values[each] for each in inside)
+        def once(*sample: Tensor) -> tuple[tuple[Tensor, ...], ...]:
+            values: _Values = dict(zip(self._inputs, sample, strict=True))
+            return self._seen(self._run(values, 0, parameters or {}), inside)
 
         outputs, seen = torch.func.vmap(once)(*batch)
         return list(outputs), list(seen)
+
+    def beside(
+        self,
+        other: TorchNetwork,
+        parameters: Mapping[relax.Var, Tensor],
+        batch: Sequence[Tensor],
+        inside: Sequence[tuple[relax.Var, relax.Var]],
+    ) -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]]:
+        """The outputs of this network and of one of the same operators, which computes with some
+        `parameters`, in pairs; and the values of some bindings of both. What comes before the first
+        that has a parameter is the same for both, and computed once."""
+        first = other.first(parameters)
+
+        def once(*sample: Tensor) -> tuple[tuple[tuple[Tensor, ...], ...], ...]:
+            values = self._run(dict(zip(self._inputs, sample, strict=True)), 0, {})
+            others: _Values = dict(zip(other._inputs, sample, strict=True))
+            for own, theirs in zip(self._steps[:first], other._steps[:first], strict=True):
+                others[theirs.variable] = values[own.variable]
+            others = other._run(others, first, parameters)
+            ours, theirs_inside = ([pair[side] for pair in inside] for side in (0, 1))
+            return self._seen(values, ours), other._seen(others, theirs_inside)
+
+        (own, own_inside), (others, others_inside) = torch.func.vmap(once)(*batch)
+        outputs = list(zip(own, others, strict=True))
+        return outputs, list(zip(own_inside, others_inside, strict=True))
+
+    def first(self, variables: Collection[relax.Var]) -> int:
+        """How many bindings come before the first of some."""
+        return next(at for at, step in enumerate(self._steps) if step.variable in variables)
+
+    def _run(self, values: _Values, begin: int, parameters: Mapping[relax.Var, Tensor]) -> _Values:
+        """`values` and those of the bindings from `begin` on."""
+        for step in self._steps[begin:]:
+            values[step.variable] = step.evaluated(values, parameters.get(step.variable))
+        return values
+
+    def _seen(self, values: _Values, inside: Sequence[relax.Var]) -> tuple[tuple[Tensor, ...], ...]:
+        """The outputs, and the values of some bindings."""
+        found = _value(self._result, values)
+        outputs = found if isinstance(found, tuple) else (found,)
+        return outputs, tuple(values[each] for each in inside)
 
 
 class _Step:

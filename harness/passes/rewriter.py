@@ -136,23 +136,19 @@ def permutation(call: relax.Call) -> tuple[int, ...]:
     return tuple(int(axis) % rank for axis in axes)
 
 
+def variables_of(expr: relax.Expr) -> list[relax.Var]:
+    """The variables that an expression reads, each as often as it does."""
+    if isinstance(expr, relax.Var):
+        return [expr]
+    if isinstance(expr, relax.TupleGetItem):
+        return variables_of(expr.tuple_value)
+    parts = expr.fields if isinstance(expr, relax.Tuple) else getattr(expr, "args", ())
+    return [variable for part in parts for variable in variables_of(part)]
+
+
 def _count_uses(function: relax.Function) -> Counter[relax.Var]:
-    uses: Counter[relax.Var] = Counter()
-
-    def count(expr: relax.Expr) -> None:
-        if isinstance(expr, relax.Var):
-            uses[expr] += 1
-        elif isinstance(expr, relax.Tuple):
-            for field in expr.fields:
-                count(field)
-        elif isinstance(expr, relax.Call):
-            for argument in expr.args:
-                count(argument)
-        elif isinstance(expr, relax.TupleGetItem):
-            count(expr.tuple_value)
-
+    uses = Counter(variables_of(function.body.body))
     for block in function.body.blocks:
         for binding in block.bindings:
-            count(binding.value)
-    count(function.body.body)
+            uses.update(variables_of(binding.value))
     return uses

@@ -13,7 +13,7 @@ from small_models import FLOAT, feeds, onnx_model, save, weights
 
 from harness.build import compile_scheduled
 from harness.edges.compress import check_outputs, compress
-from harness.edges.layers import layers_of
+from harness.edges.layers import biases_of, layers_of
 from harness.errors import CellFailure, InputError
 from harness.models.imported import Imported, import_model
 from harness.passes.canonicalise import canonicalise
@@ -85,6 +85,22 @@ def test_column_has_the_edges_of_one_output(canonical: tvm.IRModule) -> None:
     np.testing.assert_allclose(
         layer.matrix[:, 3], np.transpose(filters[3], (1, 2, 0)).ravel(), rtol=1e-6
     )
+
+
+def test_bias_is_one_number_for_each_output(tmp_path: Path) -> None:
+    """What differs from place to place is none, though there are as many places as outputs."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "a"], ["p"]),
+        helper.make_node("Add", ["p", "b"], ["q"]),
+        helper.make_node("MatMul", ["q", "a"], ["r"]),
+        helper.make_node("Add", ["c", "r"], ["y"]),
+    ]
+    constants = {"a": weights(6, 6), "b": weights(6, 1), "c": weights(6)}
+    model = onnx_model(nodes, [("x", FLOAT, [1, 6, 6])], ["y"], constants)
+    module = canonicalise(import_model(save(model, tmp_path / "net.onnx"), {}, tmp_path).module)
+    found = biases_of(module, layers_of(module))
+    assert list(found) == ["matmul1"]
+    np.testing.assert_array_equal(found["matmul1"].values.ravel(), constants["c"])
 
 
 @pytest.mark.parametrize("shuffle", [False, True])

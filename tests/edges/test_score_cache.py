@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from calibrated_networks import calibrated, products
+from onnx import helper
 
 from harness.edges.calibration import Calibration
 from harness.edges.score_cache import cached_scores
@@ -50,3 +51,17 @@ def test_damaged_file_is_as_good_as_none(calibration: Calibration, tmp_path: Pat
 def test_what_takes_no_time_is_not_kept(calibration: Calibration, tmp_path: Path) -> None:
     cached_scores(tmp_path, calibration.layers, "magnitude", 4, 0, calibration)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_comes_after_the_last_layer_decides_gradients(tmp_path: Path) -> None:
+    """The same layers, given the same; but the outputs are other ones."""
+    models = [products(), products()]
+    (output,) = models[1].graph.output
+    last = models[1].graph.node[-1]
+    last.output[0] = "before"
+    models[1].graph.node.append(helper.make_node("Sigmoid", ["before"], [output.name]))
+    for at, model in enumerate(models):
+        (folder := tmp_path / str(at)).mkdir()
+        found = calibrated(model, folder)
+        cached_scores(tmp_path / "scores", found.layers, "gradient", 4, 0, found)
+    assert len(list((tmp_path / "scores").iterdir())) == 2
