@@ -43,7 +43,7 @@ _TOLERANCE = 1e-3
 
 
 def side_by_side(module: tvm.IRModule, vector: int) -> tvm.IRModule:
-    """A canonical network that computes the same, with outputs in an order for vectors of so many."""
+    """A network that computes the same, with outputs in an order for vectors of so many."""
     flow = follow(module)
     matrices = {layer.variable: layer.matrix for layer in layers_of(module)}
     comes_from = np.arange(flow.count)
