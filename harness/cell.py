@@ -151,6 +151,7 @@ class _Cell:
         """The network without some of its edges. A reference of it is compiled beside the cell."""
         from harness.edges.bypass import bypass
         from harness.edges.compress import compress
+        from harness.edges.held_out import fitted_to
         from harness.edges.merging import merge
         from harness.edges.ordering import check_same, side_by_side
         from harness.edges.patterns import in_blocks, require_pattern
@@ -164,6 +165,9 @@ class _Cell:
             canonical, bypassed = bypass(
                 canonical, edges.bypass, samples, self._here, self._threads
             )
+        seen = samples
+        if edges.finetune:
+            seen = [samples[at] for at in fitted_to(len(samples))]
         if in_blocks(edges.pattern):
             ordered = side_by_side(canonical, lanes)
             if samples:
@@ -174,7 +178,7 @@ class _Cell:
             edges,
             lanes,
             self._order.seed,
-            self._calibrated(samples) if samples else None,
+            self._calibrated(seen) if seen else None,
             self._samples(self._order.training) or samples,
             self._tell,
             partial(self._appraised, canonical),

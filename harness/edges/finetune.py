@@ -10,8 +10,8 @@ whatever an output means; for classes, the divergence of softened probabilities 
 What each layer gives can count too, as hints do to a thinner network [Romero]: a few hundred
 samples say more so than by their outputs alone; thousands do not. All is taken on mixtures of
 samples too, and on images moved, mirrored or in parts [Beyer], of which the dense network also says
-what it makes. One sample in twenty is not learnt from, and tells which epoch was the best: a
-network that has lost little is easily made worse.
+what it makes. Some samples (`held_out.py`) are not learnt from, and tell which epoch was the best:
+a network that has lost little is easily made worse.
 
 Needs the extra `torch`: whoever imports this module has made sure that it is there.
 
@@ -32,6 +32,7 @@ import torch
 from torch import Tensor
 
 from harness.edges.augmentation import augmented
+from harness.edges.held_out import fitted_to, held_out
 from harness.edges.layers import Bias, Layer, biases_of, grouped_layers_of, layers_of
 from harness.edges.torch_network import TorchNetwork
 from harness.errors import CellFailure
@@ -42,8 +43,6 @@ Progress = Callable[[int, float], None]
 """Told the epochs done, and the distance on what is not learnt from."""
 
 _LEAST = 1e-12
-_HELD_OUT = 20
-"""One sample in so many is not learnt from."""
 _WARM_UP = 0.05
 """The share of all steps in which the learning rate grows."""
 
@@ -73,16 +72,15 @@ def finetuned(
     pair = _Pair(dense, module, layers, masks, inputs, settings.batch)
     trained = _Trained(pair.layers, pair.biases, pair.sizes, masks, weights)
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(samples), generator=generator)
-    held_out = order[: len(order) // _HELD_OUT] if len(order) >= _HELD_OUT else order
-    learnt = order[len(order) // _HELD_OUT :]
+    learnt = torch.tensor(fitted_to(len(samples)))
+    apart = torch.tensor(held_out(len(samples)) or fitted_to(len(samples)))
 
     def distance_held_out() -> float:
-        batches = [[each[chosen] for each in inputs] for chosen in held_out.split(settings.batch)]
+        batches = [[each[chosen] for each in inputs] for chosen in apart.split(settings.batch)]
         with torch.no_grad():
             constants = trained.constants()
             return sum(
-                float(pair.distance(batch, constants)) * len(batch[0]) / len(held_out)
+                float(pair.distance(batch, constants)) * len(batch[0]) / len(apart)
                 for batch in batches
             )
 

@@ -213,6 +213,32 @@ def test_convolutions_in_groups_are_fitted_too(tmp_path: Path) -> None:
 
 
 @with_torch
+def test_what_comes_before_the_first_edge_that_went_stays(tmp_path: Path) -> None:
+    """The first layer has outputs that are no whole vectors, so that it loses none."""
+    nodes = [
+        helper.make_node("Conv", ["x", "a", "b"], ["p"]),
+        helper.make_node("Relu", ["p"], ["q"]),
+        helper.make_node("Conv", ["q", "c", "d"], ["r"]),
+        helper.make_node("Relu", ["r"], ["s"]),
+        helper.make_node("Conv", ["s", "e"], ["y"]),
+    ]
+    constants = {
+        "a": weights(12, 4, 1, 1), "b": weights(12), "c": weights(16, 12, 1, 1),
+        "d": weights(16, seed=1), "e": weights(5, 16, 1, 1),
+    }  # fmt: skip
+    model = onnx_model(nodes, [("x", FLOAT, [1, 4, 6, 6])], ["y"], constants)
+    dense = canonicalise(imported(model, tmp_path).module)
+    found, _ = tuned(dense, edges(epochs=2))
+    same = [
+        (one.weights == other.weights).all()
+        for one, other in zip(layers_of(dense), layers_of(found), strict=True)
+    ]
+    assert same == [True, False, False]
+    biases = [biases_of(each, layers_of(each))["conv2d0"].values for each in (dense, found)]
+    np.testing.assert_array_equal(*biases)
+
+
+@with_torch
 def test_indices_are_not_mixed(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Gather", ["w", "x"], ["g"], axis=0),

@@ -13,6 +13,7 @@ from compiling import imported, reference
 from onnx import TensorProto, helper
 from small_models import FLOAT, INT64, onnx_model, weights
 
+from harness.edges.layers import layers_of
 from harness.errors import CellFailure
 from harness.passes.canonicalise import canonicalise
 from harness.passes.layout import to_channels_last
@@ -143,6 +144,39 @@ def test_parameters_stand_for_constants_and_have_gradients(tmp_path: Path) -> No
     torch.testing.assert_close(found - bias, (dense - bias) / 2)
     found.sum().backward()
     assert halved.grad is not None and halved.grad.abs().min() > 0
+
+
+def test_networks_beside_each_other_give_what_each_does(tmp_path: Path) -> None:
+    """And what comes before the first parameter is the first one's."""
+    model = small(
+        [
+            node("Conv", "x a", "p"), node("Relu", "p", "q"),
+            node("Conv", "q b", "r"), node("Relu", "r", "s"), node("Conv", "s c"),
+        ],
+        a=weights(6, 4, 1, 1), b=weights(8, 6, 1, 1, seed=1), c=weights(5, 8, 1, 1, seed=2),
+    )  # fmt: skip
+    modules = []
+    for at in range(2):
+        (folder := tmp_path / str(at)).mkdir()
+        modules.append(canonicalise(imported(model, folder).module))
+    one, other = map(TorchNetwork, modules)
+    layers = [layers_of(module) for module in modules]
+    second = layers[1][1]
+    parameters = {second.variable: torch.from_numpy(2 * second.weights).requires_grad_()}
+    batch = [torch.randn(SAMPLES, *IMAGE[2], generator=torch.Generator().manual_seed(0))]
+    inside = [(ours.variable, theirs.variable) for ours, theirs in zip(*layers, strict=True)]
+    outputs, within = one.beside(other, parameters, batch, inside)
+    expected = [
+        one.watched(batch, None, [pair[0] for pair in inside]),
+        other.watched(batch, parameters, [pair[1] for pair in inside]),
+    ]
+    for side in (0, 1):
+        for found, wanted in zip((outputs, within), expected[side], strict=True):
+            for pair, each in zip(found, wanted, strict=True):
+                torch.testing.assert_close(pair[side], each)
+    assert within[0][0] is within[0][1] or (within[0][0] == within[0][1]).all()
+    outputs[0][1].square().sum().backward()
+    assert parameters[second.variable].grad.abs().max() > 0
 
 
 def test_operator_that_is_missing_is_named(tmp_path: Path) -> None:
