@@ -153,7 +153,7 @@ class _Cell:
         from harness.edges.compress import compress
         from harness.edges.held_out import fitted_to
         from harness.edges.merging import merge
-        from harness.edges.ordering import check_same, side_by_side
+        from harness.edges.ordering import reordered
         from harness.edges.patterns import in_blocks, require_pattern
         from harness.passes.vectors import vector_lanes
 
@@ -165,14 +165,9 @@ class _Cell:
             canonical, bypassed = bypass(
                 canonical, edges.bypass, samples, self._here, self._threads
             )
-        seen = samples
-        if edges.finetune:
-            seen = [samples[at] for at in fitted_to(len(samples))]
         if in_blocks(edges.pattern):
-            ordered = side_by_side(canonical, lanes)
-            if samples:
-                check_same(canonical, ordered, samples[0], self._here, self._threads)
-            canonical = ordered
+            canonical = reordered(canonical, lanes, samples, self._here, self._threads)
+        seen = [samples[at] for at in fitted_to(len(samples))] if edges.finetune else samples
         canonical, compression = compress(
             canonical,
             edges,
