@@ -38,10 +38,13 @@ from harness.tvm_api import Schedule, is_graphics, tvm
 
 _MOST_VECTORS = 8
 _MOST_UNROLLED = 4
+_BUSY = 8
+"""How many sums keep a processor busy: two at a time, each of which takes four cycles."""
 _TILES = 4
 """How many of the most promising tiles the first candidates have."""
 _UNROLLED_TILES = 2
-"""How many of those are tried with as many steps unrolled as there may be, too."""
+"""How many of those are tried with as many steps unrolled as there may be, too. Of tiles that
+gather all are."""
 _LEVELS = 3
 _UNEVEN_TILES = 3
 _WORTH = 1.1
@@ -259,13 +262,16 @@ class Sketches:
             return
         yield from self._unevenly(self._threads)
         rows, vectors = self._shape
-        few = vectors > math.prod(rows)
+        # What is larger is walked once, but what gathers walks the inputs for each vector: those of
+        # a tile's rows should stay in the nearest cache meanwhile.
+        channels_outside = vectors > math.prod(rows) and not self._gathering
         for rank, tile in enumerate(self._tiles(rows, vectors)[:_TILES]):
             for plan in self._plans(rows, vectors, tile):
                 for padded_within in (True, False) if self._pads else (True,):
-                    yield self._built(few, padded_within, plan).schedule
-                if rank < _UNROLLED_TILES:
-                    yield self._built(few, True, replace(plan, unrolled=_MOST_UNROLLED)).schedule
+                    yield self._built(channels_outside, padded_within, plan).schedule
+                if rank < _UNROLLED_TILES or self._gathering:
+                    unrolled = replace(plan, unrolled=_MOST_UNROLLED)
+                    yield self._built(channels_outside, True, unrolled).schedule
 
     def _tiles(self, rows: list[int], vectors: int) -> list[tuple[tuple[int, ...], int]]:
         """Tiles that fit the registers, those first that multiply most for what they load."""
@@ -273,7 +279,8 @@ class Sketches:
         def score(tile: tuple[tuple[int, ...], int]) -> tuple[float, int]:
             size, wide = math.prod(tile[0]), tile[1]
             multiplied = multiplied_per_load(size, wide, gathering=self._gathering)
-            return multiplied, tile[0][-1] if tile[0] else 1
+            busy = min(1.0, size * wide / _BUSY)
+            return multiplied * busy, tile[0][-1] if tile[0] else 1
 
         choices = [[part for part in divisors(extent) if part <= MOST_ROWS] for extent in rows]
         fitting = [
