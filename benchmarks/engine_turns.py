@@ -1,10 +1,11 @@
 """One engine with one model, which runs when it is told to: a child of `masked_peers.py`.
 
-    python benchmarks/engine_turns.py ENGINE MODEL.onnx INPUTS.npz THREADS
+    python benchmarks/engine_turns.py ENGINE MODEL INPUTS.npz THREADS
 
-For DeepSparse it imports nothing but that and NumPy, so that it works in an environment of its own,
-which that engine needs. Each line of the standard input is a number of seconds to run for; the
-answer is the median of the runs, in seconds.
+MODEL is an ONNX file, or for `layeredge` the folder of a compiled network. For DeepSparse nothing
+but that and NumPy is imported, so that it works in an environment of its own, which that engine
+needs. Each line of the standard input is a number of seconds to run for; the answer is the median
+of the runs, in seconds.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ def opened(engine: str, model: str, threads: int, feeds: dict[str, Any]) -> Call
 
         compiled = deepsparse.compile_model(model, batch_size=1, num_cores=threads)
         return lambda: compiled.run(list(feeds.values()))
+    if engine == "layeredge":  # takes as many threads as TVM_NUM_THREADS says
+        from harness.measure.tvm_session import TvmSession
+
+        return TvmSession(Path(model)).bind(feeds)
     from harness.baselines.registry import open_session
 
     return open_session(engine, Path(model), threads).bind(feeds)

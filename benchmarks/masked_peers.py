@@ -8,6 +8,9 @@ an environment of its own:
 
     python3.11 -m venv /tmp/deepsparse && /tmp/deepsparse/bin/pip install deepsparse==1.8.0
     python benchmarks/masked_peers.py efficientnet-lite0 --deepsparse /tmp/deepsparse/bin/python
+
+`--ours RESULTS` adds what `layeredge run examples/sparse-speed.yaml --out RESULTS` compiled: the
+network with all its edges, and with as large a share of them dropped, in blocks of the same size.
 """
 
 from __future__ import annotations
@@ -37,9 +40,11 @@ from harness.models.imported import import_model
 from harness.passes.vectors import vector_lanes
 from harness.spec import ModelSpec
 from harness.statistics import compare_paired
+from harness.store import FILE_NAME, Store
 from harness.tvm_api import tvm
 
 _SERVER = Path(__file__).with_name("engine_turns.py")
+_OURS = "layeredge"
 _TURN_SECONDS = 0.15
 _OLDEST_FORMAT = 8
 """DeepSparse reads ONNX's file format up to version 9; its content is the same."""
@@ -55,7 +60,7 @@ class Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "NM_DISABLE_TELEMETRY": "1"},
+            env={**os.environ, "NM_DISABLE_TELEMETRY": "1", "TVM_NUM_THREADS": str(threads)},
         )
         self._answer("ready")
         self._child.send_signal(signal.SIGSTOP)
@@ -120,12 +125,39 @@ def masked(model: onnx.ModelProto, sparsity: float, lanes: int) -> float:
     return gone / max(total, 1)
 
 
+def compiled(results: Path, model: str, sparsity: float) -> tuple[Path, Path]:
+    """The folders of our networks of a sweep: with all edges, and without this share of them."""
+    with Store(results / FILE_NAME) as store:
+        found = {
+            record.edges.sparsity if record.edges else 0.0: results / record.artifact
+            for record in store.records()
+            if record.key.model == model and record.status == "ok" and record.artifact
+        }
+    try:
+        return found[0.0], found[sparsity]
+    except KeyError as missing:
+        raise click.ClickException(
+            f"{results}: {model} was not compiled without {missing.args[0]:.0%} of its edges"
+        ) from None
+
+
 @click.command()
 @click.argument("models", nargs=-1, required=True)
 @click.option("--sparsity", type=click.FloatRange(0, 1, True, True), default=0.8, show_default=True)
 @click.option("--rounds", type=click.IntRange(min=6), default=30, show_default=True)
 @click.option("--deepsparse", type=click.Path(exists=True), help="A Python that has DeepSparse.")
-def main(models: tuple[str, ...], sparsity: float, rounds: int, deepsparse: str | None) -> None:
+@click.option(
+    "--ours",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A sweep of these models with `edges` of this sparsity.",
+)
+def main(
+    models: tuple[str, ...],
+    sparsity: float,
+    rounds: int,
+    deepsparse: str | None,
+    ours: Path | None,
+) -> None:
     """Measure other engines with MODELS as they are and masked."""
     for warning in noise_warnings():
         click.echo(f"warning: {warning}", err=True)
@@ -134,7 +166,8 @@ def main(models: tuple[str, ...], sparsity: float, rounds: int, deepsparse: str 
     engines = {"onnxruntime": sys.executable, "openvino": sys.executable}
     if deepsparse:
         engines["deepsparse"] = deepsparse
-    table = Table("model", "engine", "dense, ms", "masked, ms", "masked ÷ dense (95 %)", box=None)
+    names = ("model", "engine", "dense, ms", "masked, ms", "masked ÷ dense (95 %)")
+    table = Table(*names, "ours, sparse ÷ its masked (95 %)", box=None)
     for name in models:
         with tempfile.TemporaryDirectory() as work:
             dense, inputs = prepared(name, Path(work))
@@ -145,17 +178,26 @@ def main(models: tuple[str, ...], sparsity: float, rounds: int, deepsparse: str 
             sparse = Path(work) / "masked.onnx"
             onnx.save(network, sparse)
             click.echo(f"{name}: {share:.1%} of its weights are zero now")
-            found = in_turns(engines, (dense, sparse), inputs, spec.tvm.num_cores, rounds)
+            turns = {engine: (python, dense, sparse) for engine, python in engines.items()}
+            if ours:
+                turns[_OURS] = (sys.executable, *compiled(ours, name, sparsity))
+            found = in_turns(turns, inputs, spec.tvm.num_cores, rounds)
         for engine, (before, after) in found.items():
-            verdict = compare_paired(before, after)
             table.add_row(
                 name,
                 engine,
                 f"{1e3 * np.median(before):.2f}",
                 f"{1e3 * np.median(after):.2f}",
-                f"{verdict.ratio:.3f} ({verdict.ci_low:.3f}–{verdict.ci_high:.3f})",
+                ratio(before, after),
+                ratio(after, found[_OURS][1]) if ours and engine != _OURS else "",
             )
-    Console(width=120).print(table)
+    Console(width=140).print(table)
+
+
+def ratio(before: np.ndarray, after: np.ndarray) -> str:
+    """The second's seconds as a multiple of the first's, turn by turn, with its interval."""
+    verdict = compare_paired(before, after)
+    return f"{verdict.ratio:.3f} ({verdict.ci_low:.3f}–{verdict.ci_high:.3f})"
 
 
 def prepared(name: str, work: Path) -> tuple[Path, Path]:
@@ -176,18 +218,15 @@ def prepared(name: str, work: Path) -> tuple[Path, Path]:
 
 
 def in_turns(
-    engines: dict[str, str],
-    files: tuple[Path, Path],
-    inputs: Path,
-    threads: int,
-    rounds: int,
+    engines: dict[str, tuple[str, Path, Path]], inputs: Path, threads: int, rounds: int
 ) -> dict[str, np.ndarray]:
-    """Seconds by engine, [dense and masked][rounds]."""
+    """Seconds by engine, [dense and masked][rounds]; of each is given its Python, and the network
+    as it is and masked."""
     times = {engine: np.zeros((2, rounds)) for engine in engines}
     servers: dict[tuple[str, int], Server] = {}
     order = np.random.default_rng(0)
     try:
-        for engine, python in engines.items():
+        for engine, (python, *files) in engines.items():
             for at, file in enumerate(files):
                 servers[engine, at] = Server(python, engine, file, inputs, threads)
         keys = list(servers)

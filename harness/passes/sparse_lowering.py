@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
@@ -67,7 +68,8 @@ class LowerSparse(Rewriter):
         if matrix.dtype != np.float32 or (self._dense and values_of(matrix) in self._dense):
             return None
         sparse = block_sparse.block_sparse(matrix, self._lanes)
-        if sparse is None or sparse.indices.shape[1] > MOST_KEPT * len(matrix):
+        # A mask keeps a block more where its sparsity leaves part of one.
+        if sparse is None or sparse.indices.shape[1] > math.ceil(MOST_KEPT * len(matrix)):
             return None
         return self.builder.call_te(
             kernel,

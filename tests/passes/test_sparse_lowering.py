@@ -101,6 +101,17 @@ def test_what_is_nearly_dense_stays_dense(tmp_path: Path) -> None:
     assert not any("sparse" in kernel.name for kernel in kernels(fused))
 
 
+@pytest.mark.parametrize(("kept", "is_sparse"), [(20, True), (21, False)])
+def test_what_has_part_of_a_block_too_many_is_sparse(
+    tmp_path: Path, kept: int, is_sparse: bool
+) -> None:
+    """65 % of 30 blocks are 19.5, of which a mask keeps 20."""
+    matrix = np.ones((30, 2 * LANES), np.float32)
+    matrix[kept:] = 0
+    fused, _ = lowered(dense(matrix, 8), tmp_path)
+    assert any("sparse" in kernel.name for kernel in kernels(fused)) == is_sparse
+
+
 @given(
     inputs=st.integers(1, 20),
     vectors=st.integers(1, 4),
