@@ -57,12 +57,14 @@ def run_sweep(
     listener: Listener,
     *,
     retry_failed: bool = False,
+    measure_again: bool = False,
     servers: Servers | None = None,
 ) -> Outcome:
     """Run what is not finished in `out`, and return the records of all cells.
 
-    `tuning_databases` holds a folder for each target. Finished cells, failed ones included unless
-    `retry_failed`, are not run again. `servers` says where the servers of targets that are reached
+    `tuning_databases` holds a folder for each target. Finished cells are not run again: but for
+    failed ones where `retry_failed`, and where `measure_again` for the good ones, which are verified
+    and measured as they were built. `servers` says where the servers of targets that are reached
     by a key are found. Raises InputError for a sweep that cannot be planned, a cluster that cannot
     compile, or a folder that cannot be written; KeyboardInterrupt goes through with everything
     finished kept.
@@ -77,9 +79,8 @@ def run_sweep(
     with Store(out / FILE_NAME, create=True) as store:
         store.plan((cell.mark, cell.key) for group in groups for cell in group.cells)
         statuses = store.statuses()
-        done = {
-            mark for mark, status in statuses.items() if not (retry_failed and status == "failed")
-        }
+        wanted = {"failed": retry_failed, "ok": measure_again}
+        done = {mark for mark, status in statuses.items() if not wanted.get(status, False)}
         cells = [cell for group in groups for cell in group.cells]
         listener.planned(len(cells), sum(cell.mark in done for cell in cells))
         for group in groups:

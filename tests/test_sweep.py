@@ -65,6 +65,21 @@ def test_sweep_verifies_measures_and_resumes(tmp_path: Path) -> None:
     assert [r for r in more.records if r is not added] == list(outcome.records)
 
 
+def test_finished_cells_are_measured_again_as_they_were_built(tmp_path: Path) -> None:
+    path, out = write_sweep(tmp_path), tmp_path / "out"
+    first, _ = run(path, out)
+    libraries = {each: each.stat().st_mtime_ns for each in out.glob("artifacts/*/model.so")}
+    again, heard = run(path, out, measure_again=True)
+    assert (heard.finished_before, again.ran) == (0, 3)
+    assert [record.status for record in again.records] == ["ok"] * 3, again.failed
+    assert {record.session for record in again.records}.isdisjoint(
+        record.session for record in first.records
+    )
+    assert len(libraries) == 2
+    assert libraries == {each: each.stat().st_mtime_ns for each in libraries}
+    assert "build" not in {stage for _, stage in heard.stages}
+
+
 def test_compressed_cells_are_verified_against_their_own_network(tmp_path: Path) -> None:
     sparse = {"name": "sparse", "edges": {"score": "random", "sparsity": [0.5, 0.75]}}
     path = write_sweep(tmp_path, configurations=[FUSED, sparse], baselines=[])

@@ -20,6 +20,11 @@ SWEEP_COPY = "sweep.yaml"
 @click.option("--fresh", is_flag=True, help="Forget what the folder holds and start over.")
 @click.option("--retry-failed", is_flag=True, help="Run failed cells again.")
 @click.option(
+    "--measure-again",
+    is_flag=True,
+    help="Verify and measure finished cells again, as they were built: for a machine that was busy.",
+)
+@click.option(
     "--tuning-db",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of the tuning databases; by default in the user's cache folder.",
@@ -50,6 +55,7 @@ def command(
     out: Path,
     fresh: bool,
     retry_failed: bool,
+    measure_again: bool,
     tuning_db: Path | None,
     shapes: tuple[str, ...],
     tracker: str | None,
@@ -66,6 +72,7 @@ def command(
     \b
     Example:
       layeredge run examples/quickstart.yaml --out results/quickstart
+      layeredge run examples/quickstart.yaml --out results/quickstart --measure-again
       layeredge run examples/targets.yaml --out results/boards --tracker 127.0.0.1:9190 --devices 4
     """
     from harness.cache import cache_folder, write_atomically
@@ -92,6 +99,7 @@ def command(
                 tuning_db or cache_folder() / "tuning",
                 display,
                 retry_failed=retry_failed,
+                measure_again=measure_again,
                 servers=servers,
             )
         except KeyboardInterrupt:
