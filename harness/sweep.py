@@ -62,8 +62,8 @@ def run_sweep(
 ) -> Outcome:
     """Run what is not finished in `out`, and return the records of all cells.
 
-    `tuning_databases` holds a folder for each target. Finished cells are not run again: but for
-    failed ones where `retry_failed`, and where `measure_again` for the good ones, which are verified
+    `tuning_databases` holds a folder for each target. Finished cells are not run again, but for
+    failed ones where `retry_failed`, and where `measure_again` for good ones, which are verified
     and measured as they were built. `servers` says where the servers of targets that are reached
     by a key are found. Raises InputError for a sweep that cannot be planned, a cluster that cannot
     compile, or a folder that cannot be written; KeyboardInterrupt goes through with everything

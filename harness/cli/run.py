@@ -22,7 +22,7 @@ SWEEP_COPY = "sweep.yaml"
 @click.option(
     "--measure-again",
     is_flag=True,
-    help="Verify and measure finished cells again, as they were built: for a machine that was busy.",
+    help="Verify and measure finished cells again, as they were built: the machine was busy.",
 )
 @click.option(
     "--tuning-db",
