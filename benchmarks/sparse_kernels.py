@@ -48,8 +48,8 @@ from harness.tvm_api import load_tensor_intrinsics, relax, tvm
 
 _ROUNDS = 7
 _PLACES = 5
-"""How often kernels are opened anew: where their arguments lie in memory makes them faster or slower
-for as long as they lie there."""
+"""How often kernels are opened anew: where their arguments lie in memory makes them faster or
+slower for as long as they lie there."""
 
 
 @dataclass(frozen=True)
