@@ -14,10 +14,10 @@ from harness.passes.rewriter import Rewriter
 from harness.passes.weight_values import Values, values_of
 from harness.tvm_api import OUT_FUSABLE, constant_array, operator_name, relax, shape_of, tvm
 
-MOST_KEPT = 0.65
+_MOST_KEPT = 0.65
 """With more blocks than this the layer stays dense: an input is loaded for each vector of weights,
-where the dense kernel has several share it. A bound from a prototype, which broke even with 70 % of
-its blocks; `benchmarks/sparse_kernels.py` is to measure it for each target."""
+where the dense kernel has several share it. With as many, 14 of the 16 layers of
+`benchmarks/sparse_kernels.py` were faster on AVX2; other targets were not measured."""
 
 
 class LowerSparse(Rewriter):
@@ -69,7 +69,7 @@ class LowerSparse(Rewriter):
             return None
         sparse = block_sparse.block_sparse(matrix, self._lanes)
         # A mask keeps a block more where its sparsity leaves part of one.
-        if sparse is None or sparse.indices.shape[1] > math.ceil(MOST_KEPT * len(matrix)):
+        if sparse is None or sparse.indices.shape[1] > math.ceil(_MOST_KEPT * len(matrix)):
             return None
         return self.builder.call_te(
             kernel,

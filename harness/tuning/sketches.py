@@ -38,7 +38,7 @@ from harness.tvm_api import Schedule, is_graphics, tvm
 
 _MOST_VECTORS = 8
 _MOST_UNROLLED = 4
-_BUSY = 8
+_SUMS_UNDER_WAY = 8
 """How many sums keep a processor busy: two at a time, each of which takes four cycles."""
 _TILES = 4
 """How many of the most promising tiles the first candidates have."""
@@ -279,7 +279,7 @@ class Sketches:
         def score(tile: tuple[tuple[int, ...], int]) -> tuple[float, int]:
             size, wide = math.prod(tile[0]), tile[1]
             multiplied = multiplied_per_load(size, wide, gathering=self._gathering)
-            busy = min(1.0, size * wide / _BUSY)
+            busy = min(1.0, size * wide / _SUMS_UNDER_WAY)
             return multiplied * busy, tile[0][-1] if tile[0] else 1
 
         choices = [[part for part in divisors(extent) if part <= MOST_ROWS] for extent in rows]
