@@ -21,6 +21,9 @@ TVM = "tvm"
 _EDGES_REVISION = 2
 """To be raised when dropping edges comes to another network than before, so that no sweep has cells
 of both."""
+_SAMPLES_REVISION = 2
+"""To be raised when a model's data come in another order, so that no sweep has cells scored on
+different samples."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def _cells(
         "seed": sweep.seed,
     }
     if unscored:
-        common["calibration"] = unscored
+        common |= {"calibration": unscored, "samples": _SAMPLES_REVISION}
 
     def cell(engine: str, name: str, configuration: Configuration | None) -> PlannedCell:
         decisive = _decisive(configuration, model) if configuration else None

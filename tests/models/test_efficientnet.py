@@ -58,6 +58,17 @@ def test_images_are_the_same_when_in_a_folder_or_an_archive(tmp_path: Path) -> N
     )
 
 
+def test_first_images_are_of_all_classes(tmp_path: Path) -> None:
+    """Who calibrates on the first half and scores on the second sees all kinds in both."""
+    for label in range(0, 1000, 40):
+        (tmp_path / f"{label:04}.png").write_bytes(b"not read")
+    labels = [int(label) for label in imagenet_task(tmp_path, "x").labels]
+    assert sorted(labels) == list(range(0, 1000, 40))
+    for count in (4, 7, 12):
+        counts, _ = np.histogram(labels[:count], bins=count, range=(0, 1000))
+        assert counts.max() <= 2 and abs(np.mean(labels[:count]) - 480) < 1000 / count
+
+
 def test_images_to_train_on_need_no_class(tmp_path: Path) -> None:
     (tmp_path / "cat.png").write_bytes(picture((255, 127, 0), (224, 224)))
     found = imagenet_training(tmp_path, "x")
