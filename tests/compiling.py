@@ -47,13 +47,14 @@ def run_fused(module: tvm.IRModule, values: list[np.ndarray]) -> list[np.ndarray
     return [found.numpy()] if hasattr(found, "numpy") else [tensor.numpy() for tensor in found]
 
 
-def run_kernel(module: tvm.IRModule, target: tvm.target.Target) -> np.ndarray:
-    """The output of a kernel for fixed random arguments."""
+def run_kernel(module: tvm.IRModule, target: tvm.target.Target, below: int = 1) -> np.ndarray:
+    """The output of a kernel for fixed random arguments; integers are less than `below`."""
     random = np.random.default_rng(0)
-    arguments = [
-        tvm.runtime.tensor(random.normal(size=tuple(map(int, info.shape))).astype(np.float32))
-        for info in ArgInfo.from_prim_func(module["main"])
-    ]
+    arguments = []
+    for info in ArgInfo.from_prim_func(module["main"]):
+        shape = tuple(map(int, info.shape))
+        values = random.normal(size=shape), random.integers(below, size=shape)
+        arguments.append(tvm.runtime.tensor(values["int" in str(info.dtype)].astype(info.dtype)))
     tvm.compile(module, target=target).jit()["main"](*arguments)
     found: np.ndarray = arguments[-1].numpy()
     return found

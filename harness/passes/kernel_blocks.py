@@ -64,7 +64,13 @@ def reads(body: Any, buffer: Any = None) -> int:
 
 def gathers(block: SBlock) -> bool:
     """Whether a block reads where an index that it has read says."""
-    return any(loads(index) for load in loads(block.body) for index in load.indices)
+    return gathered(block) is not None
+
+
+def gathered(block: SBlock) -> Any:
+    """The buffer that a block reads where an index that it has read says; None without one."""
+    found = (load.source for load in loads(block.body) if any(map(loads, load.indices)))
+    return next(found, None)
 
 
 def multiplied_per_load(rows: int, vectors: int, *, gathering: bool) -> float:

@@ -23,11 +23,13 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from harness.passes.default_schedule import KernelSchedule
 from harness.passes.kernel_blocks import (
     calls_functions,
     divisors,
-    gathers,
+    gathered,
     loop_extent,
     multiplied_per_load,
     vector_width,
@@ -47,6 +49,10 @@ _UNROLLED_TILES = 2
 gather all are."""
 _LEVELS = 3
 _UNEVEN_TILES = 3
+_MOST_PARTS = 8
+_GATHERED_BYTES = 20 * 1024
+"""How much of what is gathered may stay in the nearest cache, of 32 KiB or more, while weights pass
+through it."""
 _WORTH = 1.1
 """How much more an uneven tile must multiply for what it loads than one that divides the rows."""
 
@@ -60,6 +66,8 @@ class _Plan:
     vectors: tuple[int, int, int]
     unrolled: int = 1
     """How many steps of the reduction follow one another without a branch."""
+    parts: int = 1
+    """In how many parts the reduction is, between which a row tile's sums are in memory."""
 
 
 class _TiledKernel(KernelSchedule):
@@ -74,14 +82,20 @@ class _TiledKernel(KernelSchedule):
         *,
         channels_outside: bool,
         padded_within: bool,
+        in_parts: bool,
     ) -> None:
         super().__init__(schedule, vector_bytes, registers, threads)
         self._channels_outside = channels_outside
+        self._in_parts = in_parts
         self._padded_within = padded_within
         self.pads = False
         """Whether there is anything to pad within the tiles' blocks."""
         self.gathering = False
         """Whether what the tiles multiply is read where an index says."""
+        self.row_bytes = 0
+        """How much a row of the tiles may gather from."""
+        self.length = 1
+        """How many steps the reduction has, or its innermost loop."""
         self.plan: _Plan | None = None
         self.shape: tuple[list[int], int] | None = None
         """The extents of the row loops and the number of vectors, once a reduction was tiled."""
@@ -91,7 +105,7 @@ class _TiledKernel(KernelSchedule):
             super()._tile(name, reader)
             return
         schedule, lanes = self.schedule, self._lanes(name)
-        gathering = gathers(self._block(name))
+        source = gathered(self._block(name))
         loops, extents = schedule.get_loops(reader), self._extents(reader)
         width = vector_width(extents[-1], lanes)
         vector, lane = schedule.split(loops[-1], [None, width])
@@ -101,7 +115,8 @@ class _TiledKernel(KernelSchedule):
             self._cut(loops[at], MOST_ROWS, decision)
             for at, decision in zip(wide, decided, strict=True)
         ]
-        channels = self._cut(vector, _MOST_VECTORS, self.plan.vectors if self.plan else None)
+        factors = self._factors(vector, _MOST_VECTORS, self.plan.vectors if self.plan else None)
+        channels = list(schedule.split(vector, factors))
         units = [loop for at, loop in enumerate(loops[:-1]) if at not in wide]
         blocks = [*units, *(each[0] for each in cut), channels[0]]
         rows = [each[1] for each in cut]
@@ -111,26 +126,38 @@ class _TiledKernel(KernelSchedule):
         place = schedule.fuse(*blocks)
         schedule.parallel(place)
 
-        schedule.compute_at(name, middle[-1], preserve_unit_loops=True)
+        # Where the reduction is in parts, sums of all of a block's channels are kept beside.
+        outside = [place, *middle[:-1]] if self._in_parts else [place, *middle]
+        schedule.compute_at(name, outside[-1], preserve_unit_loops=True)
         schedule.set_scope(name, 0, "local")
-        axes = schedule.get_loops(name)[1 + len(middle) :]
+        axes = schedule.get_loops(name)[len(outside) :]
         spatial = len(self._extents(name, 0))
         *tile_rows, tile_channels = axes[:spatial]
         *taps, last = axes[spatial:]
+        self.length = loop_extent(schedule, last)
         steps, step = self._steps(last)
-        taps.append(steps)
-        tile_vectors, tile_lane = schedule.split(tile_channels, [None, width])
-        schedule.reorder(*taps, step, *tile_rows, tile_vectors, tile_lane)
+        if self._in_parts:
+            part, steps = self._parts(steps)
+            tiles, tile_vectors, tile_lane = schedule.split(
+                tile_channels, [None, factors[-1], width]
+            )
+            around = [*taps, part, tiles, steps]
+        else:
+            tile_vectors, tile_lane = schedule.split(tile_channels, [None, width])
+            around = [*taps, steps]
+        schedule.reorder(*around, step, *tile_rows, tile_vectors, tile_lane)
         for loop in (step, *tile_rows, tile_vectors, *inner, channels[2]):
             schedule.unroll(loop)
         schedule.vectorize(tile_lane)
         schedule.vectorize(lane)
         padding = self._padding(name)
-        self._unroll_taps(taps)
-        self._decompose(name, taps[0])
+        self._unroll_taps([*taps, steps])
+        self._decompose(name, around[0])
         self.done.add(reader)
         self.pads = bool(padding)
-        self.gathering = gathering
+        if source is not None:
+            self.gathering = True
+            self.row_bytes = int(source.shape[-1]) * np.dtype(str(source.dtype)).itemsize
         if self._padded_within:
             for each in padding:
                 self._attempt(self._pad_within, each, place)
@@ -146,10 +173,20 @@ class _TiledKernel(KernelSchedule):
         decision = None
         if self.plan:
             extent = loop_extent(self.schedule, loop)
-            unrolled = math.gcd(extent, self.plan.unrolled)
+            unrolled = math.gcd(extent // self.plan.parts, self.plan.unrolled)
             decision = [extent // unrolled, unrolled]
         factors = self.schedule.sample_perfect_tile(
             loop, 2, max_innermost_factor=_MOST_UNROLLED, decision=decision
+        )
+        return list(self.schedule.split(loop, factors))
+
+    def _parts(self, loop: Any) -> list[Any]:
+        """Cut a reduction in parts, each of which all vectors of channels go through before any has
+        the next: what they read of a few rows stays in the nearest cache meanwhile."""
+        extent = loop_extent(self.schedule, loop)
+        decision = [self.plan.parts, extent // self.plan.parts] if self.plan else None
+        factors = self.schedule.sample_perfect_tile(
+            loop, 2, max_innermost_factor=extent, decision=decision
         )
         return list(self.schedule.split(loop, factors))
 
@@ -175,10 +212,17 @@ class _TiledKernel(KernelSchedule):
         ]
 
     def _cut(self, loop: Any, most: int, decision: tuple[int, ...] | None) -> list[Any]:
-        factors = self.schedule.sample_perfect_tile(
-            loop, _LEVELS, max_innermost_factor=most, decision=list(decision) if decision else None
+        return list(self.schedule.split(loop, self._factors(loop, most, decision)))
+
+    def _factors(self, loop: Any, most: int, decision: tuple[int, ...] | None) -> list[Any]:
+        return list(
+            self.schedule.sample_perfect_tile(
+                loop,
+                _LEVELS,
+                max_innermost_factor=most,
+                decision=list(decision) if decision else None,
+            )
         )
-        return list(self.schedule.split(loop, factors))
 
 
 class Sketches:
@@ -196,16 +240,25 @@ class Sketches:
         built = [self._built(channels_outside, True, None) for channels_outside in (True, False)]
         self._shape = built[0].shape
         self._pads = built[0].pads
-        self._gathering = built[0].gathering
+        self._gathering, self._row_bytes = built[0].gathering, built[0].row_bytes
+        self._length = built[0].length
         if self._pads:
             built += [self._built(outside, False, None) for outside in (True, False)]
         if self._shape:
             self.spaces = [each.schedule for each in built]
             self._uneven = self._uneven_tiles(*self._shape)
             self.spaces += self._unevenly(None)
+            tiles = self._tiles(*self._shape)[:_TILES]
+            if any(self._parts(math.prod(rows)) > 1 for rows, _ in tiles):
+                self.spaces.append(self._built(False, True, None, in_parts=True).schedule)
 
     def _built(
-        self, channels_outside: bool, padded_within: bool, plan: _Plan | None
+        self,
+        channels_outside: bool,
+        padded_within: bool,
+        plan: _Plan | None,
+        *,
+        in_parts: bool = False,
     ) -> _TiledKernel:
         kernel = _TiledKernel(
             Schedule(self._module),
@@ -214,6 +267,7 @@ class Sketches:
             self._threads,
             channels_outside=channels_outside,
             padded_within=padded_within,
+            in_parts=in_parts,
         )
         kernel.plan = plan
         kernel.run()
@@ -272,6 +326,20 @@ class Sketches:
                 if rank < _UNROLLED_TILES or self._gathering:
                     unrolled = replace(plan, unrolled=_MOST_UNROLLED)
                     yield self._built(channels_outside, True, unrolled).schedule
+                parts = self._parts(math.prod(tile[0]))
+                if parts > 1:
+                    cut = replace(plan, parts=parts)
+                    yield self._built(False, True, cut, in_parts=True).schedule
+
+    def _parts(self, rows: int) -> int:
+        """Into how many parts a reduction is to be cut, so that what so many rows gather from in
+        one of them stays in the nearest cache; 1 where it does so as it is, or nothing helps."""
+        fitting = (
+            parts
+            for parts in divisors(self._length)
+            if rows * self._row_bytes <= parts * _GATHERED_BYTES
+        )
+        return next((parts for parts in fitting if parts <= _MOST_PARTS), 1)
 
     def _tiles(self, rows: list[int], vectors: int) -> list[tuple[tuple[int, ...], int]]:
         """Tiles that fit the registers, those first that multiply most for what they load."""

@@ -33,6 +33,14 @@ def dense(rows: int, inputs: int, vectors: int) -> tvm.IRModule:
     return tvm.IRModule({"main": te.create_prim_func([data, weights, result])})
 
 
+def sparse(rows: int, inputs: int, vectors: int, kept: int) -> tvm.IRModule:
+    data = te.placeholder((rows, inputs), name="data")
+    weights = te.placeholder((vectors, kept, LANES), name="weights")
+    indices = te.placeholder((vectors, kept), name="indices", dtype="int32")
+    result = block_sparse.matmul(data, weights, indices)
+    return tvm.IRModule({"main": te.create_prim_func([data, weights, indices, result])})
+
+
 def doubled(extent: int) -> tvm.IRModule:
     data = te.placeholder((extent,), name="data")
     return tvm.IRModule({"main": te.create_prim_func([data, topi.add(data, data)])})
@@ -104,12 +112,28 @@ def test_uneven_tiles_are_tried_where_nothing_divides_the_rows_well() -> None:
 
 
 def test_kernels_that_gather_have_no_uneven_tiles() -> None:
-    data = te.placeholder((13, 8), name="data")
-    weights = te.placeholder((8, 4, LANES), name="weights")
-    indices = te.placeholder((8, 4), name="indices", dtype="int32")
-    result = block_sparse.matmul(data, weights, indices)
-    kernel = tvm.IRModule({"main": te.create_prim_func([data, weights, indices, result])})
-    assert len(Sketches(kernel, TARGET, 2).spaces) == 2
+    assert len(Sketches(sparse(13, 8, 8, 4), TARGET, 2).spaces) == 2
+
+
+def test_reductions_are_in_parts_where_rows_do_not_fit_the_nearest_cache() -> None:
+    """Eight rows of 1,024 inputs are 32 KiB: in halves they fit. Of 64 inputs they fit as they are,
+    and where nothing divides what is kept there are no parts."""
+    kernel = sparse(8, 1024, 4, 6)
+    sketches = Sketches(kernel, TARGET, 2)
+    assert [
+        len(Sketches(sparse(8, *rest), TARGET, 2).spaces) for rest in ((64, 4, 6), (1024, 4, 11))
+    ] == [2, 2]
+    assert len(sketches.spaces) == 3
+    expected = run_kernel(kernel, TARGET, below=1024)
+    schedules = list(sketches.promising())
+    assert any("T.grid(2, 2, 3)" in schedule.mod.script() for schedule in schedules)
+    for schedule in schedules:
+        assert difference(expected, run_kernel(schedule.mod, TARGET, below=1024)) is None
+    instructions, _ = trace_json(sketches.spaces[2].trace)
+    for seed in range(4):
+        schedule = Schedule(kernel, seed=seed + 1)
+        type(sketches.spaces[2].trace).apply_json_to_schedule([instructions, []], schedule)
+        assert difference(expected, run_kernel(schedule.mod, TARGET, below=1024)) is None
 
 
 def test_uneven_tiles_leave_no_thread_without_work() -> None:
