@@ -50,6 +50,7 @@ gather all are."""
 _LEVELS = 3
 _UNEVEN_TILES = 3
 _MOST_PARTS = 8
+"""Sums go to memory and back between the parts of a reduction: more than a few gain nothing."""
 _GATHERED_BYTES = 20 * 1024
 """How much of what is gathered may stay in the nearest cache, of 32 KiB or more, while weights pass
 through it."""
@@ -249,7 +250,7 @@ class Sketches:
             self._uneven = self._uneven_tiles(*self._shape)
             self.spaces += self._unevenly(None)
             tiles = self._tiles(*self._shape)[:_TILES]
-            if any(self._parts(math.prod(rows)) > 1 for rows, _ in tiles):
+            if any(self._fewest_parts(math.prod(rows)) > 1 for rows, _ in tiles):
                 self.spaces.append(self._built(False, True, None, in_parts=True).schedule)
 
     def _built(
@@ -326,20 +327,17 @@ class Sketches:
                 if rank < _UNROLLED_TILES or self._gathering:
                     unrolled = replace(plan, unrolled=_MOST_UNROLLED)
                     yield self._built(channels_outside, True, unrolled).schedule
-                parts = self._parts(math.prod(tile[0]))
+                parts = self._fewest_parts(math.prod(tile[0]))
                 if parts > 1:
                     cut = replace(plan, parts=parts)
                     yield self._built(False, True, cut, in_parts=True).schedule
 
-    def _parts(self, rows: int) -> int:
+    def _fewest_parts(self, rows: int) -> int:
         """Into how many parts a reduction is to be cut, so that what so many rows gather from in
         one of them stays in the nearest cache; 1 where it does so as it is, or nothing helps."""
-        fitting = (
-            parts
-            for parts in divisors(self._length)
-            if rows * self._row_bytes <= parts * _GATHERED_BYTES
-        )
-        return next((parts for parts in fitting if parts <= _MOST_PARTS), 1)
+        least = rows * self._row_bytes / _GATHERED_BYTES
+        fitting = (parts for parts in divisors(self._length) if least <= parts <= _MOST_PARTS)
+        return next(fitting, 1)
 
     def _tiles(self, rows: list[int], vectors: int) -> list[tuple[tuple[int, ...], int]]:
         """Tiles that fit the registers, those first that multiply most for what they load."""
