@@ -5,7 +5,12 @@
 Dense layers and pointwise convolutions of EfficientNet-Lite0 and MiniLM, with bias and activation,
 dense and at several sparsities, each tuned with as many trials. A layer's kernels are then measured
 in turns. What the roof allows is the lesser of two rates: that of the dense kernel's arithmetic,
-and what the bytes need that must be moved. Prints a table, and draws speed-up against sparsity.
+and what the bytes need that must be moved. Prints tables, and draws speed-up against sparsity.
+
+On a rented machine others use the other threads of the same cores, now and then, and with them half
+of the nearest cache. What gathers suffers more from it than what does not. A probe, one more sparse
+kernel that is the same for all layers, tells in which turns nobody was there: a second table is of
+those alone. Who has a machine to himself should find the two alike.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import click
@@ -46,10 +52,16 @@ from harness.tuning.tasks import tasks_of
 from harness.tuning.tuner import Tuner
 from harness.tvm_api import load_tensor_intrinsics, relax, tvm
 
-_ROUNDS = 7
+_ROUNDS = 60
 _PLACES = 5
 """How often kernels are opened anew: where their arguments lie in memory makes them faster or
 slower for as long as they lie there."""
+_UNDISTURBED = 1.15
+"""How much longer than at its best, see `_BEST`, the probe may take where nobody is beside it."""
+_BEST = 0.01
+"""Which quantile of all the times of the probe counts as its best."""
+_LEAST_TURNS = 10
+"""So many undisturbed turns it takes to say something of a layer."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,9 @@ class Shape:
     def __str__(self) -> str:
         return f"{self.model} {self.rows}×{self.inputs}×{self.outputs}"
 
+
+PROBE = Shape("MiniLM", 32, 384, 384)
+PROBE_SPARSITY = 0.9
 
 LAYERS = [
     *(
@@ -116,6 +131,50 @@ class Kernel:
     module: tvm.IRModule
     flops: float
     bytes: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What so many turns say of a layer: seconds of its dense kernel and operations a second, and
+    for each sparsity how many times as fast, and which share of what the roof allows."""
+
+    turns: int
+    seconds: float
+    rate: float
+    sparse: list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer's kernels, the dense one first, with seconds per call, [kernels][turns], and those of
+    the probe beside them, [turns]."""
+
+    shape: Shape
+    kernels: Sequence[Kernel]
+    times: np.ndarray
+    probed: np.ndarray
+
+    def undisturbed(self, most: float) -> np.ndarray:
+        """In which turns the probe took no longer than this, before and after; in the last turn of
+        a process, before."""
+        before: np.ndarray = self.probed <= most
+        after = np.roll(before, -1)
+        after[_ROUNDS - 1 :: _ROUNDS] = True
+        found: np.ndarray = before & after
+        return found
+
+    def figures(self, bandwidth: float, turns: np.ndarray | None = None) -> Figures | None:
+        """Of some turns, or of all; None where they are too few."""
+        times = self.times if turns is None else self.times[:, turns]
+        if times.shape[1] < _LEAST_TURNS:
+            return None
+        dense, *sparse = np.median(times, axis=1)
+        rate = self.kernels[0].flops / dense
+        found = []
+        for kernel, seconds in zip(self.kernels[1:], sparse, strict=True):
+            allowed = max(kernel.flops / rate, kernel.bytes / bandwidth)
+            found.append((float(dense / seconds), float(allowed / seconds)))
+        return Figures(times.shape[1], float(dense), float(rate), found)
 
 
 class Maker:
@@ -175,57 +234,76 @@ def main(
         click.echo(f"warning: {warning}", err=True)
     maker = Maker(trials, seed)
     bandwidth = 1e9 * (maker.spec.hardware.memory_bandwidth_gbs or float("inf"))
-    table = Table("layer", "dense µs", "GFLOP/s", box=None)
-    for share in sparsity:
-        table.add_column(f"{share:.0%}: speed-up")
-        table.add_column("of the roof")
-    figures: dict[Shape, list[tuple[float, float]]] = {}
-    with Progress(transient=True) as progress:
+    layered: list[Layer] = []
+    with Progress(transient=True) as progress, tempfile.TemporaryDirectory() as probe_folder:
         going = progress.add_task("layers", total=layers)
+        probe = maker.kernel(PROBE, PROBE_SPARSITY, Path(probe_folder))
         for shape in LAYERS[:layers]:
             with tempfile.TemporaryDirectory() as folder:
                 kernels = [
                     maker.kernel(shape, share, Path(folder) / str(share))
                     for share in (0.0, *sparsity)
                 ]
-                dense, *sparse = np.median(maker.in_turns(kernels), axis=1)
-            rate = kernels[0].flops / dense
-            figures[shape] = []
-            for kernel, seconds in zip(kernels[1:], sparse, strict=True):
-                allowed = max(kernel.flops / rate, kernel.bytes / bandwidth)
-                figures[shape].append((float(dense / seconds), float(allowed / seconds)))
-            cells = [
-                text
-                for speedup, share in figures[shape]
-                for text in (f"{speedup:.2f}", f"{share:.0%}")
-            ]
-            table.add_row(str(shape), f"{1e6 * dense:.1f}", f"{1e-9 * rate:.0f}", *cells)
+                *times, probed = maker.in_turns([*kernels, probe])
+            layered.append(Layer(shape, kernels, np.array(times), probed))
             progress.advance(going)
-    Console(width=200).print(table)
+    best = float(np.quantile([layer.probed for layer in layered], _BEST))
+    every = {layer.shape: layer.figures(bandwidth) for layer in layered}
+    alone = {
+        layer.shape: layer.figures(bandwidth, layer.undisturbed(_UNDISTURBED * best))
+        for layer in layered
+    }
+    console = Console(width=200)
+    console.print("All turns", style="bold")
+    console.print(table_of(sparsity, every))
+    console.print("Undisturbed turns", style="bold")
+    console.print(table_of(sparsity, alone))
     if plot:
-        draw(sparsity, figures, plot)
+        draw(sparsity, every, alone, plot)
+
+
+def table_of(sparsity: Sequence[float], layers: Mapping[Shape, Figures | None]) -> Table:
+    """A row for each layer."""
+    table = Table("layer", "turns", "dense µs", "GFLOP/s", box=None)
+    for share in sparsity:
+        table.add_column(f"{share:.0%}: speed-up")
+        table.add_column("of the roof")
+    for shape, figures in layers.items():
+        if figures is None:
+            table.add_row(str(shape), "too few")
+            continue
+        cells = [text for fast, share in figures.sparse for text in (f"{fast:.2f}", f"{share:.1%}")]
+        known = str(figures.turns), f"{1e6 * figures.seconds:.1f}", f"{1e-9 * figures.rate:.0f}"
+        table.add_row(str(shape), *known, *cells)
+    return table
 
 
 def draw(
-    sparsity: Sequence[float], figures: Mapping[Shape, Sequence[tuple[float, float]]], path: Path
+    sparsity: Sequence[float],
+    every: Mapping[Shape, Figures | None],
+    alone: Mapping[Shape, Figures | None],
+    path: Path,
 ) -> None:
     """Speed-up, and what of the roof is reached, against sparsity: a line for each layer, a colour
-    for those with as many rows."""
+    for those with as many rows. Those of all turns above those of undisturbed ones."""
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    families = list(dict.fromkeys((shape.model, shape.rows) for shape in figures))
+    families = list(dict.fromkeys((shape.model, shape.rows) for shape in every))
     colour = colors([str(family) for family in families], [])
-    figure, panels = pyplot.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
-    for at, (axes, title) in enumerate(
-        zip(panels, ("times as fast as the tuned dense kernel", "of the roof, %"), strict=True)
-    ):
+    figure, panels = pyplot.subplots(2, 2, figsize=(10, 8), layout="constrained", sharey="col")
+    titles = "times as fast as the tuned dense kernel", "of the roof, %"
+    rows = ("all turns", every), ("undisturbed turns", alone)
+    for (row, (turns, layers)), (at, title) in product(enumerate(rows), enumerate(titles)):
+        axes = panels[row][at]
         named = set()
-        for shape, found in figures.items():
+        for shape, found in layers.items():
+            if found is None:
+                continue
             family = (shape.model, shape.rows)
             axes.plot(
                 [100 * share for share in sparsity],
-                [each[at] * (1, 100)[at] for each in found],
+                [each[at] * (1, 100)[at] for each in found.sparse],
                 marker="o",
                 markersize=3.5,
                 linewidth=1.2,
@@ -236,12 +314,12 @@ def draw(
         axes.axhline((1, 70)[at], color=INK, linewidth=0.8)
         axes.set_xlabel("blocks left out, %")
         axes.set_xticks([100 * share for share in sparsity])
-        axes.set_title(title, fontsize=TITLE_SIZE, loc="left")
+        axes.set_title(f"{title}: {turns}", fontsize=TITLE_SIZE, loc="left")
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_yscale("log", base=2)
-    panels[0].set_yticks([1, 2, 4, 8], ["1", "2", "4", "8"])
-    panels[1].set_ylim(bottom=0)
-    panels[0].legend(fontsize=SMALL_SIZE, frameon=False)
+    panels[0][0].set_yscale("log", base=2)
+    panels[0][0].set_yticks([1, 2, 4, 8], ["1", "2", "4", "8"])
+    panels[0][1].set_ylim(bottom=0)
+    panels[0][0].legend(fontsize=SMALL_SIZE, frameon=False)
     figure.savefig(path, dpi=120)
 
 

@@ -1,6 +1,10 @@
 """Chooses a kernel's schedule: its best candidates are verified, then measured again in turns.
 
-The best of many single measurements is biased towards the lucky ones; this one is not.
+The best of many single measurements is biased towards the lucky ones; this one is not. Neither is
+it of one moment: a machine that others use too is in another state some seconds later, and which of
+two schedules is faster may hang on that, or on where in memory they lie. Those that are close are
+measured once more after all kernels had their turn, compiled anew, and again; what counts are the
+rounds in which the machine was quick.
 """
 
 from __future__ import annotations
@@ -17,8 +21,9 @@ from harness.tuning.measurer import Measurer
 from harness.tuning.turns import Standing
 from harness.tvm_api import Schedule, meta_schedule, record_json, tvm
 
-_CONTENDERS = 4
-_ROUNDS = 15
+_CONTENDERS = 8
+_ROUNDS = 8
+_PASSES = 3
 _BEHIND = 1.25
 """What was this many times slower than the best record will not win, however lucky that one was."""
 
@@ -54,30 +59,80 @@ class Outcome:
 
 def hold_contests(entries: Iterable[Entry], measurer: Measurer) -> Iterator[Outcome]:
     """Who wins each of the contests."""
-    contests: list[list[Contender]] = []
+    contests: list[_Contest] = []
 
-    def candidates() -> Iterator[tuple[KernelTask, list[Candidate]]]:
+    def verified() -> Iterator[tuple[KernelTask, list[Candidate]]]:
         for entry in entries:
-            contests.append(_contenders(entry))
-            yield entry.kernel, [Candidate(module=module) for _, module in contests[-1]]
+            contests.append(_Contest(entry))
+            yield contests[-1].kernel, contests[-1].candidates
 
-    for standing in measurer.contests(candidates(), _ROUNDS):
-        yield _outcome(contests.pop(0), standing)
+    for at, standing in enumerate(measurer.contests(verified(), _ROUNDS)):
+        contests[at].begin(standing)
+    # What is counted comes to the same each time.
+    for _ in range(1, _PASSES if measurer.cost == "seconds" else 1):
+        close = [contest for contest in contests if len(contest.candidates) > 1]
+        again = [(contest.kernel, contest.candidates) for contest in close]
+        standings = measurer.contests(again, _ROUNDS, verified=False)
+        for contest, standing in zip(close, standings, strict=True):
+            contest.go_on(standing)
+    yield from (contest.outcome for contest in contests)
 
 
-def _outcome(contenders: list[Contender], standing: Standing | KernelFailed) -> Outcome:
-    if isinstance(standing, KernelFailed):
-        return Outcome(None, 0, str(standing))
-    finished = {at: seconds for at, seconds in enumerate(standing.times) if seconds is not None}
-    wrong = standing.wrong
-    if not finished:
-        reasons = [*wrong.values(), *standing.failed.values(), "no candidate ran"]
-        return Outcome(None, len(wrong), reasons[0])
-    winner = min(finished, key=lambda at: float(np.median(finished[at])))
-    return Outcome(
-        {"record": contenders[winner][0], "seconds": finished[winner]},
-        len(wrong),
-    )
+class _Contest:
+    """Contenders for one kernel's schedule, and what those in the running took in each pass."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.kernel = entry.kernel
+        self._contenders = _contenders(entry)
+        self._running = list(range(len(self._contenders)))
+        self._passes: list[dict[int, list[float]]] = []
+        self._wrong: dict[int, str] = {}
+        self._error = ""
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """Those in the running."""
+        return [Candidate(module=self._contenders[at][1]) for at in self._running]
+
+    def begin(self, standing: Standing | KernelFailed) -> None:
+        """The first pass: who is sound and not far behind stays in the running."""
+        if isinstance(standing, KernelFailed):
+            self._running, self._error = [], str(standing)
+            return
+        self._wrong = standing.wrong
+        reasons = [*standing.wrong.values(), *standing.failed.values(), "no candidate ran"]
+        self._error = reasons[0]
+        self._note(standing)
+        best = min((self._median(at) for at in self._running), default=0.0)
+        self._running = [at for at in self._running if self._median(at) <= _BEHIND * best]
+
+    def go_on(self, standing: Standing | KernelFailed) -> None:
+        """A later pass; one that nobody finished does not count."""
+        if isinstance(standing, Standing) and any(standing.times):
+            self._note(standing)
+
+    def _note(self, standing: Standing) -> None:
+        found = zip(self._running, standing.times, strict=True)
+        self._passes.append({at: seconds for at, seconds in found if seconds is not None})
+        self._running = list(self._passes[-1])
+
+    def _median(self, at: int) -> float:
+        return float(np.median(self._passes[0][at]))
+
+    @property
+    def outcome(self) -> Outcome:
+        """Who took least time beside the others, in the quicker half of all rounds: in the other
+        half somebody else was busy on the machine, if anybody was."""
+        if not self._running:
+            return Outcome(None, len(self._wrong), self._error)
+        seconds = [[value for each in self._passes for value in each[at]] for at in self._running]
+        times = np.log(seconds)
+        rounds = times.mean(axis=0)
+        quicker = np.argsort(rounds, kind="stable")[: (len(rounds) + 1) // 2]
+        beside = np.median((times - rounds)[:, quicker], axis=1)
+        winner = int(np.argmin(beside))
+        record = self._contenders[self._running[winner]][0]
+        return Outcome({"record": record, "seconds": seconds[winner]}, len(self._wrong))
 
 
 def _contenders(entry: Entry) -> list[Contender]:

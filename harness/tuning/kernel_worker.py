@@ -31,7 +31,7 @@ from harness.tuning.difference import Reference, first_difference
 from harness.tuning.graphics_function import GraphicsFunction
 from harness.tuning.opencl_verification import opencl_difference
 from harness.tuning.references import references
-from harness.tuning.sampling import Timer, in_turns, samples
+from harness.tuning.sampling import Timer, Yardstick, in_turns, samples
 from harness.tvm_api import Schedule, Trace, is_graphics, target_of, triple_of, tvm
 
 Made = TypeVar("Made")
@@ -186,10 +186,15 @@ class Worker:
         }
 
     def measure(self, message: Message) -> Message:
-        """Seconds per run of one candidate, several samples when it is a contender."""
+        """Seconds per run of one candidate, several samples when it is a contender, beside those of
+        the `yardstick`, if one is compiled: its slot, and the seconds that it is known for."""
         with self._kept_awake():
+            yardstick = None
+            if message["yardstick"] is not None:
+                slot, known = message["yardstick"]
+                yardstick = Yardstick(self._timer(self._functions[slot]), known)
             seconds = self._timer(self._functions.pop(message["slot"]))
-            return {"seconds": samples(seconds, message["best"])}
+            return {"seconds": samples(seconds, message["best"], yardstick)}
 
     def _kept_awake(self) -> KeepAwake:
         assert self.awake is not None, "measuring is for kernels that run here"

@@ -7,12 +7,17 @@ compiled, or was compiling with it, is compiled again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
-from harness.child import Message
+import numpy as np
+
+from harness.child import ChildLost, Message
 from harness.record import TuningCost
 from harness.tuning.compiling import Compiling
+from harness.tuning.database import kernel_identity
 from harness.tuning.kernel_process import (
     CANDIDATE_SECONDS,
     COMPILE,
@@ -25,6 +30,16 @@ from harness.tuning.turns import Standing, Turns
 from harness.tvm_api import is_graphics, tvm
 
 _MOST_CONTEXTS = 8
+_YARDSTICK = -1
+"""The slot of what candidates are timed beside."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """The best candidate of a kernel so far, and seconds per run."""
+
+    candidate: Candidate
+    seconds: float
 
 
 class Measurer(Protocol):
@@ -61,6 +76,11 @@ class KernelMeasurer:
     `threads` is how many the kernels run with, and how many workers compile, up to eight for a
     graphics processor, as each takes half a gigabyte for its context. `footprint` is the
     size of the network's weights in bytes where they do not stay in the caches, otherwise 0.
+
+    A machine that is not ours alone is now faster, now slower, for seconds at a time. So candidates
+    are timed beside a yardstick, the best one of earlier rounds or the first of this one, and what
+    they took is corrected by what that took beside them. Not on a graphics processor, which nobody
+    shares, and for which compiling the yardstick for every worker takes longer than a trial.
     """
 
     cost: TuningCost = "seconds"
@@ -72,6 +92,8 @@ class KernelMeasurer:
         workers = min(threads, _MOST_CONTEXTS) if is_graphics(target) else threads
         self._workers = [KernelProcess(self._environment) for _ in range(workers)]
         self._kernel: Message = {}
+        self._identity = ""
+        self._known: dict[str, _Known] = {}
         self._depth = 0
 
     def __enter__(self) -> KernelMeasurer:
@@ -87,6 +109,7 @@ class KernelMeasurer:
     def turn_to(self, kernel: KernelTask) -> None:
         """What is measured from now on are candidates of this kernel."""
         self._kernel = kernel.as_message(self._target, self._footprint)
+        self._identity = kernel_identity(kernel.module)
 
     def measure(
         self, candidates: Sequence[Candidate], best: Callable[[], float | None]
@@ -99,6 +122,12 @@ class KernelMeasurer:
         compiling = Compiling(self._workers, self._kernel, COMPILE, candidates)
         compiling.finish()
         failed = compiling.failed
+        yardstick = self._known.get(self._identity)
+        if not is_graphics(self._target):
+            if yardstick is not None:
+                self._lay_beside(yardstick.candidate)
+            elif len(candidates) > 1 and 0 not in failed:
+                self._lay_beside(candidates[0])
         for worker in self._workers:
             worker.pause()
         for slot, candidate in enumerate(candidates):
@@ -106,16 +135,40 @@ class KernelMeasurer:
                 yield failed[slot]
                 continue
             try:
-                yield self._measure_one(candidate, slot, best())
+                seconds = self._measure_one(candidate, slot, best(), yardstick)
             except KernelFailed as error:
                 yield error
+                continue
+            median, known = float(np.median(seconds)), self._known.get(self._identity)
+            if known is None or median < known.seconds:
+                self._known[self._identity] = _Known(candidate, median)
+            if slot == 0 and yardstick is None:
+                yardstick = _Known(candidate, median)
+            yield seconds
 
-    def _measure_one(self, candidate: Candidate, slot: int, best: float | None) -> list[float]:
+    def _lay_beside(self, yardstick: Candidate) -> None:
+        """Compile it in each worker that has candidates; one that fails at it times them alone."""
+        busy = [worker for worker in self._workers if worker.slots]
+        for worker in busy:
+            with suppress(ChildLost, KernelFailed):
+                worker.begin(self._kernel, COMPILE, {_YARDSTICK: yardstick})
+        for worker in busy:
+            try:
+                worker.finish([_YARDSTICK], CANDIDATE_SECONDS)
+            except (ChildLost, KernelFailed):
+                worker.stop()
+
+    def _measure_one(
+        self, candidate: Candidate, slot: int, best: float | None, yardstick: _Known | None
+    ) -> list[float]:
         worker = next((each for each in self._workers if slot in each.slots), self._workers[0])
         try:
             if slot not in worker.slots:  # it was in a worker that died since
                 worker.compile(self._kernel, {slot: candidate})
-            message = {"do": "measure", "slot": slot, "best": best}
+            beside = None
+            if yardstick is not None and _YARDSTICK in worker.slots:
+                beside = [_YARDSTICK, yardstick.seconds]
+            message = {"do": "measure", "slot": slot, "best": best, "yardstick": beside}
             answer = worker.ask(self._kernel, message, CANDIDATE_SECONDS)
             return [float(value) for value in answer["seconds"]]
         finally:

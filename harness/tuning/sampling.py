@@ -6,6 +6,7 @@ What is given are functions that run the kernel some times and say how many seco
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,15 +22,34 @@ _MOST_RUNS = 400
 Timer = Callable[[int], float]
 
 
-def samples(seconds: Timer, best: float | None) -> list[float]:
-    """Seconds per run of one candidate, several samples when it is a contender."""
+@dataclass(frozen=True)
+class Yardstick:
+    """A schedule of the same kernel, timed beside each candidate: what it takes at that moment,
+    beside the `seconds` that it is known for, tells how fast the machine is just then."""
+
+    timer: Timer
+    seconds: float
+
+    def correction(self, runs: int) -> float:
+        """By what to multiply a time that was taken right before."""
+        return self.seconds / self.timer(runs)
+
+
+def samples(seconds: Timer, best: float | None, yardstick: Yardstick | None = None) -> list[float]:
+    """Seconds per run of one candidate, several samples when it is a contender; as if the machine
+    had been as fast as when the yardstick was measured, where there is one."""
     first = min(seconds(1) for _ in range(2))
     if best is not None and first > _HOPELESS * best:
         return [first]
-    found = [seconds(_runs(first))]
+    runs = _runs(first)
+
+    def sample() -> float:
+        found = seconds(runs)
+        return found * yardstick.correction(runs) if yardstick else found
+
+    found = [sample()]
     if best is None or found[0] <= _CONTENDER * best:
-        for _ in range(1, _SAMPLES):
-            found.append(seconds(_runs(first)))
+        found += [sample() for _ in range(1, _SAMPLES)]
     return found
 
 

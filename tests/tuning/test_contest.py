@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import pytest
 
+from harness.record import TuningCost
 from harness.tuning.contest import Entry, hold_contests
-from harness.tuning.kernel_process import KernelTask
+from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.measurer import KernelMeasurer
+from harness.tuning.turns import Standing
 from harness.tvm_api import ArgInfo, Schedule, meta_schedule, te, tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 1})
@@ -66,3 +68,60 @@ def test_default_schedule_far_behind_takes_no_part(measurer: KernelMeasurer) -> 
     (outcome,) = hold_contests([entry(wrong(), 2 * SECONDS)], measurer)
     assert outcome.wrong == 0
     assert outcome.choice is not None and outcome.choice["record"] is not None
+
+
+class Moody(KernelMeasurer):
+    """A machine on which what takes how long hangs on the hour: in each pass so many seconds, for
+    the default schedule first and then for the record's, or a failure."""
+
+    def __init__(
+        self, passes: Sequence[Sequence[float] | KernelFailed], cost: TuningCost = "seconds"
+    ) -> None:
+        super().__init__(TARGET, threads=1)
+        self.cost = cost
+        self.passes = list(passes)
+        self.asked: list[int] = []
+
+    def contests(
+        self,
+        entries: Iterable[tuple[KernelTask, Sequence[Candidate]]],
+        rounds: int,
+        *,
+        verified: bool = True,
+    ) -> Iterator[Standing | KernelFailed]:
+        for _, candidates in entries:
+            self.asked.append(len(candidates))
+            seconds = self.passes.pop(0)
+            if isinstance(seconds, KernelFailed):
+                yield seconds
+            else:
+                yield Standing([[each] * rounds for each in seconds], {}, {})
+
+
+def won(measurer: Moody) -> str:
+    (outcome,) = hold_contests([entry(doubling(), None)], measurer)
+    assert outcome.choice is not None
+    return "the default" if outcome.choice["record"] is None else "the record"
+
+
+def test_who_was_faster_at_one_moment_only_does_not_win() -> None:
+    assert won(Moody([(1.0, 1.05), (1.0, 0.9), (1.0, 0.9)])) == "the record"
+
+
+def test_what_is_faster_where_the_machine_is_slow_does_not_win() -> None:
+    assert won(Moody([(1.0, 1.1), (3.0, 2.0), (1.0, 1.1)])) == "the default"
+
+
+def test_who_is_far_behind_is_not_measured_again() -> None:
+    measurer = Moody([(1.0, 1.3)])
+    assert won(measurer) == "the default" and measurer.asked == [2]
+
+
+def test_pass_that_fails_leaves_what_the_others_found() -> None:
+    lost = KernelFailed("the worker was lost")
+    assert won(Moody([(1.0, 1.1), lost, (1.1, 1.05)])) == "the default"
+
+
+def test_what_is_counted_is_not_counted_again() -> None:
+    measurer = Moody([(1.1, 1.0)], "instructions")
+    assert won(measurer) == "the record" and measurer.asked == [2]

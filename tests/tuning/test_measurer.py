@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,27 @@ def test_hopeless_candidate_gets_one_sample(measurer: KernelMeasurer) -> None:
     measurer.turn_to(task(400))
     (hopeless,) = measured(measurer, [module(400)], best=1e-9)
     assert isinstance(hopeless, list) and len(hopeless) == 1
+
+
+def test_later_rounds_are_timed_beside_the_best_of_earlier_ones() -> None:
+    """What it is known for counts, not what it takes by now."""
+    with KernelMeasurer(TARGET, threads=2) as found:
+        found.turn_to(task(400))
+        first, _ = measured(found, [module(400), split(400, 4)])
+        (identity,) = found._known
+        known = found._known[identity]
+        assert isinstance(first, list) and known.seconds <= np.median(first)
+        found._known[identity] = replace(known, seconds=100 * known.seconds)
+        found.turn_to(task(400))
+        for seconds in measured(found, [known.candidate] * 2):
+            assert isinstance(seconds, list)
+            assert 25 < np.median(seconds) / known.seconds < 400
+
+
+def test_first_candidate_that_crashes_is_no_yardstick(measurer: KernelMeasurer) -> None:
+    measurer.turn_to(task(24))
+    found = measured(measurer, [module(24, "crash"), module(24), module(24)])
+    assert [isinstance(each, KernelFailed) for each in found] == [True, False, False]
 
 
 def test_crash_costs_one_candidate_when_others_were_compiled_beside_it(
