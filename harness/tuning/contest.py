@@ -3,8 +3,8 @@
 The best of many single measurements is biased towards the lucky ones; this one is not. Neither is
 it of one moment: a machine that others use too is in another state some seconds later, and which of
 two schedules is faster may hang on that, or on where in memory they lie. Those that are close are
-measured once more after all kernels had their turn, compiled anew, and again; what counts are the
-rounds in which the machine was quick.
+compiled and measured once more after all kernels had their turn; what counts are the rounds in
+which the machine was quick.
 """
 
 from __future__ import annotations
@@ -21,9 +21,13 @@ from harness.tuning.measurer import Measurer
 from harness.tuning.turns import Standing
 from harness.tvm_api import Schedule, meta_schedule, record_json, tvm
 
-_CONTENDERS = 8
+_CONTENDERS = 5
 _ROUNDS = 8
-_PASSES = 3
+_PASSES = 2
+_CLOSE = 1.1
+"""Who took so many times as long as the best in the first pass is not measured again."""
+_SHARE = 0.01
+"""Nor are kernels that take a smaller share of the network's time."""
 _BEHIND = 1.25
 """What was this many times slower than the best record will not win, however lucky that one was."""
 
@@ -70,7 +74,12 @@ def hold_contests(entries: Iterable[Entry], measurer: Measurer) -> Iterator[Outc
         contests[at].begin(standing)
     # What is counted comes to the same each time.
     for _ in range(1, _PASSES if measurer.cost == "seconds" else 1):
-        close = [contest for contest in contests if len(contest.candidates) > 1]
+        total = sum(contest.cost for contest in contests)
+        close = [
+            contest
+            for contest in contests
+            if len(contest.candidates) > 1 and contest.cost >= _SHARE * total
+        ]
         again = [(contest.kernel, contest.candidates) for contest in close]
         standings = measurer.contests(again, _ROUNDS, verified=False)
         for contest, standing in zip(close, standings, strict=True):
@@ -94,6 +103,12 @@ class _Contest:
         """Those in the running."""
         return [Candidate(module=self._contenders[at][1]) for at in self._running]
 
+    @property
+    def cost(self) -> float:
+        """What the best in the running takes of an inference."""
+        best = min((self._median(at) for at in self._running), default=0.0)
+        return self.kernel.calls * best
+
     def begin(self, standing: Standing | KernelFailed) -> None:
         """The first pass: who is sound and not far behind stays in the running."""
         if isinstance(standing, KernelFailed):
@@ -103,8 +118,8 @@ class _Contest:
         reasons = [*standing.wrong.values(), *standing.failed.values(), "no candidate ran"]
         self._error = reasons[0]
         self._note(standing)
-        best = min((self._median(at) for at in self._running), default=0.0)
-        self._running = [at for at in self._running if self._median(at) <= _BEHIND * best]
+        best = self.cost / self.kernel.calls
+        self._running = [at for at in self._running if self._median(at) <= _CLOSE * best]
 
     def go_on(self, standing: Standing | KernelFailed) -> None:
         """A later pass; one that nobody finished does not count."""

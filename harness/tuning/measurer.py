@@ -78,9 +78,9 @@ class KernelMeasurer:
     size of the network's weights in bytes where they do not stay in the caches, otherwise 0.
 
     A machine that is not ours alone is now faster, now slower, for seconds at a time. So candidates
-    are timed beside a yardstick, the best one of earlier rounds or the first of this one, and what
-    they took is corrected by what that took beside them. Not on a graphics processor, which nobody
-    shares, and for which compiling the yardstick for every worker takes longer than a trial.
+    are timed beside a yardstick, the best one of earlier rounds, and what they took is corrected by
+    what that took beside them. Not on a graphics processor, which nobody shares, and for which
+    compiling the yardstick for every worker takes longer than a trial.
     """
 
     cost: TuningCost = "seconds"
@@ -123,11 +123,8 @@ class KernelMeasurer:
         compiling.finish()
         failed = compiling.failed
         yardstick = self._known.get(self._identity)
-        if not is_graphics(self._target):
-            if yardstick is not None:
-                self._lay_beside(yardstick.candidate)
-            elif len(candidates) > 1 and 0 not in failed:
-                self._lay_beside(candidates[0])
+        if yardstick is not None and not is_graphics(self._target):
+            self._lay_beside(yardstick.candidate)
         for worker in self._workers:
             worker.pause()
         for slot, candidate in enumerate(candidates):
@@ -142,8 +139,6 @@ class KernelMeasurer:
             median, known = float(np.median(seconds)), self._known.get(self._identity)
             if known is None or median < known.seconds:
                 self._known[self._identity] = _Known(candidate, median)
-            if slot == 0 and yardstick is None:
-                yardstick = _Known(candidate, median)
             yield seconds
 
     def _lay_beside(self, yardstick: Candidate) -> None:
