@@ -106,8 +106,7 @@ class _Contest:
     @property
     def cost(self) -> float:
         """What the best in the running takes of an inference."""
-        best = min((self._median(at) for at in self._running), default=0.0)
-        return self.kernel.calls * best
+        return self.kernel.calls * self._best
 
     def begin(self, standing: Standing | KernelFailed) -> None:
         """The first pass: who is sound and not far behind stays in the running."""
@@ -118,8 +117,8 @@ class _Contest:
         reasons = [*standing.wrong.values(), *standing.failed.values(), "no candidate ran"]
         self._error = reasons[0]
         self._note(standing)
-        best = self.cost / self.kernel.calls
-        self._running = [at for at in self._running if self._median(at) <= _CLOSE * best]
+        most = _CLOSE * self._best
+        self._running = [at for at in self._running if self._median(at) <= most]
 
     def go_on(self, standing: Standing | KernelFailed) -> None:
         """A later pass; one that nobody finished does not count."""
@@ -130,6 +129,10 @@ class _Contest:
         found = zip(self._running, standing.times, strict=True)
         self._passes.append({at: seconds for at, seconds in found if seconds is not None})
         self._running = list(self._passes[-1])
+
+    @property
+    def _best(self) -> float:
+        return min((self._median(at) for at in self._running), default=0.0)
 
     def _median(self, at: int) -> float:
         return float(np.median(self._passes[0][at]))

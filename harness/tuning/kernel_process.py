@@ -149,12 +149,11 @@ class KernelProcess:
         self.child.resume()
         self.child.send(_about(candidates, order))
 
-    def finish(self, slots: Sequence[int], seconds: float) -> None:
-        """Wait until the candidates in these slots, that `begin` began with, are compiled. Raises
-        ChildLost or KernelFailed."""
+    def answer(self, seconds: float) -> Message:
+        """Wait for what `begin` began. Raises ChildLost or KernelFailed."""
         if self.child is None:
             raise ChildLost("was lost before")
-        self.compiled(slots, self.checked(self.child.receive(seconds)))
+        return self.checked(self.child.receive(seconds))
 
     def compiled(self, slots: Sequence[int], answer: Message) -> dict[int, KernelFailed]:
         """Take note of what was compiled; how the others failed, by slot."""

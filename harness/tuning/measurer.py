@@ -36,7 +36,7 @@ _YARDSTICK = -1
 
 @dataclass(frozen=True)
 class _Known:
-    """The best candidate of a kernel so far, and seconds per run."""
+    """The best candidate of a kernel's first round, and seconds per run."""
 
     candidate: Candidate
     seconds: float
@@ -78,9 +78,10 @@ class KernelMeasurer:
     size of the network's weights in bytes where they do not stay in the caches, otherwise 0.
 
     A machine that is not ours alone is now faster, now slower, for seconds at a time. So candidates
-    are timed beside a yardstick, the best one of earlier rounds, and what they took is corrected by
-    what that took beside them. Not on a graphics processor, which nobody shares, and for which
-    compiling the yardstick for every worker takes longer than a trial.
+    are timed beside a yardstick, the best one of the kernel's first round, and what they took is
+    corrected by what that took beside them. It stays the same: of one that is chosen anew each time
+    it was lucky, what is recorded would get less from round to round. Not on a graphics processor,
+    which nobody shares, and for which compiling it for every worker takes longer than a trial.
     """
 
     cost: TuningCost = "seconds"
@@ -136,10 +137,15 @@ class KernelMeasurer:
             except KernelFailed as error:
                 yield error
                 continue
-            median, known = float(np.median(seconds)), self._known.get(self._identity)
-            if known is None or median < known.seconds:
-                self._known[self._identity] = _Known(candidate, median)
+            if yardstick is None:
+                self._note(_Known(candidate, float(np.median(seconds))))
             yield seconds
+
+    def _note(self, found: _Known) -> None:
+        """Know a candidate of the first round, if it is the best of it."""
+        known = self._known.setdefault(self._identity, found)
+        if found.seconds < known.seconds:
+            self._known[self._identity] = found
 
     def _lay_beside(self, yardstick: Candidate) -> None:
         """Compile it in each worker that has candidates; one that fails at it times them alone."""
@@ -149,7 +155,7 @@ class KernelMeasurer:
                 worker.begin(self._kernel, COMPILE, {_YARDSTICK: yardstick})
         for worker in busy:
             try:
-                worker.finish([_YARDSTICK], CANDIDATE_SECONDS)
+                worker.compiled([_YARDSTICK], worker.answer(CANDIDATE_SECONDS))
             except (ChildLost, KernelFailed):
                 worker.stop()
 

@@ -62,10 +62,7 @@ class Turns:
         """Wait for what `begin` began. When the worker was lost one candidate is to blame: one by
         one, it will show."""
         try:
-            if self._worker.child is None:
-                raise ChildLost("was lost before")
-            answer = self._worker.checked(self._worker.child.receive(_CONTEST_SECONDS))
-            self._note(self._candidates, answer)
+            self._note(self._candidates, self._worker.answer(_CONTEST_SECONDS))
         except (ChildLost, KernelFailed) as error:
             if isinstance(error, ChildLost):
                 self._worker.stop()

@@ -56,7 +56,7 @@ def test_hopeless_candidate_gets_one_sample(measurer: KernelMeasurer) -> None:
     assert isinstance(hopeless, list) and len(hopeless) == 1
 
 
-def test_later_rounds_are_timed_beside_the_best_of_earlier_ones() -> None:
+def test_later_rounds_are_timed_beside_the_best_of_the_first() -> None:
     """What it is known for counts, not what it takes by now."""
     with KernelMeasurer(TARGET, threads=2) as found:
         found.turn_to(task(400))
@@ -69,6 +69,7 @@ def test_later_rounds_are_timed_beside_the_best_of_earlier_ones() -> None:
         for seconds in measured(found, [known.candidate] * 2):
             assert isinstance(seconds, list)
             assert 25 < np.median(seconds) / known.seconds < 400
+        assert found._known[identity].seconds == 100 * known.seconds
 
 
 def test_crash_costs_one_candidate_when_others_were_compiled_beside_it(
