@@ -3,18 +3,20 @@
     python benchmarks/sparse_kernels.py --trials 64
 
 Dense layers and pointwise convolutions of EfficientNet-Lite0 and MiniLM, with bias and activation,
-dense and at several sparsities, each tuned with as many trials. A layer's kernels are then measured
-in turns. What the roof allows is the lesser of two rates: that of the dense kernel's arithmetic,
-and what the bytes need that must be moved. Prints tables, and draws speed-up against sparsity.
+dense and at several sparsities in blocks and in wide blocks, each tuned with as many trials. A
+layer's kernels are then measured in turns. What the roof allows is the lesser of two rates: that of
+the dense kernel's arithmetic, and what the bytes need that must be moved. Prints tables, and draws
+speed-up against sparsity.
 
 On a rented machine others use the other threads of the same cores, now and then, and with them half
 of the nearest cache. What gathers suffers more from it than what does not. A probe, one more sparse
-kernel that is the same for all layers, tells in which turns nobody was there: a second table is of
+kernel that is the same for all layers, tells in which turns nobody was there: other tables are of
 those alone. Who has a machine to himself should find the two alike.
 """
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +31,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from harness.build import flops, moved_bytes
-from harness.edges.patterns import mask_of
+from harness.edges.patterns import group_of, mask_of
 from harness.edges.scores import grouped
 from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
@@ -40,7 +42,7 @@ from harness.passes.fusion import fuse
 from harness.passes.vectors import vector_lanes
 from harness.report.plots.style import INK, SMALL_SIZE, TITLE_SIZE, colors
 from harness.roofline import with_measured_roofs
-from harness.spec import Tune
+from harness.spec import BLOCKS, Pattern, Tune
 from harness.target_spec import Passes
 from harness.tuning.database import TuningDatabase
 from harness.tuning.kernel_process import Candidate, KernelTask
@@ -78,7 +80,10 @@ class Shape:
 
 
 PROBE = Shape("MiniLM", 32, 384, 384)
-PROBE_SPARSITY = 0.9
+
+Case = tuple[Pattern, float]
+"""A pattern, and the share of blocks that are left out."""
+PROBED: Case = ("block", 0.9)
 
 LAYERS = [
     *(
@@ -103,15 +108,13 @@ LAYERS = [
 ]
 
 
-def network(shape: Shape, sparsity: float, lanes: int) -> tvm.IRModule:
-    """A layer with bias and activation, and with weights of this block sparsity."""
+def network(shape: Shape, sparsity: float, group: int) -> tvm.IRModule:
+    """A layer with bias and activation, without this share of its blocks of `group` outputs."""
     generator = np.random.default_rng(0)
     weights = generator.standard_normal((shape.inputs, shape.outputs)).astype(np.float32)
     if sparsity:
-        if shape.outputs % lanes:
-            raise click.ClickException(f"{shape}: outputs are no whole vectors of {lanes}")
-        scores = grouped(weights.astype(np.float64) ** 2, lanes)
-        weights = weights * mask_of(scores, "block", sparsity, lanes)
+        scores = grouped(weights.astype(np.float64) ** 2, group)
+        weights = weights * mask_of(scores, "block", sparsity, group)
     builder = relax.BlockBuilder()
     data = relax.Var("data", relax.TensorType((1, shape.rows, shape.inputs), "float32"))
     with builder.function("main", [data]):
@@ -136,21 +139,22 @@ class Kernel:
 @dataclass(frozen=True)
 class Figures:
     """What so many turns say of a layer: seconds of its dense kernel and operations a second, and
-    for each sparsity how many times as fast, and which share of what the roof allows."""
+    for each case how many times as fast, and which share of what the roof allows."""
 
     turns: int
     seconds: float
     rate: float
-    sparse: list[tuple[float, float]]
+    sparse: Mapping[Case, tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer's kernels, the dense one first, with seconds per call, [kernels][turns], and those of
+    """A layer's kernels with seconds per call, [kernels][turns], the dense one first, and those of
     the probe beside them, [turns]."""
 
     shape: Shape
-    kernels: Sequence[Kernel]
+    dense: Kernel
+    sparse: Mapping[Case, Kernel]
     times: np.ndarray
     probed: np.ndarray
 
@@ -169,11 +173,11 @@ class Layer:
         if times.shape[1] < _LEAST_TURNS:
             return None
         dense, *sparse = np.median(times, axis=1)
-        rate = self.kernels[0].flops / dense
-        found = []
-        for kernel, seconds in zip(self.kernels[1:], sparse, strict=True):
+        rate = self.dense.flops / dense
+        found = {}
+        for (case, kernel), seconds in zip(self.sparse.items(), sparse, strict=True):
             allowed = max(kernel.flops / rate, kernel.bytes / bandwidth)
-            found.append((float(dense / seconds), float(allowed / seconds)))
+            found[case] = float(dense / seconds), float(allowed / seconds)
         return Figures(times.shape[1], float(dense), float(rate), found)
 
 
@@ -186,13 +190,22 @@ class Maker:
         self.spec = with_measured_roofs(load_target(HOST))
         self._target = tvm.target.Target(self.spec.tvm.as_tvm())
         self._threads = self.spec.tvm.num_cores
-        self.lanes = vector_lanes(self._target)
+        self._lanes = vector_lanes(self._target)
         self._trials = trials
         self._seed = seed
 
-    def kernel(self, shape: Shape, sparsity: float, folder: Path) -> Kernel:
+    def layer(self, shape: Shape, cases: Sequence[Case], probe: Kernel, folder: Path) -> Layer:
+        """A layer, measured: dense, and in those cases whose blocks divide its outputs."""
+        fitting = [case for case in cases if shape.outputs % group_of(case[0], self._lanes) == 0]
+        dense = self.kernel(shape, ("block", 0.0), folder / "dense")
+        sparse = {case: self.kernel(shape, case, folder / f"{case}") for case in fitting}
+        *times, probed = self._in_turns([dense, *sparse.values(), probe])
+        return Layer(shape, dense, sparse, np.array(times), probed)
+
+    def kernel(self, shape: Shape, case: Case, folder: Path) -> Kernel:
         """A layer's one kernel, tuned; `folder` keeps what it is given."""
-        module = canonicalise(network(shape, sparsity, self.lanes))
+        pattern, sparsity = case
+        module = canonicalise(network(shape, sparsity, group_of(pattern, self._lanes)))
         fused = fuse(adapt(module, Passes(), self._target), "full")
         feed = np.random.default_rng(1).standard_normal((1, shape.rows, shape.inputs))
         inputs = record_kernel_inputs(
@@ -206,7 +219,7 @@ class Maker:
         function = task.module["main"]
         return Kernel(task, best, flops(function), moved_bytes(function))
 
-    def in_turns(self, kernels: Sequence[Kernel]) -> np.ndarray:
+    def _in_turns(self, kernels: Sequence[Kernel]) -> np.ndarray:
         """Seconds per call, [kernels][rounds], in several processes one after another."""
         entries = [(kernel.task, Candidate(module=kernel.module)) for kernel in kernels]
         found = []
@@ -223,29 +236,33 @@ def _deaf(progress: TuningProgress) -> None:
 @click.command()
 @click.option("--trials", type=click.IntRange(min=1), default=64, show_default=True)
 @click.option("--sparsity", multiple=True, type=float, default=(0.35, 0.5, 0.75, 0.9))
+@click.option(
+    "--pattern", multiple=True, type=click.Choice(BLOCKS), default=BLOCKS, show_default=True
+)
 @click.option("--layers", type=int, default=len(LAYERS), help="Only as many of the layers.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), default=None)
 def main(
-    trials: int, sparsity: tuple[float, ...], layers: int, seed: int, plot: Path | None
+    trials: int,
+    sparsity: tuple[float, ...],
+    pattern: tuple[Pattern, ...],
+    layers: int,
+    seed: int,
+    plot: Path | None,
 ) -> None:
     """Measure block-sparse kernels beside dense ones."""
     for warning in noise_warnings():
         click.echo(f"warning: {warning}", err=True)
     maker = Maker(trials, seed)
     bandwidth = 1e9 * (maker.spec.hardware.memory_bandwidth_gbs or float("inf"))
+    cases = list(product(pattern, sparsity))
     layered: list[Layer] = []
     with Progress(transient=True) as progress, tempfile.TemporaryDirectory() as probe_folder:
         going = progress.add_task("layers", total=layers)
-        probe = maker.kernel(PROBE, PROBE_SPARSITY, Path(probe_folder))
+        probe = maker.kernel(PROBE, PROBED, Path(probe_folder))
         for shape in LAYERS[:layers]:
             with tempfile.TemporaryDirectory() as folder:
-                kernels = [
-                    maker.kernel(shape, share, Path(folder) / str(share))
-                    for share in (0.0, *sparsity)
-                ]
-                *times, probed = maker.in_turns([*kernels, probe])
-            layered.append(Layer(shape, kernels, np.array(times), probed))
+                layered.append(maker.layer(shape, cases, probe, Path(folder)))
             progress.advance(going)
     best = float(np.quantile([layer.probed for layer in layered], _BEST))
     every = {layer.shape: layer.figures(bandwidth) for layer in layered}
@@ -254,56 +271,62 @@ def main(
         for layer in layered
     }
     console = Console(width=200)
-    console.print("All turns", style="bold")
-    console.print(table_of(sparsity, every))
-    console.print("Undisturbed turns", style="bold")
-    console.print(table_of(sparsity, alone))
+    for each in pattern:
+        for turns, shapes in (("all turns", every), ("undisturbed turns", alone)):
+            console.print(f"{each}, {turns}", style="bold")
+            console.print(table_of([(each, share) for share in sparsity], shapes))
     if plot:
-        draw(sparsity, every, alone, plot)
+        draw(pattern, sparsity, alone, plot)
 
 
-def table_of(sparsity: Sequence[float], layers: Mapping[Shape, Figures | None]) -> Table:
+def table_of(cases: Sequence[Case], layers: Mapping[Shape, Figures | None]) -> Table:
     """A row for each layer."""
     table = Table("layer", "turns", "dense µs", "GFLOP/s", box=None)
-    for share in sparsity:
+    for _, share in cases:
         table.add_column(f"{share:.0%}: speed-up")
         table.add_column("of the roof")
     for shape, figures in layers.items():
         if figures is None:
             table.add_row(str(shape), "too few")
             continue
-        cells = [text for fast, share in figures.sparse for text in (f"{fast:.2f}", f"{share:.1%}")]
+        cells: list[str] = []
+        for case in cases:
+            fast, share = figures.sparse.get(case, (math.nan, math.nan))
+            cells += [f"{fast:.2f}", f"{share:.1%}"]
         known = str(figures.turns), f"{1e6 * figures.seconds:.1f}", f"{1e-9 * figures.rate:.0f}"
         table.add_row(str(shape), *known, *cells)
     return table
 
 
 def draw(
+    patterns: Sequence[Pattern],
     sparsity: Sequence[float],
-    every: Mapping[Shape, Figures | None],
-    alone: Mapping[Shape, Figures | None],
+    layers: Mapping[Shape, Figures | None],
     path: Path,
 ) -> None:
     """Speed-up, and what of the roof is reached, against sparsity: a line for each layer, a colour
-    for those with as many rows. Those of all turns above those of undisturbed ones."""
+    for those with as many rows; a row of panels for each pattern."""
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    families = list(dict.fromkeys((shape.model, shape.rows) for shape in every))
+    families = list(dict.fromkeys((shape.model, shape.rows) for shape in layers))
     colour = colors([str(family) for family in families], [])
-    figure, panels = pyplot.subplots(2, 2, figsize=(10, 8), layout="constrained", sharey="col")
+    size = 10, 4 * len(patterns)
+    figure, panels = pyplot.subplots(
+        len(patterns), 2, figsize=size, layout="constrained", sharey="col", squeeze=False
+    )
     titles = "times as fast as the tuned dense kernel", "of the roof, %"
-    rows = ("all turns", every), ("undisturbed turns", alone)
-    for (row, (turns, layers)), (at, title) in product(enumerate(rows), enumerate(titles)):
+    for (row, pattern), (at, title) in product(enumerate(patterns), enumerate(titles)):
         axes = panels[row][at]
         named = set()
         for shape, found in layers.items():
-            if found is None:
+            values = found.sparse if found else {}
+            if (pattern, sparsity[0]) not in values:
                 continue
             family = (shape.model, shape.rows)
             axes.plot(
                 [100 * share for share in sparsity],
-                [each[at] * (1, 100)[at] for each in found.sparse],
+                [values[pattern, share][at] * (1, 100)[at] for share in sparsity],
                 marker="o",
                 markersize=3.5,
                 linewidth=1.2,
@@ -314,7 +337,7 @@ def draw(
         axes.axhline((1, 70)[at], color=INK, linewidth=0.8)
         axes.set_xlabel("blocks left out, %")
         axes.set_xticks([100 * share for share in sparsity])
-        axes.set_title(f"{title}: {turns}", fontsize=TITLE_SIZE, loc="left")
+        axes.set_title(f"{pattern}: {title}", fontsize=TITLE_SIZE, loc="left")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0][0].set_yscale("log", base=2)
     panels[0][0].set_yticks([1, 2, 4, 8], ["1", "2", "4", "8"])

@@ -154,11 +154,12 @@ class _Cell:
         from harness.edges.held_out import fitted_to
         from harness.edges.merging import merge
         from harness.edges.ordering import reordered
-        from harness.edges.patterns import in_blocks, require_pattern
+        from harness.edges.patterns import group_of, in_blocks, require_pattern
         from harness.passes.vectors import vector_lanes
 
         lanes = vector_lanes(self._target)
         require_pattern(edges.pattern, self._spec, lanes)
+        group = group_of(edges.pattern, lanes)
         samples, bypassed = self._samples(self._order.calibration), 0
         if edges.bypass is not None:
             self._tell({"stage": "bypass"})
@@ -166,7 +167,7 @@ class _Cell:
                 canonical, edges.bypass, samples, self._here, self._threads
             )
         if in_blocks(edges.pattern):
-            canonical = reordered(canonical, lanes, samples, self._here, self._threads)
+            canonical = reordered(canonical, group, samples, self._here, self._threads)
         seen = [samples[at] for at in fitted_to(len(samples))] if edges.finetune else samples
         canonical, compression = compress(
             canonical,
@@ -176,7 +177,7 @@ class _Cell:
             self._calibrated(seen) if seen else None,
             self._samples(self._order.training) or samples,
             self._tell,
-            partial(self._appraised, canonical),
+            partial(self._appraised, canonical, group),
         )
         compression = compression.model_copy(
             update={
@@ -317,9 +318,13 @@ class _Cell:
         )
 
     def _appraised(
-        self, canonical: tvm.IRModule, layers: Sequence[Layer], sparsities: Sequence[float]
+        self,
+        canonical: tvm.IRModule,
+        group: int,
+        layers: Sequence[Layer],
+        sparsities: Sequence[float],
     ) -> Prices:
-        """What layers cost on the target at some sparsities."""
+        """What layers cost on the target at some sparsities, in blocks of a group of outputs."""
         from harness.edges.costs import Appraiser
         from harness.tuning.database import TuningDatabase
 
@@ -328,6 +333,7 @@ class _Cell:
             return Appraiser(
                 self._spec,
                 self._configuration.fusion,
+                group,
                 database,
                 self._kernel_inputs,
                 folder,

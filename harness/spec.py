@@ -39,7 +39,9 @@ def _known_pattern(found: Any) -> Any:
     return found
 
 
-_PATTERNS = ("block", "channel", "unstructured")
+BLOCKS = ("block", "wide-block")
+"""The patterns of as many blocks for each vector, or two, as for another."""
+_PATTERNS = (*BLOCKS, "channel", "unstructured")
 Pattern = Annotated[str, BeforeValidator(_known_pattern)]
 Spending = Literal["uniform", "edges", "latency"]
 Sparsity = Annotated[float, Field(gt=0, lt=1)]
@@ -146,10 +148,10 @@ class Edges(Frozen):
     def _stages_go_with_pattern(self) -> Edges:
         if len(self.shares) == 1:
             return self
-        if self.pattern not in {"block", "unstructured"}:
+        if self.pattern not in {*BLOCKS, "unstructured"}:
             raise ValueError(
-                f"edges go in stages of the patterns 'block' and 'unstructured', found "
-                f"'{self.pattern}'"
+                f"edges go in stages of the patterns 'block', 'wide-block' and 'unstructured', "
+                f"found '{self.pattern}'"
             )
         if self.shuffle:
             raise ValueError("what is shuffled does not go in stages: leave 'stages' out")
@@ -175,10 +177,10 @@ class Edges(Frozen):
 
     @model_validator(mode="after")
     def _budget_goes_with_blocks(self) -> Edges:
-        if self.budget != "uniform" and self.pattern != "block":
+        if self.budget != "uniform" and self.pattern not in BLOCKS:
             raise ValueError(
-                f"the budget '{self.budget}' is spent on blocks: expected the pattern 'block', "
-                f"found '{self.pattern}'"
+                f"the budget '{self.budget}' is spent on blocks: expected the pattern 'block' or "
+                f"'wide-block', found '{self.pattern}'"
             )
         return self
 

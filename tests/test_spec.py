@@ -79,7 +79,10 @@ STAGED = {"epochs": 4, "stages": 4}
     ("edges", "said"),
     [
         ({"finetune": {"epochs": 2, "stages": 3}}, "3 stages need as many epochs at least"),
-        ({"finetune": STAGED, "pattern": "channel"}, "'block' and 'unstructured', found 'channel'"),
+        (
+            {"finetune": STAGED, "pattern": "channel"},
+            "'wide-block' and 'unstructured', found 'channel'",
+        ),
         ({"finetune": STAGED, "shuffle": True}, "leave 'stages' out"),
     ],
 )

@@ -15,6 +15,7 @@ import numpy as np
 from harness.edges.calibration import Calibration, no_samples
 from harness.edges.layers import Layer, ReplaceConstants, grouped_layers_of, layers_of
 from harness.edges.masks import Appraise, channels_of, group_scores, masks_of, sparsities_of
+from harness.edges.patterns import group_of
 from harness.edges.reconstruction import reconstructed
 from harness.edges.shrinking import KeepChannels
 from harness.errors import CellFailure, unknown_name
@@ -100,8 +101,9 @@ class _Work:
                     layers, scores, edges, self.lanes, calibration, appraise, self._sensitivity
                 )
             if not sparsities:
+                group = group_of(edges.pattern, self.lanes)
                 saves = "" if edges.budget == "uniform" else " and saves anything at this budget"
-                why = f"none has outputs in whole vectors of {self.lanes}{saves}"
+                why = f"none has outputs in whole blocks of {group}{saves}"
                 raise self._nothing_fits(layers, why)
             asked = {name: share * sparsity for name, sparsity in sparsities.items()}
             masks = masks_of(scores, asked, edges, self.lanes, self.seed, within=masks)

@@ -19,7 +19,6 @@ from harness.edges.patterns import mask_of
 from harness.errors import CellFailure
 from harness.passes.adapt import adapt
 from harness.passes.fusion import fuse
-from harness.passes.vectors import vector_lanes
 from harness.passes.weight_values import owners, values_of
 from harness.spec import FusionLevel, Tune
 from harness.target_spec import TargetSpec
@@ -48,12 +47,13 @@ KernelInputs = Callable[[tvm.IRModule, Path], Mapping[str, Path]]
 class Appraiser:
     """Finds the prices of layers on a target that is this machine.
 
-    `database` is the target's, `folder` for what kernels are given. Raises CellFailure for a target
-    that is not here.
+    Blocks are of a `group` of outputs each; `database` is the target's, `folder` for what kernels
+    are given. Raises CellFailure for a target that is not here.
     """
 
     spec: TargetSpec
     fusion: FusionLevel
+    group: int
     database: TuningDatabase
     inputs_of: KernelInputs
     folder: Path
@@ -128,9 +128,7 @@ class Appraiser:
         all of them."""
         found: dict[str, list[KernelTask]] = {layer.name: [] for layer in layers}
         for sparsity in sparsities:
-            weights = {
-                layer.variable: _thinned(layer, sparsity, vector_lanes(target)) for layer in layers
-            }
+            weights = {layer.variable: _thinned(layer, sparsity, self.group) for layer in layers}
             fused = self._fused(canonical, weights, target)
             inputs = self.inputs_of(fused, self.folder / f"{sparsity:g}")
             tasks = {task.name: task for task in tasks_of(fused, target, inputs)}
@@ -161,9 +159,9 @@ def _in_turns(
         raise CellFailure(f"the kernels of {name} could not be measured: {error}") from None
 
 
-def _thinned(layer: Layer, sparsity: float, lanes: int) -> np.ndarray:
+def _thinned(layer: Layer, sparsity: float, group: int) -> np.ndarray:
     """A layer's weights as it stores them, without a share of their blocks, drawn at random."""
     if not sparsity:
         return layer.weights
-    blocks = np.random.default_rng(0).random((len(layer.matrix), layer.matrix.shape[1] // lanes))
-    return layer.stored(layer.matrix * mask_of(blocks, "block", sparsity, lanes))
+    blocks = np.random.default_rng(0).random((len(layer.matrix), layer.matrix.shape[1] // group))
+    return layer.stored(layer.matrix * mask_of(blocks, "block", sparsity, group))

@@ -20,7 +20,7 @@ from harness.edges.flow import Flow, Use
 from harness.edges.graph import ChannelGroup, channel_groups, follow
 from harness.edges.layers import Layer, layers_of
 from harness.edges.linear_chains import MergeLinearChains
-from harness.edges.patterns import in_blocks
+from harness.edges.patterns import group_of, in_blocks
 from harness.edges.shrinking import KeepChannels
 from harness.passes.channel_arithmetic import FoldChannelArithmetic
 from harness.passes.rewriter import Rewriter
@@ -35,7 +35,8 @@ def merge(
 ) -> tuple[tvm.IRModule, Compression]:
     """A compressed network with fewer edges that computes the same, and what was done to it in all.
     `lanes` is the vector width of the target in weights."""
-    smaller = merged(module, lanes, in_vectors=in_blocks(summary.pattern))
+    width = max(lanes, group_of(summary.pattern, lanes))
+    smaller = merged(module, width, in_vectors=in_blocks(summary.pattern))
     gone = _edges(module, np.count_nonzero) - _edges(smaller, np.count_nonzero)
     return smaller, summary.model_copy(update={"parameters_merged": gone})
 

@@ -6,8 +6,9 @@ hardware can make use of:
 - `block`: for one input (under one tap), all edges to a vector of neighbouring outputs are kept or
   dropped together, and each such vector keeps as many as the others. Loops over what is left are
   static, and each kept weight is used by whole vector instructions.
-- `N:M`: the same, but N are kept of every M neighbouring inputs: what is read for a vector lies
-  closer together, and each part of the input is seen by all outputs.
+- `wide-block`: the same for two such vectors, where those multiply each input that is loaded.
+- `N:M`: the same as `block`, but N are kept of every M neighbouring inputs: what is read for a
+  vector lies closer together, and each part of the input is seen by all outputs.
 - `unstructured`: any edge. No kernel here is faster for it: it is for accuracy curves.
 
 The pattern `channel` is no mask of one layer: `channels.py` chooses for all layers at once.
@@ -18,19 +19,22 @@ from __future__ import annotations
 import numpy as np
 
 from harness.errors import CellFailure
-from harness.spec import Pattern, of_every
+from harness.kernels.block_sparse import WIDE
+from harness.spec import BLOCKS, Pattern, of_every
 from harness.target_spec import TargetSpec
 
 
 def group_of(pattern: Pattern, lanes: int) -> int:
     """How many neighbouring outputs' edges from one input are kept or dropped together, on a target
     whose vectors have so many lanes."""
-    return lanes if in_blocks(pattern) else 1
+    if not in_blocks(pattern):
+        return 1
+    return WIDE * lanes if pattern == "wide-block" else lanes
 
 
 def in_blocks(pattern: Pattern) -> bool:
     """Whether a pattern keeps whole blocks, as many for each vector of outputs as for another."""
-    return pattern == "block" or of_every(pattern) is not None
+    return pattern in BLOCKS or of_every(pattern) is not None
 
 
 def require_pattern(pattern: Pattern, spec: TargetSpec, lanes: int) -> None:

@@ -7,7 +7,9 @@ as the others ("balanced"), so that every loop has a static extent:
                                                  * weights[vector, kept, lane]
 
 A kept block costs one multiplication of vectors for each row: the weights are loaded once for a
-register tile of rows, and the input is broadcast from memory.
+register tile of rows, and the input is broadcast from memory. In wide blocks, where a vector stands
+for two of the processor's, each input that is broadcast is multiplied twice: processors multiply as
+often as they load.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ import numpy as np
 
 from harness.kernels.packed import padded
 from harness.tvm_api import te
+
+WIDE = 2
+"""How many of a processor's vectors a wide block has: of 16 registers sums of six rows take 12."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,14 @@ def block_sparse(matrix: np.ndarray, lanes: int) -> BlockSparse | None:
     indices = np.sort(order, axis=1)
     weights = np.take_along_axis(blocks, indices[:, :, None], axis=1)
     return BlockSparse(np.ascontiguousarray(weights), indices.astype(np.int32))
+
+
+def widest(matrix: np.ndarray, lanes: int) -> BlockSparse | None:
+    """The non-zero blocks of a matrix, wide ones where each vector has no more of those."""
+    wide, found = block_sparse(matrix, WIDE * lanes), block_sparse(matrix, lanes)
+    if wide is None or found is None or wide.indices.shape[1] > found.indices.shape[1]:
+        return found
+    return wide
 
 
 def matmul(data: te.Tensor, weights: te.Tensor, indices: te.Tensor) -> te.Tensor:

@@ -27,11 +27,11 @@ from harness.passes.graphics_schedule import schedule_for_graphics
 from harness.passes.kernel_blocks import (
     calls_functions,
     divisors,
-    gathers,
     is_copy,
     loop_extent,
     multiplied_per_load,
     reads,
+    sharing,
     variables,
     vector_width,
 )
@@ -221,7 +221,8 @@ class KernelSchedule:
         row = wide[-1] if wide else None
         parts = self.threads if work >= _PARALLEL_OPERATIONS else 1
         length = 1 if row is None else extents[row]
-        tile = self._choose(length, extents[-1], lanes, parts, gathers(self._block(name)))
+        shared = sharing(self._block(name), extents[-1] // vector_width(extents[-1], lanes))
+        tile = self._choose(length, extents[-1], lanes, parts, shared)
         column_outer, column = schedule.split(loops[-1], [None, tile.channels])
         outer, inner = loops[:-1], []
         if row is not None:
@@ -273,16 +274,17 @@ class KernelSchedule:
             self.schedule.vectorize(loops[-1])
         return list(loops)
 
-    def _choose(self, rows: int, channels: int, lanes: int, parts: int, gathering: bool) -> _Tile:
+    def _choose(self, rows: int, channels: int, lanes: int, parts: int, shared: int) -> _Tile:
         """The tile that gets most multiplications from each vector loaded, within the registers.
 
-        There should be `parts` tiles at least, for as many threads.
+        There should be `parts` tiles at least, for as many threads. So many neighbouring vectors of
+        channels read the same inputs as are `shared`.
         """
 
         def score(tile: tuple[int, int]) -> tuple[int, float]:
             vectors = tile[1] // vector_width(tile[1], lanes)
             pieces = rows * channels // (tile[0] * tile[1])
-            multiplied = multiplied_per_load(tile[0], vectors, gathering=gathering)
+            multiplied = multiplied_per_load(tile[0], vectors, shared)
             return min(pieces, parts), multiplied * tile[1] / (lanes * vectors)
 
         budget = self.registers * 3 // 4

@@ -62,21 +62,25 @@ def reads(body: Any, buffer: Any = None) -> int:
     return sum(buffer is None or load.source.same_as(buffer) for load in loads(body))
 
 
-def gathers(block: SBlock) -> bool:
-    """Whether a block reads where an index that it has read says."""
-    return gathered(block) is not None
-
-
 def gathered(block: SBlock) -> Any:
-    """The buffer that a block reads where an index that it has read says; None without one."""
-    found = (load.source for load in loads(block.body) if any(map(loads, load.indices)))
-    return next(found, None)
+    """The load of a block that reads where an index that it has read says; None without one."""
+    return next((load for load in loads(block.body) if any(map(loads, load.indices))), None)
 
 
-def multiplied_per_load(rows: int, vectors: int, *, gathering: bool) -> float:
-    """How many multiplications of vectors a register tile makes for each load. A tile that gathers
-    reads other inputs for each of its vectors of channels; otherwise they share them."""
-    inputs = rows * vectors if gathering else rows
+def sharing(block: SBlock, vectors: int) -> int:
+    """How many neighbours of so many vectors of channels read the same inputs: all, but in a block
+    that gathers, which has the indices of its inputs for as many vectors, or for some at a time."""
+    load = gathered(block)
+    if load is None:
+        return vectors
+    (indices, *_) = (index for each in load.indices for index in loads(each))
+    return max(1, vectors // int(indices.source.shape[0]))
+
+
+def multiplied_per_load(rows: int, vectors: int, sharing: int) -> float:
+    """How many multiplications of vectors a register tile makes for each load. So many of its
+    vectors of channels are `sharing` what is read for a row."""
+    inputs = rows * (vectors // math.gcd(vectors, sharing))
     return rows * vectors / (inputs + vectors)
 
 

@@ -22,7 +22,8 @@ where the dense kernel has several share it. With as many, 14 of the 16 layers o
 
 class LowerSparse(Rewriter):
     """Convolutions (NHWC, one group) and matrix products with constant float32 weights that are
-    zero in enough blocks of `lanes` outputs, but for those whose weights `dense` has."""
+    zero in enough blocks of `lanes` outputs, or in enough wide ones, but for those whose weights
+    `dense` has."""
 
     def __init__(
         self, module: tvm.IRModule, lanes: int, dense: Collection[Values] = frozenset()
@@ -67,7 +68,7 @@ class LowerSparse(Rewriter):
             return None
         if matrix.dtype != np.float32 or (self._dense and values_of(matrix) in self._dense):
             return None
-        sparse = block_sparse.block_sparse(matrix, self._lanes)
+        sparse = block_sparse.widest(matrix, self._lanes)
         # A mask keeps a block more where its sparsity leaves part of one.
         if sparse is None or sparse.indices.shape[1] > math.ceil(_MOST_KEPT * len(matrix)):
             return None

@@ -29,7 +29,7 @@ _CLOSE = 1.1
 _SHARE = 0.01
 """Nor are kernels that take a smaller share of the network's time."""
 _BEHIND = 1.25
-"""What was this many times slower than the best record will not win, however lucky that one was."""
+"""What was this many times slower than the best records will not win, however lucky those were."""
 
 Contender = tuple[list[object] | None, tvm.IRModule]
 """A record, as JSON, with its scheduled module; the default schedule has no record."""
@@ -158,7 +158,8 @@ def _contenders(entry: Entry) -> list[Contender]:
     it need not win a contest to be fallen back on."""
     workload = entry.records.commit_workload(entry.kernel.module)
     best = list(entry.records.get_top_k(workload, _CONTENDERS))
-    most = _BEHIND * _seconds(best[0]) if best else math.inf
+    # One record may be wildly wrong, and must not keep out those that would show it.
+    most = _BEHIND * _seconds(best[len(best) // 2]) if best else math.inf
     best = [record for record in best if _seconds(record) <= most]
     if entry.before is not None and entry.before["record"] is not None:
         record = meta_schedule.database.TuningRecord.from_json(entry.before["record"], workload)

@@ -32,6 +32,7 @@ from harness.passes.kernel_blocks import (
     gathered,
     loop_extent,
     multiplied_per_load,
+    sharing,
     vector_width,
 )
 from harness.passes.vectors import vector_registers
@@ -93,6 +94,8 @@ class _TiledKernel(KernelSchedule):
         """Whether there is anything to pad within the tiles' blocks."""
         self.gathering = False
         """Whether what the tiles multiply is read where an index says."""
+        self.sharing = 1
+        """How many neighbouring vectors of channels multiply the same inputs."""
         self.row_bytes = 0
         """How much a row of the tiles may gather from."""
         self.length = 1
@@ -106,9 +109,10 @@ class _TiledKernel(KernelSchedule):
             super()._tile(name, reader)
             return
         schedule, lanes = self.schedule, self._lanes(name)
-        source = gathered(self._block(name))
+        load = gathered(self._block(name))
         loops, extents = schedule.get_loops(reader), self._extents(reader)
         width = vector_width(extents[-1], lanes)
+        shared = sharing(self._block(name), extents[-1] // width)
         vector, lane = schedule.split(loops[-1], [None, width])
         wide = [at for at, extent in enumerate(extents[:-1]) if extent > 1]
         decided = self.plan.rows if self.plan else (None,) * len(wide)
@@ -156,12 +160,13 @@ class _TiledKernel(KernelSchedule):
         self._decompose(name, around[0])
         self.done.add(reader)
         self.pads = bool(padding)
-        if source is not None:
-            self.gathering = True
+        if load is not None:
+            source, self.gathering = load.source, True
             self.row_bytes = int(source.shape[-1]) * np.dtype(str(source.dtype)).itemsize
         if self._padded_within:
             for each in padding:
                 self._attempt(self._pad_within, each, place)
+        self.sharing = shared
         self.shape = [extents[at] for at in wide], extents[-1] // width
 
     def _steps(self, loop: Any) -> list[Any]:
@@ -242,6 +247,7 @@ class Sketches:
         self._shape = built[0].shape
         self._pads = built[0].pads
         self._gathering, self._row_bytes = built[0].gathering, built[0].row_bytes
+        self._sharing = built[0].sharing
         self._length = built[0].length
         if self._pads:
             built += [self._built(outside, False, None) for outside in (True, False)]
@@ -276,16 +282,17 @@ class Sketches:
 
     def _uneven_tiles(self, rows: list[int], vectors: int) -> list[UnevenTile]:
         """Tiles that need not divide the rows, where they are worth it and all threads get some.
-        What gathers loads an input for every product, and gained nothing by other tiles."""
-        if self._gathering:
+        What loads an input for every product gained nothing by other tiles."""
+        if self._gathering and self._sharing == 1:
             return []
         even, wide = self._tiles(rows, vectors)[0]
         count = math.prod(rows)
-        least = _WORTH * multiplied_by(UnevenTile(math.prod(even), wide), count)
+        least = _WORTH * multiplied_by(UnevenTile(math.prod(even), wide), count, self._sharing)
         found = [
             tile
-            for tile in uneven_tiles(count, vectors, self._registers)
-            if multiplied_by(tile, count) >= least and vectors // tile.vectors >= self._threads
+            for tile in uneven_tiles(count, vectors, self._registers, self._sharing)
+            if multiplied_by(tile, count, self._sharing) >= least
+            and vectors // tile.vectors >= self._threads
         ]
         return found[:_UNEVEN_TILES]
 
@@ -344,7 +351,7 @@ class Sketches:
 
         def score(tile: tuple[tuple[int, ...], int]) -> tuple[float, int]:
             size, wide = math.prod(tile[0]), tile[1]
-            multiplied = multiplied_per_load(size, wide, gathering=self._gathering)
+            multiplied = multiplied_per_load(size, wide, self._sharing)
             busy = min(1.0, size * wide / _SUMS_UNDER_WAY)
             return multiplied * busy, tile[0][-1] if tile[0] else 1
 

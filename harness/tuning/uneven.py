@@ -134,18 +134,19 @@ class UnevenKernel(KernelSchedule):
             raise ValueError("not a product of rows with what is the same for all of them")
 
 
-def uneven_tiles(rows: int, vectors: int, registers: int) -> list[UnevenTile]:
-    """Tiles that fit the registers, those first that multiply most for what they load."""
+def uneven_tiles(rows: int, vectors: int, registers: int, sharing: int) -> list[UnevenTile]:
+    """Tiles that fit the registers, those first that multiply most for what they load; so many
+    neighbouring vectors of channels are `sharing` their inputs."""
     fitting = [
         UnevenTile(size, wide)
         for wide in divisors(vectors)
         for size in range(2, min(rows, MOST_ROWS) + 1)
         if (size + 1) * wide <= registers
     ]
-    return sorted(fitting, key=lambda tile: -multiplied_by(tile, rows))
+    return sorted(fitting, key=lambda tile: -multiplied_by(tile, rows, sharing))
 
 
-def multiplied_by(tile: UnevenTile, rows: int) -> float:
+def multiplied_by(tile: UnevenTile, rows: int, sharing: int) -> float:
     """How many multiplications of vectors that are of use a tile makes for each load."""
     used = rows / (tile.rows * math.ceil(rows / tile.rows))
-    return used * multiplied_per_load(tile.rows, tile.vectors, gathering=False)
+    return used * multiplied_per_load(tile.rows, tile.vectors, sharing)

@@ -40,7 +40,7 @@ def appraiser(
     target: str, database: TuningDatabase, folder: Path, heard: list[object]
 ) -> Appraiser:
     return Appraiser(
-        load_target(target), "full", database, lambda fused, into: {}, folder, 0, heard.append
+        load_target(target), "full", 8, database, lambda fused, into: {}, folder, 0, heard.append
     )
 
 

@@ -80,7 +80,7 @@ def test_unstructured_mask_is_as_sparse_as_asked(size: int, sparsity: float) -> 
     assert mask[-1] and mask.sum() >= 1
 
 
-@pytest.mark.parametrize("pattern", ["block", "unstructured", "2:4"])
+@pytest.mark.parametrize("pattern", ["block", "wide-block", "unstructured", "2:4"])
 def test_shuffled_mask_keeps_as_many_but_others(pattern: Pattern) -> None:
     scores = scores_of_shape((40, 3), 1)
     group = group_of(pattern, LANES)
@@ -91,7 +91,7 @@ def test_shuffled_mask_keeps_as_many_but_others(pattern: Pattern) -> None:
         assert (other.reshape(10, 4, -1).sum(axis=1) == 2).all()
     if pattern != "unstructured":
         assert (other.sum(axis=0) == mask.sum(axis=0)).all()
-        blocks = other.reshape(40, 3, LANES)
+        blocks = other.reshape(40, 3, group)
         assert (blocks == blocks[:, :, :1]).all()
 
 
@@ -101,7 +101,7 @@ def test_nothing_is_ever_left_of_nothing() -> None:
     assert mask is not None and mask.all()
 
 
-@pytest.mark.parametrize("pattern", ["block", "2:4"])
+@pytest.mark.parametrize("pattern", ["block", "wide-block", "2:4"])
 def test_target_without_kernels_for_a_pattern_is_told(pattern: Pattern) -> None:
     target = TargetSpec(
         schema=1, name="small", architecture="x86", tvm=TvmTarget(), hardware=Hardware(cores=1)

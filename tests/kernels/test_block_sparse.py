@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.kernels.block_sparse import block_sparse, conv2d, offsets
+from harness.kernels.block_sparse import WIDE, block_sparse, conv2d, offsets, widest
 from harness.tvm_api import te, tirx, tvm
 
 LANES, SIZE, CHANNELS = 4, 5, 6
@@ -42,3 +42,20 @@ def test_what_is_left_is_convolved(taps: int) -> None:
     windows = np.lib.stride_tricks.sliding_window_view(data[0], (taps, taps), axis=(0, 1))
     rows = windows.transpose(0, 1, 3, 4, 2).reshape(extent, extent, -1)
     np.testing.assert_allclose(result.numpy()[0], rows @ matrix, rtol=1e-5, atol=1e-5)
+
+
+def test_blocks_are_wide_where_no_more_are_kept() -> None:
+    matrix = np.zeros((6, 2 * WIDE * LANES), np.float32)
+    matrix[[1, 4], : WIDE * LANES] = 1
+    matrix[[0, 4], WIDE * LANES :] = 1
+    wide = widest(matrix, LANES)
+    assert wide is not None and wide.weights.shape == (2, 2, WIDE * LANES)
+    assert wide.indices.tolist() == [[1, 4], [0, 4]]
+    matrix[1, :LANES], matrix[2, :LANES] = 0, 1  # the first vector reads another input
+    narrow = widest(matrix, LANES)
+    assert narrow is not None and narrow.weights.shape == (2 * WIDE, 2, LANES)
+
+
+def test_outputs_that_are_no_whole_wide_blocks_have_others() -> None:
+    found = widest(np.ones((3, 3 * LANES), np.float32), LANES)
+    assert found is not None and found.weights.shape == (3, 3, LANES)

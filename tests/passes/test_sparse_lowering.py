@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onnx import helper
 from small_models import FLOAT, feeds, onnx_model
 
-from harness.kernels.block_sparse import block_sparse
+from harness.kernels.block_sparse import WIDE, block_sparse
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
@@ -26,12 +26,12 @@ TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 LANES = vector_lanes(TARGET)
 
 
-def masked(inputs: int, vectors: int, kept: float, seed: int) -> np.ndarray:
+def masked(inputs: int, vectors: int, kept: float, seed: int, width: int = LANES) -> np.ndarray:
     """Weights [inputs, outputs] with about this share of their blocks, not balanced."""
     generator = np.random.default_rng(seed)
     blocks = generator.random((inputs, vectors)) < kept
-    values = generator.standard_normal((inputs, vectors * LANES)).astype(np.float32)
-    return values * np.repeat(blocks, LANES, axis=1)
+    values = generator.standard_normal((inputs, vectors * width)).astype(np.float32)
+    return values * np.repeat(blocks, width, axis=1)
 
 
 def convolution(matrix: np.ndarray, taps: int, stride: int) -> onnx.ModelProto:
@@ -75,12 +75,13 @@ def lowered(model: onnx.ModelProto, folder: Path) -> tuple[tvm.IRModule, list[np
     kept=st.floats(0, 0.5),
     size=st.integers(1, 9),
     taps=st.sampled_from([0, 1, 3]),
+    width=st.sampled_from([LANES, WIDE * LANES]),
     seed=st.integers(0, 1000),
 )
 def test_sparse_network_computes_the_same(
-    inputs: int, vectors: int, kept: float, size: int, taps: int, seed: int
+    inputs: int, vectors: int, kept: float, size: int, taps: int, width: int, seed: int
 ) -> None:
-    matrix = masked(inputs * max(1, taps**2), vectors, kept, seed)
+    matrix = masked(inputs * max(1, taps**2), vectors, kept, seed, width)
     model = convolution(matrix, taps, 1 + size % 2) if taps else dense(matrix, size)
     with tempfile.TemporaryDirectory() as folder:
         _, differences = lowered(model, Path(folder))

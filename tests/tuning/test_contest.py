@@ -36,21 +36,24 @@ def wrong() -> tvm.IRModule:
     return tvm.IRModule({"main": te.create_prim_func([source, result])})
 
 
-def entry(default: tvm.IRModule, default_seconds: float | None) -> Entry:
-    """A kernel with one record, of a schedule that splits its loop."""
+def entry(
+    default: tvm.IRModule, default_seconds: float | None, seconds: Sequence[float] = (SECONDS,)
+) -> Entry:
+    """A kernel with records of schedules that split its loop, each of another width."""
     module = doubling()
-    schedule = Schedule(module)
-    schedule.split(schedule.get_loops("result")[0], [None, 8])
     records = meta_schedule.database.MemoryDatabase()
-    records.commit_tuning_record(
-        meta_schedule.database.TuningRecord(
-            schedule.trace,
-            records.commit_workload(module),
-            [SECONDS],
-            TARGET,
-            ArgInfo.from_prim_func(module["main"]),
+    for at, found in enumerate(seconds):
+        schedule = Schedule(module)
+        schedule.split(schedule.get_loops("result")[0], [None, 2 ** (at + 1)])
+        records.commit_tuning_record(
+            meta_schedule.database.TuningRecord(
+                schedule.trace,
+                records.commit_workload(module),
+                [found],
+                TARGET,
+                ArgInfo.from_prim_func(module["main"]),
+            )
         )
-    )
     return Entry(KernelTask("double", module, 1), default, default_seconds, None, records)
 
 
@@ -102,6 +105,15 @@ def won(measurer: Moody) -> str:
     (outcome,) = hold_contests([entry(doubling(), None)], measurer)
     assert outcome.choice is not None
     return "the default" if outcome.choice["record"] is None else "the record"
+
+
+def test_one_record_that_is_wildly_wrong_keeps_nobody_out() -> None:
+    """The default schedule and two others take part, and one of those is the fastest."""
+    measurer = Moody([(1.1, 2.0, 1.0, 1.05), (1.1, 1.0, 1.05)])
+    wild = entry(doubling(), 1.1 * SECONDS, [SECONDS / 3, SECONDS, 1.05 * SECONDS])
+    (outcome,) = hold_contests([wild], measurer)
+    assert measurer.asked == [4, 3]
+    assert outcome.seconds == 1.0
 
 
 def test_who_was_faster_at_one_moment_only_does_not_win() -> None:

@@ -6,6 +6,7 @@ import pytest
 from compiling import run_kernel
 
 from harness.kernels import block_sparse, packed
+from harness.kernels.block_sparse import WIDE
 from harness.passes.vectors import vector_lanes
 from harness.tuning.difference import difference
 from harness.tuning.sketches import Sketches
@@ -33,9 +34,9 @@ def dense(rows: int, inputs: int, vectors: int) -> tvm.IRModule:
     return tvm.IRModule({"main": te.create_prim_func([data, weights, result])})
 
 
-def sparse(rows: int, inputs: int, vectors: int, kept: int) -> tvm.IRModule:
+def sparse(rows: int, inputs: int, vectors: int, kept: int, width: int = LANES) -> tvm.IRModule:
     data = te.placeholder((rows, inputs), name="data")
-    weights = te.placeholder((vectors, kept, LANES), name="weights")
+    weights = te.placeholder((vectors, kept, width), name="weights")
     indices = te.placeholder((vectors, kept), name="indices", dtype="int32")
     result = block_sparse.matmul(data, weights, indices)
     return tvm.IRModule({"main": te.create_prim_func([data, weights, indices, result])})
@@ -111,8 +112,20 @@ def test_uneven_tiles_are_tried_where_nothing_divides_the_rows_well() -> None:
         assert difference(expected, run_kernel(space.mod, TARGET)) is None
 
 
-def test_kernels_that_gather_have_no_uneven_tiles() -> None:
+def test_kernels_that_load_for_each_product_have_no_uneven_tiles() -> None:
     assert len(Sketches(sparse(13, 8, 8, 4), TARGET, 2).spaces) == 2
+
+
+def test_wide_blocks_share_what_is_loaded() -> None:
+    """The first tile of eight rows has both vectors of a block, and thirteen rows uneven tiles."""
+    assert Sketches(sparse(8, 8, 4, 4), TARGET, 2)._tiles([8], 8)[0][1] == 1
+    kernel = sparse(13, 8, 4, 4, WIDE * LANES)
+    even, odd = Sketches(sparse(8, 8, 4, 4, WIDE * LANES), TARGET, 2), Sketches(kernel, TARGET, 2)
+    assert even._tiles([8], 8)[0][1] == WIDE
+    assert len(odd.spaces) > len(even.spaces) == 2
+    expected = run_kernel(kernel, TARGET, below=8)
+    for schedule in odd.promising():
+        assert difference(expected, run_kernel(schedule.mod, TARGET, below=8)) is None
 
 
 def test_reductions_are_in_parts_where_rows_do_not_fit_the_nearest_cache() -> None:

@@ -84,15 +84,15 @@ def test_product_whose_rows_have_weights_of_their_own_has_none() -> None:
 
 
 def test_tiles_fit_the_registers_and_the_best_come_first() -> None:
-    tiles = uneven_tiles(49, 24, 15)
+    tiles = uneven_tiles(49, 24, 15, sharing=24)
     assert all((tile.rows + 1) * tile.vectors <= 15 for tile in tiles)
     assert tiles[0] == UnevenTile(rows=4, vectors=3)
-    gains = [multiplied_by(tile, 49) for tile in tiles]
+    gains = [multiplied_by(tile, 49, 24) for tile in tiles]
     assert gains == sorted(gains, reverse=True)
 
 
 def test_what_a_short_tile_misses_counts_against_its_size() -> None:
-    assert multiplied_by(UnevenTile(4, 2), 8) > multiplied_by(UnevenTile(4, 2), 5)
+    assert multiplied_by(UnevenTile(4, 2), 8, 2) > multiplied_by(UnevenTile(4, 2), 5, 2)
 
 
 def test_record_in_uneven_tiles_comes_back_from_text() -> None:
