@@ -68,12 +68,15 @@ def gathered(block: SBlock) -> Any:
 
 
 def sharing(block: SBlock, vectors: int) -> int:
-    """How many neighbours of so many vectors of channels read the same inputs: all, but in a block
-    that gathers, which has the indices of its inputs for as many vectors, or for some at a time."""
+    """How many neighbours of so many vectors of channels read the same inputs: all, unless a block
+    gathers by an index that hangs on the channel, of which there is a row for one or for some."""
     load = gathered(block)
     if load is None:
         return vectors
+    channel = [axis.var for axis in block.iter_vars if axis.iter_type == 0][-1]
     (indices, *_) = (index for each in load.indices for index in loads(each))
+    if not any(variable.same_as(channel) for variable in variables(indices)):
+        return vectors
     return max(1, vectors // int(indices.source.shape[0]))
 
 
