@@ -16,7 +16,7 @@ from harness.tvm_api import OUT_FUSABLE, constant_array, operator_name, relax, s
 
 _MOST_KEPT = 0.65
 """With more blocks than this the layer stays dense: an input is loaded for each vector of weights,
-where the dense kernel has several share it. With as many, 14 of the 16 layers of
+where the dense kernel has several share it. With as many, 15 of the 16 layers of
 `benchmarks/sparse_kernels.py` were faster on AVX2; other targets were not measured."""
 
 
