@@ -102,12 +102,16 @@ def test_what_is_nearly_dense_stays_dense(tmp_path: Path) -> None:
     assert not any("sparse" in kernel.name for kernel in kernels(fused))
 
 
-@pytest.mark.parametrize(("kept", "is_sparse"), [(20, True), (21, False)])
+@pytest.mark.parametrize(
+    ("vectors", "kept", "is_sparse"),
+    [(3, 20, True), (3, 21, False), (2, 27, True), (2, 28, False)],
+)
 def test_what_has_part_of_a_block_too_many_is_sparse(
-    tmp_path: Path, kept: int, is_sparse: bool
+    tmp_path: Path, vectors: int, kept: int, is_sparse: bool
 ) -> None:
-    """65 % of 30 blocks are 19.5, of which a mask keeps 20."""
-    matrix = np.ones((30, 2 * LANES), np.float32)
+    """65 % of 30 blocks are 19.5, of which a mask keeps 20; wide ones, as two vectors have, pay
+    with 90 %."""
+    matrix = np.ones((30, vectors * LANES), np.float32)
     matrix[kept:] = 0
     fused, _ = lowered(dense(matrix, 8), tmp_path)
     assert any("sparse" in kernel.name for kernel in kernels(fused)) == is_sparse
