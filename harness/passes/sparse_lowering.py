@@ -74,8 +74,9 @@ class LowerSparse(Rewriter):
         if sparse is None:
             return None
         most = _MOST_KEPT if sparse.weights.shape[2] == self._lanes else _MOST_KEPT_WIDE
-        # A mask keeps a block more where its sparsity leaves part of one.
-        if sparse.indices.shape[1] > math.ceil(most * len(matrix)):
+        kept = sparse.indices.shape[1]
+        # A mask keeps a block more where its sparsity leaves part of one: of few blocks, all.
+        if kept == len(matrix) or kept > math.ceil(most * len(matrix)):
             return None
         return self.builder.call_te(
             kernel,

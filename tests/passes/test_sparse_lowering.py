@@ -117,6 +117,13 @@ def test_what_has_part_of_a_block_too_many_is_sparse(
     assert any("sparse" in kernel.name for kernel in kernels(fused)) == is_sparse
 
 
+@pytest.mark.parametrize("vectors", [1, 2])
+def test_what_keeps_all_of_few_blocks_stays_dense(tmp_path: Path, vectors: int) -> None:
+    """90 % of two blocks, and 65 % as well, are rounded up to both."""
+    fused, _ = lowered(dense(np.ones((2, vectors * LANES), np.float32), 8), tmp_path)
+    assert not any("sparse" in kernel.name for kernel in kernels(fused))
+
+
 @given(
     inputs=st.integers(1, 20),
     vectors=st.integers(1, 4),
