@@ -10,7 +10,8 @@ an environment of its own:
     python benchmarks/masked_peers.py efficientnet-lite0 --deepsparse /tmp/deepsparse/bin/python
 
 `--ours RESULTS` adds what `layeredge run examples/sparse-speed.yaml --out RESULTS` compiled: the
-network with all its edges, and with as large a share of them dropped, in blocks of the same size.
+network with all its edges, and with as large a share of them dropped, in blocks of the same size
+(`--pattern`).
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from harness.edges.patterns import mask_of
+from harness.edges.patterns import group_of, mask_of
 from harness.edges.scores import grouped
 from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
 from harness.models.catalog import resolve
 from harness.models.imported import import_model
 from harness.passes.vectors import vector_lanes
-from harness.spec import ModelSpec
+from harness.spec import BLOCKS, ModelSpec, Pattern
 from harness.statistics import compare_paired
 from harness.store import FILE_NAME, Store
 from harness.tvm_api import tvm
@@ -96,8 +97,9 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def masked(model: onnx.ModelProto, sparsity: float, lanes: int) -> float:
+def masked(model: onnx.ModelProto, pattern: Pattern, sparsity: float, lanes: int) -> float:
     """Sets blocks of the weights of a network to zero; the share of all those weights that went."""
+    group = group_of(pattern, lanes)
     weights = {each.name: each for each in model.graph.initializer}
     total = gone = 0
     for node in model.graph.node:
@@ -116,34 +118,37 @@ def masked(model: onnx.ModelProto, sparsity: float, lanes: int) -> float:
         total += array.size
         # [outputs, inputs, taps] or [inputs, outputs], as [inputs * taps, outputs]
         matrix = array.reshape(len(array), -1).T if outputs_first else array
-        if matrix.ndim != 2 or matrix.shape[1] % lanes:
+        if matrix.ndim != 2 or matrix.shape[1] % group:
             continue
-        mask = mask_of(grouped(matrix.astype(np.float64) ** 2, lanes), "block", sparsity, lanes)
+        mask = mask_of(grouped(matrix.astype(np.float64) ** 2, group), pattern, sparsity, group)
         kept = np.ascontiguousarray((matrix * mask).T if outputs_first else matrix * mask)
         gone += int(mask.size - np.count_nonzero(mask))
         initializer.CopyFrom(numpy_helper.from_array(kept.reshape(array.shape), initializer.name))
     return gone / max(total, 1)
 
 
-def compiled(results: Path, model: str, sparsity: float) -> tuple[Path, Path]:
+def compiled(results: Path, model: str, pattern: Pattern, sparsity: float) -> tuple[Path, Path]:
     """The folders of our networks of a sweep: with all edges, and without this share of them."""
     with Store(results / FILE_NAME) as store:
         found = {
             record.edges.sparsity if record.edges else 0.0: results / record.artifact
             for record in store.records()
             if record.key.model == model and record.status == "ok" and record.artifact
+            if record.edges is None or record.edges.pattern == pattern
         }
     try:
         return found[0.0], found[sparsity]
     except KeyError as missing:
         raise click.ClickException(
-            f"{results}: {model} was not compiled without {missing.args[0]:.0%} of its edges"
+            f"{results}: {model} was not compiled without {missing.args[0]:.0%} of its edges in "
+            f"the pattern '{pattern}'"
         ) from None
 
 
 @click.command()
 @click.argument("models", nargs=-1, required=True)
 @click.option("--sparsity", type=click.FloatRange(0, 1, True, True), default=0.8, show_default=True)
+@click.option("--pattern", type=click.Choice(BLOCKS), default="block", show_default=True)
 @click.option("--rounds", type=click.IntRange(min=6), default=30, show_default=True)
 @click.option("--deepsparse", type=click.Path(exists=True), help="A Python that has DeepSparse.")
 @click.option(
@@ -154,6 +159,7 @@ def compiled(results: Path, model: str, sparsity: float) -> tuple[Path, Path]:
 def main(
     models: tuple[str, ...],
     sparsity: float,
+    pattern: Pattern,
     rounds: int,
     deepsparse: str | None,
     ours: Path | None,
@@ -174,13 +180,13 @@ def main(
             network = onnx.load(dense)
             network.ir_version = min(network.ir_version, _OLDEST_FORMAT)
             onnx.save(network, dense)
-            share = masked(network, sparsity, lanes)
+            share = masked(network, pattern, sparsity, lanes)
             sparse = Path(work) / "masked.onnx"
             onnx.save(network, sparse)
             click.echo(f"{name}: {share:.1%} of its weights are zero now")
             turns = {engine: (python, dense, sparse) for engine, python in engines.items()}
             if ours:
-                turns[_OURS] = (sys.executable, *compiled(ours, name, sparsity))
+                turns[_OURS] = (sys.executable, *compiled(ours, name, pattern, sparsity))
             found = in_turns(turns, inputs, spec.tvm.num_cores, rounds)
         for engine, (before, after) in found.items():
             table.add_row(

@@ -9,7 +9,7 @@ import pytest
 from drawn_texts import assert_readable, written_texts
 from example_results import example_record, example_results
 
-from harness.record import CellKey, Compression, LayerCompression, Tuning, TuningPoint
+from harness.record import Accuracy, CellKey, Compression, LayerCompression, Tuning, TuningPoint
 from harness.report import plots
 from harness.report.data import Cell, Group, load
 from harness.report.kernel_figures import roof_of
@@ -154,6 +154,28 @@ def test_pareto_leaves_out_cells_scored_by_another_metric() -> None:
     mixed = Group("m", "t", "measured", "m", (changed, *group.cells[1:]))
     scored = pareto.scored(mixed)
     assert changed not in scored and len(scored) == 6
+
+
+def test_pareto_names_the_front_other_engines_and_the_most_accurate_of_many() -> None:
+    group = crowded([2.0, 1.9, 1.8, 1.7, 1.6, 1.0, 3.0], [0.9, 0.9, 0.9, 0.9, 0.95, 0.2, 0.1])
+    *ours, engine = group.cells
+    assert pareto.named([*ours, engine]) == list(range(7))
+    # Thrice each of the four that another one beats, then the two of the front, then the engine.
+    many = [cell for cell in ours[:4] for _ in range(3)] + ours[4:] + [engine]
+    worse = replace(
+        ours[0],
+        record=ours[0].record.model_copy(
+            update={"accuracy": _accuracy_of(ours[0]).model_copy(update={"value": 0.15})}
+        ),
+    )
+    named = pareto.named([worse, worse, *many])
+    assert len(named) == pareto.MOST_NAMED
+    assert {14, 15, 16} <= set(named) and not {0, 1} & set(named)
+
+
+def _accuracy_of(cell: Cell) -> Accuracy:
+    assert cell.record.accuracy is not None
+    return cell.record.accuracy
 
 
 def test_tuning_curve_by_a_count_is_in_instructions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from harness.record import Accuracy, Latency
 from harness.report.data import Cell, Group, pareto_front
@@ -15,6 +15,8 @@ from harness.report.plots.labels import flag_levels
 _LEFT, _RIGHT, _TOP, _PLOT_HEIGHT = 50.0, PANEL_WIDTH - 6, 46.0, 120.0
 _LABEL_HEIGHT = 12.0
 _LABEL_ROOM = 100.0
+MOST_NAMED = 12
+"""More names take more of the panel than its points."""
 
 
 def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
@@ -24,8 +26,9 @@ def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
         return None
     figures = [_figures(cell) for cell in cells]
     across = _latency_scale([latency for latency, _ in figures])
-    widths = [min(text_width(cell.label), _LABEL_ROOM) + 8 for cell in cells]
-    levels = flag_levels([across(latency.median_ms) for latency, _ in figures], widths)
+    shown = named(cells)
+    widths = [min(text_width(cells[at].label), _LABEL_ROOM) + 8 for at in shown]
+    levels = flag_levels([across(figures[at][0].median_ms) for at in shown], widths)
     # Labels fly above the error bars; the more levels of them, the more room they get.
     top = _TOP + 8 + _LABEL_HEIGHT * max(levels)
     bottom = top + _PLOT_HEIGHT
@@ -53,12 +56,24 @@ def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
             edges=style.PAPER if at in front else color,
         )
     poles: list[list[Point]] = []
-    for cell, level, (x, _), (_, accuracy) in zip(cells, levels, points, figures, strict=True):
-        y = top - 2 - _LABEL_HEIGHT * level
-        poles.append([(x, up(accuracy.ci_high)), (x, y - 4)])
-        canvas.text((x + 4, y), cell.label, room=_LABEL_ROOM)
+    for at, level in zip(shown, levels, strict=True):
+        x, y = points[at][0], top - 2 - _LABEL_HEIGHT * level
+        poles.append([(x, up(figures[at][1].ci_high)), (x, y - 4)])
+        canvas.text((x + 4, y), cells[at].label, room=_LABEL_ROOM)
     canvas.lines(poles, style.SOFT, width=0.7, layer=1)
     return canvas
+
+
+def named(cells: Sequence[Cell]) -> list[int]:
+    """Which of the scored cells are named: all of few; of many the front, other engines, and the
+    most accurate."""
+    figures = [_figures(cell) for cell in cells]
+    front = set(_front(figures))
+    order = sorted(
+        range(len(cells)),
+        key=lambda at: (at not in front and cells[at].own, -figures[at][1].value),
+    )
+    return sorted(order[:MOST_NAMED])
 
 
 def _draw_subtitle(canvas: Canvas, group: Group, accuracy: Accuracy) -> None:
