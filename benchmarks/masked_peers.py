@@ -51,6 +51,10 @@ _OLDEST_FORMAT = 8
 """DeepSparse reads ONNX's file format up to version 9; its content is the same."""
 
 
+class EngineEnded(Exception):
+    """An engine's process is gone: DeepSparse 1.8.0 crashes on some masked networks."""
+
+
 class Server:
     """A process with one engine and one model, stopped while it is not its turn."""
 
@@ -82,7 +86,7 @@ class Server:
             text = line.strip()
             if text == awaited or (awaited is None and _is_number(text)):
                 return text  # engines print banners too
-        raise click.ClickException(f"{' '.join(map(str, self._child.args[:4]))} ended early")  # type: ignore[index]
+        raise EngineEnded(f"exit status {self._child.wait()}")
 
     def close(self) -> None:
         self._child.kill()
@@ -188,6 +192,8 @@ def main(
             if ours:
                 turns[_OURS] = (sys.executable, *compiled(ours, name, pattern, sparsity))
             found = in_turns(turns, inputs, spec.tvm.num_cores, rounds)
+        for engine in (each for each in turns if each not in found):
+            table.add_row(name, engine, "", "", "crashed")
         for engine, (before, after) in found.items():
             table.add_row(
                 name,
@@ -227,15 +233,21 @@ def in_turns(
     engines: dict[str, tuple[str, Path, Path]], inputs: Path, threads: int, rounds: int
 ) -> dict[str, np.ndarray]:
     """Seconds by engine, [dense and masked][rounds]; of each is given its Python, and the network
-    as it is and masked."""
-    times = {engine: np.zeros((2, rounds)) for engine in engines}
+    as it is and masked. Engines that do not get as far as to take turns are left out."""
     servers: dict[tuple[str, int], Server] = {}
     order = np.random.default_rng(0)
     try:
         for engine, (python, *files) in engines.items():
-            for at, file in enumerate(files):
-                servers[engine, at] = Server(python, engine, file, inputs, threads)
+            try:
+                for at, file in enumerate(files):
+                    servers[engine, at] = Server(python, engine, file, inputs, threads)
+            except EngineEnded as ended:
+                click.echo(f"{engine}: {ended}", err=True)
+                for at in range(len(files)):
+                    if (engine, at) in servers:
+                        servers.pop((engine, at)).close()
         keys = list(servers)
+        times = {engine: np.zeros((2, rounds)) for engine, _ in keys}
         with Progress(transient=True) as progress:
             for turn in progress.track(range(rounds), description="rounds"):
                 for each in order.permutation(len(keys)):

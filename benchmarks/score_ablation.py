@@ -42,8 +42,8 @@ def calibrated(name: str, samples: int) -> tuple[Calibration, int]:
     module = canonicalise(imported.module)
     spec = load_target(HOST)
     target = tvm.target.Target(spec.tvm.as_tvm())
-    feeds = [model.task.feeds(at) for at in range(samples)]
-    rows = [[each[spec.name] for spec in imported.inputs] for each in feeds]
+    feeds = model.task.inputs(samples)
+    rows = [[each[tensor.name] for tensor in imported.inputs] for each in feeds]
     calibration = Calibration(module, layers_of(module), rows, target, spec.tvm.num_cores)
     return calibration, vector_lanes(target)
 

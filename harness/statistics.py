@@ -89,6 +89,12 @@ class Verdict:
         """Whether the samples look like those of a machine that had other work to do."""
         return self.scatter > BUSY_SCATTER
 
+    @property
+    def withheld(self) -> bool:
+        """Whether the interval leaves out 1 and the machine was too busy for that to count."""
+        apart = self.ci_low > 1 or self.ci_high < 1
+        return self.verdict == "no difference" and self.busy and apart
+
 
 def median_interval(samples: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
     """The distribution-free interval of the median between two order statistics [Conover].

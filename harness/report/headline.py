@@ -61,7 +61,8 @@ def _finding(group: Group) -> Finding:
     sentence = _fastest_sentence(group, fastest)
     standing, ratio, against = _against_reference(group, fastest)
     others = _against_others(group, fastest)
-    return Finding(group.title, standing, ratio, f"{sentence} {against} {others}".rstrip())
+    said = (sentence, against, others, _withheld(group, fastest))
+    return Finding(group.title, standing, ratio, " ".join(filter(None, said)))
 
 
 def _fastest_sentence(group: Group, fastest: Cell) -> str:
@@ -105,6 +106,18 @@ def _against_others(group: Group, fastest: Cell) -> str:
     others = [cell for cell in group.timed if not cell.own and cell is not group.reference]
     verdicts = [(cell, fastest.against(cell)) for cell in others]
     return " ".join(_compared(found, cell) if found else _apart(cell) for cell, found in verdicts)
+
+
+def _withheld(group: Group, fastest: Cell) -> str:
+    """Why there is no verdict on what looks like a difference, where the machine was busy."""
+    verdicts = [fastest.against(cell) for cell in group.timed if cell is not fastest]
+    scatter = max((found.scatter for found in verdicts if found and found.withheld), default=None)
+    if scatter is None:
+        return ""
+    return (
+        f"The machine had other work: single rounds scatter by {scatter:.0%}, and the test asks "
+        "for larger differences then. `layeredge run … --measure-again` measures anew."
+    )
 
 
 def _compared(found: Verdict, engine: Cell) -> str:

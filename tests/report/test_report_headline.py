@@ -81,6 +81,19 @@ def test_finding_claims_nothing_when_the_test_sees_no_difference(tmp_path: Path)
     assert "Neither faster nor slower than ONNX Runtime by the test" in finding.sentence
 
 
+def test_finding_says_that_the_machine_was_busy_when_a_clear_ratio_has_no_verdict(
+    tmp_path: Path,
+) -> None:
+    busy = np.random.default_rng(4).lognormal(0, 0.25, 60)
+    finding = only(results_of(tmp_path, {key("a"): noisy(1, 1), RUNTIME: 2 * busy}))
+    assert finding.standing == "no difference" and float(finding.ratio[:-1]) < 0.6
+    assert "other work: single rounds scatter by 2" in finding.sentence
+    assert finding.sentence.endswith("`layeredge run … --measure-again` measures anew.")
+    (quiet := tmp_path / "quiet").mkdir()
+    apart = only(results_of(quiet, {key("a"): noisy(1, 1), RUNTIME: noisy(2, 2)}))
+    assert "other work" not in apart.sentence
+
+
 def test_finding_claims_nothing_when_samples_are_few(tmp_path: Path) -> None:
     cells = {key("a"): noisy(1, 1, rounds=6), RUNTIME: noisy(2, 2, rounds=6)}
     finding = only(results_of(tmp_path, cells))
