@@ -56,7 +56,8 @@ class Order(Frozen):
     tuning_database: Path
     artifact: Path
     inputs: Path | None = None
-    """Inputs of the model, as `harness.measure.inputs` writes them, to verify kernels on."""
+    """Inputs of the model, as `harness.measure.inputs` writes them, to verify kernels on, and the
+    order of its channels."""
     calibration: Path | None = None
     """Others, to compress the model's edges by; no configuration is scored on those."""
     training: Path | None = None
@@ -167,15 +168,19 @@ class _Cell:
                 canonical, edges.bypass, samples, self._here, self._threads
             )
         if in_blocks(edges.pattern):
-            canonical = reordered(canonical, group, samples, self._here, self._threads)
-        seen = [samples[at] for at in fitted_to(len(samples))] if edges.finetune else samples
+            checked_on = samples or self._samples(self._order.inputs)
+            canonical = reordered(canonical, group, checked_on, self._here, self._threads)
+        training, seen = self._samples(self._order.training) or samples, samples
+        if edges.finetune:
+            # The calibration inputs are the first ones of those.
+            seen = [samples[at] for at in fitted_to(len(samples), len(training))]
         canonical, compression = compress(
             canonical,
             edges,
             lanes,
             self._order.seed,
             self._calibrated(seen) if seen else None,
-            self._samples(self._order.training) or samples,
+            training,
             self._tell,
             partial(self._appraised, canonical, group),
         )

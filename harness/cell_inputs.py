@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.measure.inputs import verification_inputs, write_arrays
 from harness.models.resolved import ResolvedModel
-from harness.models.task import Feeds
+from harness.models.task import SAMPLES_REVISION, Feeds
 from harness.models.tensors import TensorSpec
 from harness.spec import Edges
 
@@ -33,8 +33,8 @@ class CellInputs:
         source = training or self._model.task
         if edges is None or not edges.needs_data or source is None:
             return None
-        of = f"-{training.fingerprint[:12]}" if training else ""
-        name = f"calibration-{edges.calibration}{of}"
+        of = training.fingerprint[:12] if training else f"{SAMPLES_REVISION}"
+        name = f"calibration-{edges.calibration}-{of}"
         return self._kept(name, lambda: source.inputs(edges.calibration))
 
     def for_training(self, edges: Edges | None) -> Path | None:

@@ -17,6 +17,7 @@ from harness.inspection import import_named, reported_as
 from harness.layer_times import LayerTimes, Source, layer_times
 from harness.passes.canonicalise import canonicalise
 from harness.passes.rewriter import MAIN, variables_of
+from harness.passes.sparse_lowering import HAS_SPARSE_KERNELS
 from harness.passes.vectors import vector_lanes
 from harness.target_spec import TargetSpec
 from harness.tvm_api import constant_array, operator_name, relax, shape_of, target_of, tvm
@@ -131,6 +132,7 @@ def _layers(
         time = times.each_us[at] if times else None
         before = read[binding.var]
         weights = constant_array(call.args[1])
+        why = _why_no_block(layer, lanes) if layer else _why_kept(call)
         found.append(
             InspectedLayer(
                 number=at + 1,
@@ -142,8 +144,8 @@ def _layers(
                 flops_share=flops[at] / whole if whole else 0.0,
                 time_us=time,
                 time_share=time / times.whole_us if times and time is not None else None,
-                scores=_scores(layer, lanes) if layer else None,
-                kept=_why_no_block(layer, lanes) if layer else _why_kept(call),
+                scores=_scores(layer, lanes) if layer and why is None else None,
+                kept=why,
                 reads=tuple(sorted(before - {0})),
                 reads_input=0 in before,
                 read_by=tuple(number for other, number in numbers.items() if at + 1 in read[other]),
@@ -202,15 +204,15 @@ def _why_kept(call: relax.Call) -> str:
 
 
 def _why_no_block(layer: Layer, lanes: int) -> str | None:
+    if operator_name(layer.call) not in HAS_SPARSE_KERNELS:
+        return "no sparse kernel for this operator"
     outputs = layer.matrix.shape[1]
     return f"outputs: {outputs}, no multiple of {lanes}" if outputs % lanes else None
 
 
-def _scores(layer: Layer, lanes: int) -> BlockScores | None:
-    """By magnitude, the only score that takes no data; None where no block fits."""
-    blocks = scores_of([layer], "magnitude", lanes, 0).get(layer.name)
-    if blocks is None:
-        return None
+def _scores(layer: Layer, lanes: int) -> BlockScores:
+    """By magnitude, the only score that takes no data, of a layer that has whole blocks."""
+    blocks = scores_of([layer], "magnitude", lanes, 0)[layer.name]
     bins = np.digitize(blocks.ravel(), np.array(SCORE_BINS) * blocks.mean())
     return BlockScores(
         blocks=blocks.size,

@@ -9,21 +9,20 @@ from typing import Any
 from harness.baselines.registry import engine_named
 from harness.devices import placed
 from harness.devices.tracker import Servers
+from harness.errors import InputError
 from harness.hardware import load_target, require_known_processor, target_fingerprint
 from harness.models.catalog import resolve
 from harness.models.resolved import ResolvedModel
+from harness.models.task import SAMPLES_REVISION
 from harness.record import BASELINE_CONFIGURATION, RECORD_SCHEMA, CellKey, fingerprint
 from harness.spec import Configuration, ModelSpec, Sweep
 from harness.target_spec import TargetSpec
 
 TVM = "tvm"
 """Our own engine's name in a record."""
-_EDGES_REVISION = 2
+_EDGES_REVISION = 3
 """To be raised when dropping edges comes to another network than before, so that no sweep has cells
 of both."""
-_SAMPLES_REVISION = 2
-"""To be raised when a model's data come in another order, so that no sweep has cells scored on
-different samples."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +65,24 @@ def plan(
     for spec in sweep.models:
         model = resolve(spec, fetch_missing=fetch_missing)
         unscored = 0 if model.training else sweep.calibration
+        _require_scored(model, unscored)
         for target in targets:
             cells = _cells(sweep, model, target, unscored)
             groups.append(PlannedGroup(spec, model, target, cells, unscored))
     return groups
+
+
+def _require_scored(model: ResolvedModel, unscored: int) -> None:
+    """Raises InputError where nothing is left to score on, before an hour is spent on tuning."""
+    if not unscored or model.task is None:
+        return
+    found = len(model.task.inputs(unscored + 1))
+    if found <= unscored:
+        raise InputError(
+            f"{model.name}: edges are compressed by {unscored} of its labelled inputs, on which "
+            f"nothing is scored then, and it has {found}; expected a smaller 'calibration', more "
+            "'data', or 'training' inputs of their own"
+        )
 
 
 def _known_target(name: str) -> TargetSpec:
@@ -99,7 +112,7 @@ def _cells(
         "seed": sweep.seed,
     }
     if unscored:
-        common |= {"calibration": unscored, "samples": _SAMPLES_REVISION}
+        common |= {"calibration": unscored, "samples": SAMPLES_REVISION}
 
     def cell(engine: str, name: str, configuration: Configuration | None) -> PlannedCell:
         decisive = _decisive(configuration, model) if configuration else None

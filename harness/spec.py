@@ -158,6 +158,15 @@ class Edges(Frozen):
             raise ValueError("what is shuffled does not go in stages: leave 'stages' out")
         return self
 
+    @model_validator(mode="after")
+    def _layers_keep_their_names(self) -> Edges:
+        if self.bypass is not None and self.exclude:
+            raise ValueError(
+                "'exclude' names layers as they are counted before 'bypass' leaves some out: "
+                "expected one of the two"
+            )
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _sparsity_of_every(cls, value: Any) -> Any:

@@ -252,8 +252,10 @@ class _GroupRun:
 
     def _kernel_inputs(self, configuration: Configuration, imported: ImportedModel) -> Path | None:
         """What kernels are verified on, where schedules are compared with unscheduled kernels:
-        those that tuning chooses, and all those of a network that never runs as a whole."""
-        if configuration.tune is None and self._target.device.kind != "static":
+        those that tuning chooses, and all those of a network that never runs as a whole. What is
+        done to edges is checked on it too."""
+        built_as_is = configuration.tune is None and configuration.edges is None
+        if built_as_is and self._target.device.kind != "static":
             return None
         return self._inputs.of_kernels(_specs(imported))
 

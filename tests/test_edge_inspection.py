@@ -147,6 +147,18 @@ def test_a_layer_whose_outputs_are_no_whole_vectors_has_no_blocks(tmp_path: Path
     assert layer.kept is not None and layer.kept.startswith("outputs: 10, no multiple of")
 
 
+def test_a_convolution_in_one_dimension_has_no_blocks(tmp_path: Path) -> None:
+    model = onnx_model(
+        [helper.make_node("Conv", ["x", "w"], ["y"])],
+        [("x", FLOAT, [1, 16, 8])],
+        ["y"],
+        {"w": weights(16, 16, 1)},
+    )
+    (layer,) = inspect_edges(str(save(model, tmp_path / "line.onnx")), TARGET, {}, NOWHERE).layers
+    assert (layer.name, layer.scores) == ("conv1d0", None)
+    assert layer.kept == "no sparse kernel for this operator"
+
+
 def test_unknown_models_are_refused() -> None:
     with pytest.raises(InputError, match="did you mean 'fashion-resnet8'"):
         inspect_edges("fashion-resnet9", TARGET, {}, NOWHERE)

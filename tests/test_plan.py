@@ -52,6 +52,17 @@ def test_calibration_samples_are_not_scored_unless_there_are_training_inputs(
     assert group.model.training.inputs(2)[0]["x"].shape == (1, 3, 8, 8)
 
 
+def test_calibration_that_leaves_nothing_to_score_on_is_refused(
+    model: dict[str, Any], tmp_path: Path
+) -> None:
+    said = "compressed by 8 of its labelled inputs.* and it has 8; expected a smaller"
+    with pytest.raises(InputError, match=said):
+        planned(model, None, {**SPARSE, "calibration": 8})
+    assert planned(model, {**SPARSE, "calibration": 7}).unscored == 7
+    trained = {**model, "training": training(tmp_path)}
+    assert planned(trained, {**SPARSE, "calibration": 8}).unscored == 0
+
+
 def test_processor_that_llvm_does_not_know_is_refused(
     model: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -37,7 +37,7 @@ def spend(
         found = np.full(_STEPS + 1, np.inf)
         level = np.zeros(_STEPS + 1, int)
         for at, (weight, loss) in enumerate(zip(weights[name], losses[name], strict=True)):
-            if weight > _STEPS:
+            if weight > _STEPS or not np.isfinite(loss):
                 continue
             with_it = np.full(_STEPS + 1, np.inf)
             with_it[weight:] = best[: _STEPS + 1 - weight] + loss

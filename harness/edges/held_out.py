@@ -11,7 +11,7 @@ def held_out(count: int) -> list[int]:
     return list(range(0, count, _EVERY)) if count >= _EVERY else []
 
 
-def fitted_to(count: int) -> list[int]:
-    """The other ones."""
-    kept = set(held_out(count))
+def fitted_to(count: int, of: int | None = None) -> list[int]:
+    """The other ones, among the first `count` of so many samples; by default there are no more."""
+    kept = set(held_out(of or count))
     return [at for at in range(count) if at not in kept]

@@ -13,11 +13,12 @@ from harness.edges.channels import KeptChannels, kept_channels
 from harness.edges.costs import Prices
 from harness.edges.graph import follow
 from harness.edges.layers import Layer
-from harness.edges.patterns import group_of, mask_of, shuffled
+from harness.edges.patterns import group_of, in_blocks, mask_of, shuffled
 from harness.edges.score_cache import cached_scores
 from harness.edges.sensitivity import Progress, output_losses
+from harness.passes.sparse_lowering import HAS_SPARSE_KERNELS
 from harness.spec import Edges, Pattern, Spending
-from harness.tvm_api import tvm
+from harness.tvm_api import operator_name, tvm
 
 SCORES = "scores"
 """The folder in the cache for what took time to compute."""
@@ -56,8 +57,14 @@ def group_scores(
     seed: int,
     calibration: Calibration | None,
 ) -> dict[str, np.ndarray]:
-    """The scores of each layer that the pattern fits, by its name, in the other patterns."""
-    chosen = [layer for layer in layers if layer.name not in edges.exclude]
+    """The scores of each layer that the pattern fits, by its name, in the other patterns. Blocks
+    fit what there are kernels for."""
+    chosen = [
+        layer
+        for layer in layers
+        if layer.name not in edges.exclude
+        and (not in_blocks(edges.pattern) or operator_name(layer.call) in HAS_SPARSE_KERNELS)
+    ]
     group = group_of(edges.pattern, lanes)
     return cached_scores(cache_folder() / SCORES, chosen, edges.score, group, seed, calibration)
 
@@ -141,4 +148,5 @@ def _lost(
 
 def _scored(scores: np.ndarray, pattern: Pattern, sparsity: float) -> float:
     kept = mask_of(scores, pattern, sparsity, 1)
-    return float(scores[~kept].sum() / scores.sum())
+    total = scores.sum()
+    return float(scores[~kept].sum() / total) if total else 0.0

@@ -11,6 +11,10 @@ import numpy as np
 
 from harness.record import Accuracy
 
+SAMPLES_REVISION = 2
+"""To be raised when a model's data come in another order, so that no sweep has cells scored on
+different samples, or fitted to some that others are scored on."""
+
 Feeds = dict[str, np.ndarray]
 """Input name to array, as one inference of batch 1 takes it."""
 

@@ -14,6 +14,7 @@ from harness.passes.rewriter import Rewriter
 from harness.passes.weight_values import Values, values_of
 from harness.tvm_api import OUT_FUSABLE, constant_array, operator_name, relax, shape_of, tvm
 
+HAS_SPARSE_KERNELS = ("relax.matmul", "relax.nn.conv2d")
 _MOST_KEPT = 0.65
 """With more blocks than this the layer stays dense: an input is loaded for each vector of weights,
 where the dense kernel has several share it. With as many, 15 of the 16 layers of

@@ -1,4 +1,5 @@
-"""Ways to choose edges, side by side: cells that drop as many and do the same with the others."""
+"""Ways to choose edges, side by side: cells that are to drop as many, and do the same with the
+others."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ ABOVE, LEVEL, BELOW = "▲", "≈", "▼"
 
 @dataclass(frozen=True)
 class Contest:
-    """Cells that dropped as many edges and did the same with the others: they differ in which."""
+    """Cells that were to drop as many edges and did the same with the others: they differ in which,
+    and where layers may differ, or the pattern rounds, a little in how many."""
 
     sparsity: float
     treatment: Mapping[str, object]
@@ -71,10 +73,15 @@ def done_to_the_rest(contest: Contest, all_of_them: Sequence[Contest]) -> str:
     """What was done to the edges, as far as that differs from contest to contest."""
     words = []
     for name, value in contest.treatment.items():
-        if all(other.treatment.get(name) == value for other in all_of_them) or not value:
+        # What some contests do not have, as inputs to fit to, does not tell the others apart.
+        if all(other.treatment.get(name, value) == value for other in all_of_them) or not value:
             continue
-        named = value is True or isinstance(value, Mapping)
-        words.append(name if named else str(value) if isinstance(value, str) else f"{name} {value}")
+        if value is True or isinstance(value, Mapping):
+            words.append(name)
+        elif isinstance(value, (list, tuple)):
+            words.append(f"{name} {' '.join(map(str, value))}")
+        else:
+            words.append(value if isinstance(value, str) else f"{name} {value}")
     return ", ".join(words)
 
 

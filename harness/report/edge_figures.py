@@ -16,8 +16,8 @@ from harness.record import Accuracy, LayerCompression
 from harness.report.data import Cell, Group
 from harness.statistics import Verdict, compare_paired, paired_share_interval
 
-_ABOUT_THE_CHOICE = {"score", "shuffle", "sparsity", "calibration", "exclude"}
-"""What decides how many edges go and which; all else in `edges` is done to those that are left."""
+_ABOUT_THE_CHOICE = {"score", "shuffle", "sparsity"}
+"""What decides which edges go, and how many; whoever differs in other things is no rival."""
 
 
 _SEED = 0
@@ -124,7 +124,12 @@ def is_control(cell: Cell) -> bool:
 def treatment(cell: Cell) -> dict[str, object]:
     """What was done to the edges beside choosing them: cells that differ in it cannot tell whether
     a choice was a good one."""
-    return {key: value for key, value in _edges_asked(cell).items() if key not in _ABOUT_THE_CHOICE}
+    asked = {"reconstruct": False, "finetune": None, **_edges_asked(cell)}
+    about = _ABOUT_THE_CHOICE
+    if not asked["reconstruct"] and not asked["finetune"]:
+        # Scores look at some inputs, or at none; nothing else does.
+        about = about | {"calibration"}
+    return {key: value for key, value in asked.items() if key not in about}
 
 
 def accuracy_of(cell: Cell) -> Accuracy:

@@ -55,13 +55,14 @@ def summary(results: Results, found: Sequence[Finding]) -> list[str]:
 def _finding(group: Group) -> Finding:
     if group.kind != "measured":
         return Finding(group.title, "not timed", "", _untimed(group))
-    fastest = group.fastest
-    if fastest is None:
+    if group.fastest is None:
         return Finding(group.title, "not known", "", _why_nothing(group))
+    fastest = min(group.as_accurate, key=lambda cell: cell.median_ms, default=group.fastest)
     sentence = _fastest_sentence(group, fastest)
     standing, ratio, against = _against_reference(group, fastest)
     others = _against_others(group, fastest)
-    said = (sentence, against, others, _withheld(group, fastest))
+    less = _less_accurate(group, fastest)
+    said = (sentence, against, others, _withheld(group, fastest), less)
     return Finding(group.title, standing, ratio, " ".join(filter(None, said)))
 
 
@@ -70,20 +71,36 @@ def _fastest_sentence(group: Group, fastest: Cell) -> str:
     assert latency is not None
     median, interval = with_interval(latency.median_ms, latency.ci_low_ms, latency.ci_high_ms)
     figures = f"{median} ms (95 % interval {interval})"
-    others = [cell for cell in group.own if cell is not fastest]
-    if not others:
+    some = len(group.own) > len(group.as_accurate) > 0
+    among = f"Of those not clearly less accurate than {_REFERENCE}, " if some else ""
+    others = [cell for cell in group.as_accurate or group.own if cell is not fastest]
+    if len(group.own) == 1:
         return f"{fastest.label}, the only configuration with a latency, takes {figures}."
     verdicts = [(cell.label, fastest.against(cell)) for cell in others]
     level = [label for label, found in verdicts if found and found.verdict != "faster"]
     apart = [label for label, found in verdicts if found is None]
     if not level and not apart:
-        return f"{fastest.label} is the fastest configuration: {figures}."
+        return f"{among}{fastest.label} is the fastest configuration: {figures}."
     notes = []
     if level:
         notes.append(f"the test does not tell it from {_listed(level)}")
     if apart:
         notes.append(f"{_listed(apart)} did not take turns with it")
-    return f"{fastest.label} has the lowest median, {figures}; {', and '.join(notes)}."
+    return f"{among}{fastest.label} has the lowest median, {figures}; {', and '.join(notes)}."
+
+
+def _less_accurate(group: Group, fastest: Cell) -> str:
+    """What is faster, or all there is, at an accuracy that nobody should miss."""
+    quickest, reference = group.fastest, group.reference
+    assert quickest is not None
+    if quickest in group.as_accurate or reference is None:
+        return ""
+    lost, wanted = quickest.record.accuracy, reference.record.accuracy
+    assert lost is not None and wanted is not None
+    scores = f"has a {wanted.metric} of {lost.value:.4g}, where {_REFERENCE} has {wanted.value:.4g}"
+    if quickest is fastest:
+        return f"But {quickest.label} {scores}."
+    return f"{quickest.label} takes {number(quickest.median_ms)} ms, but {scores}."
 
 
 def _against_reference(group: Group, fastest: Cell) -> tuple[Standing, str, str]:
@@ -110,7 +127,8 @@ def _against_others(group: Group, fastest: Cell) -> str:
 
 def _withheld(group: Group, fastest: Cell) -> str:
     """Why there is no verdict on what looks like a difference, where the machine was busy."""
-    verdicts = [fastest.against(cell) for cell in group.timed if cell is not fastest]
+    beside = [*group.as_accurate, *(cell for cell in group.timed if not cell.own)]
+    verdicts = [fastest.against(cell) for cell in beside if cell is not fastest]
     scatter = max((found.scatter for found in verdicts if found and found.withheld), default=None)
     if scatter is None:
         return ""

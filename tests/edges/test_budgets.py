@@ -45,3 +45,9 @@ def test_layer_that_gains_no_time_stays_dense() -> None:
     losses = {"gains": np.array([0.0, 1.0]), "does not": np.array([0.0, 0.1])}
     seconds = {"gains": np.array([2.0, 1.0]), "does not": np.array([1.0, 1.0])}
     assert spend(losses, seconds, 2.0) == {"gains": 1, "does not": 0}
+
+
+def test_a_level_at_which_nothing_finite_is_left_is_not_chosen() -> None:
+    losses = {"a": np.array([0.0, np.nan, np.inf]), "b": np.array([0.0, 0.1, 0.2])}
+    prices = {name: np.array([1.0, 0.5, 0.1]) for name in losses}
+    assert spend(losses, prices, 1.2) == {"a": 0, "b": 2}

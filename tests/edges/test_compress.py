@@ -19,7 +19,7 @@ from harness.models.imported import Imported, import_model
 from harness.passes.canonicalise import canonicalise
 from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import fuse
-from harness.spec import Edges
+from harness.spec import Edges, Pattern
 from harness.tvm_api import relax, tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
@@ -126,6 +126,37 @@ def test_excluded_layer_stays_as_it_is(canonical: tvm.IRModule) -> None:
     assert [layer.parameters_kept == layer.parameters for layer in summary.layers] == [
         True, False, True,
     ]  # fmt: skip
+
+
+def test_layer_of_zeros_decides_nothing_for_the_others(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["p"]),
+        helper.make_node("Conv", ["p", "b"], ["q"]),
+        helper.make_node("Add", ["p", "q"], ["y"]),
+    ]
+    constants = {"a": weights(16, 16, 1, 1), "b": np.zeros((16, 16, 1, 1), np.float32)}
+    model = onnx_model(nodes, [("x", FLOAT, [1, 16, 6, 6])], ["y"], constants)
+    module = canonicalise(import_model(save(model, tmp_path / "net.onnx"), {}, tmp_path).module)
+    _, summary = compress(module, Edges(sparsity=0.3, budget="edges"), LANES, seed=0)
+    kept = {layer.name: layer.parameters_kept / layer.parameters for layer in summary.layers}
+    assert kept == {"conv2d0": 1.0, "conv2d1": 1 / 16}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "kept"), [("block", 1.0), ("wide-block", 1.0), ("unstructured", 0.5)]
+)
+def test_blocks_are_of_layers_that_have_sparse_kernels(
+    tmp_path: Path, pattern: Pattern, kept: float
+) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["p"], pads=[1, 1]),
+        helper.make_node("MatMul", ["p", "b"], ["y"]),
+    ]
+    constants = {"a": weights(16, 4, 3), "b": weights(6, 16)}
+    model = onnx_model(nodes, [("x", FLOAT, [1, 4, 6])], ["y"], constants)
+    module = canonicalise(import_model(save(model, tmp_path / "net.onnx"), {}, tmp_path).module)
+    _, summary = compress(module, Edges(sparsity=0.5, pattern=pattern), LANES, seed=0)
+    assert [each.parameters_kept / each.parameters for each in summary.layers] == [kept, 0.5]
 
 
 def test_budget_of_edges_is_kept_and_spent_unevenly(canonical: tvm.IRModule) -> None:

@@ -15,5 +15,9 @@ def test_every_sample_is_for_one_of_both(count: int) -> None:
     assert len(learnt) >= 0.9 * count
 
 
+def test_of_the_first_samples_none_is_fitted_to_that_is_held_out_of_all() -> None:
+    assert fitted_to(3, of=100) == [1, 2] and fitted_to(3) == [0, 1, 2]
+
+
 def test_few_samples_are_all_fitted_to() -> None:
     assert held_out(19) == [] and held_out(20) == [0] and held_out(100) == [0, 20, 40, 60, 80]

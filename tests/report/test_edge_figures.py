@@ -7,7 +7,7 @@ from example_edges import CHOICES, dense_record, example_edges, sparse_record
 from example_results import example_record
 
 from harness.record import CellKey
-from harness.report.data import Group, load
+from harness.report.data import Cell, Group, load
 from harness.report.edge_figures import (
     Speed,
     break_even,
@@ -71,6 +71,26 @@ def test_controls_are_random_or_shuffled_and_alike_in_all_else(group: Group) -> 
     assert {label.split("@")[0] for label in controls} == {"shuffled", "random"}
     assert treatment(by_name["magnitude@0.5"]) == treatment(by_name["random@0.8"])
     assert treatment(by_name["magnitude@0.5"]) != treatment(by_name["reconstructed@0.5"])
+
+
+@pytest.mark.parametrize(
+    ("label", "changes", "alike"),
+    [
+        ("magnitude@0.5", {"exclude": ["conv2d*"]}, False),
+        ("magnitude@0.5", {"calibration": 256}, True),
+        ("reconstructed@0.5", {"calibration": 256}, False),
+    ],
+)
+def test_rivals_lose_edges_of_the_same_layers_and_are_fitted_to_as_much(
+    group: Group, label: str, changes: dict[str, object], alike: bool
+) -> None:
+    """How much a score looks at is its own affair."""
+    cell = next(cell for cell in compressed(group) if cell.label == label)
+    spec = dict(cell.record.spec)
+    configuration = dict(spec["configuration"])
+    configuration["edges"] = {**configuration["edges"], **changes}
+    changed = cell.record.model_copy(update={"spec": {**spec, "configuration": configuration}})
+    assert (treatment(Cell(changed)) == treatment(cell)) == alike
 
 
 def test_speed_is_against_the_dense_cell_of_the_same_turns(group: Group) -> None:

@@ -107,7 +107,7 @@ def test_controls_plot_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert controls.draw(group_of(tmp_path), {}) is not None
     assert_readable(written)
     texts = [text for text, _ in written]
-    assert "50 % dropped" in texts and "50 % dropped, reconstruct" in texts
+    assert "50 % to drop" in texts and "50 % to drop, reconstruct" in texts
     assert texts.count("control") == 6 and texts.count("no control") == 3
 
 

@@ -118,7 +118,7 @@ def test_report_says_nothing_of_edges_when_none_were_dropped(tmp_path: Path) -> 
 
 def test_best_score_stands_beside_each_other_one(tmp_path: Path) -> None:
     table = score_table(load(example_edges(tmp_path)))
-    half = [row for row in table.rows if row[table.columns.index("Dropped")].text == "50 %"]
+    half = [row for row in table.rows if row[table.columns.index("To drop")].text == "50 %"]
     named = {name: at for at, name in enumerate(table.columns)}
     assert {row[named["Best"]].text for row in half} == {"activation@0.5"}
     beside = {row[named["Beside"]].text: row for row in half}

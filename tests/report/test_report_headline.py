@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from example_results import example_record, example_results
 
-from harness.record import CellKey, InstructionCount, Launch, Record, Static, fingerprint
+from harness.record import Accuracy, CellKey, InstructionCount, Launch, Record, Static, fingerprint
 from harness.report.data import Cell, Group, Results, load
 from harness.report.headline import Finding, _finding, findings, summary
 from harness.store import FILE_NAME, Store
@@ -79,6 +80,38 @@ def test_finding_claims_nothing_when_the_test_sees_no_difference(tmp_path: Path)
     assert "has the lowest median" in finding.sentence
     assert "the test does not tell it from" in finding.sentence
     assert "Neither faster nor slower than ONNX Runtime by the test" in finding.sentence
+
+
+def test_finding_is_about_what_keeps_the_accuracy(tmp_path: Path) -> None:
+    group = results_of(
+        tmp_path, {key("a"): noisy(2, 1), key("b"): noisy(1, 2), RUNTIME: noisy(3, 3)}
+    )
+    finding = only(group)
+    assert finding.sentence.startswith("b is the fastest configuration: ")
+    ruined = _finding(_with_accuracy(group.groups[0], "b"))
+    assert ruined.sentence.startswith(
+        "Of those not clearly less accurate than ONNX Runtime, a is the fastest configuration: 2.0"
+    )
+    assert ruined.sentence.endswith(
+        "b takes 1.00 ms, but has a top-1 accuracy of 0.01, where ONNX Runtime has 0.9."
+    )
+    assert float(ruined.ratio[:-1]) > 0.6
+    both = _finding(_with_accuracy(group.groups[0], "a", "b"))
+    assert both.sentence.startswith("b is the fastest configuration: ")
+    assert "But b has a top-1 accuracy of 0.01, where ONNX Runtime has 0.9." in both.sentence
+
+
+def _with_accuracy(group: Group, *ruined: str) -> Group:
+    """The group with this accuracy of some configurations, and a good one of the others."""
+    cells = []
+    for cell in group.cells:
+        value = 0.01 if cell.label in ruined else 0.9
+        found = Accuracy(
+            metric="top-1 accuracy", value=value, ci_low=value, ci_high=value, samples=100
+        )
+        record = cell.record.model_copy(update={"accuracy": found})
+        cells.append(Cell(record, cell.turns, cell.roof))
+    return replace(group, cells=tuple(cells))
 
 
 def test_finding_says_that_the_machine_was_busy_when_a_clear_ratio_has_no_verdict(

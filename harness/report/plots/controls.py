@@ -61,7 +61,7 @@ def _draw_contest(
     decimals: int,
 ) -> float:
     """A heading and a row a cell, controls last; returns where the next may begin."""
-    heading = f"{100 * contest.sparsity:.3g} % dropped" + (f", {words}" if words else "")
+    heading = f"{100 * contest.sparsity:.3g} % to drop" + (f", {words}" if words else "")
     canvas.text((8, top + _HEADING / 2 + 2), heading, bold=True, room=_LEFT + 120)
     cells = (*contest.scores, *contest.controls)
     first = top + _HEADING + 2

@@ -18,11 +18,11 @@ def score_table(results: Results) -> Table:
         "scores",
         "The best score beside the others",
         rows,
-        reading="Of those that drop as many edges and do the same with the others, the one of the "
-        "highest accuracy beside each other one. More accurate: by how many hundredths of the "
-        "metric, with the 95 % interval of the difference, sample by sample where records tell; "
-        "better where all of it is above 0. That one was found to be the best on the same samples "
-        "is not in the interval. × latency: of its time to the other's, in turns.",
+        reading="Of those that were to drop as many edges and do the same with the others, the one "
+        "of the highest accuracy beside each other one. More accurate: by how many hundredths of "
+        "the metric, with the 95 % interval of the difference, sample by sample where records "
+        "tell; better where all of it is above 0. That one was found to be the best on the same "
+        "samples is not in the interval. × latency: of its time to the other's, in turns.",
         absent="No configurations differ in which edges they drop.",
         without=() if results.several_targets else ("Target",),
     )
@@ -51,7 +51,7 @@ def _row(group: Group, contest: Contest, words: str, best: Cell, other: Cell) ->
     return {
         "Model": Entry(group.model),
         "Target": Entry(group.target),
-        "Dropped": Entry(f"{100 * contest.sparsity:g} %", detail=words),
+        "To drop": Entry(f"{100 * contest.sparsity:g} %", detail=words),
         "Best": Entry(best.label),
         "Beside": Entry(other.label, detail="by chance" if other in contest.controls else ""),
         "More accurate": Entry(
