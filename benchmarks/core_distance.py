@@ -97,10 +97,12 @@ def main(results: Path, minutes: float) -> None:
         def round_trip() -> float:
             return float(library.round_trip(cores[0], cores[1], _TIMES))
 
-        servers = {name: Turns("ours", what) for name, what in networks(results)}
+        servers: dict[str, Turns] = {}
         trips: list[float] = []
-        turns: dict[str, list[tuple[float, float, float]]] = {name: [] for name in servers}
+        turns: dict[str, list[tuple[float, float, float]]] = {}
         try:
+            for name, what in networks(results):
+                servers[name], turns[name] = Turns("ours", what), []
             for _ in track(range(round(60 * minutes)), "seconds", console=console):
                 end = time.perf_counter() + 1
                 while time.perf_counter() < end:

@@ -172,7 +172,7 @@ class _Cell:
             canonical = reordered(canonical, group, checked_on, self._here, self._threads)
         training, seen = self._samples(self._order.training) or samples, samples
         if edges.finetune:
-            # The calibration inputs are the first ones of those.
+            # Calibration inputs are the first training inputs: what is held out of these counts.
             seen = [samples[at] for at in fitted_to(len(samples), len(training))]
         canonical, compression = compress(
             canonical,

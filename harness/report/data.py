@@ -115,20 +115,6 @@ class Group:
         return min(self.own, key=lambda cell: cell.median_ms, default=None)
 
     @cached_property
-    def as_accurate(self) -> tuple[Cell, ...]:
-        """The timed configurations but those that are clearly less accurate than ONNX Runtime: by
-        the same metric, the 95 % interval does not reach its accuracy. All where it has none."""
-        wanted = self.reference.record.accuracy if self.reference else None
-        return tuple(
-            cell
-            for cell in self.own
-            if wanted is None
-            or (found := cell.record.accuracy) is None
-            or found.metric != wanted.metric
-            or found.ci_high >= wanted.value
-        )
-
-    @cached_property
     def reference(self) -> Cell | None:
         """ONNX Runtime's timed cell."""
         found = (cell for cell in self.timed if cell.key.engine == REFERENCE_ENGINE)

@@ -18,8 +18,6 @@ from harness.statistics import Verdict, compare_paired, paired_share_interval
 
 _ABOUT_THE_CHOICE = {"score", "shuffle", "sparsity"}
 """What decides which edges go, and how many; whoever differs in other things is no rival."""
-
-
 _SEED = 0
 
 

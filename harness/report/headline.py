@@ -9,6 +9,7 @@ from typing import Literal, cast
 
 from harness.record import Static
 from harness.report.data import REFERENCE_ENGINE, Cell, Group, Results, engine_name
+from harness.report.edge_figures import accuracy_of, gain
 from harness.report.wording import number, with_interval
 from harness.statistics import Verdict
 
@@ -55,25 +56,45 @@ def summary(results: Results, found: Sequence[Finding]) -> list[str]:
 def _finding(group: Group) -> Finding:
     if group.kind != "measured":
         return Finding(group.title, "not timed", "", _untimed(group))
-    if group.fastest is None:
+    quickest = group.fastest
+    if quickest is None:
         return Finding(group.title, "not known", "", _why_nothing(group))
-    fastest = min(group.as_accurate, key=lambda cell: cell.median_ms, default=group.fastest)
-    sentence = _fastest_sentence(group, fastest)
+    # Where nothing keeps the accuracy, what there is is ranked all the same, and that is said.
+    ranked = _as_accurate(group) or group.own
+    fastest = min(ranked, key=lambda cell: cell.median_ms)
     standing, ratio, against = _against_reference(group, fastest)
-    others = _against_others(group, fastest)
-    less = _less_accurate(group, fastest)
-    said = (sentence, against, others, _withheld(group, fastest), less)
+    said = (
+        _fastest_sentence(group, ranked, fastest),
+        against,
+        _against_others(group, fastest),
+        _withheld(group, ranked, fastest),
+        _less_accurate(group, quickest, fastest),
+    )
     return Finding(group.title, standing, ratio, " ".join(filter(None, said)))
 
 
-def _fastest_sentence(group: Group, fastest: Cell) -> str:
+def _as_accurate(group: Group) -> tuple[Cell, ...]:
+    """The timed configurations that the records do not show to be less accurate than the
+    reference."""
+    return tuple(cell for cell in group.own if not _is_less_accurate(cell, group.reference))
+
+
+def _is_less_accurate(cell: Cell, reference: Cell | None) -> bool:
+    wanted, found = (each.record.accuracy if each else None for each in (reference, cell))
+    if reference is None or wanted is None or found is None or found.metric != wanted.metric:
+        return False
+    _, most = gain(cell, reference)
+    return most < 0
+
+
+def _fastest_sentence(group: Group, ranked: Sequence[Cell], fastest: Cell) -> str:
     latency = fastest.record.latency
     assert latency is not None
     median, interval = with_interval(latency.median_ms, latency.ci_low_ms, latency.ci_high_ms)
     figures = f"{median} ms (95 % interval {interval})"
-    some = len(group.own) > len(group.as_accurate) > 0
+    some = len(ranked) < len(group.own)
     among = f"Of those not clearly less accurate than {_REFERENCE}, " if some else ""
-    others = [cell for cell in group.as_accurate or group.own if cell is not fastest]
+    others = [cell for cell in ranked if cell is not fastest]
     if len(group.own) == 1:
         return f"{fastest.label}, the only configuration with a latency, takes {figures}."
     verdicts = [(cell.label, fastest.against(cell)) for cell in others]
@@ -89,14 +110,12 @@ def _fastest_sentence(group: Group, fastest: Cell) -> str:
     return f"{among}{fastest.label} has the lowest median, {figures}; {', and '.join(notes)}."
 
 
-def _less_accurate(group: Group, fastest: Cell) -> str:
+def _less_accurate(group: Group, quickest: Cell, fastest: Cell) -> str:
     """What is faster, or all there is, at an accuracy that nobody should miss."""
-    quickest, reference = group.fastest, group.reference
-    assert quickest is not None
-    if quickest in group.as_accurate or reference is None:
+    reference = group.reference
+    if reference is None or not _is_less_accurate(quickest, reference):
         return ""
-    lost, wanted = quickest.record.accuracy, reference.record.accuracy
-    assert lost is not None and wanted is not None
+    lost, wanted = accuracy_of(quickest), accuracy_of(reference)
     scores = f"has a {wanted.metric} of {lost.value:.4g}, where {_REFERENCE} has {wanted.value:.4g}"
     if quickest is fastest:
         return f"But {quickest.label} {scores}."
@@ -125,9 +144,9 @@ def _against_others(group: Group, fastest: Cell) -> str:
     return " ".join(_compared(found, cell) if found else _apart(cell) for cell, found in verdicts)
 
 
-def _withheld(group: Group, fastest: Cell) -> str:
+def _withheld(group: Group, ranked: Sequence[Cell], fastest: Cell) -> str:
     """Why there is no verdict on what looks like a difference, where the machine was busy."""
-    beside = [*group.as_accurate, *(cell for cell in group.timed if not cell.own)]
+    beside = [*ranked, *(cell for cell in group.timed if not cell.own)]
     verdicts = [fastest.against(cell) for cell in beside if cell is not fastest]
     scatter = max((found.scatter for found in verdicts if found and found.withheld), default=None)
     if scatter is None:

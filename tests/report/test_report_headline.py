@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from example_results import example_record, example_results
 
+from harness.models.metrics import METRICS, accuracy
 from harness.record import Accuracy, CellKey, InstructionCount, Launch, Record, Static, fingerprint
 from harness.report.data import Cell, Group, Results, load
 from harness.report.headline import Finding, _finding, findings, summary
@@ -99,6 +100,21 @@ def test_finding_is_about_what_keeps_the_accuracy(tmp_path: Path) -> None:
     both = _finding(_with_accuracy(group.groups[0], "a", "b"))
     assert both.sentence.startswith("b is the fastest configuration: ")
     assert "But b has a top-1 accuracy of 0.01, where ONNX Runtime has 0.9." in both.sentence
+
+
+def test_one_sample_more_or_less_is_no_loss_of_accuracy(tmp_path: Path) -> None:
+    """As of a model without labels, which agrees with the reference on seven of eight inputs."""
+    (group,) = results_of(tmp_path, {key("a"): noisy(1, 1), RUNTIME: noisy(3, 3)}).groups
+    cells = [
+        Cell(cell.record.model_copy(update={"accuracy": agreed(8 - cell.own)}), cell.turns)
+        for cell in group.cells
+    ]
+    sentence = _finding(replace(group, cells=tuple(cells))).sentence
+    assert sentence.startswith("a, the only configuration") and "but" not in sentence.lower()
+
+
+def agreed(hits: int) -> Accuracy:
+    return accuracy(METRICS["top1"], (np.arange(8) < hits)[:, np.newaxis].astype(float))
 
 
 def _with_accuracy(group: Group, *ruined: str) -> Group:
