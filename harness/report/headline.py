@@ -68,7 +68,7 @@ def _finding(group: Group) -> Finding:
         against,
         _against_others(group, fastest),
         _withheld(group, ranked, fastest),
-        _less_accurate(group, quickest, fastest),
+        _at_what_accuracy(group, quickest, fastest),
     )
     return Finding(group.title, standing, ratio, " ".join(filter(None, said)))
 
@@ -76,14 +76,13 @@ def _finding(group: Group) -> Finding:
 def _as_accurate(group: Group) -> tuple[Cell, ...]:
     """The timed configurations that the records do not show to be less accurate than the
     reference."""
-    return tuple(cell for cell in group.own if not _is_less_accurate(cell, group.reference))
+    return tuple(cell for cell in group.own if not _is_less_accurate(group, cell))
 
 
-def _is_less_accurate(cell: Cell, reference: Cell | None) -> bool:
-    wanted, found = (each.record.accuracy if each else None for each in (reference, cell))
-    if reference is None or wanted is None or found is None or found.metric != wanted.metric:
+def _is_less_accurate(group: Group, cell: Cell) -> bool:
+    if group.reference is None or not _loses(group, cell):
         return False
-    _, most = gain(cell, reference)
+    _, most = gain(cell, group.reference)
     return most < 0
 
 
@@ -110,16 +109,30 @@ def _fastest_sentence(group: Group, ranked: Sequence[Cell], fastest: Cell) -> st
     return f"{among}{fastest.label} has the lowest median, {figures}; {', and '.join(notes)}."
 
 
-def _less_accurate(group: Group, quickest: Cell, fastest: Cell) -> str:
-    """What is faster, or all there is, at an accuracy that nobody should miss."""
-    reference = group.reference
-    if reference is None or not _is_less_accurate(quickest, reference):
-        return ""
-    lost, wanted = accuracy_of(quickest), accuracy_of(reference)
-    scores = f"has a {wanted.metric} of {lost.value:.4g}, where {_REFERENCE} has {wanted.value:.4g}"
-    if quickest is fastest:
-        return f"But {quickest.label} {scores}."
-    return f"{quickest.label} takes {number(quickest.median_ms)} ms, but {scores}."
+def _at_what_accuracy(group: Group, quickest: Cell, fastest: Cell) -> str:
+    """What the fastest scores where that is below the reference's, by chance or not, and what is
+    faster at an accuracy that nobody should miss."""
+    said = []
+    if _loses(group, fastest):
+        said.append(f"{fastest.label} has {_scores(group, fastest)}.")
+    if quickest is not fastest:
+        taken = number(quickest.median_ms)
+        said.append(f"{quickest.label} takes {taken} ms, but has {_scores(group, quickest)}.")
+    return " ".join(said)
+
+
+def _loses(group: Group, cell: Cell) -> bool:
+    wanted = group.reference.record.accuracy if group.reference else None
+    found = cell.record.accuracy
+    if wanted is None or found is None or found.metric != wanted.metric:
+        return False
+    return found.value < wanted.value
+
+
+def _scores(group: Group, cell: Cell) -> str:
+    assert group.reference is not None
+    found, wanted = accuracy_of(cell), accuracy_of(group.reference)
+    return f"a {found.metric} of {found.value:.4g}, where {_REFERENCE} has {wanted.value:.4g}"
 
 
 def _against_reference(group: Group, fastest: Cell) -> tuple[Standing, str, str]:

@@ -99,7 +99,7 @@ def test_finding_is_about_what_keeps_the_accuracy(tmp_path: Path) -> None:
     assert float(ruined.ratio[:-1]) > 0.6
     both = _finding(_with_accuracy(group.groups[0], "a", "b"))
     assert both.sentence.startswith("b is the fastest configuration: ")
-    assert "But b has a top-1 accuracy of 0.01, where ONNX Runtime has 0.9." in both.sentence
+    assert both.sentence.endswith("b has a top-1 accuracy of 0.01, where ONNX Runtime has 0.9.")
 
 
 def test_one_sample_more_or_less_is_no_loss_of_accuracy(tmp_path: Path) -> None:
@@ -110,7 +110,8 @@ def test_one_sample_more_or_less_is_no_loss_of_accuracy(tmp_path: Path) -> None:
         for cell in group.cells
     ]
     sentence = _finding(replace(group, cells=tuple(cells))).sentence
-    assert sentence.startswith("a, the only configuration") and "but" not in sentence.lower()
+    assert sentence.startswith("a, the only configuration") and "but" not in sentence
+    assert sentence.endswith("a has a top-1 accuracy of 0.875, where ONNX Runtime has 1.")
 
 
 def agreed(hits: int) -> Accuracy:
