@@ -9,7 +9,15 @@ from pathlib import Path
 
 from harness.documents import Frozen
 from harness.errors import InputError
-from harness.record import Compression, Fusion, KernelVerification, Launch, LoopThroughputs, Tuning
+from harness.record import (
+    Compression,
+    Fusion,
+    KernelVerification,
+    Launch,
+    LoopThroughputs,
+    MemorySafety,
+    Tuning,
+)
 
 LIBRARY = "model.so"
 KERNELS = "kernels.so"
@@ -61,6 +69,7 @@ class Artifact(Frozen):
     launches: tuple[Launch, ...] = ()
     schedules: KernelVerification | None = None
     loops: LoopThroughputs | None = None
+    memory_safety: MemorySafety | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Artifact:

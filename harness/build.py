@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,15 @@ from harness.models.imported import Imported
 from harness.passes.default_schedule import SCHEDULED, schedule_untuned
 from harness.passes.fusion import KernelCall, kernels
 from harness.passes.rewriter import MAIN
-from harness.record import Compression, Fusion, KernelVerification, Launch, LoopThroughputs, Tuning
+from harness.record import (
+    Compression,
+    Fusion,
+    KernelVerification,
+    Launch,
+    LoopThroughputs,
+    MemorySafety,
+    Tuning,
+)
 from harness.target_spec import Multiprocessor
 from harness.tvm_api import (
     ArgInfo,
@@ -75,6 +83,9 @@ class Scrutiny:
         [tvm.runtime.Module, Sequence[KernelDescription]], LoopThroughputs | None
     ] = lambda code, kernels: None
     """Looks at the code of its kernels."""
+    unsafe: Callable[[tvm.IRModule, Path], dict[str, str] | None] = lambda scheduled, library: None
+    """The kernels of the scheduled network, or of the library that it was compiled to, that access
+    memory outside their arguments, with how; None where nothing looked at them."""
 
 
 def build(
@@ -96,13 +107,20 @@ def build(
     calls = kernels(fused)
     with target, database, tvm.transform.PassContext(opt_level=3):
         tuned = relax.transform.MetaScheduleApplyDatabase()(fused)
-    scheduled = schedule_untuned(tuned, target, threads)
-    schedules = scrutiny.verify(scheduled)
-    lowered, executable = compile_scheduled(scheduled, target)
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        executable.export_library(str(part / LIBRARY), cc=compiler)
+        rejected: dict[str, str] = {}
+        while True:
+            scheduled = schedule_untuned(tuned, target, threads)
+            lowered, executable = compile_scheduled(scheduled, target)
+            executable.export_library(str(part / LIBRARY), cc=compiler)
+            unsafe = scrutiny.unsafe(scheduled, part / LIBRARY)
+            if not unsafe:
+                break
+            tuned = _without_schedules(unsafe, tuned, fused)
+            rejected |= unsafe
+        schedules = scrutiny.verify(scheduled)
         launches: list[Launch] = []
         if is_graphics(target):
             _, single = compile_scheduled(scheduled, target, at_once=False)
@@ -126,6 +144,9 @@ def build(
             target=json.loads(str(target)),
             launches=tuple(launches),
             schedules=schedules,
+            memory_safety=None
+            if unsafe is None
+            else MemorySafety(kernels=len(calls), rejected=rejected),
             loops=scrutiny.estimate(executable.mod, described),
         )
         write_atomically(part / DESCRIPTION, artifact.model_dump_json(indent=1))
@@ -159,6 +180,19 @@ def compile_scheduled(
             finished, target=target, relax_pipeline=tvm.transform.Sequential([])
         )
     return lowered, executable
+
+
+def _without_schedules(
+    unsafe: Mapping[str, str], tuned: tvm.IRModule, fused: tvm.IRModule
+) -> tvm.IRModule:
+    """A network whose unsafe kernels have their default schedules again. Raises CellFailure where
+    one of them has had it already."""
+    result = tuned.clone()
+    for name, why in unsafe.items():
+        if not tuned[name].attrs.get(SCHEDULED, False):
+            raise CellFailure(f"kernel {name}, in its default schedule, {why}")
+        result.update_func(tuned.get_global_var(name), fused[name])
+    return result
 
 
 def _with_work(

@@ -10,6 +10,7 @@ harness.cell`), because every stage of it may crash, hang or eat memory.
 
 from __future__ import annotations
 
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -57,7 +58,7 @@ class Order(Frozen):
     artifact: Path
     inputs: Path | None = None
     """Inputs of the model, as `harness.measure.inputs` writes them, to verify kernels on, and the
-    order of its channels."""
+    order of its channels; without them what is looked at is given random ones."""
     calibration: Path | None = None
     """Others, to compress the model's edges by; no configuration is scored on those."""
     training: Path | None = None
@@ -263,26 +264,64 @@ class _Cell:
         """Compile a compressed network as plainly as can be, to verify the cell against: what the
         model's own runtime gives is another network's output. No kernel is fused, sparse or tuned.
         """
-        from harness.build import Made, build
-        from harness.passes.fusion import fuse, summarise
+        from harness.build import Made, Scrutiny, build
+        from harness.passes.fusion import fuse, kernels, summarise
         from harness.tuning.database import database_of
 
         plain, folder = fuse(canonical, "none"), reference_of(self._order.artifact)
         made = Made(self._imported, summarise(canonical, plain))
-        build(plain, self._here, self._threads, database_of([], {}), folder, made)
+        names = [kernel.name for kernel in kernels(plain)]
+        here = Scrutiny(unsafe=partial(self._unsafe_here, names))
+        build(plain, self._here, self._threads, database_of([], {}), folder, made, here)
 
     def _scrutiny(self, fused: tvm.IRModule) -> Scrutiny:
         """What is looked at in code for a device that is not here."""
         from harness.build import Scrutiny
         from harness.devices.loop_throughput import loop_throughputs
+        from harness.passes.fusion import kernels
 
         kind = self._spec.device.kind
+        unsafe = partial(self._unsafe, [kernel.name for kernel in kernels(fused)])
         if kind == "static":
             multiprocessor = self._spec.hardware.multiprocessor
             return Scrutiny(multiprocessor, verify=partial(self._verified, fused))
         if kind == "emulated":
-            return Scrutiny(estimate=partial(loop_throughputs, self._spec))
-        return Scrutiny(self._spec.hardware.multiprocessor)
+            return Scrutiny(estimate=partial(loop_throughputs, self._spec), unsafe=unsafe)
+        return Scrutiny(self._spec.hardware.multiprocessor, unsafe=unsafe)
+
+    def _unsafe(
+        self, names: Sequence[str], scheduled: tvm.IRModule, library: Path
+    ) -> dict[str, str] | None:
+        """The kernels of a compiled network that access memory outside their arguments; None for a
+        graphics processor's. What is for another processor is compiled for this one to see it."""
+        from harness.build import compile_scheduled
+        from harness.devices.linker import linker
+        from harness.tvm_api import is_graphics
+
+        if is_graphics(self._target):
+            return None
+        if self._spec.device.kind == "local":
+            return self._unsafe_here(names, scheduled, library)
+        with self._folder() as folder:
+            _, executable = compile_scheduled(scheduled, self._here)
+            executable.export_library(str(folder / library.name), cc=linker(None))
+            return self._unsafe_here(names, scheduled, folder / library.name)
+
+    def _unsafe_here(self, names: Sequence[str], _: tvm.IRModule, library: Path) -> dict[str, str]:
+        """The same of a network that is compiled for this processor."""
+        from harness.measure.inputs import verification_inputs
+        from harness.measure.memory_safety import unsafe_kernels
+
+        self._tell({"stage": "verify"})
+        feeds = self._samples(self._order.inputs)
+        if not feeds:
+            drawn, _ = verification_inputs(None, self._imported.inputs, 1, self._order.seed)
+            feeds = [list(each.values()) for each in drawn]
+        with self._folder() as folder:  # of a path that it knows the system loads nothing anew
+            copy = Path(shutil.copy(library, folder))
+            found = unsafe_kernels(copy, names, feeds[0])
+        self._tell({"stage": "build"})
+        return found
 
     def _verified(self, fused: tvm.IRModule, scheduled: tvm.IRModule) -> KernelVerification | None:
         """How a network's schedules did for a device that is not here, where PoCL is there."""

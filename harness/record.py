@@ -221,6 +221,15 @@ class KernelVerification(Frozen):
     unverified: dict[str, str]
 
 
+class MemorySafety(Frozen):
+    """What running each of a network's `kernels` with its arguments between guard pages showed:
+    `rejected` has the schedules that were replaced by the default ones, kernel to how the kernel
+    accessed memory outside its arguments in that schedule."""
+
+    kernels: int
+    rejected: dict[str, str]
+
+
 class Static(Frozen):
     """What is known of a network that was compiled and not run: the launches of its kernels, and
     `bound_ms`, which no inference takes less than: for each kernel what its operations take at the
@@ -284,7 +293,8 @@ class Tuning(Frozen):
     """What tuning did: `trials` were measured, `failed_trials` of them gave no time,
     `tasks_reused` kernels were already in the target's database, which cost `earlier_trials` and
     `earlier_seconds` in other runs. `wrong_kernels` contenders computed something else than the
-    unscheduled kernel and were thrown away. `by` is what schedules were ranked by."""
+    unscheduled kernel, `unsafe_kernels` accessed memory outside their arguments, and both were
+    thrown away. `by` is what schedules were ranked by."""
 
     by: TuningCost = "seconds"
     trials: int
@@ -293,6 +303,7 @@ class Tuning(Frozen):
     earlier_trials: int = 0
     earlier_seconds: float = 0.0
     wrong_kernels: int = 0
+    unsafe_kernels: int = 0
     tasks: int
     tasks_reused: int
     stopped_by: StoppedBy
@@ -369,6 +380,7 @@ class Record(Frozen):
     static: Static | None = None
     instructions: InstructionCount | None = None
     loops: LoopThroughputs | None = None
+    memory_safety: MemorySafety | None = None
     artifact: str | None = Field(default=None, description="folder, relative to the results folder")
     spec: dict[str, Any] = Field(description="model, target, configuration, measure, limits, seed")
     environment: dict[str, Any]

@@ -31,7 +31,7 @@ from harness.models.tensors import TensorSpec
 from harness.plan import TVM, PlannedCell, PlannedGroup, plan
 from harness.record import Record, fingerprint
 from harness.roofline import with_measured_roofs
-from harness.spec import Configuration, Sweep
+from harness.spec import Sweep
 from harness.store import FILE_NAME, Store
 from harness.target_spec import TargetSpec
 from harness.tuning.build_cluster import require_cluster
@@ -242,22 +242,13 @@ class _GroupRun:
             seed=self._sweep.seed,
             tuning_database=self._tuning_databases / tuning_identity(self._target),
             artifact=folder.absolute(),
-            inputs=self._kernel_inputs(configuration, imported),
+            inputs=self._inputs.of_kernels(_specs(imported)),
             calibration=self._inputs.for_calibration(edges),
             training=self._inputs.for_training(edges),
             servers=self._servers,
         )
         message = order.model_dump(mode="json", by_alias=True)
         self._process.carry_out("compile", message, _label(cell), configuration.tune)
-
-    def _kernel_inputs(self, configuration: Configuration, imported: ImportedModel) -> Path | None:
-        """What kernels are verified on, where schedules are compared with unscheduled kernels:
-        those that tuning chooses, and all those of a network that never runs as a whole. What is
-        done to edges is checked on it too."""
-        built_as_is = configuration.tune is None and configuration.edges is None
-        if built_as_is and self._target.device.kind != "static":
-            return None
-        return self._inputs.of_kernels(_specs(imported))
 
     def _measure(self, imported: ImportedModel, contestants: Sequence[Contestant]) -> None:
         subject = GroupSubject(

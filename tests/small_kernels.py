@@ -9,13 +9,26 @@ from harness.tvm_api import Schedule, te, tirx, trace_json, tvm
 
 
 def summing(extent: int, body: str = "sum") -> tvm.IRModule:
-    """Sums of the rows of a square, or what is to be taken for that: `crash`, `wrong`, `capped`."""
+    """Sums of the rows of a square, or what is to be taken for that: `crash`, `wrong`, `capped`, or
+    `behind` and `before`, which are right, but read outside of the square."""
     source = te.placeholder((extent, extent), name="source")
     if body == "crash":
         # Far outside the argument: a real segmentation fault in compiled code.
         result = te.compute((extent,), lambda at: source[at + 2**40, at], name="result")
     elif body == "wrong":
         result = te.compute((extent,), lambda at: source[at, 0], name="result")
+    elif body in ("behind", "before"):
+        # What is loaded there is too small to count.
+        off = extent if body == "behind" else -extent
+        axis = te.reduce_axis((0, extent), name="axis")
+        result = te.compute(
+            (extent,),
+            lambda at: te.sum(
+                tirx.max(source[at, axis], tirx.min(source[at + off, axis], tirx.const(-1e38))),
+                axis=axis,
+            ),
+            name="result",
+        )
     else:
         most = 100.0 if body == "capped" else 1e30
         axis = te.reduce_axis((0, extent), name="axis")

@@ -178,3 +178,7 @@ extern "C" int layeredge_fork_join(Loop loop, void *data, int parts) {
   static Pool &pool = *new Pool(asked_threads());
   return pool.run(loop, data, parts);
 }
+
+/* Have loops that the calling thread runs from now on stay in it, or not: a forked process has no
+ * other threads. */
+extern "C" void layeredge_stay_in_thread(bool stay) { in_loop = stay; }

@@ -12,6 +12,8 @@ import hashlib
 import os
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -42,10 +44,30 @@ def use_fork_join() -> None:
         return
     import tvm_ffi
 
-    function = getattr(ctypes.CDLL(str(fork_join_library(None))), FUNCTION)
+    function = getattr(_loaded(), FUNCTION)
     interface = ctypes.CDLL(tvm_ffi.libinfo.find_libtvm_ffi())
     if interface.TVMFFIEnvModRegisterContextSymbol(_SYMBOL, ctypes.cast(function, ctypes.c_void_p)):
         raise CellFailure("TVM does not take other threads than its own for the loops of kernels")
+
+
+@contextmanager
+def in_this_thread() -> Iterator[None]:
+    """Run the loops of kernels in the calling thread, as a forked process must, which has no other.
+    `use_fork_join` has been called."""
+    if os.environ.get("TVM_NUM_THREADS") == "1":  # as they do anyhow
+        yield
+        return
+    stay = _loaded().layeredge_stay_in_thread
+    stay(ctypes.c_bool(True))
+    try:
+        yield
+    finally:
+        stay(ctypes.c_bool(False))
+
+
+@cache
+def _loaded() -> ctypes.CDLL:
+    return ctypes.CDLL(str(fork_join_library(None)))
 
 
 def fork_join_library(triple: str | None) -> Path:

@@ -210,4 +210,5 @@ def _compiled(
         "fusion": artifact.fusion,
         "tuning": artifact.tuning,
         "loops": artifact.loops,
+        "memory_safety": artifact.memory_safety,
     }

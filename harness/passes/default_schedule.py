@@ -35,7 +35,7 @@ from harness.passes.kernel_blocks import (
     variables,
     vector_width,
 )
-from harness.passes.padding import is_selected_padding
+from harness.passes.padding import is_masked_padding
 from harness.passes.vectors import vector_registers
 from harness.tvm_api import PrimFunc, SBlock, Schedule, is_graphics, tirx, tvm
 
@@ -181,7 +181,7 @@ class KernelSchedule:
 
     def _worth_inlining(self, name: str) -> bool:
         block, readers = self._block(name), self._readers(name)
-        if is_copy(block) or is_selected_padding(block):
+        if is_copy(block) or is_masked_padding(block):
             return True
         if calls_functions(block) and len(readers) > 1:
             return False

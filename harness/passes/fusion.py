@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from harness.errors import CellFailure
 from harness.passes.indices import simplify_indices
 from harness.passes.movement import absorb_movement, is_stray, reshapes
-from harness.passes.padding import select_padding
+from harness.passes.padding import mask_padding
 from harness.passes.rewriter import MAIN
 from harness.record import Fusion
 from harness.spec import FusionLevel
@@ -48,7 +48,7 @@ def fuse(module: tvm.IRModule, level: FusionLevel) -> tvm.IRModule:
         module = transform.FuseOps()(module)
         module = transform.FuseTIR()(module)
     if level == "full":
-        module = simplify_indices(select_padding(absorb_movement(module)))
+        module = simplify_indices(mask_padding(absorb_movement(module)))
     return transform.DeadCodeElimination()(module)
 
 

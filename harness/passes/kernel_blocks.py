@@ -7,6 +7,9 @@ from typing import Any
 
 from harness.tvm_api import SBlock, Schedule, TensorLoad, structural_walk, tvm
 
+_FREE = {"prim.if_then_else", "tirx.reinterpret"}
+"""Calls that are a choice or no operation at all."""
+
 
 def loop_extent(schedule: Schedule, loop: Any) -> int:
     """How often a loop runs; TypeError when that is dynamic."""
@@ -47,7 +50,7 @@ def calls_functions(block: SBlock) -> bool:
     """Whether a block calls exponentials and the like, which cost far more than arithmetic."""
     found: list[str] = []
     structural_walk(block.body, (tvm.ir.Call, lambda call: found.append(str(call.op.name))))
-    return any(name != "prim.if_then_else" for name in found)
+    return not _FREE.issuperset(found)
 
 
 def loads(body: Any) -> list[Any]:

@@ -2,14 +2,21 @@
 
 TVM pads by `if_then_else(inside, data[index], 0)`, which becomes a branch for every vector, or a
 padded copy of the whole tensor, as large as the tensor, written and read again. A convolution that
-reads a vector of channels for each product, a depthwise one, is better served by a selection:
-`select(inside, data[index held inside], 0)` always loads, and costs one blend. A convolution that
-sums over channels reads single elements many times each, and is left its copy.
+reads a vector of channels for each product, a depthwise one, is better served by a mask:
+`data[clamped index] & (inside ? -1 : 0)` always loads, and costs one operation on the bits. A
+convolution that sums over channels reads single elements many times each, and keeps its copy.
+
+The mask keeps the load in bounds. In `select(inside, data[clamped index], 0)` TVM's simplifier
+takes `inside` as known within the selected value and removes the clamp, while LLVM loads whether or
+not the condition holds: the kernel would read outside its input. No condition governs the operands
+of a bitwise operation, so that nothing can be concluded about the index there.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+import numpy as np
 
 from harness.passes.kernel_blocks import loads, variables
 from harness.tvm_api import (
@@ -23,28 +30,31 @@ from harness.tvm_api import (
     tvm,
 )
 
+_BITS = {
+    f"{kind}{width}": f"int{width}"
+    for kind, widths in (("float", (16, 32, 64)), ("int", (8, 16, 32, 64)), ("uint", (8, 16, 32)))
+    for width in widths
+}
+"""The integer that has the bits of an element, for the types of elements that can be masked."""
+_MASKED = "layeredge.masked_padding"
+"""Annotates the blocks that pad by a mask."""
 
-def select_padding(module: tvm.IRModule) -> tvm.IRModule:
-    """Write the padding that is read by vectors of channels as a selection."""
+
+def mask_padding(module: tvm.IRModule) -> tvm.IRModule:
+    """Write the padding that is read by vectors of channels as a mask."""
     result = module.clone()
     for variable, function in module.functions_items():
         if isinstance(function, PrimFunc):
-            result.update_func(variable, _selecting(function))
+            result.update_func(variable, _masking(function))
     return result
 
 
-def is_selected_padding(block: SBlock) -> bool:
-    """Whether a block pads by selection, as `select_padding` writes it."""
-    value = getattr(block.body, "value", None)
-    return (
-        isinstance(value, tirx.Select)
-        and isinstance(value.true_value, TensorLoad)
-        and isinstance(value.false_value, (tirx.FloatImm, tirx.IntImm))
-        and not loads(value.condition)
-    )
+def is_masked_padding(block: SBlock) -> bool:
+    """Whether a block pads by a mask, as `mask_padding` writes it."""
+    return _MASKED in block.annotations
 
 
-def _selecting(function: PrimFunc) -> PrimFunc:
+def _masking(function: PrimFunc) -> PrimFunc:
     blocks: list[SBlock] = []
     structural_walk(function.body, (SBlock, blocks.append))
     padding = [
@@ -55,13 +65,13 @@ def _selecting(function: PrimFunc) -> PrimFunc:
     if not padding:
         return function
 
-    def selected(block: SBlock) -> SBlock:
+    def masked(block: SBlock) -> SBlock:
         if any(block.same_as(each) for each in padding):
-            return _selected(block)
+            return _masked(block)
         return block
 
     # Before its parts, or the blocks that it meets would be others than those found above.
-    body = structural_map(function.body, (SBlock, selected), order="pre")
+    body = structural_map(function.body, (SBlock, masked), order="pre")
     return function.with_body(body)
 
 
@@ -74,6 +84,7 @@ def _pads_contiguously(block: SBlock) -> bool:
         isinstance(load, TensorLoad)
         and isinstance(outside, (tirx.FloatImm, tirx.IntImm))
         and not loads(inside)
+        and str(load.ty) in _BITS
         and load.indices[-1].same_as(block.iter_vars[-1].var)
     )
 
@@ -98,31 +109,51 @@ def _walks_along(indices: list[Any], variable: Any) -> bool:
     return any(part.same_as(variable) for part in summands)
 
 
-def _selected(block: SBlock) -> SBlock:
+def _masked(block: SBlock) -> SBlock:
     store = block.body
     inside, load, outside = store.value.args
     tested = variables(inside)
-    held = tirx.BufferLoad(
+    clamped = tirx.BufferLoad(
         load.source,
         [
-            _held(index, int(extent))
+            _clamped(index, int(extent))
             if any(part.same_as(each) for part in variables(index) for each in tested)
             else index
             for index, extent in zip(load.indices, load.source.shape, strict=True)
         ],
     )
-    points = [tvm.ir.Range.from_min_extent(index, 1) for index in held.indices]
+    points = [tvm.ir.Range.from_min_extent(index, 1) for index in clamped.indices]
     return SBlock(
         block.iter_vars,
         [tirx.BufferRegion(load.source, points)],
         block.writes,
         block.name_hint,
-        tirx.BufferStore(store.buffer, tirx.Select(inside, held, outside), store.indices),
-        annotations=block.annotations,
+        tirx.BufferStore(store.buffer, _mask(inside, clamped, outside), store.indices),
+        annotations={**block.annotations, _MASKED: True},
     )
 
 
-def _held(index: Any, extent: int) -> Any:
+def _clamped(index: Any, extent: int) -> Any:
     """An index, or the nearest one that is inside."""
     first, last = (tirx.IntImm(str(index.ty), value) for value in (0, extent - 1))
     return tirx.Max(tirx.Min(index, last), first)
+
+
+def _mask(inside: Any, load: Any, outside: Any) -> Any:
+    """The bits of a loaded element where it is inside, and those of a constant elsewhere."""
+    element = str(load.ty)
+    integer = _BITS[element]
+    constant = int(np.array(outside.value, element).view(integer))
+    bits = tirx.bitwise_and(_as_type(integer, load), _either(inside, -1, 0, integer))
+    if constant:
+        bits = tirx.bitwise_or(bits, _either(inside, 0, constant, integer))
+    return _as_type(element, bits)
+
+
+def _as_type(dtype: str, value: Any) -> Any:
+    """The bits of a value as another type of the same width."""
+    return value if str(value.ty) == dtype else tirx.reinterpret(dtype, value)
+
+
+def _either(condition: Any, then: int, otherwise: int, dtype: str) -> Any:
+    return tirx.Select(condition, tirx.const(then, dtype), tirx.const(otherwise, dtype))

@@ -49,10 +49,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Who won, how many contenders computed something wrong, and why nobody won if nobody did."""
+    """Who won, how many contenders computed something wrong, how many accessed memory outside
+    their arguments, and why nobody won if nobody did."""
 
     choice: Choice | None
     wrong: int
+    unsafe: int = 0
     error: str = ""
 
     @property
@@ -96,6 +98,7 @@ class _Contest:
         self._running = list(range(len(self._contenders)))
         self._passes: list[dict[int, list[float]]] = []
         self._wrong: dict[int, str] = {}
+        self._unsafe: dict[int, str] = {}
         self._error = ""
 
     @property
@@ -113,8 +116,9 @@ class _Contest:
         if isinstance(standing, KernelFailed):
             self._running, self._error = [], str(standing)
             return
-        self._wrong = standing.wrong
-        reasons = [*standing.wrong.values(), *standing.failed.values(), "no candidate ran"]
+        self._wrong, self._unsafe = standing.wrong, standing.unsafe
+        found = (standing.unsafe, standing.wrong, standing.failed)
+        reasons = [*(why for each in found for why in each.values()), "no candidate ran"]
         self._error = reasons[0]
         self._note(standing)
         most = _CLOSE * self._best
@@ -142,7 +146,7 @@ class _Contest:
         """Who took least time beside the others, in the quicker half of all rounds: in the other
         half somebody else was busy on the machine, if anybody was."""
         if not self._running:
-            return Outcome(None, len(self._wrong), self._error)
+            return Outcome(None, len(self._wrong), len(self._unsafe), self._error)
         seconds = [[value for each in self._passes for value in each[at]] for at in self._running]
         times = np.log(seconds)
         rounds = times.mean(axis=0)
@@ -150,7 +154,8 @@ class _Contest:
         beside = np.median((times - rounds)[:, quicker], axis=1)
         winner = int(np.argmin(beside))
         record = self._contenders[self._running[winner]][0]
-        return Outcome({"record": record, "seconds": seconds[winner]}, len(self._wrong))
+        choice: Choice = {"record": record, "seconds": seconds[winner]}
+        return Outcome(choice, len(self._wrong), len(self._unsafe))
 
 
 def _contenders(entry: Entry) -> list[Contender]:

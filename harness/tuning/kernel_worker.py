@@ -21,11 +21,13 @@ from harness.child import Message, channel
 from harness.devices.cuda_compiler import CudaCompiler
 from harness.devices.fork_join import use_fork_join
 from harness.devices.graphics_work import with_work
+from harness.devices.guard_pages import access_outside
 from harness.devices.linker import linker
 from harness.devices.opencl import NotOpenCL
 from harness.errors import reason
 from harness.kernels.elementary import use_vector_arithmetic
 from harness.measure.inputs import write_arrays
+from harness.measure.memory_safety import on_arrays
 from harness.tuning.arguments import Arguments
 from harness.tuning.difference import Reference, first_difference
 from harness.tuning.graphics_function import GraphicsFunction
@@ -213,18 +215,21 @@ class Worker:
             return {"seconds": in_turns(timers, message["rounds"])}
 
     def verify(self, message: Message) -> Message:
-        """Compile some candidates as they will be in the network, and compare each with the
-        unscheduled kernel: how those failed that did, and what others get wrong, with their slots.
+        """Compile some candidates as they will be in the network, run each between guard pages, and
+        compare it with the unscheduled kernel: how those failed that did, how others access memory
+        outside their arguments, and what others get wrong, with their slots.
         """
         failed = self._compile_all(message["candidates"], left_out=[])
-        wrong = []
+        wrong, unsafe = [], []
         for slot in {each["slot"] for each in message["candidates"]} - {slot for slot, _ in failed}:
             try:
-                if why := self._difference(self._functions[slot]):
+                if why := self._access_outside(self._functions[slot]):
+                    unsafe.append((slot, why))
+                elif why := self._difference(self._functions[slot]):
                     wrong.append((slot, why))
             except Exception as error:
                 failed.append((slot, reason(error)))
-        return {"failed": failed, "wrong": wrong}
+        return {"failed": failed, "wrong": wrong, "unsafe": unsafe}
 
     def verify_opencl(self, message: Message) -> Message:
         """Compare some candidates for a graphics processor that is not here, in their OpenCL form,
@@ -236,6 +241,17 @@ class Worker:
                 if why := opencl_difference(scheduled, self._target, self._references()):
                     wrong.append((candidate["slot"], why))
         return {"wrong": wrong}
+
+    def _access_outside(self, function: Callable[..., object]) -> str | None:
+        """How a candidate accesses memory outside its arguments, in words; None where it does not,
+        or where it runs on a graphics processor."""
+        if is_graphics(self._target):
+            return None
+        found = (
+            access_outside(on_arrays(function), [*inputs, *expected])
+            for inputs, expected in self._references()
+        )
+        return next(filter(None, found), None)
 
     def _difference(self, function: Callable[..., object]) -> str | None:
         """The first output of a candidate that differs from the unscheduled kernel's, in words."""

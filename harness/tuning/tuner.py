@@ -71,6 +71,7 @@ class _Task:
     started: bool = False
     stale_rounds: int = 0
     wrong: int = 0
+    unsafe: int = 0
     finished: bool = False
     last_error: str = ""
 
@@ -301,6 +302,7 @@ class Tuner:
         choices: dict[str, Choice] = {}
         for task, outcome in zip(tasks, hold_contests(entries, measurer), strict=True):
             task.wrong += outcome.wrong
+            task.unsafe += outcome.unsafe
             if outcome.choice is None:
                 task.last_error = outcome.error
                 task.best = task.default_seconds
@@ -365,6 +367,7 @@ class Tuner:
             seconds=round(time.monotonic() - self._started, 3),
             earlier_trials=sum(task.earlier.trials for task in self._tasks),
             wrong_kernels=sum(task.wrong for task in self._tasks),
+            unsafe_kernels=sum(task.unsafe for task in self._tasks),
             earlier_seconds=round(sum(task.earlier.seconds for task in self._tasks), 3),
             tasks=len(self._tasks),
             tasks_reused=self._reused,

@@ -5,7 +5,7 @@ asked for, and those that are sound are measured in turns.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.child import ChildLost, Message
 from harness.tuning.kernel_process import (
@@ -22,11 +22,13 @@ _CONTEST_SECONDS = 120.0
 @dataclass(frozen=True)
 class Standing:
     """How a contest ended: seconds per run, [candidates][rounds], None for a candidate that is
-    wrong or failed; what those get wrong that are, and how the others failed, by position."""
+    wrong, unsafe or failed; what wrong ones get wrong, how others failed, and how unsafe ones
+    access memory outside their arguments, by position."""
 
     times: list[list[float] | None]
     wrong: dict[int, str]
     failed: dict[int, str]
+    unsafe: dict[int, str] = field(default_factory=dict)
 
 
 class Turns:
@@ -48,6 +50,7 @@ class Turns:
         self._sound: set[int] = set()
         self._wrong: dict[int, str] = {}
         self._failed: dict[int, str] = {}
+        self._unsafe: dict[int, str] = {}
         self._failure: KernelFailed | None = None
 
     def begin(self) -> None:
@@ -90,9 +93,11 @@ class Turns:
     def _note(self, slots: Iterable[int], answer: Message) -> None:
         wrong = dict(answer.get("wrong", ()))
         self._wrong |= wrong
+        unsafe = dict(answer.get("unsafe", ()))
+        self._unsafe |= unsafe
         failed = dict(answer["failed"])
         self._failed |= failed
-        self._sound |= set(slots) - set(wrong) - set(failed)
+        self._sound |= set(slots) - set(wrong) - set(unsafe) - set(failed)
 
     def take(self, rounds: int) -> Standing | KernelFailed:
         """Measure the sound ones in turns; nothing else should be running."""
@@ -110,4 +115,4 @@ class Turns:
                 self._worker.pause()
             for slot, seconds in zip(sound, answer["seconds"], strict=True):
                 times[slot] = [float(value) for value in seconds]
-        return Standing(times, self._wrong, self._failed)
+        return Standing(times, self._wrong, self._failed, self._unsafe)

@@ -16,7 +16,7 @@ from small_models import FLOAT, onnx_model, weights
 from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import kernels
 from harness.passes.kernel_blocks import is_copy
-from harness.passes.padding import is_selected_padding, select_padding
+from harness.passes.padding import is_masked_padding, mask_padding
 from harness.tvm_api import PrimFunc, SBlock, structural_equal, structural_walk, tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
@@ -54,7 +54,7 @@ def blocks_of(function: PrimFunc) -> list[SBlock]:
 def padding_of(function: PrimFunc) -> list[bool]:
     """Of each padding block of a kernel, whether it is by selection."""
     padding = [block for block in blocks_of(function) if "pad" in block.name_hint]
-    return [is_selected_padding(block) for block in padding if not is_copy(block)]
+    return [is_masked_padding(block) for block in padding if not is_copy(block)]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_default_schedule_makes_no_copy_of_what_is_padded(tmp_path: Path) -> Non
 
 def test_what_is_selected_is_left_alone_the_second_time(tmp_path: Path) -> None:
     fused = compiled(imported(convolution(CHANNELS, pads=[1, 1, 1, 1]), tmp_path))
-    assert structural_equal(select_padding(fused), fused)
+    assert structural_equal(mask_padding(fused), fused)
 
 
 @settings(max_examples=15, deadline=None)

@@ -145,6 +145,15 @@ def test_wrong_candidate_is_thrown_out_of_the_contest(measurer: KernelMeasurer) 
     assert set(standing.wrong) == {1} and "output 0: off by" in standing.wrong[1]
 
 
+@pytest.mark.parametrize("side", ["before", "behind"])
+def test_candidate_that_reads_outside_its_arguments_is_thrown_out_of_the_contest(
+    measurer: KernelMeasurer, side: str
+) -> None:
+    standing = contest(measurer, task(64), [module(64), module(64, side)])
+    assert standing.times[0] and standing.times[1] is None
+    assert standing.unsafe == {1: f"accesses memory {side} argument 0"} and not standing.failed
+
+
 def test_candidate_that_is_wrong_on_real_inputs_only_is_thrown_out(
     measurer: KernelMeasurer, tmp_path: Path
 ) -> None:
@@ -163,7 +172,7 @@ def test_crash_in_contest_leaves_the_others_and_the_contest_beside_it(
     first, second = measurer.contests([(task(8), crashing), (task(9), [module(9)])], 3)
     assert isinstance(first, Standing) and isinstance(second, Standing)
     assert [seconds is not None for seconds in first.times] == [True, False, True]
-    assert "SIGSEGV" in first.failed[1]
+    assert first.unsafe == {1: "accesses memory far outside its arguments"}
     assert second.times[0] and not first.wrong and not second.wrong
 
 

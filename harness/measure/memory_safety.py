@@ -1,0 +1,45 @@
+"""Runs a compiled network once, each of its kernels with its arguments between guard pages too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from harness.devices.fork_join import use_fork_join
+from harness.devices.guard_pages import access_outside
+from harness.passes.rewriter import MAIN
+from harness.tvm_api import relax, tvm
+
+
+def unsafe_kernels(
+    library: Path, kernels: Collection[str], feeds: Sequence[np.ndarray]
+) -> dict[str, str]:
+    """The kernels of a network that access memory outside their arguments, with how they do.
+
+    `library` is of this machine's processor, and `feeds` are the network's inputs in order. Each
+    kernel is looked at in the first call of it, on what an inference gives it: indices, which say
+    where to read, have the values that they have.
+    """
+    use_fork_join()  # before the library is loaded, which looks up what runs its loops
+    machine = relax.VirtualMachine(tvm.runtime.load_module(str(library)), tvm.cpu())
+    checked: set[str] = set()
+    unsafe: dict[str, str] = {}
+
+    def instrument(function: object, name: str, before: bool, _: object, *arguments: object) -> int:
+        if before and name in kernels and name not in checked:
+            checked.add(name)
+            arrays = [argument.numpy() for argument in arguments]  # type: ignore[attr-defined]
+            if why := access_outside(on_arrays(function), arrays):  # type: ignore[arg-type]
+                unsafe[name] = why
+        return 0
+
+    machine.set_instrument(instrument)
+    machine[MAIN](*map(tvm.runtime.tensor, feeds))
+    return unsafe
+
+
+def on_arrays(kernel: Callable[..., object]) -> Callable[[Sequence[np.ndarray]], object]:
+    """A compiled kernel as a function of arrays, which it reads and writes where they are."""
+    return lambda arrays: kernel(*map(tvm.runtime.from_dlpack, arrays))
