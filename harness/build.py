@@ -113,6 +113,7 @@ def build(
         rejected: dict[str, str] = {}
         while True:
             scheduled = schedule_untuned(tuned, target, threads)
+            schedules = scrutiny.verify(scheduled)
             lowered, executable = compile_scheduled(scheduled, target)
             executable.export_library(str(part / LIBRARY), cc=compiler)
             unsafe = scrutiny.unsafe(scheduled, part / LIBRARY)
@@ -120,7 +121,6 @@ def build(
                 break
             tuned = _without_schedules(unsafe, tuned, fused)
             rejected |= unsafe
-        schedules = scrutiny.verify(scheduled)
         launches: list[Launch] = []
         if is_graphics(target):
             _, single = compile_scheduled(scheduled, target, at_once=False)

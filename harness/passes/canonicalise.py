@@ -4,6 +4,7 @@
 - BatchNorm becomes arithmetic; arithmetic with constants per channel that follows a convolution or
   a dense layer is folded into its weights and one bias.
 - Transposed convolutions whose windows do not overlap become matrix products.
+- Indices out of range mean the nearest element, so that no kernel leaves its tensors.
 - What does nothing goes; layout changes that move only dimensions of extent 1 become reshapes,
   which cost nothing; operators over many inputs become chains of binary ones, which fuse.
 """
@@ -11,6 +12,7 @@
 from __future__ import annotations
 
 from harness.errors import CellFailure
+from harness.passes.bounded_indices import BoundIndices
 from harness.passes.channel_arithmetic import FoldChannelArithmetic
 from harness.passes.constants import EvaluateConstants
 from harness.passes.rewriter import MAIN, Rewriter
@@ -36,6 +38,7 @@ def canonicalise(module: tvm.IRModule) -> tvm.IRModule:
     module = EvaluateConstants.apply(module)
     module = transform.FoldConstant()(module)
     module = RaiseEarlyKernels.apply(module)
+    module = BoundIndices.apply(module)
     module = Simplify.apply(module)
     module = FoldChannelArithmetic.apply(module)
     module = MultiplyTransposedConvolutions.apply(module)

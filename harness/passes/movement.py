@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from harness.passes.kernel_blocks import loads
 from harness.passes.rewriter import MAIN
 from harness.tvm_api import (
     PrimFunc,
@@ -24,11 +25,12 @@ from harness.tvm_api import (
 def is_stray(kernel: PrimFunc) -> bool:
     """Whether a kernel does nothing but move or clip data: it should have been fused.
 
-    Resampling is not movement: it is an operator of its own, whatever its interpolation.
+    Resampling is not movement: it is an operator of its own, whatever its interpolation. Nor is
+    scattering, whose indices are data.
     """
     values = _stored(kernel)
     pure = all(_moves(value) or _clips(value) for value in values)
-    return bool(values) and pure and not _resamples(kernel)
+    return bool(values) and pure and not _resamples(kernel) and not _scatters(kernel)
 
 
 _LITERALS = (tirx.FloatImm, tirx.IntImm)
@@ -45,6 +47,12 @@ def _resamples(kernel: PrimFunc) -> bool:
     blocks: list[str] = []
     structural_walk(kernel.body, (SBlock, lambda block: blocks.append(str(block.name_hint))))
     return any(name.startswith("resize") for name in blocks)
+
+
+def _scatters(kernel: PrimFunc) -> bool:
+    stores: list[tirx.BufferStore] = []
+    structural_walk(kernel.body, (tirx.BufferStore, stores.append))
+    return any(loads(index) for store in stores for index in store.indices)
 
 
 def _pads(kernel: PrimFunc) -> bool:

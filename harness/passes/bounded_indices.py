@@ -1,0 +1,100 @@
+"""Keeps what gathers and scatters within the tensors that it indexes, whatever the indices are.
+
+TVM's kernels read and write where an index says. An index that a model computes from its input, or
+that a user gives it, may lie outside: ONNX leaves the result open, and a crash is none. Here an
+index that is out of range means the nearest element; one from the end, as -1, means what it does in
+ONNX and PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from harness.passes.rewriter import Rewriter
+from harness.tvm_api import constant_array, operator_name, relax, shape_of
+
+_Bounded = Callable[["BoundIndices", relax.Call], list[relax.Expr]]
+
+
+class BoundIndices(Rewriter):
+    """Clamps the indices of all operators that have some, but for constants that are in range."""
+
+    def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
+        name = operator_name(call)
+        if name == "relax.take":
+            return _bounded_take(call)
+        if name not in _OPERATORS:
+            return None
+        try:
+            arguments = _OPERATORS[name](self, call)
+        except ValueError:  # a shape that is not static
+            return None
+        return relax.Call(call.op, arguments, call.attrs, call.ty_args)
+
+    def bounded(self, indices: relax.Expr, extents: Sequence[int]) -> relax.Expr:
+        """Indices within the extents of an axis, or of several where the last dimension of the
+        indices goes through these."""
+        known = constant_array(indices)
+        limits = np.asarray(extents[0] if len(extents) == 1 else extents)
+        if known is not None and bool(np.all((known >= 0) & (known < limits))):
+            return indices
+        dtype = str(indices.ty.dtype)
+        last, zero = relax.const(limits - 1, dtype), relax.const(0, dtype)
+        behind = self.builder.emit(relax.op.add(indices, relax.const(limits, dtype)))
+        negative = self.builder.emit(relax.op.less(indices, zero))
+        counted = self.builder.emit(relax.op.where(negative, behind, indices))
+        low = self.builder.emit(relax.op.maximum(counted, zero))
+        return self.builder.emit(relax.op.minimum(low, last))
+
+
+def _bounded_take(call: relax.Call) -> relax.Expr | None:
+    """Frontends have counted indices from the begin already."""
+    values, indices = call.args
+    if call.attrs.mode != "fast":
+        return None
+    axis = None if call.attrs.axis is None else int(call.attrs.axis)
+    known = constant_array(indices)
+    if known is not None and axis is not None:
+        extent = shape_of(values)[axis]
+        if bool(np.all((known >= 0) & (known < extent))):
+            return None
+    return relax.op.take(values, indices, axis, mode="clip")
+
+
+def _along_axis(walker: BoundIndices, call: relax.Call) -> list[relax.Expr]:
+    """`gather_elements` and `scatter_elements`: one axis."""
+    values, indices, *rest = call.args
+    extent = shape_of(values)[int(call.attrs.axis)]
+    return [values, walker.bounded(indices, [extent]), *rest]
+
+
+def _by_places(walker: BoundIndices, call: relax.Call) -> list[relax.Expr]:
+    """`gather_nd` and `scatter_nd`: the last dimension of the indices goes through axes."""
+    values, indices, *rest = call.args
+    first = int(getattr(call.attrs, "batch_dims", 0))
+    extents = shape_of(values)[first : first + shape_of(indices)[-1]]
+    return [values, walker.bounded(indices, extents), *rest]
+
+
+def _each_axis(walker: BoundIndices, call: relax.Call) -> list[relax.Expr]:
+    """`index_tensor` and `index_put`: a tensor of indices for each of the first axes."""
+    values, indices, *rest = call.args
+    if not isinstance(indices, relax.Tuple):
+        return list(call.args)
+    bounded = [
+        walker.bounded(each, [extent])
+        for each, extent in zip(indices.fields, shape_of(values), strict=False)
+    ]
+    return [values, relax.Tuple(bounded), *rest]
+
+
+_OPERATORS: dict[str, _Bounded] = {
+    "relax.gather_elements": _along_axis,
+    "relax.gather_nd": _by_places,
+    "relax.index_put": _each_axis,
+    "relax.index_tensor": _each_axis,
+    "relax.scatter_elements": _along_axis,
+    "relax.scatter_nd": _by_places,
+}
