@@ -13,6 +13,7 @@ from harness.report.tables import (
     Table,
     accuracy_table,
     budget_table,
+    discarded_table,
     environment_table,
     fusion_table,
     kernel_table,
@@ -87,6 +88,7 @@ def compose(results: Results) -> Content:
         fusion_table(results),
         galleries["tuning"],
         verification_table(results),
+        *_about_discarded_schedules(results),
         environment_table(results),
     ]
     found = findings(results)
@@ -101,6 +103,12 @@ def compose(results: Results) -> Content:
 def _about_untimed_kernels(results: Results) -> list[Section]:
     """What is known of single kernels where none could be timed, and only there."""
     return [table for table in (loop_table(results), launch_table(results)) if table.rows]
+
+
+def _about_discarded_schedules(results: Results) -> list[Section]:
+    """What was thrown away, where anything was."""
+    discarded = discarded_table(results)
+    return [discarded] if discarded.rows else []
 
 
 def _about_edges(results: Results, galleries: Mapping[str, Gallery]) -> list[Section]:

@@ -5,12 +5,20 @@ from pathlib import Path
 import numpy as np
 from example_results import example_record, example_results
 
-from harness.record import CellKey, InstructionCount, Static, fingerprint
+from harness.record import (
+    CellKey,
+    InstructionCount,
+    MemorySafety,
+    Static,
+    Tuning,
+    fingerprint,
+)
 from harness.report.data import load
 from harness.report.tables import (
     Entry,
     Table,
     accuracy_table,
+    discarded_table,
     environment_table,
     fusion_table,
     kernel_table,
@@ -172,3 +180,25 @@ def test_targets_are_side_by_side_within_a_kind(tmp_path: Path) -> None:
     assert table.columns == ("Model", "Configuration", "a", "b")
     assert [entry.text for entry in table.rows[0]] == ["m", "fused", "0.250", "–"]
     assert not target_tables(load(example_results(tmp_path / "one"))), "one target is beside none"
+
+
+def test_schedules_that_were_thrown_away_are_listed_with_how(tmp_path: Path) -> None:
+    tuning = Tuning(
+        trials=9, failed_trials=0, seconds=1.0, wrong_kernels=1, unsafe_kernels=2, tasks=3,
+        tasks_reused=0, stopped_by="trials",
+    )  # fmt: skip
+    safety = MemorySafety(kernels=5, rejected={"conv": "accesses memory behind argument 0"})
+    folder = store_of(
+        tmp_path,
+        example_record(KEY, tuning=tuning, memory_safety=safety, fingerprint="a"),
+        example_record(
+            KEY.model_copy(update={"configuration": "plain"}),
+            memory_safety=MemorySafety(kernels=5, rejected={}),
+            fingerprint="b",
+        ),
+    )
+    table = discarded_table(load(folder))
+    assert texts(table, "Configuration") == ["fused"], "nothing was thrown away of the other"
+    assert texts(table, "Outside, in the final comparison") == ["2"]
+    (built,) = column(table, "Outside, in the build")
+    assert (built.text, built.detail) == ("1", "conv accesses memory behind argument 0")

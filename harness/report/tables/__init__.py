@@ -8,6 +8,7 @@ from harness.report.tables.details import (
     unfinished_table,
     verification_table,
 )
+from harness.report.tables.discarded import discarded_table
 from harness.report.tables.environment import environment_table
 from harness.report.tables.launches import launch_table
 from harness.report.tables.layers import layer_table
@@ -23,6 +24,7 @@ __all__ = [
     "Table",
     "accuracy_table",
     "budget_table",
+    "discarded_table",
     "environment_table",
     "fusion_table",
     "kernel_table",
