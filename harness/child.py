@@ -165,6 +165,9 @@ class Child:
             return
         used_mb = resident_mb(self._process.pid)
         if used_mb > self._memory_mb:
+            # What a forked process shares with its parent counts once.
+            used_mb = resident_mb(self._process.pid, shared_once=True)
+        if used_mb > self._memory_mb:
             self.kill()
             raise ChildLost(
                 f"used {used_mb:.0f} MB of memory, more than the {self._memory_mb:.0f} MB it may, "
@@ -192,14 +195,18 @@ class Child:
         return lines[-1][:_REASON_CHARACTERS] if lines else ""
 
 
-def resident_mb(process_id: int) -> float:
-    """Resident memory of a process and all below it, in MB; 0 when it is gone."""
+def resident_mb(process_id: int, *, shared_once: bool = False) -> float:
+    """Resident memory of a process and all below it, in MB; 0 when it is gone. Pages that several
+    of them share count for each, or once, which takes longer to find out."""
     total = 0
     with contextlib.suppress(psutil.NoSuchProcess):
         parent = psutil.Process(process_id)
         for process in [parent, *parent.children(recursive=True)]:
             with contextlib.suppress(psutil.NoSuchProcess):
-                total += process.memory_info().rss
+                if shared_once:
+                    total += process.memory_full_info().pss
+                else:
+                    total += process.memory_info().rss
     return total / 1e6
 
 

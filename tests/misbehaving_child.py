@@ -30,6 +30,13 @@ def main() -> None:
             case "grandchild":
                 found = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
                 parent.send({"pid": found.pid})
+            case "fork":
+                held = os.urandom(message["megabytes"] << 20)
+                if os.fork() == 0:
+                    time.sleep(message["seconds"])
+                    os._exit(0)
+                os.wait()
+                parent.send({"held": len(held)})
             case "eat":
                 eaten = []
                 while True:
