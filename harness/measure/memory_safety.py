@@ -1,4 +1,4 @@
-"""Runs a compiled network once, each of its kernels with its arguments between guard pages too."""
+"""Runs a compiled network once, and each of its kernels between guard pages too."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.devices.fork_join import use_fork_join
-from harness.devices.guard_pages import access_outside
+from harness.devices.access_check import access_outside
+from harness.devices.fork_join import in_this_thread, use_fork_join
+from harness.devices.temporaries import loading_for_guards
 from harness.passes.rewriter import MAIN
 from harness.tvm_api import relax, tvm
 
@@ -16,14 +17,17 @@ from harness.tvm_api import relax, tvm
 def unsafe_kernels(
     library: Path, kernels: Collection[str], feeds: Sequence[np.ndarray]
 ) -> dict[str, str]:
-    """The kernels of a network that access memory outside their arguments, with how they do.
+    """The kernels of a network that access memory outside their arguments and intermediate results,
+    with how they do.
 
     `library` is of this machine's processor, and `feeds` are the network's inputs in order. Each
     kernel is looked at in the first call of it, on what an inference gives it: indices, which say
     where to read, have the values that they have.
     """
     use_fork_join()  # before the library is loaded, which looks up what runs its loops
-    machine = relax.VirtualMachine(tvm.runtime.load_module(str(library)), tvm.cpu())
+    with loading_for_guards():
+        loaded = tvm.runtime.load_module(str(library))
+    machine = relax.VirtualMachine(loaded, tvm.cpu())
     checked: set[str] = set()
     unsafe: dict[str, str] = {}
 
@@ -36,7 +40,8 @@ def unsafe_kernels(
         return 0
 
     machine.set_instrument(instrument)
-    machine[MAIN](*map(tvm.runtime.tensor, feeds))
+    with in_this_thread():
+        machine[MAIN](*map(tvm.runtime.tensor, feeds))
     return unsafe
 
 

@@ -18,10 +18,10 @@ import numpy as np
 
 from harness.awake import KeepAwake, spread_threads
 from harness.child import Message, channel
+from harness.devices.access_check import access_outside
 from harness.devices.cuda_compiler import CudaCompiler
 from harness.devices.fork_join import use_fork_join
 from harness.devices.graphics_work import with_work
-from harness.devices.guard_pages import access_outside
 from harness.devices.linker import linker
 from harness.devices.opencl import NotOpenCL
 from harness.errors import reason

@@ -1,0 +1,91 @@
+"""Runs a kernel with its arguments and intermediate results between pages that nobody may access.
+
+A kernel that reads outside its arguments gives the right result as long as some memory happens to
+lie there; on another day it crashes. Here none lies there: the kernel runs in a forked process,
+with inaccessible memory directly before all that it may access and then directly behind, and dies
+of the first access outside. Its parallel loops run in the calling thread, because a forked process
+has no other.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from harness.devices.fork_join import in_this_thread
+from harness.devices.guard_pages import SIDES, GuardedMemory, Side
+from harness.devices.temporaries import guarded_temporaries
+
+Kernel = Callable[[Sequence[np.ndarray]], object]
+"""Runs with some arrays for arguments, outputs included, and writes the outputs where they are."""
+_Sides = Sequence[Side | None]
+"""On which side each argument is guarded, and last, the intermediate results."""
+
+_SECONDS = 60
+_WROTE, _RAISED = 3, 4
+
+
+def access_outside(kernel: Kernel, arguments: Sequence[np.ndarray]) -> str | None:
+    """How a kernel accesses memory outside its arguments, in words; None where it does not.
+
+    `arguments` are C-contiguous arrays, which the kernel gets copies of. Its intermediate results
+    are looked at too where `harness.devices.temporaries` gives it the memory for them.
+    """
+    names = [*(f"argument {at}" for at in range(len(arguments))), "an intermediate result"]
+    for side in SIDES:
+        ended = _forked(kernel, arguments, [side] * len(names))
+        if ended is None:
+            continue
+        nowhere: list[Side | None] = [None] * len(names)
+        if _forked(kernel, arguments, nowhere) is not None:
+            return f"{ended} far outside its arguments"
+        for at, name in enumerate(names):
+            if _forked(kernel, arguments, [*nowhere[:at], side, *nowhere[at + 1 :]]) is not None:
+                return f"{ended} {side} {name}"
+        return f"{ended} {side} its arguments"
+    return None
+
+
+def _forked(kernel: Kernel, arguments: Sequence[np.ndarray], sides: _Sides) -> str | None:
+    """What a kernel does outside what is guarded on some sides; None for nothing."""
+    with warnings.catch_warnings():  # Python warns of threads that the child would miss
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        _run(kernel, arguments, sides)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if number in (signal.SIGSEGV, signal.SIGBUS):
+            return "accesses memory"
+        if number == signal.SIGALRM:
+            return f"does not end in {_SECONDS} s with guard pages"
+        return f"crashes with {signal.Signals(number).name} with guard pages"
+    return {0: None, _WROTE: "writes to memory"}.get(
+        os.WEXITSTATUS(status), "fails with guard pages"
+    )
+
+
+def _run(kernel: Kernel, arguments: Sequence[np.ndarray], sides: _Sides) -> None:
+    """The forked process: never returns."""
+    code = _RAISED
+    try:
+        for number in (signal.SIGALRM, signal.SIGSEGV, signal.SIGBUS):
+            signal.signal(number, signal.SIG_DFL)
+        signal.alarm(_SECONDS)
+        *of_arguments, of_temporaries = sides
+        memory = [
+            GuardedMemory.of(array.nbytes, side)
+            for array, side in zip(arguments, of_arguments, strict=True)
+        ]
+        given = [held.holding(array) for held, array in zip(memory, arguments, strict=True)]
+        with in_this_thread(), guarded_temporaries(of_temporaries):
+            kernel(given)
+        guarded = [held for held, side in zip(memory, of_arguments, strict=True) if side]
+        code = 0 if all(held.is_intact() for held in guarded) else _WROTE
+    finally:
+        os._exit(code)

@@ -1,0 +1,88 @@
+"""What accesses memory outside its arguments is found, on either side, and what does not is not."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from harness.devices import access_check
+from harness.devices.access_check import access_outside
+from harness.devices.fork_join import use_fork_join
+
+
+@pytest.fixture(autouse=True)
+def serial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TVM_NUM_THREADS", "1")
+
+
+def reads(at: int, offset: int) -> object:
+    """A kernel that reads a byte some bytes from an argument's begin."""
+
+    def kernel(arrays: Sequence[np.ndarray]) -> None:
+        ctypes.c_uint8.from_address(arrays[at].ctypes.data + offset).value  # noqa: B018
+
+    return kernel
+
+
+def arguments() -> list[np.ndarray]:
+    return [np.arange(64, dtype=np.float32), np.ones((3, 5), np.int8), np.zeros(16, np.float64)]
+
+
+@pytest.mark.parametrize(
+    ("at", "offset", "why"),
+    [
+        (0, -1, "accesses memory before argument 0"),
+        (0, 256, "accesses memory behind argument 0"),
+        (1, -(1 << 20), "accesses memory before argument 1"),
+        (2, 1 << 20, "accesses memory behind argument 2"),
+        (0, 255, None),
+        (1, 0, None),
+    ],
+)
+def test_reads_outside_an_argument_are_found(at: int, offset: int, why: str | None) -> None:
+    assert access_outside(reads(at, offset), arguments()) == why
+
+
+@pytest.mark.parametrize("offset", [15, 40, -1])
+def test_writes_beside_an_argument_are_found(offset: int) -> None:
+    def kernel(arrays: Sequence[np.ndarray]) -> None:
+        ctypes.c_uint8.from_address(arrays[1].ctypes.data + offset).value = 7
+
+    assert (access_outside(kernel, arguments()) or "").endswith("argument 1")
+
+
+def test_kernel_gets_what_it_is_given() -> None:
+    given = arguments()
+
+    def kernel(arrays: Sequence[np.ndarray]) -> None:
+        assert all(map(np.array_equal, arrays, given))
+        assert [each.dtype for each in arrays] == [each.dtype for each in given]
+        arrays[2][:] = 3.0
+
+    assert access_outside(kernel, given) is None
+    assert not given[2].any(), "the kernel wrote to a copy"
+
+
+def test_kernel_that_fails_or_does_not_end_is_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(arrays: Sequence[np.ndarray]) -> None:
+        raise ValueError
+
+    assert "fails with guard pages" in (access_outside(failing, arguments()) or "")
+    monkeypatch.setattr(access_check, "_SECONDS", 1)
+
+    def endless(arrays: Sequence[np.ndarray]) -> None:
+        while True:
+            pass
+
+    assert "does not end in 1 s" in (access_outside(endless, arguments()[:1]) or "")
+
+
+def test_loops_of_other_threads_are_run_in_the_forked_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TVM_NUM_THREADS", "2")
+    use_fork_join.cache_clear()
+    assert access_outside(lambda arrays: None, arguments()) is None

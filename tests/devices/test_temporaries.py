@@ -1,0 +1,69 @@
+"""What a kernel accesses outside its intermediate results is found as what it does outside its
+arguments is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.devices import temporaries
+from harness.devices.access_check import access_outside
+from harness.devices.guard_pages import GuardedMemory, Side
+from harness.devices.temporaries import loading_for_guards
+from harness.measure.memory_safety import on_arrays
+from harness.tvm_api import te, tirx, tvm
+
+EXTENT = 64
+
+
+def through_a_temporary(off: int) -> Any:
+    """A kernel that doubles a square in memory of its own, and reads there some rows away."""
+    source = te.placeholder((EXTENT, EXTENT), name="source")
+    doubled = te.compute((EXTENT, EXTENT), lambda y, x: source[y, x] * 2.0, name="doubled")
+    result = te.compute(
+        (EXTENT, EXTENT),
+        lambda y, x: tirx.max(doubled[y, x], tirx.min(doubled[y + off, x], tirx.const(-1e38))),
+        name="result",
+    )
+    kernel = te.create_prim_func([source, result])
+    return tvm.compile(tvm.IRModule({"main": kernel}), target="llvm").jit()["main"]
+
+
+@pytest.mark.parametrize(
+    ("off", "found"),
+    [
+        (0, None),
+        (EXTENT, "accesses memory behind an intermediate result"),
+        (-EXTENT, "accesses memory before an intermediate result"),
+    ],
+)
+def test_access_outside_an_intermediate_result_is_found(
+    off: int, found: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TVM_NUM_THREADS", "1")
+    with loading_for_guards():
+        kernel = on_arrays(through_a_temporary(off))
+    square = np.ones((EXTENT, EXTENT), np.float32)
+    assert access_outside(kernel, [square, np.zeros_like(square)]) == found
+
+
+def test_what_is_loaded_later_has_the_memory_of_tvm_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    of = temporaries.GuardedMemory.of
+
+    def counted(size: int, side: Side | None) -> GuardedMemory:
+        given.append(size)
+        return of(size, side)
+
+    monkeypatch.setattr(temporaries.GuardedMemory, "of", counted)
+    with loading_for_guards():
+        guarded = through_a_temporary(0)
+    plain = through_a_temporary(0)
+    for kernel, calls in ((guarded, 1), (plain, 1)):
+        square = np.ones((EXTENT, EXTENT), np.float32)
+        found = tvm.runtime.tensor(np.zeros_like(square))
+        kernel(tvm.runtime.tensor(square), found)
+        np.testing.assert_array_equal(found.numpy(), 2 * square)
+        assert len(given) == calls
