@@ -1,4 +1,5 @@
-"""Compares two results folders cell by cell: faster, slower, failed, less accurate, or the same."""
+"""Compares two results folders cell by cell: faster, slower, no different, undecided, failed or
+less accurate."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import numpy as np
 from harness.documents import Frozen
 from harness.errors import InputError
 from harness.record import Accuracy, CellKey, Record, Status
-from harness.statistics import MINIMUM_EFFECT, Verdict, compare_independent
+from harness.statistics import BUSY_SCATTER, MINIMUM_EFFECT, Verdict, compare_independent
 from harness.store import Store
 
 Raw = Mapping[str, np.ndarray]
@@ -37,7 +38,8 @@ class CellComparison(Frozen):
     """One cell in A and in B.
 
     `latency` is B's against A's, None where it cannot be had (`notes` then says why);
-    `regressions` says in words what got worse beyond what is tolerated, and is empty otherwise.
+    `regressions` says in words what got worse beyond what is tolerated, and `undecided` what of the
+    latency could not be decided; both are empty otherwise.
     """
 
     key: CellKey
@@ -49,6 +51,7 @@ class CellComparison(Frozen):
     accuracy_a: Accuracy | None
     accuracy_b: Accuracy | None
     regressions: tuple[str, ...]
+    undecided: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -66,12 +69,17 @@ class Comparison(Frozen):
     def regressed(self) -> tuple[CellComparison, ...]:
         return tuple(cell for cell in self.cells if cell.regressions)
 
+    @property
+    def undecided(self) -> tuple[CellComparison, ...]:
+        return tuple(cell for cell in self.cells if cell.undecided)
+
 
 def compare_results(store_a: Store, store_b: Store, threshold: float = 0.05) -> Comparison:
     """Compare the cells that have the same names in both stores.
 
     A regression is a cell that is slower by more than `threshold` (a share: 0.05 is 5 %), one that
-    was ok and failed, or one whose accuracy fell below the interval it had.
+    was ok and failed, or one whose accuracy fell below the interval it had. "No difference" is
+    within `threshold` of 1 where that is below the usual minimum effect.
     Raises InputError when no cell is in both.
     """
     records_a = {record.key: record for record in store_a.records()}
@@ -99,6 +107,7 @@ def compare_results(store_a: Store, store_b: Store, threshold: float = 0.05) -> 
 
 def _compare_cell(a: Record, b: Record, raw_a: Raw, raw_b: Raw, threshold: float) -> CellComparison:
     regressions: list[str] = []
+    undecided: list[str] = []
     notes: list[str] = []
     verdict: Verdict | None = None
     if a.status != b.status:
@@ -107,14 +116,16 @@ def _compare_cell(a: Record, b: Record, raw_a: Raw, raw_b: Raw, threshold: float
     elif a.status != "ok":
         notes.append(f"{a.status} in both")
     elif obstacle := _obstacle(a, b, raw_a, raw_b):
-        notes.append(f"latency not compared: {obstacle}")
+        (notes if a.kind == b.kind != "measured" else undecided).append(
+            f"latency not compared: {obstacle}"
+        )
     else:
         effect = min(MINIMUM_EFFECT, threshold)
         verdict = compare_independent(
             raw_a[a.fingerprint], raw_b[b.fingerprint], minimum_effect=effect
         )
-        if verdict.busy:
-            notes.append(f"single samples scatter by {verdict.scatter:.0%}: a busy machine")
+        if verdict.reason:
+            undecided.append(f"latency undecided: {verdict.reason}")
         if verdict.verdict == "slower" and verdict.ratio > 1 + threshold:
             regressions.append(f"slower by {verdict.ratio - 1:.1%}; {threshold:.1%} is tolerated")
     if a.status == b.status == "ok" and a.accuracy and b.accuracy:
@@ -129,6 +140,7 @@ def _compare_cell(a: Record, b: Record, raw_a: Raw, raw_b: Raw, threshold: float
         accuracy_a=a.accuracy,
         accuracy_b=b.accuracy,
         regressions=tuple(regressions),
+        undecided=tuple(undecided),
         notes=(*notes, *_specification_changes(a, b)),
     )
 
@@ -167,7 +179,14 @@ def _raw_samples(store: Store, record: Record) -> Raw:
 def _cautions(
     pairs: Sequence[tuple[Record, Record]], cells: Sequence[CellComparison]
 ) -> Iterator[str]:
-    """Baselines that moved though their version did not: a sign that the machine did."""
+    """What puts the verdicts in doubt: a machine with other work, and baselines that moved though
+    their version did not, a sign that the machine did."""
+    scatter = max((cell.latency.scatter for cell in cells if cell.latency), default=0.0)
+    if scatter > BUSY_SCATTER:
+        yield (
+            f"the machine had other work: single samples scatter by up to {scatter:.0%}, so that "
+            "smaller differences stay undecided; layeredge run … --measure-again measures anew"
+        )
     for (a, b), cell in zip(pairs, cells, strict=True):
         versions = [one.environment.get("versions", {}).get(cell.key.engine) for one in (a, b)]
         moved = cell.latency is not None and cell.latency.verdict in ("faster", "slower")

@@ -187,8 +187,10 @@ def _tie(best: Record, other: Record, samples: Samples | None) -> bool:
         ours, theirs = (turns.get(one.fingerprint, np.empty(0)) for one in (best, other))
         if len(ours) == len(theirs) > 0:
             found = compare_paired(ours, theirs)
-            if found.verdict != "too few samples" and not found.busy:
+            if found.verdict != "undecided":
                 return found.verdict == "no difference"
+            if found.enough:
+                return found.ci_low <= 1 <= found.ci_high
     return (
         best.latency.ci_low_ms <= other.latency.ci_high_ms
         and other.latency.ci_low_ms <= best.latency.ci_high_ms

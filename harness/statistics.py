@@ -18,6 +18,8 @@ Sources
 [Wilson]    E. B. Wilson, Probable inference, the law of succession, and statistical inference,
             J. Amer. Statist. Assoc. 22 (1927) 209-212.
 [EfrTib]    B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+[Schuirmann] D. J. Schuirmann, A comparison of the two one-sided tests procedure and the power
+            approach, J. Pharmacokinet. Biopharm. 15 (1987) 657-680.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,12 +37,16 @@ ALPHA = 0.003
 """Largest p value that supports a verdict: three standard errors."""
 
 MINIMUM_EFFECT = 0.02
-"""Smallest relative change worth a verdict: processes running the same code differ by about 1 %."""
+"""Smallest relative change worth a verdict: processes running the same code differ by about 1 %.
+"No difference" is shown to be less than that."""
 
 BUSY_SCATTER = 0.10
 """Scatter from round to round above which other work is taken to have contended for the cores."""
 
-_BUSY_EFFECT = 4  # how many times the scatter an effect must be where the machine was busy
+_BUSY_EFFECT = 0.7
+"""How many times the scatter an effect must be on a busy machine. Of a normal distribution, three
+rounds in four are then on the verdict's side."""
+
 _P99_MINIMUM = 100
 _LONGEST = 400
 _EXACT = 50
@@ -48,7 +54,9 @@ _DECIMALS = 12  # of a logarithm, so that ties remain ties whatever the unit of 
 
 Samples = NDArray[np.float64]
 Number = TypeVar("Number", bound=np.generic)
-Outcome = Literal["faster", "slower", "no difference", "too few samples"]
+Outcome = Literal["faster", "slower", "no difference", "undecided"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+"""The verdicts there are. "No difference" is one that was shown, not the want of another."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +75,13 @@ class LatencySummary:
 class Verdict:
     """Whether b is faster or slower than a, and by how much.
 
-    `ratio` is b's duration over a's (below 1: b is faster), `ci_low` and `ci_high` its 95 %
-    interval, which is 0 to infinity where the samples cannot bound it. `samples` is the number
-    of rounds, or the smaller of two sample sizes; `effective_samples` is how many independent ones
-    those are worth in the test, which uses at most 400. `scatter` is the spread of single log
-    ratios: the interquartile range as a standard deviation.
+    `verdict` is "faster" or "slower" where the test confirms it, "no difference" where the whole
+    interval is within the minimum effect of 1, and "undecided" otherwise. `ratio` is b's duration
+    over a's (below 1: b is faster), `ci_low` and `ci_high` its 95 % interval, which is 0 to
+    infinity where the samples cannot bound it. `samples` is the number of rounds, or the smaller of
+    two sample sizes; `effective_samples` is how many independent ones those are worth in the test,
+    which uses at most 400. `enough` is whether so many could support a verdict at all. `scatter` is
+    the spread of single log ratios: the interquartile range as a standard deviation.
     """
 
     verdict: Outcome
@@ -82,6 +92,7 @@ class Verdict:
     test: str
     samples: int
     effective_samples: float
+    enough: bool
     scatter: float
 
     @property
@@ -90,10 +101,15 @@ class Verdict:
         return self.scatter > BUSY_SCATTER
 
     @property
-    def withheld(self) -> bool:
-        """Whether the interval leaves out 1 and the machine was too busy for that to count."""
-        apart = self.ci_low > 1 or self.ci_high < 1
-        return self.verdict == "no difference" and self.busy and apart
+    def reason(self) -> str:
+        """Why it is undecided, in words; empty where it is decided."""
+        if self.verdict != "undecided":
+            return ""
+        if not self.enough:
+            return "too few samples"
+        if self.ci_low > 1 or self.ci_high < 1:
+            return "the interval leaves out 1, but the test does not confirm the difference"
+        return "the interval allows both a difference and none"
 
 
 def median_interval(samples: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
@@ -245,7 +261,7 @@ def compare_paired(
         first,
         second,
         shifts=averages,
-        scatter=_scatter(differences),
+        rounds=differences,
         deviation=deviation,
         inflation=inflation,
         p_value=p_value,
@@ -284,7 +300,7 @@ def compare_independent(
         first,
         second,
         shifts=shifts,
-        scatter=_scatter(shifts),
+        rounds=shifts,
         deviation=deviation,
         inflation=inflation,
         p_value=p_value,
@@ -300,7 +316,7 @@ def _decide(
     b: Samples,
     *,
     shifts: Samples,
-    scatter: float,
+    rounds: Samples,
     deviation: float,
     inflation: float,
     p_value: float,
@@ -314,9 +330,12 @@ def _decide(
     "Faster" or "slower" is said only where all agree: the p value is at most alpha, the interval
     leaves out 1, the ratio is beyond the minimum effect, and the lower quartiles differ the same
     way by at least half of it: what delays a process only adds time [ChenRev], so that a true
-    change shows in the quick rounds too. On a busy machine the minimum is four times the scatter: a
-    process that shares its core takes 1.5 to 3 times as long for seconds on end, and more rounds do
-    not average that away. `deviation` is the statistic's standard deviation under the null
+    change shows in the quick rounds too. On a busy machine the minimum is 0.7 times the scatter of
+    `rounds` (single log ratios): contention that stays with one process for several rounds has a
+    longer memory than `variance_inflation` can see in so few rounds.
+
+    "No difference" is a test of equivalence [Schuirmann]: the 95 % interval is within the minimum
+    effect of 1 on both sides. `deviation` is the statistic's standard deviation under the null
     hypothesis.
     """
     count = len(shifts)
@@ -325,17 +344,18 @@ def _decide(
     rank = math.floor(count / 2 - special.ndtri(0.975) * deviation)
     low, high = (shifts[rank - 1], shifts[count - rank]) if rank >= 1 else (-math.inf, math.inf)
     p_value = _inflated(p_value, inflation)
-    least = math.log1p(minimum_effect)
+    scatter = _scatter(rounds)
+    level = math.log1p(minimum_effect)
+    least = max(level, _BUSY_EFFECT * scatter) if scatter > BUSY_SCATTER else level
     quick = math.log(np.percentile(b, 25) / np.percentile(a, 25))
-    if scatter > BUSY_SCATTER:
-        least = max(least, _BUSY_EFFECT * scatter)
-    verdict: Outcome = "no difference"
-    if _inflated(smallest_p, inflation) > alpha:
-        verdict = "too few samples"
-    elif p_value <= alpha and low > 0 and centre >= least and quick >= least / 2:
+    enough = _inflated(smallest_p, inflation) <= alpha
+    verdict: Outcome = "undecided"
+    if enough and p_value <= alpha and low > 0 and centre >= least and quick >= least / 2:
         verdict = "slower"
-    elif p_value <= alpha and high < 0 and centre <= -least and quick <= -least / 2:
+    elif enough and p_value <= alpha and high < 0 and centre <= -least and quick <= -least / 2:
         verdict = "faster"
+    elif enough and -level <= low and high <= level:
+        verdict = "no difference"
     samples = min(len(a), len(b))
     return Verdict(
         verdict=verdict,
@@ -346,6 +366,7 @@ def _decide(
         test=test,
         samples=samples,
         effective_samples=min(samples, _LONGEST) / inflation,
+        enough=enough,
         scatter=scatter,
     )
 

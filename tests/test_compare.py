@@ -143,7 +143,17 @@ def test_compare_results_says_why_when_latency_cannot_be_compared(
     record = cell(key(), "b").model_copy(update=b)
     found = compared(a, write(tmp_path / "b", {"": (record, ms_b)}))
     assert found.cells[0].latency is None
-    assert found.cells[0].notes == (f"latency not compared: {why}",)
+    assert found.cells[0].undecided == (f"latency not compared: {why}",)
+    assert found.undecided == found.cells and not found.regressed
+
+
+def test_compare_results_has_nothing_undecided_when_neither_result_has_a_latency(
+    tmp_path: Path,
+) -> None:
+    static = {"kind": "static"}
+    found = compared(*two(tmp_path, a=static, b=static))
+    assert not found.undecided
+    assert found.cells[0].notes == ("latency not compared: static results have none",)
 
 
 def test_compare_results_lists_cells_when_they_are_in_one_folder_only(tmp_path: Path) -> None:
@@ -182,13 +192,40 @@ def test_compare_results_names_what_differs_when_environment_and_specification_d
     assert found.cells[0].notes == ("configuration.tune.trials: 100 → 200",)
 
 
-def test_compare_results_notes_when_the_machine_was_busy(tmp_path: Path) -> None:
+def overwrite(folder: Path, samples_ms: np.ndarray) -> None:
+    """Give every cell of a folder these raw samples."""
+    with Store(folder / FILE_NAME) as store:
+        for record in store.records():
+            store.write(record, {record.fingerprint: samples_ms / 1e3})
+
+
+def test_compare_results_says_once_that_the_machine_was_busy(tmp_path: Path) -> None:
+    cells = [key("fused"), key("tuned")]
+    a, b = (
+        write(tmp_path / folder, {str(name): (cell(name, folder), 1.0) for name in cells})
+        for folder in ("a", "b")
+    )
+    overwrite(b, np.where(np.arange(40) % 2, 1.0, 1.8))
+    found = compared(a, b)
+    assert not any("busy" in note or "work" in note for one in found.cells for note in one.notes)
+    (caution,) = found.cautions
+    assert caution.startswith("the machine had other work: single samples scatter by up to ")
+
+
+def test_compare_results_lists_what_is_undecided_though_its_interval_leaves_out_1(
+    tmp_path: Path,
+) -> None:
+    """1.17 times as long (1.02–1.30), which is neither no difference nor passed over."""
     a, b = two(tmp_path)
-    with Store(b / FILE_NAME) as store:
-        (record,) = store.records()
-        delays = np.where(np.arange(40) % 2, 1.0, 1.8)
-        store.write(record, {record.fingerprint: delays / 1e3})
-    assert any("a busy machine" in note for note in compared(a, b).cells[0].notes)
+    random = np.random.default_rng(3)
+    overwrite(a, random.lognormal(0, 0.25, 40))
+    overwrite(b, 1.17 * random.lognormal(0, 0.25, 40))
+    found = compared(a, b)
+    (only,) = found.undecided
+    assert only.latency is not None and only.latency.ci_low > 1
+    assert only.latency.verdict == "undecided"
+    assert "leaves out 1, but the test does not confirm" in only.undecided[0]
+    assert not found.regressed
 
 
 def test_compare_results_warns_when_an_unchanged_baseline_moved(tmp_path: Path) -> None:
@@ -216,6 +253,20 @@ def test_command_ends_with_1_when_a_cell_regressed(tmp_path: Path) -> None:
     assert result.exit_code == 1, result.output
     assert "slower by" in result.output and "1 regression" in result.output
     assert CliRunner().invoke(command, [str(a), str(b), "--threshold", "0.5"]).exit_code == 0
+
+
+def test_command_ends_with_1_when_undecided_only_if_strict(tmp_path: Path) -> None:
+    a, b = two(tmp_path)
+    arguments = [str(a), str(b)]
+    assert CliRunner().invoke(command, [*arguments, "--strict"]).exit_code == 0
+    overwrite(b, np.random.default_rng(3).lognormal(0, 0.25, 40))
+    result = CliRunner().invoke(command, arguments, env={"COLUMNS": "160"})
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("beware:\n  the machine had other work")
+    assert f"undecided:\n  {key()}" in result.output
+    assert result.output.endswith("no regressions, 1 undecided\n")
+    assert CliRunner().invoke(command, [*arguments, "--strict"]).exit_code == 1
+    assert CliRunner().invoke(command, [*arguments, "--strict", "--json"]).exit_code == 1
 
 
 def test_command_prints_json_when_asked(tmp_path: Path) -> None:

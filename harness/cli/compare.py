@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from harness.compare import CellComparison, Comparison
 
 
@@ -21,19 +24,32 @@ if TYPE_CHECKING:
     show_default=True,
     help="How much slower a cell may get, as a share: 0.05 is 5 %.",
 )
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="End with 1 also where a latency is undecided or could not be compared.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.pass_context
 def command(
-    context: click.Context, dir_a: Path, dir_b: Path, threshold: float, as_json: bool
+    context: click.Context,
+    dir_a: Path,
+    dir_b: Path,
+    threshold: float,
+    strict: bool,
+    as_json: bool,
 ) -> None:
     """Say which cells of DIR_B are faster or slower than in DIR_A, and by how much.
 
     Cells are matched by model, target, configuration and engine. "Faster" and "slower" are said
-    only where a rank test, a 95 % interval and a minimum effect of 2 % agree.
+    where a rank test, a 95 % interval and a minimum effect of 2 % agree, "no difference" where the
+    whole interval is within 2 % of 1. All else is "undecided", and listed as such: take more
+    samples, on a quieter machine. A threshold below 2 % takes the place of the 2 %.
 
     \b
     Exit code: 0 no regression
-               1 a cell got slower by more than the threshold, failed, or lost accuracy
+               1 a cell got slower by more than the threshold, failed, or lost accuracy;
+                 with --strict also where a latency is undecided or could not be compared
                2 bad input
 
     \b
@@ -51,7 +67,7 @@ def command(
         click.echo(comparison.model_dump_json(indent=2))
     else:
         _print(comparison)
-    context.exit(1 if comparison.regressed else 0)
+    context.exit(1 if comparison.regressed or (strict and comparison.undecided) else 0)
 
 
 def _print(comparison: Comparison) -> None:
@@ -66,24 +82,39 @@ def _print(comparison: Comparison) -> None:
     for name in ("verdict", "remarks"):
         table.add_column(name, overflow="fold")
     for cell in comparison.cells:
-        remarks = Text("\n".join(cell.regressions), style="red")
-        if cell.regressions and cell.notes:
-            remarks.append("\n")
-        table.add_row(str(cell.key), *_figures(cell), remarks.append("\n".join(cell.notes), ""))
+        remarks = Text("\n").join(
+            Text(line, style=style)
+            for lines, style in (
+                (cell.regressions, "red"),
+                (cell.undecided, "yellow"),
+                (cell.notes, ""),
+            )
+            for line in lines
+        )
+        table.add_row(str(cell.key), *_figures(cell), remarks)
     console = Console(highlight=False)
+    _print_lists(console, {"beware": comparison.cautions})
     console.print(table)
-    for title, lines in (
-        ("only in A", comparison.only_in_a),
-        ("only in B", comparison.only_in_b),
-        ("not the same environment", comparison.environment),
-        ("beware", comparison.cautions),
-    ):
-        if lines:
-            console.print("\n".join([f"{title}:", *(f"  {one}" for one in lines)]), markup=False)
+    _print_lists(
+        console,
+        {
+            "only in A": comparison.only_in_a,
+            "only in B": comparison.only_in_b,
+            "not the same environment": comparison.environment,
+            "undecided": [cell.key for cell in comparison.undecided],
+        },
+    )
     tests = sorted({cell.latency.test for cell in comparison.cells if cell.latency})
     console.print("; ".join([*tests, "95 % intervals"]), style="dim")
-    count = len(comparison.regressed)
-    console.print(f"{count or 'no'} regression{'' if count == 1 else 's'}", style="bold")
+    regressed, undecided = len(comparison.regressed), len(comparison.undecided)
+    said = f"{regressed or 'no'} regression{'' if regressed == 1 else 's'}"
+    console.print(said + (f", {undecided} undecided" if undecided else ""), style="bold")
+
+
+def _print_lists(console: Console, lists: Mapping[str, Sequence[object]]) -> None:
+    for title, lines in lists.items():
+        if lines:
+            console.print("\n".join([f"{title}:", *(f"  {one}" for one in lines)]), markup=False)
 
 
 def _figures(cell: CellComparison) -> tuple[str, ...]:
@@ -91,5 +122,5 @@ def _figures(cell: CellComparison) -> tuple[str, ...]:
     if (found := cell.latency) is None:
         return a, b, "–", "–", "–"
     effect = f"{found.ratio:.3f}\n{found.ci_low:.3f}–{found.ci_high:.3f}"
-    colour = {"faster": "green", "slower": "red"}.get(found.verdict, "none")
+    colour = {"faster": "green", "slower": "red", "undecided": "yellow"}.get(found.verdict, "none")
     return a, b, effect, f"{found.p_value:.1g}", f"[{colour}]{found.verdict}"

@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 from harness.record import Static
 from harness.report.data import REFERENCE_ENGINE, Cell, Group, Results, engine_name
 from harness.report.edge_figures import accuracy_of, gain
-from harness.report.wording import number, with_interval
-from harness.statistics import Verdict
+from harness.report.wording import WITHIN, number, share, with_interval
+from harness.statistics import BUSY_SCATTER, OUTCOMES, Outcome, Verdict
 
-Standing = Literal["faster", "slower", "no difference", "not known", "not timed"]
-_STANDINGS: tuple[Standing, ...] = ("faster", "slower", "no difference", "not known")
+Standing = Outcome | Literal["not known", "not timed"]
+_STANDINGS: tuple[Standing, ...] = (*OUTCOMES, "not known")
+_BESIDE: Mapping[Outcome, str] = {
+    "no difference": f"no difference from {{}} to within {WITHIN}",
+    "undecided": "undecided against {}",
+    "slower": "slower in turns than {}",
+}
+"""What is said of configurations that the one with the lowest median is not faster than."""
+_MOST_NAMED = 4
 _REFERENCE = engine_name(REFERENCE_ENGINE)
 
 
@@ -34,7 +41,8 @@ def findings(results: Results) -> list[Finding]:
 
 
 def summary(results: Results, found: Sequence[Finding]) -> list[str]:
-    """What was run, and in how many cases our fastest is faster or slower than the reference."""
+    """What was run, in how many cases our fastest is faster or slower than the reference, and
+    whether the machine had other work."""
     counts = results.counts
     said = ", ".join(f"{count} {status}" for status, count in counts.items())
     planned = sum(counts.values())
@@ -50,7 +58,29 @@ def summary(results: Results, found: Sequence[Finding]) -> list[str]:
             f"The fastest configuration of each model against {_REFERENCE}, {whole} "
             f"{'case' if whole == 1 else 'cases'}: {', '.join(parts)}."
         )
-    return lines
+    return [*lines, *_busy(results.groups)]
+
+
+def _busy(groups: Sequence[Group]) -> list[str]:
+    """A line on the machine where it had other work while some of the models were measured."""
+    scatters = {group.title: _scatter(group) for group in groups}
+    busy = {title: scatter for title, scatter in scatters.items() if scatter > BUSY_SCATTER}
+    if not busy:
+        return []
+    names = [*busy] if len(busy) <= _MOST_NAMED else [f"{len(busy)} of {len(groups)} models"]
+    return [
+        f"The machine had other work while {_listed(names)} took turns: single rounds scatter by "
+        f"up to {share(max(busy.values()))}, so that smaller differences stay undecided. "
+        "`layeredge run … --measure-again` measures anew."
+    ]
+
+
+def _scatter(group: Group) -> float:
+    """The largest scatter of single rounds of any timed cell beside the reference, or beside the
+    first where there is none."""
+    beside = group.reference or next(iter(group.timed), None)
+    found = [cell.against(beside) for cell in group.timed if beside and cell is not beside]
+    return max((verdict.scatter for verdict in found if verdict), default=0.0)
 
 
 def _finding(group: Group) -> Finding:
@@ -67,7 +97,6 @@ def _finding(group: Group) -> Finding:
         _fastest_sentence(group, ranked, fastest),
         against,
         _against_others(group, fastest),
-        _withheld(group, ranked, fastest),
         _at_what_accuracy(group, quickest, fastest),
     )
     return Finding(group.title, standing, ratio, " ".join(filter(None, said)))
@@ -97,16 +126,16 @@ def _fastest_sentence(group: Group, ranked: Sequence[Cell], fastest: Cell) -> st
     if len(group.own) == 1:
         return f"{fastest.label}, the only configuration with a latency, takes {figures}."
     verdicts = [(cell.label, fastest.against(cell)) for cell in others]
-    level = [label for label, found in verdicts if found and found.verdict != "faster"]
     apart = [label for label, found in verdicts if found is None]
-    if not level and not apart:
-        return f"{among}{fastest.label} is the fastest configuration: {figures}."
     notes = []
-    if level:
-        notes.append(f"the test does not tell it from {_listed(level)}")
+    for outcome, said in _BESIDE.items():
+        if names := [label for label, found in verdicts if found and found.verdict == outcome]:
+            notes.append(said.format(_listed(names)))
+    if not notes and not apart:
+        return f"{among}{fastest.label} is the fastest configuration: {figures}."
     if apart:
         notes.append(f"{_listed(apart)} did not take turns with it")
-    return f"{among}{fastest.label} has the lowest median, {figures}; {', and '.join(notes)}."
+    return f"{among}{fastest.label} has the lowest median, {figures}; {'; '.join(notes)}."
 
 
 def _at_what_accuracy(group: Group, quickest: Cell, fastest: Cell) -> str:
@@ -142,9 +171,8 @@ def _against_reference(group: Group, fastest: Cell) -> tuple[Standing, str, str]
     found = fastest.against(reference)
     if found is None:
         return "not known", "", _apart(reference)
-    known = found.verdict != "too few samples"
     return (
-        cast(Standing, found.verdict) if known else "not known",
+        found.verdict,
         f"{with_interval(found.ratio, found.ci_low, found.ci_high)[0]}×",
         _compared(found, reference),
     )
@@ -157,29 +185,16 @@ def _against_others(group: Group, fastest: Cell) -> str:
     return " ".join(_compared(found, cell) if found else _apart(cell) for cell, found in verdicts)
 
 
-def _withheld(group: Group, ranked: Sequence[Cell], fastest: Cell) -> str:
-    """Why there is no verdict on what looks like a difference, where the machine was busy."""
-    beside = [*ranked, *(cell for cell in group.timed if not cell.own)]
-    verdicts = [fastest.against(cell) for cell in beside if cell is not fastest]
-    scatter = max((found.scatter for found in verdicts if found and found.withheld), default=None)
-    if scatter is None:
-        return ""
-    return (
-        f"The machine had other work: single rounds scatter by {scatter:.0%}, and the test asks "
-        "for larger differences then. `layeredge run … --measure-again` measures anew."
-    )
-
-
 def _compared(found: Verdict, engine: Cell) -> str:
     ratio, interval = with_interval(found.ratio, found.ci_low, found.ci_high)
     times = f"it takes {ratio} times as long ({interval})"
-    said = {
-        "faster": f"Faster than {engine.label}",
-        "slower": f"Slower than {engine.label}",
-        "no difference": f"Neither faster nor slower than {engine.label} by the test",
-        "too few samples": f"There are too few samples to compare it with {engine.label}",
+    said: Mapping[Outcome, str] = {
+        "faster": f"Faster than {engine.label}: {times}",
+        "slower": f"Slower than {engine.label}: {times}",
+        "no difference": f"No difference from {engine.label} to within {WITHIN}: {times}",
+        "undecided": f"Undecided against {engine.label}: {times}; {found.reason}",
     }
-    return f"{said[found.verdict]}: {times}."
+    return f"{said[found.verdict]}."
 
 
 def _apart(engine: Cell) -> str:

@@ -202,7 +202,8 @@ def test_tuning_curve_starts_when_every_kernel_has_a_time(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("factor", "said"), [(0.5, "−50 %"), (1.25, "+25 %"), (1.0, "≈"), (0.951, "−4.9 %")]
+    ("factor", "said"),
+    [(0.5, "−50 %"), (1.25, "+25 %"), (1.0, "≈"), (0.951, "−4.9 %"), (1.019, " ?")],
 )
 def test_change_says_what_a_step_did(factor: float, said: str) -> None:
     before = example_record(CellKey(model="m", target="t", configuration="a", engine="tvm"))

@@ -21,6 +21,7 @@ from harness.report.plots import (
 )
 from harness.report.plots.canvas import Canvas
 from harness.report.plots.frame import PANEL_WIDTH
+from harness.report.wording import WITHIN
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ FAMILIES = (
         "waterfall",
         "What each step gained or lost",
         "Each configuration against the one above it, in the plan's order. Empty: time saved. "
-        "Hatched: time lost. ≈: no difference by the test. †: not measured in turns.",
+        f"Hatched: time lost. ≈: no difference, shown to within {WITHIN}. ?: undecided. "
+        "†: not measured in turns.",
         "No model has two configurations with a measured latency.",
         waterfall.draw,
     ),

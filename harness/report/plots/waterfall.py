@@ -17,10 +17,11 @@ from harness.report.plots.frame import (
     why_not,
 )
 from harness.report.wording import number
-from harness.statistics import Verdict
+from harness.statistics import Outcome, Verdict
 
 _LEFT, _RIGHT = 122.0, 270.0
 _HALF = 5.5
+_MARKS: Mapping[Outcome, str] = {"no difference": " ≈", "undecided": " ?"}
 
 
 def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
@@ -87,4 +88,4 @@ def change(before: Cell, cell: Cell) -> str:
     verdict: Verdict | None = cell.against(before)
     if verdict is None:
         return f"{said} †"
-    return said if verdict.verdict in ("faster", "slower") else f"{said} ≈"
+    return said + _MARKS.get(verdict.verdict, "")

@@ -10,10 +10,8 @@ from harness.report.edge_figures import (
     spending,
     uniform_line,
 )
-from harness.report.tables.model import Entry, Table, Tone, make_table
+from harness.report.tables.model import Entry, Table, make_table, verdict_entry
 from harness.report.wording import number, with_interval
-
-_TONES: dict[str, Tone] = {"faster": "good", "slower": "bad"}
 
 
 def budget_table(results: Results) -> Table:
@@ -64,7 +62,7 @@ def _rows(group: Group) -> list[dict[str, Entry]]:
                     detail=interval,
                     sort=verdict.ratio,
                 ),
-                "Verdict": Entry(verdict.verdict, tone=_TONES.get(verdict.verdict, "")),
+                "Verdict": verdict_entry(verdict),
             }
         )
     return found

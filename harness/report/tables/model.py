@@ -8,8 +8,15 @@ from typing import Literal
 
 from harness.report.data import Cell
 from harness.report.wording import MISSING, number
+from harness.statistics import Outcome, Verdict
 
 Tone = Literal["", "good", "bad", "quiet"]
+_TONES: Mapping[Outcome, Tone] = {
+    "faster": "good",
+    "slower": "bad",
+    "no difference": "",
+    "undecided": "quiet",
+}
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,11 @@ def quantity(value: float | None, *, digits: int = 3, why_missing: str = "") -> 
     if value is None:
         return Entry(MISSING, detail=why_missing, tone="quiet")
     return Entry(number(value, digits), sort=float(value))
+
+
+def verdict_entry(found: Verdict) -> Entry:
+    """A verdict on latency in words."""
+    return Entry(found.verdict, tone=_TONES[found.verdict])
 
 
 def count(value: int) -> Entry:

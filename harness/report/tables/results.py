@@ -5,8 +5,16 @@ from __future__ import annotations
 from harness.devices.pocl import INSTALL
 from harness.record import Accuracy, InstructionCount, Memory, Static, Tuning
 from harness.report.data import REFERENCE_ENGINE, Cell, Group, Results, engine_name
-from harness.report.tables.model import Entry, Table, Tone, make_table, quantity, why_missing
-from harness.report.wording import MISSING, duration, number, with_interval
+from harness.report.tables.model import (
+    Entry,
+    Table,
+    Tone,
+    make_table,
+    quantity,
+    verdict_entry,
+    why_missing,
+)
+from harness.report.wording import MISSING, VERDICTS, duration, number, with_interval
 from harness.spec import Kind
 
 _KINDS: dict[Kind, tuple[str, str]] = {
@@ -67,7 +75,7 @@ def _table(results: Results, kind: Kind) -> Table:
         reading = (
             f"“× {_REFERENCE}” is the time a cell takes as a multiple of {_REFERENCE}'s: below 1 "
             "is faster. Only cells that took turns with it have one. Second figures are 95 % "
-            "intervals."
+            f"intervals. {VERDICTS}"
         )
     else:
         without += ["Latency, ms", "p90, ms", f"× {_REFERENCE}", "Verdict", "Peak resident, MB"]
@@ -184,11 +192,7 @@ def _standing(group: Group, cell: Cell) -> tuple[Entry, Entry]:
     if found is None:
         return nothing, Entry("not measured together", tone="quiet")
     text, interval = with_interval(found.ratio, found.ci_low, found.ci_high)
-    tones: dict[str, Tone] = {"faster": "good", "slower": "bad"}
-    return (
-        Entry(f"{text}×", detail=interval, sort=found.ratio),
-        Entry(found.verdict, tone=tones.get(found.verdict, "")),
-    )
+    return Entry(f"{text}×", detail=interval, sort=found.ratio), verdict_entry(found)
 
 
 def _accuracy(cell: Cell, accuracy: Accuracy | None) -> Entry:
