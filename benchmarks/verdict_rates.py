@@ -1,31 +1,36 @@
-"""How often "faster" and "slower" are said of compiled networks: the same twice, and a slower one.
+"""How often each verdict is given of compiled networks: the same twice, and slower ones.
 
 Each comparison is what a sweep does: fresh processes load the compiled networks, are verified
-against ONNX Runtime, and take turns in rounds (`harness.measure.group`). Three take part: one,
-the same again (A/A: neither is faster), and the same with work added that takes 5 % of its time.
-The promises: "faster" or "slower" at most once in a hundred of the first pair, "slower" at least
-nine times in ten of the second.
+against ONNX Runtime, and take turns in rounds (`harness.measure.group`). Four take part: one, the
+same again (A/A: neither is faster), and the same with work added that takes 5 and 30 % of its time.
+`PROMISES` has what is promised of the verdicts on a quiet machine and beside a load.
 
-    python benchmarks/verdict_rates.py --comparisons 200 --keep samples.jsonl
+    python benchmarks/verdict_rates.py --comparisons 200 --keep quiet.jsonl
+    python benchmarks/verdict_rates.py --comparisons 200 --load 2 --keep loaded.jsonl
 
-`--keep` writes the samples of each comparison as a line, to try another rule on. Ends with 1 when a
-promise is broken. Needs a quiet machine: other load hides a 5 % slow-down.
+`--load` starts processes that are busy and idle by turns of a fraction of a second, after what is
+to be slower was calibrated without them. `--keep` writes the samples of each comparison as a line,
+which `--recount` reads instead of measuring, to try another rule on. Ends with 1 when a promise is
+broken. Both runs need a machine without other work.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from rich.console import Console
-from rich.table import Table
 
 from harness.cell import Order, compile_cell
 from harness.environment import noise_warnings
@@ -33,20 +38,80 @@ from harness.hardware import HOST, load_target
 from harness.measure.group import Contestant, Group, GroupSubject
 from harness.models.tensors import TensorSpec
 from harness.spec import Configuration, Limits, Measure, ModelSpec
-from harness.statistics import compare_paired, wilson_interval
+from harness.statistics import OUTCOMES, Outcome, Verdict, compare_paired, wilson_interval
 
-SLOWDOWN = 0.05
-MOST_FALSE, LEAST_FOUND = 0.01, 0.9
+NETWORK, SAME = "network", "again"
+SLOWER = {"slower-5": 0.05, "slower-30": 0.3}
+TITLES = {SAME: "itself", "slower-5": "5 % slower", "slower-30": "30 % slower"}
 SIDE = 128
 PIXELS = 3 * SIDE**2
-NAMES = ("network", "again", "slower")
+MOST_EXTRA = 3 * PIXELS
 CALIBRATIONS, CALIBRATION_GROUPS, CALIBRATED = 8, 7, 0.002
 MEASURE = Measure(repeats=40, min_seconds=3)  # as examples/quickstart.yaml has it
+
+Samples = Mapping[str, Sequence[float]]
+"""Seconds per inference, [rounds], of the network and of those it is compared with."""
+
+
+@dataclass(frozen=True)
+class Promise:
+    """That verdicts which `counts` has are given at least, or at most, in such a share."""
+
+    counts: tuple[Outcome, ...]
+    share: float
+    at_most: bool = False
+
+    def kept(self, rate: float) -> bool:
+        return rate <= self.share if self.at_most else rate >= self.share
+
+    def __str__(self) -> str:
+        side = "at most" if self.at_most else "at least"
+        return f"{' or '.join(self.counts)} {side} {100 * self.share:g} %"
+
+
+NEVER_WRONG = Promise(("faster", "slower"), 0.01, at_most=True)
+PROMISES: Mapping[str, Mapping[str, Promise]] = {
+    "quiet": {
+        SAME: NEVER_WRONG,
+        "slower-5": Promise(("slower",), 0.9),
+        "slower-30": Promise(("slower",), 0.95),
+    },
+    "loaded": {SAME: NEVER_WRONG, "slower-30": Promise(("slower",), 0.95)},
+}
+
+_LOAD = """
+import os, random, sys, time
+import numpy as np
+random.seed(int(sys.argv[1]))
+parent, many = int(sys.argv[2]), np.zeros(1 << 20)
+while os.getppid() == parent:
+    until = time.monotonic() + random.expovariate(1 / 0.3)
+    while time.monotonic() < until:
+        many += 1
+    time.sleep(random.expovariate(1 / 0.3))
+"""
+"""Adds up 8 MB for 0.3 s in the mean, and sleeps as long; ends with its parent."""
+
+
+@contextmanager
+def load(processes: int) -> Iterator[None]:
+    """So many busy processes beside what is done meanwhile."""
+    running: list[subprocess.Popen[bytes]] = []
+    try:
+        for seed in range(processes):
+            arguments = [sys.executable, "-c", _LOAD, str(seed), str(os.getpid())]
+            running.append(subprocess.Popen(arguments))
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
 
 
 def network(extra: int) -> onnx.ModelProto:
     """Four convolutions on a 128 × 128 image, a fraction of a millisecond; and, where `extra` is
-    above 0, the sum of the hyperbolic tangent of so many pixels, too small to change the output."""
+    above 0, the sum of the hyperbolic tangent of so many pixels, which are counted anew when there
+    are no more, too small to change the output."""
     random = np.random.default_rng(0)
     nodes, weights, here, channels = [], [], "image", 3
 
@@ -65,9 +130,11 @@ def network(extra: int) -> onnx.ModelProto:
     if extra:
         flat = constant("flat", np.array([-1]))
         bounds = [constant("from", np.array([0])), constant("to", np.array([extra]))]
+        again = constant("again", np.array([-(-extra // PIXELS)]))
         nodes += [
             helper.make_node("Reshape", ["image", flat], ["pixels"]),
-            helper.make_node("Slice", ["pixels", *bounds], ["some"]),
+            helper.make_node("Tile", ["pixels", again], ["many"]),
+            helper.make_node("Slice", ["many", *bounds], ["some"]),
             helper.make_node("Tanh", ["some"], ["bent"]),
             helper.make_node("ReduceSum", ["bent"], ["total"], keepdims=0),
             helper.make_node(
@@ -98,7 +165,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._target = load_target(HOST)
-        self._compile("network", 0)
+        self._compile(NETWORK, 0)
 
     def _compile(self, name: str, extra: int) -> None:
         model = self._folder / f"{name}.onnx"
@@ -117,22 +184,28 @@ class Bench:
             lambda _: None,
         )
 
-    def calibrate(self) -> float:
-        """Compile the slower network so that it takes 5 % longer; what it takes, as a ratio."""
-        extra, ratio = PIXELS, 0.0
+    def calibrate(self) -> dict[str, float]:
+        """Compile the slower networks so that they take as much longer as they should; what they
+        take, as a ratio."""
+        extra = dict.fromkeys(SLOWER, PIXELS)
+        ratios: dict[str, float] = {}
         for _ in range(CALIBRATIONS):
-            self._compile("slower", extra)
-            pairs = [self.samples(seed) for seed in range(CALIBRATION_GROUPS)]
-            found = [compare_paired(pair["network"], pair["slower"]).ratio for pair in pairs]
-            ratio = float(np.median(found))
-            if abs(ratio - 1 - SLOWDOWN) <= CALIBRATED:
+            for name in SLOWER:
+                if name not in ratios or not _calibrated(name, ratios[name]):
+                    self._compile(name, extra[name])
+            groups = [self.samples(seed) for seed in range(CALIBRATION_GROUPS)]
+            for name, wanted in SLOWER.items():
+                found = [compare_paired(each[NETWORK], each[name]).ratio for each in groups]
+                ratios[name] = float(np.median(found))
+                more = max(ratios[name] - 1, 0.001)
+                extra[name] = int(np.clip(extra[name] * wanted / more, 1, MOST_EXTRA))
+            if all(_calibrated(name, ratio) for name, ratio in ratios.items()):
                 break
-            extra = int(np.clip(extra * SLOWDOWN / max(ratio - 1, 0.001), 1, PIXELS))
-        return ratio
+        return ratios
 
-    def samples(self, seed: int) -> dict[str, list[float]]:
-        """Seconds per inference of the three, [rounds] each."""
-        folders = {"network": "network", "again": "network", "slower": "slower"}
+    def samples(self, seed: int) -> Samples:
+        """What one group of processes measures."""
+        folders = {NETWORK: NETWORK, SAME: NETWORK, **{name: name for name in SLOWER}}
         group = Group(
             GroupSubject(
                 ModelSpec(name="small"),
@@ -150,59 +223,96 @@ class Bench:
         )
         measured = group.measure(
             [
-                Contestant(name, name, "tvm", self._folder / folders[name], wants_accuracy=False)
-                for name in NAMES
+                Contestant(name, name, "tvm", self._folder / folder, wants_accuracy=False)
+                for name, folder in folders.items()
             ]
         )
         for each in measured.values():
             if each.failure is not None:
                 raise each.failure
-        return {name: measured[name].samples for name in NAMES}
+        return {name: measured[name].samples for name in folders}
+
+
+def _calibrated(name: str, ratio: float) -> bool:
+    return abs(ratio - 1 - SLOWER[name]) <= CALIBRATED * (1 + SLOWER[name] / 0.05)
+
+
+def measured(comparisons: int, processes: int, keep: Path | None) -> Iterator[Samples]:
+    """The samples of so many comparisons, beside so many busy processes."""
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder))
+        for name, ratio in bench.calibrate().items():
+            click.echo(f"calibrated: {TITLES[name]} takes {ratio:.3f} times as long", err=True)
+        # Not a bar that redraws itself: its thread would run beside the inferences.
+        bar = click.progressbar(range(comparisons), label="comparing", file=sys.stderr)
+        with load(processes), bar as progress:
+            for seed in progress:
+                samples = bench.samples(seed)
+                if keep is not None:
+                    with keep.open("a") as lines:
+                        lines.write(json.dumps(samples) + "\n")
+                yield samples
+
+
+def count(comparisons: Iterable[Samples]) -> dict[str, list[Verdict]]:
+    """The verdicts on each that the network is compared with."""
+    found: dict[str, list[Verdict]] = {SAME: [], **{name: [] for name in SLOWER}}
+    for samples in comparisons:
+        for name, verdicts in found.items():
+            verdicts.append(compare_paired(samples[NETWORK], samples[name]))
+    return found
+
+
+def table(found: Mapping[str, Sequence[Verdict]], machine: str) -> tuple[str, bool]:
+    """The verdicts counted, as a table in Markdown, and whether the promises are kept."""
+    headings = ["machine", "compared with", "ratio, 5–95 %", *OUTCOMES, "promised", "is", "kept"]
+    rows, all_kept = [headings, ["---"] * len(headings)], True
+    for name, verdicts in found.items():
+        low, middle, high = np.percentile([each.ratio for each in verdicts], [5, 50, 95])
+        counts = Counter(each.verdict for each in verdicts)
+        row = [machine, TITLES[name], f"{middle:.3f} ({low:.3f}–{high:.3f})"]
+        row += [str(counts[outcome]) for outcome in OUTCOMES]
+        promise = PROMISES[machine].get(name)
+        if promise is None:
+            row += ["–"] * 3
+        else:
+            hits = sum(counts[outcome] for outcome in promise.counts)
+            kept = promise.kept(hits / len(verdicts))
+            all_kept = all_kept and kept
+            low, high = wilson_interval(hits, len(verdicts))
+            share = f"{hits / len(verdicts):.1%} ({low:.1%}–{high:.1%})"
+            row += [str(promise), share, "yes" if kept else "**no**"]
+        rows.append(row)
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows), all_kept
 
 
 @click.command()
 @click.option("--comparisons", type=click.IntRange(min=1), default=200, show_default=True)
-@click.option("--keep", type=click.Path(path_type=Path), help="Write the samples to this file.")
-def main(comparisons: int, keep: Path | None) -> None:
-    """Count the verdicts on a compiled network compared with itself and with a slower one."""
-    for warning in noise_warnings():
-        click.echo(f"warning: {warning}", err=True)
-    same: Counter[str] = Counter()
-    slower: Counter[str] = Counter()
-    ratios = []
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder))
-        click.echo(f"calibrated: the slower one takes {bench.calibrate():.3f} times as long")
-        # Not a bar that redraws itself: its thread would run beside the inferences.
-        bar = click.progressbar(range(comparisons), label="comparing", file=sys.stderr)
-        with bar as progress:
-            for seed in progress:
-                samples = bench.samples(seed)
-                same[compare_paired(samples["network"], samples["again"]).verdict] += 1
-                found = compare_paired(samples["network"], samples["slower"])
-                slower[found.verdict] += 1
-                ratios.append(found.ratio)
-                if keep is not None:
-                    with keep.open("a") as lines:
-                        lines.write(json.dumps(samples) + "\n")
-    low, middle, high = np.percentile(ratios, [5, 50, 95])
-    click.echo(f"it took {middle:.3f} times as long (5 % to 95 %: {low:.3f}–{high:.3f})")
-    false_rate = (same["faster"] + same["slower"]) / comparisons
-    found_rate = slower["slower"] / comparisons
-    kept = [false_rate <= MOST_FALSE, found_rate >= LEAST_FOUND]
-    words = ("faster", "slower", "no difference", "too few samples")
-    headings = ("compared", *words, "rate", "95 % interval", "promise", "kept")
-    table = Table(*headings, box=None, pad_edge=False)
-    for name, counted, rate, promise, holds in (
-        ("with itself", same, false_rate, f"at most {MOST_FALSE:.0%}", kept[0]),
-        (f"{SLOWDOWN:.0%} slower", slower, found_rate, f"at least {LEAST_FOUND:.0%}", kept[1]),
-    ):
-        low, high = wilson_interval(round(rate * comparisons), comparisons)
-        counts = (str(counted[word]) for word in words)
-        interval = f"{low:.1%}–{high:.1%}"
-        table.add_row(name, *counts, f"{rate:.1%}", interval, promise, "yes" if holds else "NO")
-    Console().print(table)
-    sys.exit(0 if all(kept) else 1)
+@click.option(
+    "--load",
+    "processes",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Measure beside so many busy processes.",
+)
+@click.option("--keep", type=click.Path(path_type=Path), help="Append the samples to this file.")
+@click.option(
+    "--recount",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Judge the samples that --keep wrote to this file; --load says which promises count.",
+)
+def main(comparisons: int, processes: int, keep: Path | None, recount: Path | None) -> None:
+    """Count the verdicts on a compiled network compared with itself and with slower ones."""
+    if recount is not None:
+        groups: Iterable[Samples] = map(json.loads, recount.read_text().splitlines())
+    else:
+        for warning in noise_warnings():
+            click.echo(f"warning: {warning}", err=True)
+        groups = measured(comparisons, processes, keep)
+    said, kept = table(count(groups), "loaded" if processes else "quiet")
+    click.echo(said)
+    sys.exit(0 if kept else 1)
 
 
 if __name__ == "__main__":
