@@ -185,7 +185,7 @@ def _cautions(
     if scatter > BUSY_SCATTER:
         yield (
             f"the machine had other work: single samples scatter by up to {scatter:.0%}, so that "
-            "smaller differences stay undecided; layeredge run … --measure-again measures anew"
+            "small differences stay undecided; layeredge run … --measure-again measures anew"
         )
     for (a, b), cell in zip(pairs, cells, strict=True):
         versions = [one.environment.get("versions", {}).get(cell.key.engine) for one in (a, b)]

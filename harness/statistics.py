@@ -43,10 +43,8 @@ MINIMUM_EFFECT = 0.02
 BUSY_SCATTER = 0.10
 """Scatter from round to round above which other work is taken to have contended for the cores."""
 
-_BUSY_EFFECT = 0.7
-"""How many times the scatter an effect must be on a busy machine. Of a normal distribution, three
-rounds in four are then on the verdict's side."""
-
+_BUSY_EFFECT = 0.7  # times the scatter, where busy: three rounds in four are on its side then
+_QUICKEST = 0.25  # share of rounds taken as undelayed: those that took both sides least together
 _P99_MINIMUM = 100
 _LONGEST = 400
 _EXACT = 50
@@ -249,6 +247,8 @@ def compare_paired(
     differences = _shortened(np.log(second) - np.log(first))
     count = len(differences)
     inflation = variance_inflation(differences)
+    totals = _shortened(np.log(second) + np.log(first))
+    quickest = differences[totals <= np.quantile(totals, _QUICKEST)]
     # The exact distribution is of distinct ranks; with ties the normal one is used, tie-corrected.
     distinct = len(np.unique(np.abs(differences))) == count and bool(np.all(differences))
     method = "exact" if distinct and count <= _EXACT else "approx"
@@ -258,10 +258,10 @@ def compare_paired(
     averages = np.sort((differences[one] + differences[other]) / 2)
     deviation = math.sqrt(inflation * count * (count + 1) * (2 * count + 1) / 24)
     return _decide(
-        first,
-        second,
+        samples=len(first),
         shifts=averages,
         rounds=differences,
+        quick=float(np.median(quickest)),
         deviation=deviation,
         inflation=inflation,
         p_value=p_value,
@@ -297,10 +297,10 @@ def compare_independent(
     deviation = math.sqrt(inflation * pairs * (len(x) + len(y) + 1) / 12)
     shifts = np.sort(np.subtract.outer(y, x), axis=None)
     return _decide(
-        first,
-        second,
+        samples=min(len(first), len(second)),
         shifts=shifts,
         rounds=shifts,
+        quick=math.log(np.percentile(second, 25) / np.percentile(first, 25)),
         deviation=deviation,
         inflation=inflation,
         p_value=p_value,
@@ -312,11 +312,11 @@ def compare_independent(
 
 
 def _decide(
-    a: Samples,
-    b: Samples,
     *,
+    samples: int,
     shifts: Samples,
     rounds: Samples,
+    quick: float,
     deviation: float,
     inflation: float,
     p_value: float,
@@ -328,9 +328,9 @@ def _decide(
     """The verdict of a rank test whose statistic counts `shifts` (sorted log ratios) above zero.
 
     "Faster" or "slower" is said only where all agree: the p value is at most alpha, the interval
-    leaves out 1, the ratio is beyond the minimum effect, and the lower quartiles differ the same
-    way by at least half of it: what delays a process only adds time [ChenRev], so that a true
-    change shows in the quick rounds too. On a busy machine the minimum is 0.7 times the scatter of
+    leaves out 1, the ratio is beyond the minimum effect, and `quick`, the log ratio where nothing
+    was delayed, is beyond half of it: what delays a process only adds time [ChenRev], so that a
+    true change shows there too. On a busy machine the minimum is 0.7 times the scatter of
     `rounds` (single log ratios): contention that stays with one process for several rounds has a
     longer memory than `variance_inflation` can see in so few rounds.
 
@@ -347,7 +347,6 @@ def _decide(
     scatter = _scatter(rounds)
     level = math.log1p(minimum_effect)
     least = max(level, _BUSY_EFFECT * scatter) if scatter > BUSY_SCATTER else level
-    quick = math.log(np.percentile(b, 25) / np.percentile(a, 25))
     enough = _inflated(smallest_p, inflation) <= alpha
     verdict: Outcome = "undecided"
     if enough and p_value <= alpha and low > 0 and centre >= least and quick >= least / 2:
@@ -356,7 +355,6 @@ def _decide(
         verdict = "faster"
     elif enough and -level <= low and high <= level:
         verdict = "no difference"
-    samples = min(len(a), len(b))
     return Verdict(
         verdict=verdict,
         ratio=math.exp(centre),

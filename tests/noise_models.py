@@ -1,7 +1,7 @@
 """Noise of two cells that take turns: log durations over rounds, shape [2, rounds].
 
-The first ones are of machines that do nothing else. `contended`, `bursts`, `sticky` and
-`beside_a_load` are of machines with other work.
+The first ones are of machines that do nothing else. `contended`, `bursts`, `sticky`,
+`one_sided` and `beside_a_load` are of machines with other work.
 """
 
 from __future__ import annotations
@@ -77,6 +77,13 @@ def sticky(random: np.random.Generator, rounds: int) -> np.ndarray:
     long again."""
     shared = _spells(random, (2, rounds), 3)
     return random.normal(0, 0.03, (2, rounds)) + shared * math.log(1.5)
+
+
+def one_sided(random: np.random.Generator, rounds: int) -> np.ndarray:
+    """Other work delays one side alone, by half or nearly all its time, in six rounds of ten."""
+    noise = random.normal(0, 0.01, (2, rounds))
+    noise[random.integers(2)] += np.log(random.choice([1.0, 1.5, 1.9], rounds, p=[0.4, 0.35, 0.25]))
+    return noise
 
 
 def beside_a_load(random: np.random.Generator, rounds: int, block: int = 8) -> np.ndarray:

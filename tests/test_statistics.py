@@ -17,6 +17,7 @@ from noise_models import (
     contended,
     heavy_tailed,
     lognormal,
+    one_sided,
     outliers,
     quantised,
     remembering,
@@ -66,7 +67,7 @@ def outcomes(
     ("noise", "rounds", "comparisons"),
     [
         *((noise, 30, 1000) for noise in (lognormal, heavy_tailed, quantised)),
-        *((noise, 40, 1000) for noise in (contended, sticky, beside_a_load)),
+        *((noise, 40, 1000) for noise in (contended, sticky, one_sided, beside_a_load)),
         (wandering, 30, 2000),
         (remembering, 60, 2000),
     ],
@@ -237,6 +238,16 @@ def test_compare_independent_says_slower_when_a_busy_machine_hides_no_thirty_per
     found = compare_independent(a, 1.3 * b)
     assert found.busy and found.ci_low > 1
     assert found.verdict == "slower"
+
+
+def test_compare_paired_says_faster_in_two_regimes_of_the_machine_when_it_is_in_both() -> None:
+    """A quarter of the rounds is quick for both, but not the same number of samples of each."""
+    random = np.random.default_rng(21)
+    quick = np.arange(40) % 4 == 0
+    a, b = np.exp(random.normal(0, 0.01, (2, 40))) * np.where(quick, 0.7, 1.0)
+    b[quick.nonzero()[0][:2]] *= 1.5
+    found = compare_paired(a, b * 0.87)
+    assert found.verdict == "faster"
 
 
 @BOTH

@@ -70,8 +70,8 @@ def _busy(groups: Sequence[Group]) -> list[str]:
     names = [*busy] if len(busy) <= _MOST_NAMED else [f"{len(busy)} of {len(groups)} models"]
     return [
         f"The machine had other work while {_listed(names)} took turns: single rounds scatter by "
-        f"up to {share(max(busy.values()))}, so that smaller differences stay undecided. "
-        "`layeredge run … --measure-again` measures anew."
+        f"up to {share(max(busy.values()))}, so that small differences stay undecided; "
+        "layeredge run … --measure-again measures anew."
     ]
 
 

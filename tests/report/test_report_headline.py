@@ -141,7 +141,7 @@ def test_summary_says_once_that_the_machine_was_busy(tmp_path: Path) -> None:
     assert "other work" not in finding.sentence
     (line,) = (line for line in summary(results, [finding]) if "other work" in line)
     assert line.startswith("The machine had other work while m took turns: single rounds scatter ")
-    assert line.endswith("`layeredge run … --measure-again` measures anew.")
+    assert line.endswith("; layeredge run … --measure-again measures anew.")
     (quiet := tmp_path / "quiet").mkdir()
     apart = results_of(quiet, {key("a"): noisy(1, 1), RUNTIME: noisy(2, 2)})
     assert not any("other work" in line for line in summary(apart, findings(apart)))
