@@ -115,6 +115,8 @@ def _compare_cell(a: Record, b: Record, raw_a: Raw, raw_b: Raw, threshold: float
         (regressions if (a.status, b.status) == ("ok", "failed") else notes).append(change)
     elif a.status != "ok":
         notes.append(f"{a.status} in both")
+    elif a.session is not None and (a.session, a.fingerprint) == (b.session, b.fingerprint):
+        notes.append("the same measurement in both")
     elif obstacle := _obstacle(a, b, raw_a, raw_b):
         (notes if a.kind == b.kind != "measured" else undecided).append(
             f"latency not compared: {obstacle}"
@@ -125,7 +127,7 @@ def _compare_cell(a: Record, b: Record, raw_a: Raw, raw_b: Raw, threshold: float
             raw_a[a.fingerprint], raw_b[b.fingerprint], minimum_effect=effect
         )
         if verdict.reason:
-            undecided.append(f"latency undecided: {verdict.reason}")
+            undecided.append(verdict.reason)
         if verdict.verdict == "slower" and verdict.ratio > 1 + threshold:
             regressions.append(f"slower by {verdict.ratio - 1:.1%}; {threshold:.1%} is tolerated")
     if a.status == b.status == "ok" and a.accuracy and b.accuracy:

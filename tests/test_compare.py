@@ -147,6 +147,13 @@ def test_compare_results_says_why_when_latency_cannot_be_compared(
     assert found.undecided == found.cells and not found.regressed
 
 
+def test_compare_results_compares_no_measurement_with_itself(tmp_path: Path) -> None:
+    a = write(tmp_path / "a", {"": (cell(key(), "a"), 1.0)})
+    found = compared(a, a)
+    assert found.cells[0].notes == ("the same measurement in both",)
+    assert not found.regressed and not found.undecided
+
+
 def test_compare_results_has_nothing_undecided_when_neither_result_has_a_latency(
     tmp_path: Path,
 ) -> None:
