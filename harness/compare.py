@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.accuracy import score
 from harness.documents import Frozen
 from harness.errors import InputError
 from harness.record import Accuracy, CellKey, Record, Status
@@ -78,8 +79,8 @@ def compare_results(store_a: Store, store_b: Store, threshold: float = 0.05) -> 
     """Compare the cells that have the same names in both stores.
 
     A regression is a cell that is slower by more than `threshold` (a share: 0.05 is 5 %), one that
-    was ok and failed, or one whose accuracy fell below the interval it had. "No difference" is
-    within `threshold` of 1 where that is below the usual minimum effect.
+    was ok and failed, or one whose accuracy fell below the interval it had or is no number any
+    more. "No difference" is within `threshold` of 1 where that is below the usual minimum effect.
     Raises InputError when no cell is in both.
     """
     records_a = {record.key: record for record in store_a.records()}
@@ -130,7 +131,7 @@ def _compare_cell(a: Record, b: Record, raw_a: Raw, raw_b: Raw, threshold: float
             undecided.append(verdict.reason)
         if verdict.verdict == "slower" and verdict.ratio > 1 + threshold:
             regressions.append(f"slower by {verdict.ratio - 1:.1%}; {threshold:.1%} is tolerated")
-    if a.status == b.status == "ok" and a.accuracy and b.accuracy:
+    if a.status == b.status == "ok":
         _compare_accuracy(a.accuracy, b.accuracy, regressions, notes)
     return CellComparison(
         key=a.key,
@@ -161,16 +162,24 @@ def _obstacle(a: Record, b: Record, raw_a: Raw, raw_b: Raw) -> str | None:
     return f"no raw samples in {' and '.join(missing)}" if missing else None
 
 
-def _compare_accuracy(a: Accuracy, b: Accuracy, regressions: list[str], notes: list[str]) -> None:
-    if (a.metric, a.samples) != (b.metric, b.samples):
+def _compare_accuracy(
+    a: Accuracy | None, b: Accuracy | None, regressions: list[str], notes: list[str]
+) -> None:
+    if a is None or b is None:
+        if a or b:
+            notes.append(f"accuracy not compared: not known in {'A' if a is None else 'B'}")
+    elif not (a.defined and b.defined):
+        change = f"{b.metric} was {score(a.value)}, is {score(b.value)}"
+        (regressions if a.defined else notes).append(change)
+    elif (a.metric, a.samples) != (b.metric, b.samples):
         notes.append(
             f"accuracy not compared: {a.metric} on {a.samples} samples in A, "
             f"{b.metric} on {b.samples} in B"
         )
     elif b.value < a.ci_low:
         regressions.append(
-            f"{a.metric} fell from {a.value:.4g} to {b.value:.4g}, "
-            f"below its interval ({a.ci_low:.4g}–{a.ci_high:.4g})"
+            f"{a.metric} fell from {score(a.value)} to {score(b.value)}, "
+            f"below its interval ({score(a.ci_low)}–{score(a.ci_high)})"
         )
 
 

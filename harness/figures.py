@@ -10,12 +10,14 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import PositiveFloat
+from pydantic import FiniteFloat, PositiveFloat
 
+from harness.accuracy import score
 from harness.documents import Frozen
 from harness.models.metrics import AGREEMENT
-from harness.record import CellKey, Record
+from harness.record import CellKey, Latency, Record
 from harness.spec import Kind
+from harness.statistics import P99_MINIMUM
 
 Objective = Literal[
     "latency", "memory", "accuracy", "price", "energy", "instructions", "static-estimate"
@@ -49,11 +51,15 @@ _MEMORY: Mapping[MemoryFigure, tuple[str, str]] = {
 
 
 class Constraints(Frozen):
-    """What a cell must keep to, and which figures are held against the limits."""
+    """What a cell must keep to, and which figures are held against the limits.
+
+    Without `min_accuracy` a cell must not be clearly less accurate than the uncompressed network
+    (`harness.accuracy`), unless `any_accuracy` will do.
+    """
 
     max_latency_ms: PositiveFloat | None = None
     max_memory_mb: PositiveFloat | None = None
-    min_accuracy: PositiveFloat | None = None
+    min_accuracy: FiniteFloat | None = None
     max_price_per_million: PositiveFloat | None = None
     max_energy_mj: PositiveFloat | None = None
     max_instructions: PositiveFloat | None = None
@@ -61,6 +67,7 @@ class Constraints(Frozen):
     latency_figure: LatencyFigure = "median"
     memory_figure: MemoryFigure = "peak"
     allow_agreement: bool = False
+    any_accuracy: bool = False
 
     def limit(self, aspect: Objective) -> float | None:
         found: float | None = getattr(self, _FIGURES[aspect][1])
@@ -80,7 +87,8 @@ class Constraints(Frozen):
 
 class Candidate(Frozen):
     """A cell by the figures it is chosen by, None if not known; nor is `accuracy` where only
-    agreement was found and that does not count. `accuracy_is` says what was found."""
+    agreement was found and that does not count, or no number. `accuracy_is` says what was found,
+    and `no_latency_because` why a latency that was measured lacks the percentile asked for."""
 
     key: CellKey
     fingerprint: str
@@ -88,6 +96,7 @@ class Candidate(Frozen):
     memory_mb: float | None
     accuracy: float | None
     accuracy_is: str | None
+    no_latency_because: str | None = None
     price_per_million: float | None = None
     currency: str | None = None
     energy_mj: float | None = None
@@ -119,7 +128,9 @@ def candidate_of(record: Record, constraints: Constraints) -> Candidate:
     """A cell by the figures that are asked for."""
     accuracy = record.accuracy
     value, name = (accuracy.value, accuracy.metric) if accuracy else (None, None)
-    if accuracy and name == AGREEMENT and not constraints.allow_agreement:
+    if accuracy and not accuracy.defined:
+        value, name = None, f"{score(accuracy.value)} ({accuracy.metric})"
+    elif accuracy and name == AGREEMENT and not constraints.allow_agreement:
         value, name = None, f"only {AGREEMENT} ({value:.4g}), which is not labelled data"
     latency_ms = getattr(record.latency, f"{constraints.latency_figure}_ms", None)
     hardware = _hardware(record)
@@ -131,12 +142,23 @@ def candidate_of(record: Record, constraints: Constraints) -> Candidate:
         memory_mb=getattr(record.memory, _MEMORY[constraints.memory_figure][0], None),
         accuracy=value,
         accuracy_is=name,
+        no_latency_because=_too_few(record.latency) if latency_ms is None else None,
         # A million inferences take latency_ms * 1000 seconds.
         price_per_million=_product(latency_ms, price, 1 / 3.6),
         currency=hardware.get("currency"),
         energy_mj=_product(latency_ms, watts, 1.0),
         instructions=getattr(record.instructions, "total", None),
         static_estimate_ms=getattr(record.static, "estimate_ms", None),
+    )
+
+
+def _too_few(latency: Latency | None) -> str | None:
+    """Why a latency lacks a percentile: only the 99th may be missing."""
+    if latency is None:
+        return None
+    return (
+        f"not known from {latency.samples} samples, it takes {P99_MINIMUM}: write 'repeats: "
+        f"{P99_MINIMUM}' or more under 'measure' in the sweep and run it again"
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Any, Literal
 
 from pydantic import Field
@@ -74,6 +75,12 @@ class Accuracy(Frozen):
     metric: str
     samples: int
     outcomes: str | None = None
+
+    @property
+    def defined(self) -> bool:
+        """Whether the score is a number. A metric of outputs that are not finite may be NaN or
+        infinite: such a cell is never chosen, and stands below every other."""
+        return math.isfinite(self.value)
 
 
 class Verification(Frozen):

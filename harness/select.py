@@ -2,6 +2,8 @@
 
 Cells of different kinds are never ranked against each other, and accuracy that is only agreement
 with the reference runtime does not stand in for accuracy on labelled data unless that is asked for.
+Unless a limit of accuracy is given, cells that are clearly less accurate than the uncompressed
+network are left out, and named.
 """
 
 from __future__ import annotations
@@ -12,14 +14,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from harness.accuracy import is_less_accurate, score, uncompressed
 from harness.documents import Frozen
 from harness.errors import InputError, unknown_name
 from harness.figures import ASPECTS, OBJECTIVES, Candidate, Constraints, Objective, candidate_of
 from harness.models.metrics import AGREEMENT
-from harness.record import Accuracy, CellKey, Record
+from harness.record import CellKey, Record
 from harness.spec import Kind
 from harness.statistics import compare_paired
 
+_NAMED = 10
 Samples = Callable[[str], Mapping[str, np.ndarray]]
 """Raw samples of a session by fingerprint, as `Store.samples`."""
 
@@ -88,13 +92,16 @@ def select(
     *,
     kind: Kind = "measured",
     samples: Samples | None = None,
+    beside: Sequence[Record] = (),
 ) -> Selection:
     """Choose among the good cells of one kind.
 
     Cells whose median latency cannot be told from the lowest one are a tie, which the smaller
     memory breaks: by a paired test where `samples` holds both in one session, else where their
-    intervals overlap. Equals in another objective are told apart by latency. Without an objective
-    cells are ranked by what their kind has. Raises InputError for prices in several currencies.
+    intervals overlap. Equals in another objective are told apart by latency. A tie never goes to a
+    cell that is clearly less accurate than another of it. Without an objective cells are ranked by
+    what their kind has. The uncompressed network that accuracy is held against is looked for among
+    `records` and `beside`. Raises InputError for prices in several currencies.
     """
     objective = objective or OBJECTIVES[kind]
     eligible = {
@@ -102,13 +109,23 @@ def select(
         for record in records
         if record.status == "ok" and record.kind == kind
     }
+    guarded = constraints.min_accuracy is None and not constraints.any_accuracy
+    references = {
+        mark: _reference(record, [*records, *beside]) for mark, record in eligible.items()
+    }
     fitting: list[Candidate] = []
     rejected: list[Rejected] = []
+    inaccurate: list[Candidate] = []
     candidates = [candidate_of(record, constraints) for record in eligible.values()]
     if objective == "price" or constraints.max_price_per_million is not None:
         _require_one_currency(candidates)
     for candidate in candidates:
-        if broken := _broken(candidate, constraints, objective):
+        broken = _broken(candidate, constraints, objective)
+        record, reference = eligible[candidate.fingerprint], references[candidate.fingerprint]
+        if guarded and is_less_accurate(record, reference):
+            inaccurate.append(candidate)
+            broken = (*broken, _inaccuracy(record, reference))
+        if broken:
             excess = [one.by for one in broken if one.by is not None]
             distance = sum(excess) if len(excess) == len(broken) else None
             rejected.append(Rejected(candidate=candidate, broken=broken, distance=distance))
@@ -118,17 +135,27 @@ def select(
     fitting.sort(key=lambda one: (one.cost(objective), one.cost("latency")))
 
     breakable = objective == "latency" and constraints.latency_figure == "median"
-    leader = eligible[fitting[0].fingerprint] if fitting and breakable else None
-    tied = fitting[:1] + [
-        one for one in fitting[1:] if leader and _tie(leader, eligible[one.fingerprint], samples)
+    tied = [
+        one
+        for one in fitting
+        if one is fitting[0]
+        or one.cost(objective) == fitting[0].cost(objective)
+        or (
+            breakable and _tie(eligible[fitting[0].fingerprint], eligible[one.fingerprint], samples)
+        )
     ]
+    sound = [one for one in tied if not _loses(one, tied, eligible)]
     # The sort above is by latency, and min keeps the first of equals.
-    choice = min(tied, key=lambda one: one.cost("memory"), default=None)
+    choice = min(sound, key=lambda one: one.cost("memory") if breakable else 0.0, default=None)
     why: tuple[str, ...] = (f"none of {len(eligible)} {kind} cells keeps to every constraint",)
     runners_up: tuple[RunnerUp, ...] = ()
     if choice:
-        interval = eligible[choice.fingerprint].accuracy
-        why = tuple(_reasons(choice, fitting, tied, interval, constraints, objective))
+        why = (
+            *_reasons(choice, fitting, tied, sound, constraints, objective),
+            *_remarks(
+                eligible[choice.fingerprint], references[choice.fingerprint], choice, constraints
+            ),
+        )
         runners_up = tuple(
             RunnerUp(
                 candidate=one,
@@ -145,7 +172,37 @@ def select(
         why=why,
         runners_up=runners_up,
         rejected=tuple(rejected),
-        left_out=_left_out(records, kind),
+        left_out=(*_left_out(records, kind), *_left_out_as_inaccurate(inaccurate)),
+    )
+
+
+def _reference(record: Record, among: Sequence[Record]) -> Record | None:
+    """The uncompressed network's cell for a record: on the same target, else on any."""
+    ours = [one for one in among if one.key.model == record.key.model]
+    here = [one for one in ours if one.key.target == record.key.target and one.kind == record.kind]
+    return uncompressed(here) or uncompressed(ours)
+
+
+def _inaccuracy(record: Record, reference: Record | None) -> Broken:
+    """What is wrong with the score of a cell that is clearly less accurate than the reference."""
+    ours, theirs = record.accuracy, reference.accuracy if reference else None
+    assert ours is not None
+    if reference is None or theirs is None or theirs.metric != ours.metric:
+        return Broken(text=f"{ours.metric} is {score(ours.value)}", by=None)
+    return Broken(
+        text=f"{ours.metric} {score(ours.value)} is clearly below the {score(theirs.value)} of the "
+        f"uncompressed network ({_short(reference.key)})",
+        by=(theirs.value - ours.value) / abs(theirs.value) if ours.defined else None,
+    )
+
+
+def _loses(one: Candidate, tied: Sequence[Candidate], records: Mapping[str, Record]) -> bool:
+    """Whether a cell of a tie is clearly less accurate than another of it."""
+    record = records[one.fingerprint]
+    others = (records[other.fingerprint] for other in tied)
+    return any(
+        other.accuracy is not None and other.accuracy.defined and is_less_accurate(record, other)
+        for other in others
     )
 
 
@@ -163,14 +220,18 @@ def _broken(
 ) -> tuple[Broken, ...]:
     """What keeps a candidate out; a figure that is needed and not known keeps it out too."""
     found = []
+    known = {
+        "accuracy": candidate.accuracy_is,
+        **dict.fromkeys(("latency", "price", "energy"), candidate.no_latency_because),
+    }
     for aspect in ASPECTS:
         value, limit = candidate.figure(aspect), constraints.limit(aspect)
         name = constraints.name(aspect)
         if value is None and (limit is not None or aspect == objective):
-            known = candidate.accuracy_is if aspect == "accuracy" else None
-            found.append(Broken(text=f"{name}: {known or 'not known'}", by=None))
+            found.append(Broken(text=f"{name}: {known.get(aspect) or 'not known'}", by=None))
         elif value is not None and limit is not None:
-            by = (limit - value if aspect == "accuracy" else value - limit) / limit
+            by = limit - value if aspect == "accuracy" else value - limit
+            by /= abs(limit) or 1.0
             side = "below" if aspect == "accuracy" else "above"
             excess = f"{by:.{0 if by >= 1 else 1}%} {side} {candidate.written(aspect, limit)}"
             text = f"{name} {candidate.written(aspect, value)} is {excess}"
@@ -208,7 +269,7 @@ def _reasons(
     choice: Candidate,
     fitting: Sequence[Candidate],
     tied: Sequence[Candidate],
-    accuracy: Accuracy | None,
+    sound: Sequence[Candidate],
     constraints: Constraints,
     objective: Objective,
 ) -> Iterator[str]:
@@ -218,14 +279,32 @@ def _reasons(
     if len(tied) == 1:
         yield f"{extreme} {name}, {value}, of {len(fitting)} that keep to every constraint"
     else:
-        names = " and ".join(f"{one.key.configuration} ({one.key.engine})" for one in tied)
-        yield f"{names} tie for the lowest {name} of {len(fitting)} that keep to every constraint"
-        if choice.memory_mb is not None:
+        names = " and ".join(_short(one.key) for one in tied)
+        yield (
+            f"{names} tie for the {extreme} {name} of {len(fitting)} that keep to every constraint"
+        )
+        if ruined := [_short(one.key) for one in tied if one not in sound]:
+            yield f"clearly less accurate than another of these, and left out: {', '.join(ruined)}"
+        if objective == "latency" and choice.memory_mb is not None:
             memory = choice.written("memory", choice.memory_mb)
             yield f"of these none takes less {constraints.name('memory')} than its {memory}"
+
+
+def _remarks(
+    record: Record, reference: Record | None, choice: Candidate, constraints: Constraints
+) -> Iterator[str]:
+    """What there is to say of the accuracy of the choice."""
+    accuracy, least = record.accuracy, constraints.min_accuracy
     if accuracy and choice.accuracy_is == AGREEMENT:
         yield f"its accuracy is {AGREEMENT}, not accuracy on labelled data"
-    least = constraints.min_accuracy
+    if accuracy is None and record.edges is not None:
+        yield "some of its edges are dropped, and its accuracy is not known"
+    elif accuracy and not accuracy.defined:
+        yield f"its {accuracy.metric} is {score(accuracy.value)}"
+    elif record.edges is not None and reference is None:
+        yield "there is no cell of the uncompressed network to hold its accuracy against"
+    elif constraints.any_accuracy and is_less_accurate(record, reference):
+        yield _inaccuracy(record, reference).text
     if accuracy and least is not None and accuracy.ci_low < least:
         yield f"the 95 % interval of its accuracy reaches down to {accuracy.ci_low:.4g}"
 
@@ -234,6 +313,20 @@ def _behind(candidate: Candidate, choice: Candidate, objective: Objective) -> st
     ours, best = candidate.cost(objective), choice.cost(objective)
     relative = objective != "accuracy" and best > 0
     return f"{ours / best - 1:+.1%}" if relative else f"{abs(ours) - abs(best):+.4g}"
+
+
+def _short(key: CellKey) -> str:
+    return f"{key.configuration} ({key.engine})"
+
+
+def _left_out_as_inaccurate(found: Sequence[Candidate]) -> Iterator[str]:
+    if found:
+        names = ", ".join(_short(one.key) for one in found[:_NAMED])
+        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        yield (
+            f"{len(found)} left out as clearly less accurate than the uncompressed network: "
+            f"{names}{more}; --any-accuracy considers them"
+        )
 
 
 def _left_out(records: Sequence[Record], kind: Kind) -> tuple[str, ...]:

@@ -45,7 +45,8 @@ BUSY_SCATTER = 0.10
 
 _BUSY_EFFECT = 0.7  # times the scatter, where busy: three rounds in four are on its side then
 _QUICKEST = 0.25  # share of rounds taken as undelayed: those that took both sides least together
-_P99_MINIMUM = 100
+P99_MINIMUM = 100
+"""Fewer samples have no 99th percentile: it would be little but the maximum."""
 _LONGEST = 400
 _EXACT = 50
 _DECIMALS = 12  # of a logarithm, so that ties remain ties whatever the unit of the samples
@@ -143,7 +144,7 @@ def summarise(seconds: ArrayLike) -> LatencySummary:
     return LatencySummary(
         median=float(median),
         p90=float(p90),
-        p99=float(p99) if len(samples) >= _P99_MINIMUM else None,
+        p99=float(p99) if len(samples) >= P99_MINIMUM else None,
         ci_low=low,
         ci_high=high,
         samples=len(samples),

@@ -122,6 +122,31 @@ def test_compare_results_reports_a_regression_when_accuracy_falls_below_its_inte
     )
 
 
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "regressions", "notes"),
+    [
+        (accuracy(0.92), accuracy(NAN), ("top-1 accuracy was 0.92, is NaN",), ()),
+        (accuracy(0.92), accuracy(NAN, "R2"), ("R2 was 0.92, is NaN",), ()),
+        (accuracy(NAN), accuracy(0.92), (), ("top-1 accuracy was NaN, is 0.92",)),
+        (accuracy(NAN), accuracy(NAN), (), ("top-1 accuracy was NaN, is NaN",)),
+        (accuracy(0.92), None, (), ("accuracy not compared: not known in B",)),
+        (None, None, (), ()),
+    ],
+)
+def test_compare_results_says_what_became_of_an_accuracy_that_is_no_number(
+    tmp_path: Path,
+    before: Accuracy | None,
+    after: Accuracy | None,
+    regressions: tuple[str, ...],
+    notes: tuple[str, ...],
+) -> None:
+    (found,) = compared(*two(tmp_path, a={"accuracy": before}, b={"accuracy": after})).cells
+    assert (found.regressions, found.notes) == (regressions, notes)
+
+
 def test_compare_results_does_not_compare_accuracy_when_metrics_differ(tmp_path: Path) -> None:
     found = compared(*two(tmp_path, b={"accuracy": accuracy(0.5, "word accuracy")}))
     assert not found.regressed

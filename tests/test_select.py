@@ -17,7 +17,16 @@ from harness.cli.select import command
 from harness.errors import InputError
 from harness.figures import Constraints
 from harness.models.metrics import AGREEMENT
-from harness.record import Accuracy, CellKey, InstructionCount, Latency, Memory, Record, Static
+from harness.record import (
+    Accuracy,
+    CellKey,
+    Compression,
+    InstructionCount,
+    Latency,
+    Memory,
+    Record,
+    Static,
+)
 from harness.select import Selection, narrow, select
 from harness.store import FILE_NAME, Store
 
@@ -164,6 +173,116 @@ def test_select_warns_when_the_interval_of_the_accuracy_reaches_below_the_limit(
     found = select([cell("near", accuracy=0.905)], Constraints(min_accuracy=0.9))
     assert chosen(found) == "near"
     assert "the 95 % interval of its accuracy reaches down to 0.895" in found.why
+
+
+NAN = float("nan")
+EDGES = Compression(
+    score="magnitude", pattern="block", sparsity=0.9, parameters=100, parameters_kept=10
+)
+
+
+def sparse(name: str, *figures: Any, **more: Any) -> Record:
+    return cell(name, *figures, edges=EDGES, **more)
+
+
+def runtime(accuracy: float = 0.92, **more: Any) -> Record:
+    return cell("baseline", 8.0, 99.0, accuracy, engine="onnxruntime", **more)
+
+
+def test_select_leaves_out_and_names_what_is_clearly_less_accurate() -> None:
+    cells = [sparse("ruined", 1.0, 20.0, 0.1), sparse("near", 2.0, 30.0, 0.91), runtime()]
+    found = select(cells, Constraints())
+    assert (chosen(found), names(found)) == ("near", ["baseline"])
+    assert found.left_out == (
+        "1 left out as clearly less accurate than the uncompressed network: ruined (tvm); "
+        "--any-accuracy considers them",
+    )
+    assert found.rejected[0].broken[0].text == (
+        "top-1 accuracy 0.1 is clearly below the 0.92 of the uncompressed network "
+        "(baseline (onnxruntime))"
+    )
+    assert chosen(select(cells, Constraints(max_latency_ms=1.5))) is None
+    # A limit of the user's own takes the guard's place.
+    assert chosen(select(cells, Constraints(min_accuracy=0.05))) == "ruined"
+
+
+def test_select_considers_any_accuracy_when_asked_and_says_what_it_is() -> None:
+    cells = [sparse("ruined", 1.0, 20.0, 0.1), runtime()]
+    found = select(cells, Constraints(any_accuracy=True))
+    assert chosen(found) == "ruined" and not found.left_out
+    assert "top-1 accuracy 0.1 is clearly below the 0.92" in found.why[-1]
+
+
+def test_select_knows_the_uncompressed_network_that_is_not_to_be_chosen() -> None:
+    cells = [sparse("ruined", 1.0, 20.0, 0.1), sparse("near", 2.0, 30.0, 0.91)]
+    assert chosen(select(cells, Constraints(), beside=[runtime()])) == "near"
+    elsewhere = runtime(kind="emulated-count", latency=None, instructions=counted(9))
+    assert chosen(select(cells, Constraints(), beside=[elsewhere])) == "near"
+    found = select(cells, Constraints())
+    assert chosen(found) == "ruined"
+    assert found.why[-1] == (
+        "there is no cell of the uncompressed network to hold its accuracy against"
+    )
+
+
+def test_select_takes_what_agrees_where_there_are_no_labels() -> None:
+    cells = [
+        sparse("differs", 1.0, 20.0, 0.5, metric=AGREEMENT),
+        sparse("agrees", 2.0, 30.0, 1.0, metric=AGREEMENT),
+        runtime(1.0, metric=AGREEMENT),
+    ]
+    found = select(cells, Constraints())
+    assert chosen(found) == "agrees"
+    assert "differs (tvm)" in found.left_out[0]
+    unknown = select([sparse("unscored", 1.0, 20.0, None), *cells], Constraints())
+    assert chosen(unknown) == "unscored"
+    assert unknown.why[-1] == "some of its edges are dropped, and its accuracy is not known"
+
+
+@pytest.mark.parametrize("limits", [{}, {"min_accuracy": 0.05}, {"min_accuracy": -1.0}])
+def test_select_never_chooses_an_accuracy_that_is_no_number(limits: dict[str, float]) -> None:
+    cells = [cell("broken", 1.0, 20.0, NAN), cell("right", 5.0), runtime()]
+    assert chosen(select(cells, Constraints(**limits))) == "right"
+    found = select(cells, Constraints(**limits), "accuracy")
+    assert chosen(found) == "right"
+    assert found.rejected[0].broken[0].text == "accuracy: NaN (top-1 accuracy)"
+    alone = select(cells[:1], Constraints(**limits))
+    assert alone.choice is None and alone.rejected[0].distance is None
+
+
+def test_select_never_gives_a_tie_to_a_ruined_network() -> None:
+    ruined = sparse("ruined", 1.0, 20.0, 0.1)
+    cells = [ruined, cell("right", 1.001, 60.0)]
+    for limits in (Constraints(any_accuracy=True), Constraints(min_accuracy=0.05)):
+        found = select(cells, limits)
+        assert chosen(found) == "right"
+        assert found.why[1] == (
+            "clearly less accurate than another of these, and left out: ruined (tvm)"
+        )
+    equal = [sparse("ruined", 1.0, 30.0, NAN), cell("right", 2.0, 30.0)]
+    assert chosen(select(equal, Constraints(any_accuracy=True), "memory")) == "right"
+
+
+def test_select_compares_with_a_limit_of_any_sign() -> None:
+    cells = [cell("worse", 1.0, accuracy=-3.0), cell("better", 2.0, accuracy=-1.0)]
+    found = select(cells, Constraints(min_accuracy=-2.0))
+    assert chosen(found) == "better"
+    assert found.rejected[0].broken[0].text == "accuracy -3 is 50.0% below -2"
+    assert select(cells, Constraints(min_accuracy=0.0)).rejected[0].distance == 1.0
+
+
+def test_select_says_what_to_set_where_p99_has_too_few_samples() -> None:
+    for objective in ("latency", "price"):
+        found = select(THREE, Constraints(latency_figure="p99"), objective)
+        assert found.choice is None
+        assert (
+            found.rejected[0]
+            .broken[0]
+            .text.endswith(
+                ": not known from 40 samples, it takes 100: write 'repeats: 100' or more under "
+                "'measure' in the sweep and run it again"
+            )
+        )
 
 
 def test_select_leaves_out_cells_when_they_are_not_ok_or_of_another_kind() -> None:
@@ -347,6 +466,24 @@ def test_command_ends_with_1_and_the_nearest_misses_when_nothing_fits(results: P
     found = invoke(results, "--model", "fashion-dscnn", "--max-latency-ms", 0.01)
     assert found.exit_code == 1
     assert "no cell fits" in found.output and "above 0.01 ms" in found.output
+
+
+def test_command_guards_against_ruined_networks_though_the_reference_is_not_to_be_chosen(
+    tmp_path: Path,
+) -> None:
+    records = [sparse("ruined", 1.0, 20.0, 0.1), sparse("near", 2.0, 30.0, 0.91), runtime()]
+    with Store(tmp_path / FILE_NAME, create=True) as store:
+        store.plan((record.fingerprint, record.key) for record in records)
+        for record in records:
+            store.write(record)
+    found = invoke(tmp_path, "--engine", "tvm")
+    assert found.exit_code == 0, found.output
+    assert found.output.startswith("net · x86-host · near · tvm\n")
+    assert "1 left out as clearly less accurate" in found.output
+    assert invoke(tmp_path, "--any-accuracy").output.startswith("net · x86-host · ruined · tvm\n")
+    for odd in ("nan", "inf"):
+        refused = invoke(tmp_path, "--min-accuracy", odd)
+        assert refused.exit_code == 2 and "not a finite number" in refused.output
 
 
 def test_command_shows_prices_and_energies_where_they_are_known(tmp_path: Path) -> None:

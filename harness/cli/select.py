@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,16 @@ if TYPE_CHECKING:
     from harness.figures import Candidate, Objective
     from harness.select import Selection
 
-_LIMIT = click.FloatRange(min=0, min_open=True)
+
+class _Finite(click.FloatRange):
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        found = float(super().convert(value, param, ctx))
+        if not math.isfinite(found):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return found
+
+
+_LIMIT = _Finite(min=0, min_open=True)
 _NEAREST = 10
 _OBJECTIVES = (
     "latency", "memory", "accuracy", "price", "energy", "instructions", "static-estimate"
@@ -29,7 +39,14 @@ def _one_of(names: str, *known: str, help: str) -> Callable[..., Any]:
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--max-latency-ms", type=_LIMIT)
 @click.option("--max-memory-mb", type=_LIMIT)
-@click.option("--min-accuracy", type=_LIMIT)
+@click.option(
+    "--min-accuracy", type=_Finite(), help="Of the model's metric; instead of the default."
+)
+@click.option(
+    "--any-accuracy",
+    is_flag=True,
+    help="Also consider what is clearly less accurate than the uncompressed network.",
+)
 @click.option("--max-price-per-million", type=_LIMIT, help="Of a million inferences.")
 @click.option("--max-energy-mj", type=_LIMIT, help="Of an inference, at the hardware's full power.")
 @click.option("--max-instructions", type=_LIMIT, help="Of an inference, on an emulated board.")
@@ -60,6 +77,11 @@ def command(folder: Path, out: Path | None, as_json: bool, **options: Any) -> No
     broken by the smaller memory. Ends with 1 when no cell is within the limits, and shows by how
     much the nearest ones miss them.
 
+    Without --min-accuracy, cells that are clearly less accurate than the uncompressed network are
+    left out, and named: sample by sample where the records tell, otherwise by the 95 % intervals.
+    Where there are no labels, a network with fewer edges must agree with the uncompressed one on
+    seven of eight inputs. --any-accuracy turns this off.
+
     \b
     Example:
       layeredge select results/quickstart --model fashion-resnet8 --max-latency-ms 5 \\
@@ -73,9 +95,12 @@ def command(folder: Path, out: Path | None, as_json: bool, **options: Any) -> No
     names = {name: options.pop(name) for name in ("model", "target", "engine")}
     aims = {name: options.pop(name) for name in ("objective", "kind")}
     with Store(folder / FILE_NAME) as store:
-        records = {one.fingerprint: one for one in narrow(store.records(), **names)}
+        everything = store.records()
+        records = {one.fingerprint: one for one in narrow(everything, **names)}
         limits = Constraints(**options)
-        found = select([*records.values()], limits, samples=store.samples, **aims)
+        found = select(
+            [*records.values()], limits, samples=store.samples, beside=everything, **aims
+        )
     if as_json:
         click.echo(found.model_dump_json(indent=2))
     else:

@@ -17,6 +17,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from harness.accuracy import score
 from harness.record import Record, TuningCost
 from harness.sweep import Outcome
 
@@ -150,7 +151,7 @@ def _summary(record: Record) -> str:
         return f"{record.status}: {where}{record.reason}"
     text = _figure(record)
     if record.accuracy is not None:
-        text += f", {record.accuracy.metric} {record.accuracy.value:.4g}"
+        text += f", {record.accuracy.metric} {score(record.accuracy.value)}"
     if record.tuning is not None:
         text += f", {record.tuning.trials} trials{_BY[record.tuning.by]} in "
         text += f"{record.tuning.seconds:.0f} s"

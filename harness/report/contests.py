@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.accuracy import gain
 from harness.report.data import Cell, Group
-from harness.report.edge_figures import accuracy_of, compressed, gain, is_control, treatment
+from harness.report.edge_figures import accuracy_of, compressed, is_control, treatment
 
 ABOVE, LEVEL, BELOW = "▲", "≈", "▼"
 
@@ -37,7 +38,7 @@ class Contest:
             return "control"
         if not self.controls:
             return "no control"
-        against = [gain(cell, control) for control in self.controls]
+        against = [gain(accuracy_of(cell), accuracy_of(control)) for control in self.controls]
         if all(low > 0 for low, _ in against):
             return ABOVE
         return BELOW if all(high < 0 for _, high in against) else LEVEL
@@ -86,6 +87,6 @@ def done_to_the_rest(contest: Contest, all_of_them: Sequence[Contest]) -> str:
 
 
 def _scored(group: Group) -> list[Cell]:
-    """Compressed cells with an accuracy, of the metric of the first of them."""
-    cells = [cell for cell in compressed(group) if cell.record.accuracy]
+    """Compressed cells whose accuracy is a number, of the metric of the first of them."""
+    cells = [cell for cell in compressed(group) if cell.accuracy]
     return [cell for cell in cells if accuracy_of(cell).metric == accuracy_of(cells[0]).metric]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from harness import export
-from harness.record import BASELINE_CONFIGURATION, CellKey, Record
+from harness.record import BASELINE_CONFIGURATION, Accuracy, CellKey, Record
 from harness.report.kernel_figures import KernelFigures, Roof, kernel_figures, roof_of
 from harness.spec import Kind
 from harness.statistics import Verdict, compare_paired
@@ -69,6 +70,12 @@ class Cell:
         """The median latency of a timed cell."""
         assert self.record.latency is not None
         return self.record.latency.median_ms
+
+    @property
+    def accuracy(self) -> Accuracy | None:
+        """The score where it is a number: what plots and comparisons of scores are made of."""
+        found = self.record.accuracy
+        return found if found is not None and found.defined else None
 
     @property
     def samples_ms(self) -> np.ndarray:
@@ -208,8 +215,10 @@ def pareto_front(points: Iterable[tuple[float, float]]) -> list[int]:
     """Indices of the (cost, worth) points that no other point beats, cheapest first.
 
     A point is beaten by one that costs no more and is worth no less, and is better in one of both.
+    One with a NaN is not on the front.
     """
-    ordered = sorted(enumerate(points), key=lambda item: (item[1][0], -item[1][1], item[0]))
+    known = [(at, point) for at, point in enumerate(points) if not any(map(math.isnan, point))]
+    ordered = sorted(known, key=lambda item: (item[1][0], -item[1][1], item[0]))
     front: list[int] = []
     best: tuple[float, float] | None = None
     for index, (cost, worth) in ordered:

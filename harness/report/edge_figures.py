@@ -14,11 +14,10 @@ import numpy as np
 
 from harness.record import Accuracy, LayerCompression
 from harness.report.data import Cell, Group
-from harness.statistics import Verdict, compare_paired, paired_share_interval
+from harness.statistics import Verdict, compare_paired
 
 _ABOUT_THE_CHOICE = {"score", "shuffle", "sparsity"}
 """What decides which edges go, and how many; whoever differs in other things is no rival."""
-_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -136,22 +135,6 @@ def accuracy_of(cell: Cell) -> Accuracy:
     return cell.record.accuracy
 
 
-def gain(cell: Cell, other: Cell) -> tuple[float, float]:
-    """The 95 % interval of how much more accurate a cell is than another, sample by sample; what
-    the intervals of the two allow where the records do not say which samples each got right, or
-    they are not of the same ones."""
-    ours, theirs = accuracy_of(cell), accuracy_of(other)
-    if ours.outcomes is None or theirs.outcomes is None or ours.samples != theirs.samples:
-        return ours.ci_low - theirs.ci_high, ours.ci_high - theirs.ci_low
-    one, two = (
-        np.unpackbits(np.frombuffer(bytes.fromhex(each.outcomes or ""), np.uint8)).astype(bool)
-        for each in (ours, theirs)
-    )
-    return paired_share_interval(
-        int((one & ~two).sum()), int((two & ~one).sum()), ours.samples, _SEED
-    )
-
-
 def spending(cell: Cell) -> str:
     """What the layers of a cell spend together: `uniform` where all are as sparse."""
     return str(_but_how_sparse(cell)["budget"])
@@ -169,7 +152,7 @@ def uniform_line(cell: Cell, group: Group) -> list[Cell]:
         and _without_edges(other) == _without_edges(cell)
     ]
     dense = dense_of(cell, group)
-    return [each for each in (*found, dense) if each is not None and each.record.accuracy]
+    return [each for each in (*found, dense) if each is not None and each.accuracy]
 
 
 def at_equal_accuracy(cell: Cell, line: Sequence[Cell]) -> tuple[Cell, Cell, Verdict] | None:

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.accuracy import is_less_accurate, score, uncompressed
 from harness.record import Static
 from harness.report.data import REFERENCE_ENGINE, Cell, Group, Results, engine_name
-from harness.report.edge_figures import accuracy_of, gain
+from harness.report.edge_figures import accuracy_of
 from harness.report.wording import WITHIN, number, share, with_interval
 from harness.statistics import BUSY_SCATTER, OUTCOMES, Outcome, Verdict
 
@@ -104,15 +105,14 @@ def _finding(group: Group) -> Finding:
 
 def _as_accurate(group: Group) -> tuple[Cell, ...]:
     """The timed configurations that the records do not show to be less accurate than the
-    reference."""
-    return tuple(cell for cell in group.own if not _is_less_accurate(group, cell))
+    uncompressed network."""
+    whole = uncompressed(cell.record for cell in group.cells)
+    return tuple(cell for cell in group.own if not is_less_accurate(cell.record, whole))
 
 
-def _is_less_accurate(group: Group, cell: Cell) -> bool:
-    if group.reference is None or not _loses(group, cell):
-        return False
-    _, most = gain(cell, group.reference)
-    return most < 0
+def _uncompressed(group: Group) -> Cell | None:
+    found = uncompressed(cell.record for cell in group.cells)
+    return next((cell for cell in group.cells if cell.record is found), None)
 
 
 def _fastest_sentence(group: Group, ranked: Sequence[Cell], fastest: Cell) -> str:
@@ -121,7 +121,8 @@ def _fastest_sentence(group: Group, ranked: Sequence[Cell], fastest: Cell) -> st
     median, interval = with_interval(latency.median_ms, latency.ci_low_ms, latency.ci_high_ms)
     figures = f"{median} ms (95 % interval {interval})"
     some = len(ranked) < len(group.own)
-    among = f"Of those not clearly less accurate than {_REFERENCE}, " if some else ""
+    whole = _uncompressed(group)
+    among = f"Of those not clearly less accurate than {whole.label}, " if some and whole else ""
     others = [cell for cell in ranked if cell is not fastest]
     if len(group.own) == 1:
         return f"{fastest.label}, the only configuration with a latency, takes {figures}."
@@ -151,17 +152,20 @@ def _at_what_accuracy(group: Group, quickest: Cell, fastest: Cell) -> str:
 
 
 def _loses(group: Group, cell: Cell) -> bool:
-    wanted = group.reference.record.accuracy if group.reference else None
-    found = cell.record.accuracy
+    whole = _uncompressed(group)
+    wanted, found = whole.record.accuracy if whole else None, cell.record.accuracy
     if wanted is None or found is None or found.metric != wanted.metric:
         return False
-    return found.value < wanted.value
+    return not (found.defined and found.value >= wanted.value)
 
 
 def _scores(group: Group, cell: Cell) -> str:
-    assert group.reference is not None
-    found, wanted = accuracy_of(cell), accuracy_of(group.reference)
-    return f"a {found.metric} of {found.value:.4g}, where {_REFERENCE} has {wanted.value:.4g}"
+    whole = _uncompressed(group)
+    assert whole is not None
+    found, wanted = accuracy_of(cell), accuracy_of(whole)
+    return (
+        f"a {found.metric} of {score(found.value)}, where {whole.label} has {score(wanted.value)}"
+    )
 
 
 def _against_reference(group: Group, fastest: Cell) -> tuple[Standing, str, str]:

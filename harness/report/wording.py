@@ -42,11 +42,12 @@ def with_interval(value: float, low: float, high: float) -> tuple[str, str]:
     ('12.35', '12.34–12.35')
     """
     digits = 3
-    if value and 0 < high - low < math.inf:
+    if value and math.isfinite(value) and 0 < high - low < math.inf:
         digits = math.floor(math.log10(abs(value))) - math.floor(math.log10(high - low)) + 1
     decimals = _decimals(value, min(max(digits, 3), _MOST_DIGITS))
     text, lower, upper = (
-        number(part) if math.isinf(part) else f"{part:,.{decimals}f}" for part in (value, low, high)
+        f"{part:,.{decimals}f}" if math.isfinite(part) else number(part)
+        for part in (value, low, high)
     )
     return text, f"{lower}–{upper}"
 
@@ -74,5 +75,5 @@ def duration(seconds: float) -> str:
 
 
 def _decimals(value: float, digits: int) -> int:
-    magnitude = math.floor(math.log10(abs(value))) if value else 0
+    magnitude = math.floor(math.log10(abs(value))) if value and math.isfinite(value) else 0
     return max(0, digits - 1 - magnitude)

@@ -82,3 +82,9 @@ def test_pareto_front_holds_exactly_what_nothing_beats(points: list[tuple[float,
     assert sorted(front) == [at for at, point in enumerate(points) if not beaten(point)]
     costs = [points[at][0] for at in front]
     assert costs == sorted(costs)
+
+
+def test_pareto_front_leaves_out_what_is_no_number() -> None:
+    nan = float("nan")
+    assert pareto_front([(1.0, nan), (2.0, 0.5), (nan, 0.9), (3.0, 0.4)]) == [1]
+    assert pareto_front([(1.0, nan)]) == []

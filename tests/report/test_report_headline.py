@@ -7,7 +7,16 @@ import numpy as np
 from example_results import example_record, example_results
 
 from harness.models.metrics import METRICS, accuracy
-from harness.record import Accuracy, CellKey, InstructionCount, Launch, Record, Static, fingerprint
+from harness.record import (
+    Accuracy,
+    CellKey,
+    Compression,
+    InstructionCount,
+    Launch,
+    Record,
+    Static,
+    fingerprint,
+)
 from harness.report.data import Cell, Group, Results, load
 from harness.report.headline import Finding, _finding, findings, summary
 from harness.store import FILE_NAME, Store
@@ -103,6 +112,34 @@ def test_finding_is_about_what_keeps_the_accuracy(tmp_path: Path) -> None:
     assert both.sentence.endswith("b has a top-1 accuracy of 0.01, where ONNX Runtime has 0.9.")
 
 
+def test_finding_is_never_about_an_accuracy_that_is_no_number(tmp_path: Path) -> None:
+    cells = {key("a"): noisy(2, 1), key("b"): noisy(1, 2), RUNTIME: noisy(3, 3)}
+    (group,) = results_of(tmp_path, cells).groups
+    sentence = _finding(_with_accuracy(group, "b", value=float("nan"))).sentence
+    assert "a is the fastest configuration: 2.0" in sentence
+    assert sentence.endswith(
+        "b takes 1.00 ms, but has a top-1 accuracy of NaN, where ONNX Runtime has 0.9."
+    )
+
+
+def test_finding_holds_accuracy_against_a_dense_configuration_without_the_reference(
+    tmp_path: Path,
+) -> None:
+    (group,) = results_of(tmp_path, {key("a"): noisy(2, 1), key("b"): noisy(1, 2)}).groups
+    edges = Compression(
+        score="magnitude", pattern="block", sparsity=0.9, parameters=100, parameters_kept=10
+    )
+    cells = [
+        replace(cell, record=cell.record.model_copy(update={"edges": edges}))
+        if cell.label == "b"
+        else cell
+        for cell in _with_accuracy(group, "b").cells
+    ]
+    sentence = _finding(replace(group, cells=tuple(cells))).sentence
+    assert sentence.startswith("Of those not clearly less accurate than a, a is the fastest")
+    assert sentence.endswith("b takes 1.00 ms, but has a top-1 accuracy of 0.01, where a has 0.9.")
+
+
 def test_one_sample_more_or_less_is_no_loss_of_accuracy(tmp_path: Path) -> None:
     """As of a model without labels, which agrees with the reference on seven of eight inputs."""
     (group,) = results_of(tmp_path, {key("a"): noisy(1, 1), RUNTIME: noisy(3, 3)}).groups
@@ -119,13 +156,13 @@ def agreed(hits: int) -> Accuracy:
     return accuracy(METRICS["top1"], (np.arange(8) < hits)[:, np.newaxis].astype(float))
 
 
-def _with_accuracy(group: Group, *ruined: str) -> Group:
+def _with_accuracy(group: Group, *ruined: str, value: float = 0.01) -> Group:
     """The group with this accuracy of some configurations, and a good one of the others."""
     cells = []
     for cell in group.cells:
-        value = 0.01 if cell.label in ruined else 0.9
+        score = value if cell.label in ruined else 0.9
         found = Accuracy(
-            metric="top-1 accuracy", value=value, ci_low=value, ci_high=value, samples=100
+            metric="top-1 accuracy", value=score, ci_low=score, ci_high=score, samples=100
         )
         record = cell.record.model_copy(update={"accuracy": found})
         cells.append(Cell(record, cell.turns, cell.roof))

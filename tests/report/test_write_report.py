@@ -12,7 +12,7 @@ from example_results import example_record, example_results
 
 from harness.cli.report import command
 from harness.errors import InputError
-from harness.record import CellKey, KernelTime, fingerprint
+from harness.record import CellKey, Compression, KernelTime, fingerprint
 from harness.report import markdown, write_report
 from harness.store import FILE_NAME, Store
 
@@ -49,6 +49,37 @@ def test_write_report_gives_the_same_bytes_when_run_again(tmp_path: Path) -> Non
         *zip(first.plots, second.plots, strict=True),
     ):
         assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_write_report_says_nan_where_an_accuracy_is_no_number(
+    tmp_path: Path, everywhere: bool
+) -> None:
+    """Among a dense and sparse configurations, chosen by a score and by chance."""
+    nan = float("nan")
+    edges = {
+        score: Compression(
+            score=score, pattern="block", sparsity=0.5, parameters=100, parameters_kept=50
+        )
+        for score in ("magnitude", "random")
+    }
+    records = []
+    for name, of_edges in [("dense", None), ("a@0.5", "magnitude"), ("b@0.5", "random")]:
+        key = CellKey(model="m", target="t", configuration=name, engine="tvm")
+        record = example_record(key, edges=edges.get(of_edges or ""), session=None)
+        assert record.accuracy is not None
+        if everywhere or of_edges == "magnitude":
+            undefined = {"value": nan, "ci_low": nan, "ci_high": nan}
+            accuracy = record.accuracy.model_copy(update=undefined)
+            record = record.model_copy(update={"accuracy": accuracy})
+        records.append(record)
+    with Store(tmp_path / FILE_NAME, create=True) as store:
+        store.plan((record.fingerprint, record.key) for record in records)
+        for record in records:
+            store.write(record)
+    files = write_report(tmp_path)
+    for text in (files.page.read_text(), files.markdown.read_text()):
+        assert "NaN" in text and not re.search(r"[>| ]nan[<| –]", text)
 
 
 def test_write_report_removes_plots_that_are_no_longer_drawn(tmp_path: Path) -> None:

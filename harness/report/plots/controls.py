@@ -26,7 +26,7 @@ def draw(group: Group, _: Mapping[str, str]) -> Canvas | None:
     bottom = _TOP + (_HEADING + 4) * len(found) + ROW_HEIGHT * rows
     canvas = panel(group.title, bottom + 30)
     cells = [cell for one in found for cell in (*one.scores, *one.controls)]
-    dense = next((d for c in cells if (d := dense_of(c, group)) and d.record.accuracy), None)
+    dense = next((d for c in cells if (d := dense_of(c, group)) and d.accuracy), None)
     accuracies = [accuracy_of(cell) for cell in (*cells, *((dense,) if dense else ()))]
     scale = linear(
         [end for one in accuracies for end in (one.ci_low, one.ci_high)], _LEFT, _RIGHT, zero=False

@@ -79,7 +79,7 @@ def named(cells: Sequence[Cell]) -> list[int]:
 def _draw_subtitle(canvas: Canvas, group: Group, accuracy: Accuracy) -> None:
     """What is up the axis, and whose accuracy is not known."""
     said = f"{accuracy.metric}, {accuracy.samples:,} samples"
-    missing = [cell.label for cell in group.timed if not cell.record.accuracy]
+    missing = [cell.label for cell in group.timed if not cell.accuracy]
     if missing:
         said += f"; not scored: {', '.join(missing)}"
     canvas.text((8, 30), said, size=style.SMALL_SIZE, color=style.SOFT, room=PANEL_WIDTH - 16)
@@ -108,14 +108,14 @@ def _front(figures: list[tuple[Latency, Accuracy]]) -> list[int]:
 
 def scored(group: Group) -> list[Cell]:
     """The timed cells that were scored by the group's usual metric; others cannot share an axis."""
-    scored = [cell for cell in group.timed if cell.record.accuracy]
-    metrics = Counter(cell.record.accuracy.metric for cell in scored if cell.record.accuracy)
+    scored = [cell for cell in group.timed if cell.accuracy]
+    metrics = Counter(cell.accuracy.metric for cell in scored if cell.accuracy)
     usual = metrics.most_common(1)[0][0] if metrics else None
-    return [c for c in scored if c.record.accuracy and c.record.accuracy.metric == usual]
+    return [c for c in scored if c.accuracy and c.accuracy.metric == usual]
 
 
 def _figures(cell: Cell) -> tuple[Latency, Accuracy]:
-    latency, accuracy = cell.record.latency, cell.record.accuracy
+    latency, accuracy = cell.record.latency, cell.accuracy
     assert latency is not None and accuracy is not None
     return latency, accuracy
 

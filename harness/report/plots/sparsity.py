@@ -41,8 +41,8 @@ def draw(group: Group, _: Mapping[str, str]) -> Canvas | None:
     _draw_legend(canvas, shades, even, speeds)
     percentages = [dropped(cell) for cells in lines.values() for cell in cells]
     across = linear([0.0, *percentages], _LEFT, _RIGHT)
-    whole = next((c.record.accuracy for c in group.own if c.record.edges is None), None)
-    scored = [c.record.accuracy for cells in lines.values() for c in cells if c.record.accuracy]
+    whole = next((c.accuracy for c in group.own if c.record.edges is None), None)
+    scored = [c.accuracy for cells in lines.values() for c in cells if c.accuracy]
     said = "accuracy was not measured"
     if scored:
         said = f"{scored[0].metric}, {scored[0].samples:,} samples; dashed: all edges kept"
@@ -104,7 +104,7 @@ def _accuracies(lines: Mapping[str, list[Cell]]) -> dict[str, list[Figure]]:
         name: [
             (dropped(cell), found.value, found.ci_low, found.ci_high)
             for cell in cells
-            if (found := cell.record.accuracy) is not None
+            if (found := cell.accuracy) is not None
         ]
         for name, cells in lines.items()
     }

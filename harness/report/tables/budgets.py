@@ -35,7 +35,7 @@ def budget_table(results: Results) -> Table:
 def _rows(group: Group) -> list[dict[str, Entry]]:
     found = []
     for cell in compressed(group):
-        if spending(cell) == "uniform" or cell.record.accuracy is None:
+        if spending(cell) == "uniform" or cell.accuracy is None:
             continue
         compared = at_equal_accuracy(cell, uniform_line(cell, group))
         if compared is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.accuracy import score
 from harness.export import PENDING
 from harness.report.data import Cell, Results, engine_name
 from harness.report.kernel_figures import KernelFigures
@@ -57,7 +58,9 @@ def accuracy_table(results: Results) -> Table:
                     found.value if found else None,
                     digits=4,
                     why_missing=why_missing(cell, "not scored"),
-                ),
+                )
+                if cell.accuracy or not found
+                else Entry(score(found.value), tone="bad"),
                 "Lowest, 95 %": quantity(found.ci_low if found else None, digits=4),
                 "Highest, 95 %": quantity(found.ci_high if found else None, digits=4),
                 "Samples": count(found.samples) if found else Entry(MISSING),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.accuracy import gain, score
 from harness.report.data import Cell, Group, Results
 from harness.report.edge_figures import (
     accuracy_of,
     compressed,
     dense_of,
     dropped,
-    gain,
     is_control,
 )
 from harness.report.sparse_kernels import sparse_and_dense
@@ -81,17 +81,18 @@ def _accuracy(cell: Cell, dense: Cell) -> Iterator[dict[str, Entry]]:
     if cell.record.accuracy is None or dense.record.accuracy is None:
         return
     ours, theirs = accuracy_of(cell), accuracy_of(dense)
-    if ours.metric != theirs.metric or gain(cell, dense)[1] >= 0:
+    if ours.metric != theirs.metric or gain(ours, theirs)[1] >= 0:
         return
     text, interval = with_interval(ours.value, ours.ci_low, ours.ci_high)
     other, its_interval = with_interval(theirs.value, theirs.ci_low, theirs.ci_high)
+    comparable = ours.defined and bool(theirs.value)
     yield _row(
         f"accuracy: {ours.metric}",
-        Entry(text, detail=interval),
+        Entry(text if ours.defined else score(ours.value), detail=interval),
         Entry(other, detail=f"{dense.label}, {its_interval}"),
         Entry(
-            f"{number(ours.value / theirs.value)}×" if theirs.value else "–",
-            sort=ours.value / theirs.value if theirs.value else None,
+            f"{number(ours.value / theirs.value)}×" if comparable else "–",
+            sort=ours.value / theirs.value if comparable else None,
         ),
         "bad",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.accuracy import score
 from harness.devices.pocl import INSTALL
 from harness.record import Accuracy, InstructionCount, Memory, Static, Tuning
 from harness.report.data import REFERENCE_ENGINE, Cell, Group, Results, engine_name
@@ -198,6 +199,8 @@ def _standing(group: Group, cell: Cell) -> tuple[Entry, Entry]:
 def _accuracy(cell: Cell, accuracy: Accuracy | None) -> Entry:
     if accuracy is None:
         return Entry(MISSING, detail=why_missing(cell, "not scored"), tone="quiet")
+    if not accuracy.defined:
+        return Entry(score(accuracy.value), detail=accuracy.metric, tone="bad")
     interval = f"{number(accuracy.ci_low)}–{number(accuracy.ci_high)}"
     return Entry(number(accuracy.value, 4), detail=interval, sort=accuracy.value)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.accuracy import gain
 from harness.report.contests import Contest, contests, done_to_the_rest
 from harness.report.data import Cell, Group, Results
-from harness.report.edge_figures import accuracy_of, gain
+from harness.report.edge_figures import accuracy_of
 from harness.report.tables.model import Entry, Table, Tone, make_table
 from harness.report.wording import with_interval
 
@@ -41,7 +42,7 @@ def _rows(group: Group) -> Iterator[dict[str, Entry]]:
 
 
 def _row(group: Group, contest: Contest, words: str, best: Cell, other: Cell) -> dict[str, Entry]:
-    low, high = gain(best, other)
+    low, high = gain(accuracy_of(best), accuracy_of(other))
     more = accuracy_of(best).value - accuracy_of(other).value
     said: tuple[str, Tone] = ("better", "good") if low > 0 else ("not told apart", "")
     latency = best.against(other)
