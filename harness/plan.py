@@ -65,14 +65,14 @@ def plan(
     for spec in sweep.models:
         model = resolve(spec, fetch_missing=fetch_missing)
         unscored = 0 if model.training else sweep.calibration
-        _require_scored(model, unscored)
+        require_scored(model, unscored)
         for target in targets:
             cells = _cells(sweep, model, target, unscored)
             groups.append(PlannedGroup(spec, model, target, cells, unscored))
     return groups
 
 
-def _require_scored(model: ResolvedModel, unscored: int) -> None:
+def require_scored(model: ResolvedModel, unscored: int) -> None:
     """Raises InputError where nothing is left to score on, before an hour is spent on tuning."""
     if not unscored or model.task is None:
         return

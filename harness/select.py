@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from harness.accuracy import is_less_accurate, score, uncompressed
+from harness.accuracy import is_less_accurate, score
+from harness.accuracy_guard import inaccuracy, left_out, reference_of, short
 from harness.documents import Frozen
 from harness.errors import InputError, unknown_name
 from harness.figures import ASPECTS, OBJECTIVES, Candidate, Constraints, Objective, candidate_of
@@ -23,7 +24,6 @@ from harness.record import CellKey, Record
 from harness.spec import Kind
 from harness.statistics import compare_paired
 
-_NAMED = 10
 Samples = Callable[[str], Mapping[str, np.ndarray]]
 """Raw samples of a session by fingerprint, as `Store.samples`."""
 
@@ -111,11 +111,11 @@ def select(
     }
     guarded = constraints.min_accuracy is None and not constraints.any_accuracy
     references = {
-        mark: _reference(record, [*records, *beside]) for mark, record in eligible.items()
+        mark: reference_of(record, [*records, *beside]) for mark, record in eligible.items()
     }
     fitting: list[Candidate] = []
     rejected: list[Rejected] = []
-    inaccurate: list[Candidate] = []
+    inaccurate: list[Record] = []
     candidates = [candidate_of(record, constraints) for record in eligible.values()]
     if objective == "price" or constraints.max_price_per_million is not None:
         _require_one_currency(candidates)
@@ -123,8 +123,8 @@ def select(
         broken = _broken(candidate, constraints, objective)
         record, reference = eligible[candidate.fingerprint], references[candidate.fingerprint]
         if guarded and is_less_accurate(record, reference):
-            inaccurate.append(candidate)
-            broken = (*broken, _inaccuracy(record, reference))
+            inaccurate.append(record)
+            broken = (*broken, Broken(text=inaccuracy(record, reference), by=None))
         if broken:
             excess = [one.by for one in broken if one.by is not None]
             distance = sum(excess) if len(excess) == len(broken) else None
@@ -172,27 +172,7 @@ def select(
         why=why,
         runners_up=runners_up,
         rejected=tuple(rejected),
-        left_out=(*_left_out(records, kind), *_left_out_as_inaccurate(inaccurate)),
-    )
-
-
-def _reference(record: Record, among: Sequence[Record]) -> Record | None:
-    """The uncompressed network's cell for a record: on the same target, else on any."""
-    ours = [one for one in among if one.key.model == record.key.model]
-    here = [one for one in ours if one.key.target == record.key.target and one.kind == record.kind]
-    return uncompressed(here) or uncompressed(ours)
-
-
-def _inaccuracy(record: Record, reference: Record | None) -> Broken:
-    """What is wrong with the score of a cell that is clearly less accurate than the reference."""
-    ours, theirs = record.accuracy, reference.accuracy if reference else None
-    assert ours is not None
-    if reference is None or theirs is None or theirs.metric != ours.metric:
-        return Broken(text=f"{ours.metric} is {score(ours.value)}", by=None)
-    return Broken(
-        text=f"{ours.metric} {score(ours.value)} is clearly below the {score(theirs.value)} of the "
-        f"uncompressed network ({_short(reference.key)})",
-        by=(theirs.value - ours.value) / abs(theirs.value) if ours.defined else None,
+        left_out=(*_left_out(records, kind), *left_out(inaccurate)),
     )
 
 
@@ -279,11 +259,11 @@ def _reasons(
     if len(tied) == 1:
         yield f"{extreme} {name}, {value}, of {len(fitting)} that keep to every constraint"
     else:
-        names = " and ".join(_short(one.key) for one in tied)
+        names = " and ".join(short(one.key) for one in tied)
         yield (
             f"{names} tie for the {extreme} {name} of {len(fitting)} that keep to every constraint"
         )
-        if ruined := [_short(one.key) for one in tied if one not in sound]:
+        if ruined := [short(one.key) for one in tied if one not in sound]:
             yield f"clearly less accurate than another of these, and left out: {', '.join(ruined)}"
         if objective == "latency" and choice.memory_mb is not None:
             memory = choice.written("memory", choice.memory_mb)
@@ -304,7 +284,7 @@ def _remarks(
     elif record.edges is not None and reference is None:
         yield "there is no cell of the uncompressed network to hold its accuracy against"
     elif constraints.any_accuracy and is_less_accurate(record, reference):
-        yield _inaccuracy(record, reference).text
+        yield inaccuracy(record, reference)
     if accuracy and least is not None and accuracy.ci_low < least:
         yield f"the 95 % interval of its accuracy reaches down to {accuracy.ci_low:.4g}"
 
@@ -313,20 +293,6 @@ def _behind(candidate: Candidate, choice: Candidate, objective: Objective) -> st
     ours, best = candidate.cost(objective), choice.cost(objective)
     relative = objective != "accuracy" and best > 0
     return f"{ours / best - 1:+.1%}" if relative else f"{abs(ours) - abs(best):+.4g}"
-
-
-def _short(key: CellKey) -> str:
-    return f"{key.configuration} ({key.engine})"
-
-
-def _left_out_as_inaccurate(found: Sequence[Candidate]) -> Iterator[str]:
-    if found:
-        names = ", ".join(_short(one.key) for one in found[:_NAMED])
-        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-        yield (
-            f"{len(found)} left out as clearly less accurate than the uncompressed network: "
-            f"{names}{more}; --any-accuracy considers them"
-        )
 
 
 def _left_out(records: Sequence[Record], kind: Kind) -> tuple[str, ...]:

@@ -7,11 +7,11 @@ baselines included, taking turns. Building, tuning and measuring never share the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
-from harness.artifact import DESCRIPTION, Artifact, reference_of
+from harness.artifact import DESCRIPTION, Artifact, TensorDescription, reference_of
 from harness.baselines.registry import ENGINES, applicable, reference_engine
 from harness.cell import ImportedModel, ImportOrder, Order
 from harness.cell_inputs import CellInputs
@@ -28,7 +28,7 @@ from harness.measure.group import Contestant, Group, GroupSubject, Measured
 from harness.measure.recording import RecordWriter
 from harness.measure.remote import ServerGroup
 from harness.models.tensors import TensorSpec
-from harness.plan import TVM, PlannedCell, PlannedGroup, plan
+from harness.plan import TVM, PlannedCell, PlannedGroup, plan, require_scored
 from harness.record import Record, fingerprint
 from harness.roofline import with_measured_roofs
 from harness.spec import Sweep
@@ -147,6 +147,7 @@ class _GroupRun:
                 self._target = with_measured_roofs(self._group.target)
                 self._writer.target = self._target
             imported = self._import()
+            self._fit_data(imported)
         except (CellFailure, CellSkipped, InputError) as error:
             for cell in self._pending:
                 self._writer.lost(cell.key, cell.mark, "import", error, environment(), 0.0)
@@ -167,6 +168,18 @@ class _GroupRun:
         self._work.mkdir(parents=True, exist_ok=True)
         answer = self._process.carry_out("import", order.model_dump(mode="json"), label)
         return ImportedModel.model_validate(answer)
+
+    def _fit_data(self, imported: ImportedModel) -> None:
+        """Check the model's data against what it takes and gives, before anything is built. Raises
+        InputError."""
+        model = self._group.model.fitted(_specs(imported.inputs), _specs(imported.outputs))
+        require_scored(model, self._group.unscored)
+        if model.task is not None:
+            model.task.require()
+            for remark in model.task.remarks():
+                self._listener.note(remark)
+        self._group = replace(self._group, model=model)
+        self._inputs = CellInputs(model, self._work, self._sweep.seed)
 
     def _contestants(self, imported: ImportedModel) -> list[Contestant]:
         """What is ready to be measured, building what is not; records what cannot be."""
@@ -242,7 +255,7 @@ class _GroupRun:
             seed=self._sweep.seed,
             tuning_database=self._tuning_databases / tuning_identity(self._target),
             artifact=folder.absolute(),
-            inputs=self._inputs.of_kernels(_specs(imported)),
+            inputs=self._inputs.of_kernels(_specs(imported.inputs)),
             calibration=self._inputs.for_calibration(edges),
             training=self._inputs.for_training(edges),
             servers=self._servers,
@@ -253,7 +266,8 @@ class _GroupRun:
     def _measure(self, imported: ImportedModel, contestants: Sequence[Contestant]) -> None:
         subject = GroupSubject(
             model=self._group.spec,
-            inputs=_specs(imported),
+            inputs=_specs(imported.inputs),
+            outputs=_specs(imported.outputs),
             task=self._group.model.task,
             reference_engine=reference_engine(self._group.model.format),
             reference_path=imported.runnable,
@@ -303,8 +317,8 @@ def _own_reference(cell: PlannedCell, path: Path) -> Path | None:
     return reference_of(path) if compressed else None
 
 
-def _specs(imported: ImportedModel) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(i.name, i.shape, i.dtype) for i in imported.inputs)
+def _specs(found: Sequence[TensorDescription]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(each.name, each.shape, each.dtype) for each in found)
 
 
 def _short(cell: PlannedCell) -> str:

@@ -194,7 +194,7 @@ def test_select_leaves_out_and_names_what_is_clearly_less_accurate() -> None:
     found = select(cells, Constraints())
     assert (chosen(found), names(found)) == ("near", ["baseline"])
     assert found.left_out == (
-        "1 left out as clearly less accurate than the uncompressed network: ruined (tvm); "
+        "1 left out, clearly less accurate than the uncompressed network: ruined (tvm); "
         "--any-accuracy considers them",
     )
     assert found.rejected[0].broken[0].text == (
@@ -248,6 +248,8 @@ def test_select_never_chooses_an_accuracy_that_is_no_number(limits: dict[str, fl
     assert found.rejected[0].broken[0].text == "accuracy: NaN (top-1 accuracy)"
     alone = select(cells[:1], Constraints(**limits))
     assert alone.choice is None and alone.rejected[0].distance is None
+    if not limits:
+        assert alone.left_out[0].startswith("1 left out, their accuracy is no number: broken")
 
 
 def test_select_never_gives_a_tie_to_a_ruined_network() -> None:
@@ -479,7 +481,7 @@ def test_command_guards_against_ruined_networks_though_the_reference_is_not_to_b
     found = invoke(tmp_path, "--engine", "tvm")
     assert found.exit_code == 0, found.output
     assert found.output.startswith("net · x86-host · near · tvm\n")
-    assert "1 left out as clearly less accurate" in found.output
+    assert "1 left out, clearly less accurate" in found.output
     assert invoke(tmp_path, "--any-accuracy").output.startswith("net · x86-host · ruined · tvm\n")
     for odd in ("nan", "inf"):
         refused = invoke(tmp_path, "--min-accuracy", odd)

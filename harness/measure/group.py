@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -71,10 +71,12 @@ class Measured:
 
 @dataclass(frozen=True)
 class GroupSubject:
-    """The model that a group runs: its spec, its inputs, its data, and who is right about it."""
+    """The model that a group runs: its spec, its inputs and outputs, its data, and who is right
+    about it."""
 
     model: ModelSpec
     inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
     task: Task | None
     reference_engine: str
     reference_path: Path
@@ -343,6 +345,8 @@ class Group:
             {
                 "do": "accuracy",
                 "model": self._subject.model.model_dump(mode="json", exclude={"training"}),
+                "inputs": [asdict(each) for each in self._subject.inputs],
+                "outputs": [asdict(each) for each in self._subject.outputs],
                 "limit": self._measure.accuracy_samples,
                 "skip": self._unscored,
             },

@@ -150,9 +150,15 @@ class Worker:
     def accuracy(self, message: Message) -> Message:
         """Score the model on its labelled data."""
         from harness.models.catalog import resolve
+        from harness.models.tensors import TensorSpec
         from harness.spec import ModelSpec
 
-        task = resolve(ModelSpec.model_validate(message["model"])).task
+        inputs, outputs = (
+            [TensorSpec(each["name"], tuple(each["shape"]), each["dtype"]) for each in message[of]]
+            for of in ("inputs", "outputs")
+        )
+        model = resolve(ModelSpec.model_validate(message["model"]))
+        task = model.fitted(inputs, outputs).task
         assert task is not None
         told = [time.monotonic()]
 

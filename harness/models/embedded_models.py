@@ -9,15 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import InputError
+from harness.models.batches import take
 from harness.models.catalog import CatalogEntry
 from harness.models.fetch import sha256_of
-from harness.models.labelled_arrays import read_arrays, take
+from harness.models.labelled_arrays import arranged, read_arrays
 from harness.models.metrics import metric
 from harness.models.samples import Samples
 from harness.models.task import Feeds, Task, TrainingInputs
 from harness.models.tensors import TensorSpec
 
 INPUT = TensorSpec("image", (1, 1, 28, 28), "float32")
+SCORES = TensorSpec("scores", (10,), "float32")
+"""Of one image."""
 TEST_IMAGES = "fashion-test-2000.npz"
 TRAINING_IMAGES = "fashion-train-4000.npz"
 
@@ -38,11 +41,12 @@ def fashion_task(_cache: Path, data: Path | None) -> Task:
     path = data or embedded_file(TEST_IMAGES)
     found = read_arrays(path)
     images, labels = _images(found, path), take(found, "labels", path)
-    if labels.shape != images.shape[:1]:
+    if len(labels) != len(images):
         raise InputError(
             f"{path}: labels {list(labels.shape)}; expected labels [{len(images)}], one an image"
         )
-    return Samples(metric("top1"), labels, _feeds(images))
+    top1 = metric("top1")
+    return Samples(top1, arranged(top1.labels, labels, SCORES, path), _feeds(images))
 
 
 def fashion_training(data: Path | None) -> TrainingInputs:

@@ -7,50 +7,134 @@ score's interval can be had by drawing samples again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from harness.errors import InputError, unknown_name
+from harness.models.labels import ANYTHING, BINARY, CLASS, CLASS_MAP, NUMBER, NUMBERS, LabelKind
+from harness.models.scoring import (
+    Outputs,
+    Sample,
+    Table,
+    area_under_curve,
+    binary_counts,
+    classes,
+    cosine,
+    determination,
+    distances,
+    f1,
+    f1_macro,
+    intersection_over_union,
+    margin,
+    mean,
+    negative_mean_distance,
+    negative_root_mean_square,
+    overlaps,
+    pair,
+    places,
+    ratio,
+    recall_macro,
+    spearman,
+    squares,
+    top,
+)
 from harness.record import Accuracy
-
-Outputs = list[np.ndarray]
-"""The outputs of one inference of batch 1, in the model's order; metrics read the first."""
-
-Table = npt.NDArray[np.float64]
-"""Per-sample numbers, shape [samples, numbers]."""
 
 AGREEMENT = "agreement with reference"
 RESAMPLES = 1000
 
 
+class Scorer(Protocol):
+    """Is given the samples one by one, and then says how accurate the model was on them."""
+
+    def add(self, outputs: Outputs, label: np.ndarray) -> None:
+        """The outputs of one sample, each with a batch axis of 1, and its label as arranged."""
+        ...
+
+    def accuracy(self) -> Accuracy:
+        """The score of all samples. Raises InputError where there are none."""
+        ...
+
+
+class Scoring(Protocol):
+    """A way to score a model on labelled data: a built-in metric, or a user's own."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def labels(self) -> LabelKind: ...
+
+    def source(self) -> Path | None:
+        """The file that decides what it gives, where that is not a part of this package."""
+        ...
+
+    def require(self) -> None:
+        """Raises InputError where it cannot score anything here."""
+        ...
+
+    def scorer(self, samples: int) -> AbstractContextManager[Scorer]:
+        """What so many samples are given to."""
+        ...
+
+
 @dataclass(frozen=True)
 class Metric:
     """One way to score. `sample` gives the numbers of one sample, `aggregate` the score of a table
-    of them. `is_share` marks scores that are the share of samples that hit."""
+    of them, NaN where it is not defined. `is_share` marks scores that are the share of samples that
+    hit. `summary` says what it is, for people."""
 
     name: str
     title: str
-    labels: str
-    """What a label of one sample must be, for people."""
-    sample: Callable[[Outputs, np.ndarray], Sequence[float]]
+    labels: LabelKind
+    summary: str
+    sample: Sample
     aggregate: Callable[[Table], float]
     is_share: bool = False
+
+    def source(self) -> Path | None:
+        return None
+
+    def require(self) -> None:
+        pass
+
+    def scorer(self, samples: int) -> AbstractContextManager[Scorer]:
+        return nullcontext(_TableScorer(self))
+
+
+class _TableScorer:
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+        self._rows: list[Sequence[float]] = []
+
+    def add(self, outputs: Outputs, label: np.ndarray) -> None:
+        self._rows.append(self._metric.sample(outputs, label))
+
+    def accuracy(self) -> Accuracy:
+        return accuracy(self._metric, np.asarray(self._rows, dtype=np.float64))
 
 
 def metric(name: str) -> Metric:
     """The metric of this name; InputError with the nearest known name if there is none."""
     if name not in METRICS:
-        raise unknown_name("metric", name, METRICS)
+        raise InputError(
+            f"{unknown_name('metric', name, METRICS)}; or a function of yours, as module:function"
+        )
     return METRICS[name]
 
 
 def accuracy(found: Metric, table: Table, *, seed: int = 0) -> Accuracy:
     """Score and 95 % interval of a table of per-sample numbers, shape [samples, numbers].
 
-    The interval is Wilson's for a share, else by bootstrap over the samples. Raises InputError for
-    an empty table.
+    The interval is Wilson's for a share, else by bootstrap over the samples; a resample on which
+    the metric is not defined counts as the score itself. Raises InputError for an empty table.
     """
     from harness.statistics import bootstrap_interval, wilson_interval
 
@@ -63,7 +147,7 @@ def accuracy(found: Metric, table: Table, *, seed: int = 0) -> Accuracy:
         low, high = wilson_interval(int(hits.sum()), samples)
         outcomes = np.packbits(hits).tobytes().hex()
     else:
-        low, high = bootstrap_interval(table, found.aggregate, seed, RESAMPLES)
+        low, high = bootstrap_interval(table, _defined(found.aggregate, value), seed, RESAMPLES)
     return Accuracy(
         value=value,
         ci_low=low,
@@ -72,6 +156,14 @@ def accuracy(found: Metric, table: Table, *, seed: int = 0) -> Accuracy:
         samples=samples,
         outcomes=outcomes,
     )
+
+
+def _defined(aggregate: Callable[[Table], float], otherwise: float) -> Callable[[Table], float]:
+    def score(table: Table) -> float:
+        found = aggregate(table)
+        return otherwise if np.isnan(found) else found
+
+    return score
 
 
 def agreement(
@@ -88,7 +180,7 @@ def agreement(
     hits = [
         _agrees(one, other, tolerance_of_scale) for one, other in zip(reference, found, strict=True)
     ]
-    share = Metric("agreement", AGREEMENT, "", _top(1), _mean, is_share=True)
+    share = Metric("agreement", AGREEMENT, ANYTHING, "", top(1), mean, is_share=True)
     return accuracy(share, np.asarray(hits, dtype=np.float64)[:, np.newaxis])
 
 
@@ -107,99 +199,115 @@ def _agrees(reference: Outputs, found: Outputs, tolerance_of_scale: float) -> bo
     )
 
 
-def _mean(table: Table) -> float:
-    return float(table[:, 0].mean())
-
-
-def _top(count: int) -> Callable[[Outputs, np.ndarray], Sequence[float]]:
-    """Whether the label is among the `count` largest scores; not so if any score is NaN."""
-
-    def sample(outputs: Outputs, label: np.ndarray) -> Sequence[float]:
-        scores = outputs[0].ravel()
-        wanted = int(label)
-        if not 0 <= wanted < scores.size:
-            raise InputError(
-                f"label {wanted}: the model has {scores.size} classes, 0 to {scores.size - 1}"
-            )
-        best = np.argsort(-scores, kind="stable")[:count]
-        return [float(not np.isnan(scores).any() and wanted in best)]
-
-    return sample
-
-
-def _binary_counts(outputs: Outputs, label: np.ndarray) -> Sequence[float]:
-    """True positive, false positive, false negative of one sample."""
-    scores = outputs[0].ravel()
-    if scores.size > 2 or int(label) not in (0, 1):
-        raise InputError(
-            f"metric 'f1': expected one or two scores and a label 0 or 1, found {scores.size} "
-            f"scores and label {label}"
-        )
-    said = bool(scores[-1] > (scores[0] if scores.size == 2 else 0.5))
-    true = bool(label)
-    return [float(said and true), float(said and not true), float(not said and true)]
-
-
-def f1(table: Table) -> float:
-    """2 TP / (2 TP + FP + FN) of a table of [TP, FP, FN]; 0 where there is nothing to find."""
-    hits, wrong, missed = table.sum(axis=0)
-    return float(2 * hits / (2 * hits + wrong + missed)) if hits else 0.0
-
-
-def _pair(outputs: Outputs, label: np.ndarray) -> Sequence[float]:
-    if outputs[0].size != 1:
-        raise InputError(f"metric 'spearman': expected one output value, found {outputs[0].size}")
-    return [float(outputs[0].ravel()[0]), float(label)]
-
-
-def spearman(table: Table) -> float:
-    """Spearman's rank correlation of the two columns of a table (Pearson's, of mean ranks).
-
-    0 where a column is constant, for which it is not defined.
-    """
-    from scipy.stats import rankdata
-
-    ranks = rankdata(table, axis=0)
-    centred = ranks - ranks.mean(axis=0)
-    scale = float(np.sqrt((centred**2).sum(axis=0).prod()))
-    return float((centred[:, 0] * centred[:, 1]).sum() / scale) if scale else 0.0
-
-
-def _squares(outputs: Outputs, label: np.ndarray) -> Sequence[float]:
-    """Squared error, sum and sum of squares of the labels, and their number, of one sample."""
-    found, wanted = outputs[0].astype(np.float64).ravel(), label.astype(np.float64).ravel()
-    if found.size != wanted.size:
-        raise InputError(
-            f"metric 'r2': the model gives {found.size} values, a label has {wanted.size}"
-        )
-    return [
-        float(((found - wanted) ** 2).sum()),
-        float(wanted.sum()),
-        float((wanted**2).sum()),
-        float(wanted.size),
-    ]
-
-
-def _determination(table: Table) -> float:
-    """1 - (squared error) / (squares about the mean); 0 where the labels are constant."""
-    error, total, squares, count = table.sum(axis=0)
-    spread = squares - total**2 / count
-    return float(1 - error / spread) if spread > 0 else 0.0
-
-
 METRICS: dict[str, Metric] = {
     item.name: item
     for item in (
-        Metric("top1", "top-1 accuracy", "a class index", _top(1), _mean, is_share=True),
-        Metric("top5", "top-5 accuracy", "a class index", _top(5), _mean, is_share=True),
-        Metric("f1", "F1", "0 or 1", _binary_counts, f1),
-        Metric("spearman", "Spearman correlation", "a number", _pair, spearman),
+        Metric(
+            "top1",
+            "top-1 accuracy",
+            CLASS,
+            "share of samples whose label has the largest score, or is the one integer given",
+            top(1),
+            mean,
+            is_share=True,
+        ),
+        Metric(
+            "top5",
+            "top-5 accuracy",
+            CLASS,
+            "share of samples whose label is among the five largest scores",
+            top(5),
+            mean,
+            is_share=True,
+        ),
+        Metric(
+            "balanced-accuracy",
+            "balanced accuracy",
+            CLASS,
+            "mean over the classes of the share of each that is found",
+            classes,
+            recall_macro,
+        ),
+        Metric(
+            "f1",
+            "F1",
+            BINARY,
+            "F1 of class 1: of one score, a probability, where it is above 0.5; of two, the larger",
+            binary_counts,
+            f1,
+        ),
+        Metric(
+            "f1-macro",
+            "macro F1",
+            CLASS,
+            "mean over the classes of the F1 of each",
+            classes,
+            f1_macro,
+        ),
+        Metric(
+            "auc",
+            "area under the ROC curve",
+            BINARY,
+            "area under the receiver operating characteristic of one score or of two",
+            margin,
+            area_under_curve,
+        ),
+        Metric(
+            "pixel-accuracy",
+            "pixel accuracy",
+            CLASS_MAP,
+            "share of the places of a map of classes that are right",
+            places,
+            ratio,
+        ),
+        Metric(
+            "mean-iou",
+            "mean IoU",
+            CLASS_MAP,
+            "mean over the classes of intersection over union, of all samples together",
+            overlaps,
+            intersection_over_union,
+        ),
+        Metric(
+            "spearman",
+            "Spearman correlation",
+            NUMBER,
+            "rank correlation of the output, one value, with the label",
+            pair,
+            spearman,
+        ),
         Metric(
             "r2",
             "coefficient of determination",
-            "as many numbers as outputs",
-            _squares,
-            _determination,
+            NUMBERS,
+            "1 - squared error / squares about the mean label, of all values together",
+            squares,
+            determination,
+        ),
+        Metric(
+            "neg-mae",
+            "negative mean absolute error",
+            NUMBERS,
+            "minus the mean absolute error, so that larger is better",
+            distances,
+            negative_mean_distance,
+        ),
+        Metric(
+            "neg-rmse",
+            "negative root mean square error",
+            NUMBERS,
+            "minus the root of the mean squared error, so that larger is better",
+            squares,
+            negative_root_mean_square,
+        ),
+        Metric(
+            "cosine",
+            "cosine similarity",
+            NUMBERS,
+            "mean cosine of the angle between output and label",
+            cosine,
+            mean,
         ),
     )
 }
+"""The built-in metrics, one row each."""

@@ -58,7 +58,7 @@ class Pair:
     likeness: float
 
 
-class TextPairs:
+class TextPairs(Task):
     """Pairs of texts, scored by Spearman's correlation of the model's cosines with people's scores.
 
     `shown` are the texts that verifying and measuring use.

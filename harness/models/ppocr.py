@@ -14,9 +14,11 @@ import numpy as np
 from harness.errors import InputError
 from harness.models.catalog import CatalogEntry
 from harness.models.fetch import Wheel, wheel_members
-from harness.models.metrics import Metric, Outputs, f1, metric
+from harness.models.labels import ANYTHING
+from harness.models.metrics import Metric, metric
 from harness.models.rendered_text import Box, scattered_lines, single_line
 from harness.models.samples import Samples
+from harness.models.scoring import Outputs, f1
 from harness.models.task import Feeds, Task
 from harness.models.tensors import TensorSpec
 from harness.models.text_boxes import match_counts, text_boxes
@@ -52,7 +54,12 @@ def _matched_boxes(outputs: Outputs, label: np.ndarray) -> Sequence[float]:
 
 
 BOX_F1 = Metric(
-    "f1-iou50", "F1 of text boxes at IoU 0.5", "boxes", sample=_matched_boxes, aggregate=f1
+    "f1-iou50",
+    "F1 of text boxes at IoU 0.5",
+    ANYTHING,
+    "F1 of the boxes of a page",
+    sample=_matched_boxes,
+    aggregate=f1,
 )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.errors import InputError
@@ -29,10 +30,21 @@ class ResolvedModel:
     training: TrainingInputs | None = field(default=None, compare=False)
     licence: str | None = None
 
+    def fitted(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> ResolvedModel:
+        """This model with its data, once it is imported and known to take and give these.
+
+        Raises InputError for labels and inputs that do not fit.
+        """
+        return replace(
+            self,
+            task=self.task.fitted(inputs, outputs) if self.task else None,
+            training=self.training.fitted(inputs) if self.training else None,
+        )
+
 
 def resolve_file(spec: ModelSpec, path: Path) -> ResolvedModel:
     """The user's own model at `path`. InputError when it or its data is not what is expected."""
-    from harness.models.labelled_arrays import labelled_arrays, unlabelled_arrays
+    from harness.models.labelled_arrays import labelled_arrays, scoring_of, unlabelled_arrays
 
     kind = format_of(path)
     task, reason = None, None
@@ -40,7 +52,10 @@ def resolve_file(spec: ModelSpec, path: Path) -> ResolvedModel:
         given, other = ("data", "metric") if spec.data else ("metric", "data")
         raise InputError(f"model '{spec.name}': has '{given}' but no '{other}'; give both")
     inputs = _inputs(path, kind, spec) if spec.data or spec.training else None
+    files = _model_files(path, kind)
     if spec.data and spec.metric:
+        source = scoring_of(spec.metric).source()
+        files += [source] if source else []
         task = labelled_arrays(spec.data, spec.metric, inputs)
     else:
         reason = "no labelled data given (keys 'data' and 'metric' of the model)"
@@ -49,7 +64,7 @@ def resolve_file(spec: ModelSpec, path: Path) -> ResolvedModel:
         path=path,
         format=kind,
         shapes=dict(spec.shapes),
-        fingerprint=fingerprint(_model_files(path, kind), spec.data, spec.metric or ""),
+        fingerprint=fingerprint(files, spec.data, spec.metric or ""),
         task=task,
         task_missing_reason=reason,
         training=unlabelled_arrays(spec.training, inputs) if spec.training else None,

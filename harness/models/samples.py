@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from harness.models.metrics import Metric, accuracy
-from harness.models.task import Feeds, Progress, Run
+from harness.models.task import Feeds, Progress, Run, Task
 from harness.record import Accuracy
 
 
-class Samples:
+class Samples(Task):
     """A `harness.models.task.Task` of which each sample is one inference with one label.
 
     `feeds` gives the inputs of a sample by its index, so that what is large is made when needed.

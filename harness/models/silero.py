@@ -14,9 +14,10 @@ import numpy as np
 
 from harness.cache import write_atomically
 from harness.errors import CellSkipped, HarnessError, InputError
+from harness.models.batches import take
 from harness.models.catalog import CatalogEntry
 from harness.models.fetch import Wheel, atomic_path, fetch_deb, unpack_deb, wheel_members
-from harness.models.labelled_arrays import read_arrays, take
+from harness.models.labelled_arrays import read_arrays
 from harness.models.metrics import accuracy, metric
 from harness.models.task import Feeds, Progress, Run, Task
 from harness.models.tensors import TensorSpec
@@ -62,7 +63,7 @@ class Window:
     scored: bool
 
 
-class Clips:
+class Clips(Task):
     """Clips of speech and of music, scored window by window with the state carried along.
 
     `recorded` is int16 [clips, samples] at 8 kHz and `speech` says of each clip what it is. A

@@ -3,12 +3,13 @@ are unlabelled data that is not scored."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from harness.models.tensors import TensorSpec
 from harness.record import Accuracy
 
 SAMPLES_REVISION = 2
@@ -42,17 +43,36 @@ class Task(Protocol):
         samples of what is left. InputError where nothing is."""
         ...
 
+    def fitted(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Task:
+        """This task, once it is known what the model takes and gives. Raises InputError where the
+        data do not fit that."""
+        return self
+
+    def require(self) -> None:
+        """Raises InputError where nothing can be scored here."""
+        return None
+
+    def remarks(self) -> list[str]:
+        """What there is to say about the data that is no error."""
+        return []
+
 
 @dataclass(frozen=True)
 class TrainingInputs:
     """Inputs of one model, without labels, to compress its edges by: none of them is scored on.
 
-    `feeds` gives those of a sample by its index; `fingerprint` changes with what they are.
+    `feeds` gives those of a sample by its index; `fingerprint` changes with what they are; `refit`
+    gives them for what the model turns out to take, where that was not known.
     """
 
     count: int
     feeds: Callable[[int], Feeds]
     fingerprint: str
+    refit: Callable[[Sequence[TensorSpec]], TrainingInputs] | None = None
+
+    def fitted(self, inputs: Sequence[TensorSpec]) -> TrainingInputs:
+        """These, once it is known what the model takes. Raises InputError where they do not fit."""
+        return self.refit(inputs) if self.refit else self
 
     def inputs(self, count: int | None = None) -> list[Feeds]:
         """The first `count` (or fewer) samples, or all."""

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.errors import InputError
-from harness.models.metrics import AGREEMENT, METRICS, accuracy, agreement, f1, metric, spearman
+from harness.models.metrics import AGREEMENT, METRICS, accuracy, agreement, metric
+from harness.models.scoring import area_under_curve, f1, spearman
 
 
 def table(name: str, outputs: list[list[float]], labels: list[float]) -> np.ndarray:
@@ -20,8 +21,10 @@ def table(name: str, outputs: list[list[float]], labels: list[float]) -> np.ndar
 
 
 def test_metric_error_names_nearest_when_unknown() -> None:
-    with pytest.raises(InputError, match="no metric 'top-1'; did you mean 'top1'"):
+    with pytest.raises(InputError, match="no metric 'top-1'; did you mean 'top1'") as found:
         metric("top-1")
+    assert all(name in str(found.value) for name in METRICS)
+    assert str(found.value).endswith("or a function of yours, as module:function")
 
 
 def test_top1_counts_hits_when_scores_have_a_largest() -> None:
@@ -41,9 +44,19 @@ def test_top_misses_when_a_score_is_not_a_number(name: str) -> None:
     assert table(name, [[np.nan, 0.1, 0.2]], [0]).tolist() == [[0.0]]
 
 
-def test_top1_refuses_label_when_beyond_the_classes() -> None:
-    with pytest.raises(InputError, match="label 3: the model has 3 classes, 0 to 2"):
-        table("top1", [[0.1, 0.2, 0.3]], [3])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int64, np.bool_, np.float16])
+def test_top_orders_scores_of_every_type(dtype: type) -> None:
+    """Integers wrap around when they are negated: 0 as uint8, -128 as int8."""
+    least, most = (0, 1) if dtype == np.bool_ else (np.iinfo(np.int8).min, 100)
+    scores = np.asarray([[least, most, least]]).clip(0 if dtype == np.uint8 else None).astype(dtype)
+    for name, hit in (("top1", [0.0, 1.0, 0.0]), ("top5", [1.0, 1.0, 1.0])):
+        found = [metric(name).sample([scores], np.asarray(label))[0] for label in range(3)]
+        assert found == hit
+
+
+def test_top1_takes_the_integer_that_a_model_gives_for_its_class() -> None:
+    said = [metric("top1").sample([np.asarray([7])], np.asarray(label))[0] for label in (7, 0)]
+    assert said == [1.0, 0.0]
 
 
 def test_f1_follows_its_definition_when_one_score_or_two() -> None:
@@ -58,9 +71,105 @@ def test_f1_is_zero_when_nothing_is_found() -> None:
     assert f1(np.asarray([[0.0, 0.0, 1.0]])) == 0.0
 
 
-def test_f1_refuses_outputs_when_there_are_many_classes() -> None:
-    with pytest.raises(InputError, match="found 3 scores and label 1"):
-        table("f1", [[0.1, 0.2, 0.7]], [1])
+def test_f1_counts_a_score_that_is_no_number_as_wrong() -> None:
+    assert table("f1", [[np.nan], [np.nan, 1.0]], [0, 1]).tolist() == [[0, 1, 0], [0, 0, 1]]
+
+
+def value(name: str, outputs: list[list[float]], labels: list[float]) -> float:
+    return metric(name).aggregate(table(name, outputs, labels))
+
+
+def test_metrics_of_classes_follow_their_definitions() -> None:
+    """Said 0, 1, 1, 2, 1 where 0, 0, 1, 2, 2 is true: scikit-learn's example of multiclass."""
+    outputs = [[9.0, 0, 0], [0.0, 9, 0], [0.0, 9, 0], [0.0, 0, 9], [0.0, 9, 0]]
+    labels = [0.0, 0, 1, 2, 2]
+    # Class 0: precision 1, recall 1/2; class 1: 1/3 and 1; class 2: 1 and 1/2.
+    assert value("balanced-accuracy", outputs, labels) == pytest.approx((0.5 + 1 + 0.5) / 3)
+    assert value("f1-macro", outputs, labels) == pytest.approx((2 / 3 + 1 / 2 + 2 / 3) / 3)
+    assert value("top1", outputs, labels) == pytest.approx(3 / 5)
+    undefined = [[np.nan, 0, 0]] * 5
+    assert (
+        value("balanced-accuracy", undefined, labels) == value("f1-macro", undefined, labels) == 0
+    )
+
+
+def test_auc_follows_its_definition() -> None:
+    # Of the four pairs of a positive and a negative three are in order.
+    labels, scores = [0.0, 0, 1, 1], [[0.1], [0.4], [0.35], [0.8]]
+    assert value("auc", scores, labels) == 0.75
+    assert value("auc", [[1 - score, score] for [score] in scores], labels) == 0.75
+    assert value("auc", [[0.5]] * 4, labels) == 0.5  # ties count half
+    assert np.isnan(value("auc", [[0.5]] * 2, [1.0, 1.0]))
+    assert np.isnan(value("auc", [[np.nan], [0.4], [0.35], [0.8]], labels))
+
+
+def test_interval_leaves_out_samples_on_which_a_metric_is_not_defined() -> None:
+    found = accuracy(metric("auc"), table("auc", [[0.1], [0.4], [0.35], [0.8]], [0.0, 0, 1, 1]))
+    assert 0 <= found.ci_low <= found.value <= found.ci_high <= 1
+    assert not accuracy(metric("auc"), np.ones((4, 2))).defined
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=30))
+def test_auc_is_the_share_of_pairs_in_order(rows: list[tuple[int, bool]]) -> None:
+    positive = [score for score, true in rows if true]
+    negative = [score for score, true in rows if not true]
+    if positive and negative:
+        pairs = [(a > b) + (a == b) / 2 for a in positive for b in negative]
+        found = area_under_curve(np.asarray(rows, dtype=np.float64))
+        assert found == pytest.approx(np.mean(pairs))
+
+
+def test_errors_and_cosine_follow_their_definitions() -> None:
+    outputs, labels = [[2.5, 0.0], [2.0, 8.0]], [[3.0, -0.5], [2.0, 7.0]]
+
+    def of(name: str) -> float:
+        found = metric(name)
+        rows = [
+            found.sample([np.asarray([out])], np.asarray(label))
+            for out, label in zip(outputs, labels, strict=True)
+        ]
+        return found.aggregate(np.asarray(rows))
+
+    # Errors of -0.5, 0.5, 0 and 1.
+    assert of("neg-mae") == pytest.approx(-0.5)
+    assert of("neg-rmse") == pytest.approx(-np.sqrt(1.5 / 4))
+    assert of("r2") == pytest.approx(1 - 1.5 / 29.1875)  # about the mean, 2.875
+    one = 7.5 / (2.5 * np.sqrt(9.25))
+    other = 60 / (np.sqrt(68) * np.sqrt(53))
+    assert of("cosine") == pytest.approx((one + other) / 2)
+    assert metric("cosine").sample([np.zeros((1, 2))], np.ones(2)) == [0.0]
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_metrics_of_maps_follow_their_definitions(last: bool) -> None:
+    said = np.asarray([[0, 1, 1], [2, 2, 0]])
+    true = np.asarray([[0, 1, 0], [2, 255, 1]])
+    scores = np.eye(3)[said] if last else np.moveaxis(np.eye(3)[said], -1, 0)
+
+    def of(name: str, scores: np.ndarray) -> float:
+        found = metric(name)
+        return found.aggregate(np.asarray([found.sample([scores[np.newaxis]], true)]))
+
+    # Of the five places that are scored three are right.
+    assert of("pixel-accuracy", scores) == 3 / 5
+    # Both and either of class 0: 1 of 3; of class 1: 1 of 3; of class 2: 1 of 1.
+    assert of("mean-iou", scores) == pytest.approx((1 / 3 + 1 / 3 + 1) / 3)
+    broken = np.full_like(scores, np.nan)
+    assert of("pixel-accuracy", broken) == of("mean-iou", broken) == 0
+
+
+def test_map_in_which_nothing_is_scored_has_no_score() -> None:
+    nowhere = np.full((2, 2), 255)
+    for name in ("pixel-accuracy", "mean-iou"):
+        found = metric(name)
+        rows = np.asarray([found.sample([np.zeros((1, 3, 2, 2))], nowhere)])
+        assert not accuracy(found, rows).defined
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_is_described(name: str) -> None:
+    found = METRICS[name]
+    assert found.name == name and found.title and found.summary and found.labels.text
 
 
 @given(

@@ -1,0 +1,52 @@
+"""What `select` says of cells that it leaves out for their accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from harness.accuracy import score, uncompressed
+from harness.record import CellKey, Record
+
+_NAMED = 10
+
+
+def reference_of(record: Record, among: Sequence[Record]) -> Record | None:
+    """The uncompressed network's cell for a record: on the same target, else on any."""
+    ours = [one for one in among if one.key.model == record.key.model]
+    here = [one for one in ours if one.key.target == record.key.target and one.kind == record.kind]
+    return uncompressed(here) or uncompressed(ours)
+
+
+def inaccuracy(record: Record, reference: Record | None) -> str:
+    """What is wrong with the score of a cell that is clearly less accurate than the reference."""
+    ours, theirs = record.accuracy, reference.accuracy if reference else None
+    assert ours is not None
+    if reference is None or theirs is None or theirs.metric != ours.metric:
+        return f"{ours.metric} is {score(ours.value)}"
+    return (
+        f"{ours.metric} {score(ours.value)} is clearly below the {score(theirs.value)} of the "
+        f"uncompressed network ({short(reference.key)})"
+    )
+
+
+def left_out(found: Sequence[Record]) -> Iterator[str]:
+    """Which cells were left out, and why, for people."""
+    reasons = {
+        True: "clearly less accurate than the uncompressed network",
+        False: "their accuracy is no number",
+    }
+    for defined, why in reasons.items():
+        names = [
+            short(one.key) for one in found if one.accuracy and one.accuracy.defined == defined
+        ]
+        if names:
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            yield (
+                f"{len(names)} left out, {why}: {', '.join(names[:_NAMED])}{more}; "
+                "--any-accuracy considers them"
+            )
+
+
+def short(key: CellKey) -> str:
+    """A cell of one model and target."""
+    return f"{key.configuration} ({key.engine})"
