@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 
 from harness.accuracy import score, uncompressed
 from harness.record import CellKey, Record
+from harness.spec import Kind
 
 _NAMED = 10
 
 
-def reference_of(record: Record, among: Sequence[Record]) -> Record | None:
-    """The uncompressed network's cell for a record: on the same target, else on any."""
-    ours = [one for one in among if one.key.model == record.key.model]
-    here = [one for one in ours if one.key.target == record.key.target and one.kind == record.kind]
+def reference_of(model: str, target: str, kind: Kind, among: Sequence[Record]) -> Record | None:
+    """The uncompressed network's cell for those of a model on a target: one of the same kind
+    there, else any."""
+    ours = [one for one in among if one.key.model == model]
+    here = [one for one in ours if one.key.target == target and one.kind == kind]
     return uncompressed(here) or uncompressed(ours)
 
 
@@ -21,7 +23,8 @@ def inaccuracy(record: Record, reference: Record | None) -> str:
     """What is wrong with the score of a cell that is clearly less accurate than the reference."""
     ours, theirs = record.accuracy, reference.accuracy if reference else None
     assert ours is not None
-    if reference is None or theirs is None or theirs.metric != ours.metric:
+    comparable = theirs is not None and theirs.metric == ours.metric and theirs.defined
+    if reference is None or theirs is None or not comparable:
         return f"{ours.metric} is {score(ours.value)}"
     return (
         f"{ours.metric} {score(ours.value)} is clearly below the {score(theirs.value)} of the "

@@ -110,9 +110,8 @@ def select(
         if record.status == "ok" and record.kind == kind
     }
     guarded = constraints.min_accuracy is None and not constraints.any_accuracy
-    references = {
-        mark: reference_of(record, [*records, *beside]) for mark, record in eligible.items()
-    }
+    places = {(record.key.model, record.key.target) for record in eligible.values()}
+    references = {place: reference_of(*place, kind, [*records, *beside]) for place in places}
     fitting: list[Candidate] = []
     rejected: list[Rejected] = []
     inaccurate: list[Record] = []
@@ -121,10 +120,12 @@ def select(
         _require_one_currency(candidates)
     for candidate in candidates:
         broken = _broken(candidate, constraints, objective)
-        record, reference = eligible[candidate.fingerprint], references[candidate.fingerprint]
+        record = eligible[candidate.fingerprint]
+        reference = references[record.key.model, record.key.target]
         if guarded and is_less_accurate(record, reference):
             inaccurate.append(record)
-            broken = (*broken, Broken(text=inaccuracy(record, reference), by=None))
+            if candidate.accuracy is not None or objective != "accuracy":  # else said already
+                broken = (*broken, Broken(text=inaccuracy(record, reference), by=None))
         if broken:
             excess = [one.by for one in broken if one.by is not None]
             distance = sum(excess) if len(excess) == len(broken) else None
@@ -150,11 +151,10 @@ def select(
     why: tuple[str, ...] = (f"none of {len(eligible)} {kind} cells keeps to every constraint",)
     runners_up: tuple[RunnerUp, ...] = ()
     if choice:
+        reference = references[choice.key.model, choice.key.target]
         why = (
             *_reasons(choice, fitting, tied, sound, constraints, objective),
-            *_remarks(
-                eligible[choice.fingerprint], references[choice.fingerprint], choice, constraints
-            ),
+            *_remarks(eligible[choice.fingerprint], reference, choice, constraints),
         )
         runners_up = tuple(
             RunnerUp(

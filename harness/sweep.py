@@ -175,9 +175,9 @@ class _GroupRun:
         model = self._group.model.fitted(_specs(imported.inputs), _specs(imported.outputs))
         require_scored(model, self._group.unscored)
         if model.task is not None:
-            model.task.require()
             for remark in model.task.remarks():
                 self._listener.note(remark)
+            model.task.require()
         self._group = replace(self._group, model=model)
         self._inputs = CellInputs(model, self._work, self._sweep.seed)
 

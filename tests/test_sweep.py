@@ -171,6 +171,33 @@ def test_labelled_data_gives_accuracy_with_its_interval(tmp_path: Path) -> None:
     assert ours.samples == 40 and ours.ci_low <= ours.value <= ours.ci_high
 
 
+@pytest.mark.parametrize(
+    ("metric", "label", "said"),
+    [
+        ("top1", 4, "data.npz: row 5 of 'labels' is 4: the model has 4 classes, 0 to 3"),
+        ("own_metrics:shar", 0, "no function 'shar' in own_metrics; did you mean 'share'?"),
+    ],
+)
+def test_data_that_cannot_be_scored_fail_before_anything_is_built(
+    tmp_path: Path, metric: str, label: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=":")
+    images = np.zeros((6, 3, 8, 8), np.float32)
+    images[1] = np.nan
+    np.savez(tmp_path / "data.npz", inputs=images, labels=[0, 0, 0, 0, 0, label])
+    path = save(convolutional(), tmp_path / "net.onnx")
+    model = {"name": "net", "path": str(path), "data": str(tmp_path / "data.npz"), "metric": metric}
+    file = write_sweep(tmp_path, ())
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), "models": [model]}))
+    outcome, heard = run(file, tmp_path / "out")
+    assert [record.status for record in outcome.records] == ["failed"] * 3
+    assert all(said in (record.reason or "") for record in outcome.records)
+    assert {stage for _, stage in heard.stages} == {"import"}
+    assert not list(tmp_path.glob("out/artifacts/*"))
+    if metric != "top1":
+        assert "input 'x' is not finite (NaN or infinite) in 1 of 6 rows" in heard.notes[0]
+
+
 def test_dynamic_shapes_are_fixed_by_the_sweep(tmp_path: Path) -> None:
     save(convolutional(batch="N", side="S"), tmp_path / "dynamic.onnx")
     model = {"name": "net", "path": "./dynamic.onnx", "shapes": {"x": [1, 3, 8, 8]}}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from harness.cli.metric_help import NamesMetrics
+
 EXAMPLE = """
 \b
 Example:
@@ -18,7 +20,7 @@ def command() -> None:
     pass
 
 
-@command.command(name="list")
+@command.command(name="list", cls=NamesMetrics)
 def list_models() -> None:
     """List the catalog: every name can stand under 'models' in a sweep."""
     from rich.console import Console

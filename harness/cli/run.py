@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
+from harness.cli.metric_help import NamesMetrics
 from harness.cli.tracker_option import servers_of, tracker_option
 
 SWEEP_COPY = "sweep.yaml"
 
 
-@click.command(name="run")
+@click.command(name="run", cls=NamesMetrics)
 @click.argument("sweep", type=click.Path(path_type=Path))
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Results folder."

@@ -7,7 +7,6 @@ child process only, so that a crash or a hang in it costs the cell that it was t
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -23,13 +22,13 @@ from harness.child import Child, ChildLost, Message
 from harness.errors import CellFailure, InputError
 from harness.models.labels import ANYTHING, LabelKind
 from harness.models.metrics import Scorer
+from harness.models.own_metric_worker import LABELS, drop_current_folder, output_name
 from harness.models.scoring import Outputs
 from harness.record import Accuracy
 from harness.spec import Limits
 
 _NAME = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<function>[A-Za-z_]\w*)")
 _IMPORT_SECONDS = 120.0
-LABELS = "labels.npy"
 _EXAMPLE = "expected module:function, such as my_metrics.detection:mean_average_precision"
 
 
@@ -39,8 +38,8 @@ class OwnMetric:
     `outputs` is a list of arrays, one for each output of the model in its order, each [N, ...] for
     N samples, without the batch axis; `labels` is the array of the data file, [N, ...]. It gives
     either an array [N] of scores, whose mean is the accuracy (of booleans, the share of samples
-    that hit), or one number. Larger is better. A number is also computed on `RESAMPLES` sets of as
-    many samples, drawn again, which its 95 % interval is of.
+    that hit), or one number. Larger is better. A number is also computed on 100 sets of as many
+    samples, drawn again, for its 95 % interval.
     """
 
     labels: LabelKind = ANYTHING
@@ -61,7 +60,10 @@ class OwnMetric:
         """
         first, *rest = self._module.split(".")
         with _without_current_folder():
-            spec = find_spec(first)
+            try:
+                spec = find_spec(first)
+            except ValueError:  # of a module without one, such as __main__
+                spec = None
         for at in range(len(rest)):
             places = spec.submodule_search_locations if spec else None
             name = ".".join((first, *rest[: at + 1]))
@@ -157,11 +159,6 @@ class _Scorer:
         )
 
 
-def output_name(at: int) -> str:
-    """The file of an output."""
-    return f"output-{at}.npy"
-
-
 @contextmanager
 def _without_current_folder() -> Iterator[None]:
     before = list(sys.path)
@@ -170,11 +167,3 @@ def _without_current_folder() -> Iterator[None]:
         yield
     finally:
         sys.path[:] = before
-
-
-def drop_current_folder() -> None:
-    """Import nothing from the current folder, unless PYTHONPATH names it."""
-    named = {os.path.abspath(part) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep)}
-    here = os.getcwd()
-    if here not in named:
-        sys.path[:] = [part for part in sys.path if os.path.abspath(part or here) != here]

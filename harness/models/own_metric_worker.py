@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -12,14 +14,26 @@ import numpy as np
 
 from harness.child import Message, channel
 from harness.errors import InputError, did_you_mean
-from harness.models.own_metric import LABELS, drop_current_folder, output_name
-from harness.statistics import bootstrap_interval
 
+LABELS = "labels.npy"
 RESAMPLES = 100
 _SEED = 0
 _MOST_CHARACTERS = 300
 
 Function = Callable[[list[np.ndarray], np.ndarray], Any]
+
+
+def output_name(at: int) -> str:
+    """The file of an output."""
+    return f"output-{at}.npy"
+
+
+def drop_current_folder() -> None:
+    """Import nothing from the current folder, unless PYTHONPATH names it."""
+    named = {os.path.abspath(part) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep)}
+    here = os.getcwd()
+    if here not in named:
+        sys.path[:] = [part for part in sys.path if os.path.abspath(part or here) != here]
 
 
 def function_of(name: str) -> Function:
@@ -40,6 +54,8 @@ def score(function: Function, outputs: list[np.ndarray], labels: np.ndarray) -> 
 
     Raises InputError where it gives something else than is expected of it.
     """
+    from harness.statistics import bootstrap_interval  # SciPy takes a second to import
+
     count = len(labels)
     found = np.asarray(function(outputs, labels))
     if found.ndim == 0 and found.dtype.kind in "iufb":

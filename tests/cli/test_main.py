@@ -11,6 +11,7 @@ import pytest
 from sweeps import write_sweep
 
 from harness.cli.main import COMMANDS
+from harness.models.metrics import METRICS
 
 
 def layeredge(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -27,6 +28,12 @@ def test_help_shows_an_example(name: str) -> None:
     found = layeredge(name, "--help")
     assert found.returncode == 0, found.stderr
     assert "Example" in found.stdout and f"layeredge {name}" in found.stdout
+
+
+@pytest.mark.parametrize("arguments", [("run",), ("models", "list")])
+def test_help_lists_every_metric(arguments: tuple[str, ...]) -> None:
+    found = layeredge(*arguments, "--help").stdout
+    assert all(f"\n  {name} " in found for name in [*METRICS, "module:function"])
 
 
 def test_help_lists_every_command_without_importing_them() -> None:

@@ -13,6 +13,7 @@ import small_models
 from harness.child import Child
 from harness.measure import worker
 from harness.measure.inputs import write_arrays
+from harness.spec import ModelSpec
 
 FEEDS = {"x": np.ones((1, 3, 8, 8), np.float32)}
 SECONDS = 60
@@ -74,3 +75,31 @@ def test_a_child_says_what_memory_and_time_a_model_takes(
         assert found["peak_rss_mb"] >= base_mb > 10
         assert found["seconds"] > 0
         assert ask("sample", warm_up_seconds=0.0, runs=3)["seconds"] > 0
+
+
+@pytest.mark.parametrize("metric", ["top1", "own_metrics:hits"])
+def test_a_model_is_scored_sample_by_sample_by_its_metric(
+    tmp_path: Path, metric: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In batches of two, which five samples do not fill."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=":")
+    path = small_models.save(small_models.convolutional(batch=2), tmp_path / "model.onnx")
+    found = worker.Worker(None, nullcontext())  # type: ignore[arg-type]
+    found.load({"engine": "onnxruntime", "path": str(path), "threads": 1})
+    images = np.random.default_rng(0).standard_normal((5, 3, 8, 8)).astype(np.float32)
+    pairs = images[[[0, 1], [2, 3], [4, 4]]]
+    said = [row for pair in pairs for row in found._session.run({"x": pair})[0].argmax(1)][:5]
+    said[2] = (said[2] + 1) % 4
+    np.savez(tmp_path / "data.npz", x=images, labels=said)
+    model = ModelSpec(name="m", path=path, data=tmp_path / "data.npz", metric=metric)
+    answer = found.accuracy(
+        {
+            "model": model.model_dump(mode="json"),
+            "inputs": [{"name": "x", "shape": [2, 3, 8, 8], "dtype": "float32"}],
+            "outputs": [{"name": "y", "shape": [2, 4], "dtype": "float32"}],
+            "limit": None,
+            "skip": 0,
+        }
+    )["accuracy"]
+    assert (answer["value"], answer["samples"]) == (0.8, 5)
+    assert answer["outcomes"] == "d8"  # all but the third
