@@ -267,7 +267,7 @@ class _GroupRun:
         subject = GroupSubject(
             model=self._group.spec,
             inputs=_specs(imported.inputs),
-            outputs=_specs(imported.outputs),
+            output_tensors=_specs(imported.outputs),
             task=self._group.model.task,
             reference_engine=reference_engine(self._group.model.format),
             reference_path=imported.runnable,

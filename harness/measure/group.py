@@ -76,7 +76,7 @@ class GroupSubject:
 
     model: ModelSpec
     inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
+    output_tensors: tuple[TensorSpec, ...]
     task: Task | None
     reference_engine: str
     reference_path: Path
@@ -346,7 +346,7 @@ class Group:
                 "do": "accuracy",
                 "model": self._subject.model.model_dump(mode="json", exclude={"training"}),
                 "inputs": [asdict(each) for each in self._subject.inputs],
-                "outputs": [asdict(each) for each in self._subject.outputs],
+                "outputs": [asdict(each) for each in self._subject.output_tensors],
                 "limit": self._measure.accuracy_samples,
                 "skip": self._unscored,
             },

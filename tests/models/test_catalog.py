@@ -273,6 +273,43 @@ def test_fingerprint_changes_when_model_or_data_does(tmp_path: Path) -> None:
     assert len(set(marks)) == 5
 
 
+def test_fingerprint_changes_with_the_users_own_metric(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    module = tmp_path / "metric_of_a_test.py"
+    module.write_text("def f(outputs, labels): return 1.0")
+    spec = ModelSpec(
+        name="own",
+        path=own_model(tmp_path),
+        shapes={"x": (1, 3)},
+        data=own_data(tmp_path),
+        metric="metric_of_a_test:f",
+    )
+    before = catalog.resolve(spec).fingerprint
+    assert catalog.resolve(spec).fingerprint == before
+    module.write_text("def f(outputs, labels): return 2.0")
+    assert catalog.resolve(spec).fingerprint != before
+    assert "metric_of_a_test" not in sys.modules
+    with pytest.raises(InputError, match="no module 'metric_of_no_test'"):
+        catalog.resolve(spec.model_copy(update={"metric": "metric_of_no_test:f"}))
+
+
+def test_labels_of_users_own_images_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "images.npz"
+    images = np.zeros((3, 28, 28), np.uint8)
+    spec = ModelSpec(name="fashion-dscnn", data=path)
+    np.savez(path, images=images, labels=[[0], [9], [1]])
+    assert catalog.resolve(spec).task is not None
+    for labels, said in (
+        ([0, 10, 1], "row 1 of 'labels' is 10: the model has 10"),
+        ([0.5] * 3, "0.5"),
+    ):
+        np.savez(path, images=images, labels=labels)
+        with pytest.raises(InputError, match=said):
+            catalog.resolve(spec)
+
+
 def test_own_model_resolves_when_it_is_no_onnx_so_that_import_says_why(tmp_path: Path) -> None:
     path = tmp_path / "own.onnx"
     path.write_bytes(b"no protocol buffer")

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from harness.errors import InputError
 from harness.models.labelled_arrays import labelled_arrays, unlabelled_arrays
@@ -127,6 +129,24 @@ def test_rows_are_put_together_into_batches_and_scored_one_by_one(tmp_path: Path
     assert scored(task, limit=3).samples == 3
     skipped = scored(task, skip=2)  # of inferences, as `inputs` counts
     assert (skipped.value, skipped.samples) == (0.0, 1)
+
+
+@given(st.data(), st.integers(2, 5), st.integers(1, 12), st.integers(0, 2))
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_batches_of_any_size_score_as_single_samples_do(
+    tmp_path: Path, data: st.DataObject, size: int, samples: int, skip: int
+) -> None:
+    numbers = data.draw(st.lists(st.integers(0, 2), min_size=samples, max_size=samples))
+    labels = data.draw(st.lists(st.integers(0, 2), min_size=samples, max_size=samples))
+    path = written(tmp_path, inputs=np.eye(3, dtype=np.float32)[numbers], labels=labels)
+    batch = TensorSpec("image", (size, 3), "float32")
+    together = labelled_arrays(path, "top1", [batch]).fitted([batch], [batch])
+    single = labelled_arrays(path, "top1", [IMAGE]).fitted([IMAGE], [IMAGE])
+    if skip * size < samples:
+        assert scored(together, skip=skip) == scored(single, skip=skip * size)
+    else:
+        with pytest.raises(InputError, match="no samples to score"):
+            scored(together, skip=skip)
 
 
 @pytest.mark.parametrize("layout", [(2, 2), (4,), (2, 2, 1)])
