@@ -30,7 +30,8 @@ def output_name(at: int) -> str:
 
 def drop_current_folder() -> None:
     """Import nothing from the current folder, unless PYTHONPATH names it."""
-    named = {os.path.abspath(part) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep)}
+    parts = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    named = {os.path.abspath(part) for part in parts if part}
     here = os.getcwd()
     if here not in named:
         sys.path[:] = [part for part in sys.path if os.path.abspath(part or here) != here]

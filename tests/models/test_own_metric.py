@@ -14,7 +14,7 @@ from harness.errors import CellFailure, InputError
 from harness.models.labelled_arrays import labelled_arrays
 from harness.models.metrics import accuracy, metric
 from harness.models.own_metric import OwnMetric
-from harness.models.own_metric_worker import Function, score
+from harness.models.own_metric_worker import Function, drop_current_folder, score
 from harness.models.task import Feeds
 from harness.models.tensors import TensorSpec
 from harness.record import Accuracy
@@ -140,3 +140,17 @@ def test_current_folder_is_not_looked_into_unless_pythonpath_names_it(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
     OwnMetric("beside_model:f").require()
     assert (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("pythonpath", [None, "", "/nowhere:", ":"])
+def test_no_pythonpath_does_not_name_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pythonpath: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if pythonpath is None:
+        monkeypatch.delenv("PYTHONPATH")
+    else:
+        monkeypatch.setenv("PYTHONPATH", pythonpath)
+    monkeypatch.setattr(sys, "path", ["", str(tmp_path), "/elsewhere"])
+    drop_current_folder()
+    assert sys.path == ["/elsewhere"]
