@@ -1,10 +1,12 @@
 """A server whose sessions misbehave where a kernel is timed: `python -m misbehaving_server KEY
-TRACKER FAULT`. The fault is `none`, `crash`, of the kernels of every fourth slot, or `hang`."""
+TRACKER FAULT`. The fault is `none`, `crash`, of the kernels of every fourth slot, `hang`, or
+`stock`: TVM's own server."""
 
 import ctypes
 import sys
 import time
 
+from harness.devices.listening import listening_socket
 from harness.devices.serving import run_server
 from harness.devices.tracker import Address
 from harness.lean_import import lean_import
@@ -35,8 +37,13 @@ def main() -> None:
         tvm_ffi.register_global_func("testing.hang", lambda: time.sleep(3600))
         serve_loop(*session)
 
+    address = Address.parse(tracker)
+    if fault == "stock":
+        listening = listening_socket(Address(host="127.0.0.1", port=9500), 100)
+        port = listening.getsockname()[1]
+        tvm_server._listen_loop(listening, port, key, (address.host, address.port), None, None)
     tvm_server._serve_loop = misbehave
-    run_server(key, Address.parse(tracker), "127.0.0.1", 1, print)
+    run_server(key, address, "127.0.0.1", 1, print)
 
 
 if __name__ == "__main__":

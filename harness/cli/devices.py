@@ -92,7 +92,7 @@ def run_tracker(host: str, port: int, expose: bool) -> None:
       layeredge devices tracker --port 9190
     """
     from harness.devices.listening import exposure
-    from harness.devices.serving import run_tracker as run
+    from harness.devices.tracker_server import run_tracker as run
 
     _warn(exposure(host, exposed=expose))
     with suppress(KeyboardInterrupt):

@@ -8,6 +8,8 @@ import socket
 from harness.devices.tracker import Address
 from harness.errors import InputError
 
+_KEEP_ALIVE = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+
 
 def exposure(host: str, *, exposed: bool) -> str:
     """What a person has to know who listens at `host`; nothing for this machine alone. Raises
@@ -48,6 +50,13 @@ def listening_socket(address: Address, ports: int) -> socket.socket:
         else:
             return listening
     raise InputError(f"nothing can listen at {address}: {why}; name another --host or --port")
+
+
+def keep_alive(connection: socket.socket) -> None:
+    """Have a peer whose machine is gone noticed after less than a minute."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE.items():
+        connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _is_loopback(host: str) -> bool:

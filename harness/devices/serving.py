@@ -1,31 +1,38 @@
-"""Runs TVM's RPC tracker, and a server whose sessions may crash, hang or be left alone.
+"""Runs a server of TVM's RPC, whose sessions may crash, hang or be left alone.
 
-In TVM's own server a crash in a session ends the thread that waits for the next one, and a session
-whose client has gone goes on for as long as its kernel runs. Here a session is a process that is
-ended when its client goes, and however it ends the server takes the next client.
+In TVM's own server a crash in a session ends the thread that waits for the next one, a session
+whose client has gone goes on for as long as its kernel runs, and a connection that says nothing
+keeps all others waiting. Here a session is a process that is ended when its client goes, and
+however it ends the server takes the next client; what connects meanwhile is answered, and waited
+for by nobody.
 
-Whoever reaches the port of a server can have it run any code.
+Whoever reaches the port of a server and the tracker can have it run any code.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import multiprocessing
 import os
 import platform
+import secrets
 import select
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from harness.child import die_with_parent
+from harness.devices import handshake
+from harness.devices.accepting import HANDSHAKE_SECONDS, Acceptor, Client
 from harness.devices.fork_join import use_fork_join
-from harness.devices.listening import listening_socket, require_reachable
+from harness.devices.listening import keep_alive, listening_socket, require_reachable
 from harness.devices.tracker import DESCRIPTION, Address, Tracker
-from harness.errors import CellFailure, HarnessError, InputError
+from harness.devices.tracker_link import LinkLost, TrackerLink
+from harness.devices.tracker_protocol import require_key
+from harness.errors import CellFailure
 from harness.hardware import this_processor
 from harness.lean_import import lean_import
 
@@ -38,30 +45,21 @@ with lean_import():
 
 FIRST_PORT = 9091
 _MOST_PORTS = 100
-_KEEP_ALIVE = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-"""A client whose machine is gone is noticed after less than a minute."""
+_LOOK_SECONDS = 2.0
+_UNCLAIMED_SECONDS = 6.0
+"""A client that the tracker sent, and that has not come by then, is not expected any more."""
 
 Tell = Callable[[str], None]
-
-
-def run_tracker(host: str, port: int, tell: Tell) -> None:
-    """Run a tracker until this process ends. Raises InputError where it cannot listen, or where
-    `tornado` is missing."""
-    try:
-        from tvm.rpc import tracker as tvm_tracker
-    except ImportError:
-        raise InputError("TVM's tracker needs tornado: pip install tornado") from None
-    listening = listening_socket(Address(host=host, port=port), 1)
-    tell(f"the tracker listens at {Address(host=host, port=port)}")
-    tvm_tracker._tracker_server(listening, "")
 
 
 def run_server(key: str, tracker: Address, host: str, threads: int, tell: Tell) -> None:
     """Serve a key until this process ends; kernels run with `threads` threads.
 
     Raises TrackerLost where the tracker does not answer, HarnessError when it has not for a minute,
-    and InputError where nothing can listen or who asks the tracker could not reach it.
+    and InputError where nothing can listen, or clients of the tracker could not reach it, or the
+    key is none.
     """
+    require_key(key)
     require_reachable(host, tracker)
     with Tracker(tracker):
         pass
@@ -73,55 +71,134 @@ def run_server(key: str, tracker: Address, host: str, threads: int, tell: Tell) 
     listening = listening_socket(Address(host=host, port=FIRST_PORT), _MOST_PORTS)
     port = listening.getsockname()[1]
     tell(f"a server of '{key}' listens at {Address(host=host, port=port)}")
-    tvm_server._serving = partial(_serve_client, tell)
-    try:
-        tvm_server._listen_loop(listening, port, key, (tracker.host, tracker.port), None, None)
-    except (RuntimeError, AssertionError):
-        raise HarnessError(f"the tracker at {tracker} has not answered for a minute") from None
+    asyncio.run(_Server(key, listening, TrackerLink(tracker, key, port), tell).run())
 
 
-def _serve_client(
-    tell: Tell,
-    connection: socket.socket,
-    client: tuple[Any, ...],
-    options: Mapping[str, float],
-    library: None,
-) -> None:
-    """Run one session to its end, in a process of its own, and leave nothing behind."""
-    tell(f"a client at {client[0]}")
-    _keep_alive(connection)
-    folder = tempdir()
-    session = multiprocessing.get_context("fork").Process(
-        target=_run_session, args=(connection, folder, os.getpid())
-    )
-    session.start()
-    try:
-        _wait(session, connection, options.get("timeout"))
-        if session.exitcode:
-            tell(f"its session crashed (exit code {session.exitcode})")
-    finally:
-        session.kill()
-        session.join()
-        connection.close()
-        with suppress(OSError):  # what was killed may have left what cannot be removed at once
-            folder.remove()
-    tell(f"the client at {client[0]} has gone")
+class _Server:
+    """Takes one client after the other, as the tracker sends them."""
+
+    def __init__(self, key: str, listening: socket.socket, link: TrackerLink, tell: Tell) -> None:
+        self._key = key
+        self._acceptor = Acceptor(listening, key)
+        self._link = link
+        self._tell = tell
+
+    async def run(self) -> None:
+        """Raises HarnessError where the tracker has not answered for a minute."""
+        accepting = asyncio.create_task(self._acceptor.run())
+        serving = asyncio.create_task(self._serve())
+        try:
+            done, _ = await asyncio.wait({accepting, serving}, return_when=asyncio.FIRST_COMPLETED)
+            done.pop().result()
+        finally:
+            for task in (accepting, serving):
+                task.cancel()
+
+    async def _serve(self) -> None:
+        while True:
+            await self._link.connect()
+            with suppress(LinkLost):
+                client = await self._next_client()
+                if client is not None:
+                    await self._take(client)
+
+    async def _next_client(self) -> Client | None:
+        """The next client, or None where one was sent and did not come. Raises LinkLost."""
+        word = f"{self._key}:{secrets.token_hex(16)}"
+        client = self._acceptor.expect(word)
+        try:
+            await self._link.put(word)
+            await self._claimed(word, client)
+        except LinkLost:
+            if not client.done():
+                raise
+        return client.result() if client.done() else None
+
+    async def _claimed(self, word: str, client: asyncio.Future[Client]) -> None:
+        """Wait for a client for as long as the tracker may send one, and some seconds more. Raises
+        LinkLost."""
+        loop = asyncio.get_running_loop()
+        last_free = loop.time()
+        while not client.done() and loop.time() - last_free <= _UNCLAIMED_SECONDS:
+            await asyncio.wait({client}, timeout=_LOOK_SECONDS)
+            if not client.done() and word in await self._link.pending():
+                last_free = loop.time()
+
+    async def _take(self, client: Client) -> None:
+        """Let a client in and run its session to its end, unless it goes or says nothing."""
+        connection = client.connection
+        try:
+            try:
+                keep_alive(connection)
+                await asyncio.wait_for(self._opened(connection), HANDSHAKE_SECONDS)
+            except handshake.FAILURES:
+                self._tell(f"the client at {client.host} begins no session")
+                return
+            self._tell(f"a client at {client.host}")
+            await self._run(connection, client.timeout)
+            self._tell(f"the client at {client.host} has gone")
+        finally:
+            connection.close()
+
+    async def _opened(self, connection: socket.socket) -> None:
+        """Tell a client that it is let in, and wait for the first that it sends."""
+        await handshake.admit(connection, self._key)
+        await _readable(connection.fileno())
+        if not connection.recv(1, socket.MSG_PEEK):
+            raise OSError("it closed the connection")
+
+    async def _run(self, connection: socket.socket, timeout: float | None) -> None:
+        """Run one session, in a process of its own, and leave nothing behind."""
+        connection.setblocking(True)
+        folder = tempdir()
+        session = multiprocessing.get_context("fork").Process(
+            target=_run_session,
+            args=(connection, folder, os.getpid(), self._acceptor.sockets),
+        )
+        session.start()
+        try:
+            await _ended(session, connection, timeout)
+            if session.exitcode:
+                self._tell(f"its session crashed (exit code {session.exitcode})")
+        finally:
+            session.kill()
+            session.join()
+            with suppress(OSError):  # what was killed may have left what cannot be removed at once
+                folder.remove()
 
 
-def _wait(
+async def _ended(
     session: multiprocessing.process.BaseProcess, connection: socket.socket, seconds: float | None
 ) -> None:
     """Wait until a session ends, its client goes, or the seconds that it may take are over."""
-    watched = select.poll()
-    watched.register(connection, select.POLLRDHUP)  # not what was sent: that is the session's
-    watched.register(session.sentinel, select.POLLIN)
-    watched.poll(1e3 * seconds if seconds else None)
+    with select.epoll() as watched:
+        # Not for what the client sends, which is for the session.
+        watched.register(connection, select.EPOLLRDHUP)
+        watched.register(session.sentinel, select.EPOLLIN)
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(_readable(watched.fileno()), seconds)
 
 
-def _run_session(connection: socket.socket, folder: Any, parent: int) -> None:
-    """What the process of a session does."""
+async def _readable(descriptor: int) -> None:
+    """Wait until a file descriptor can be read."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(descriptor, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(descriptor)
+
+
+def _run_session(
+    connection: socket.socket, folder: Any, parent: int, others: Sequence[socket.socket]
+) -> None:
+    """What the process of a session does. `others` are the server's sockets, which it closes: their
+    peers see what the server does with them."""
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
+    for other in others:
+        other.close()
     os.chdir(folder.path)
     tvm_ffi.register_global_func(DESCRIPTION, _description, override=True)
     tvm_server._serve_loop(connection, None, folder)
@@ -137,9 +214,3 @@ def _description() -> str:
             "threads": int(os.environ["TVM_NUM_THREADS"]),
         }
     )
-
-
-def _keep_alive(connection: socket.socket) -> None:
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEP_ALIVE.items():
-        connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

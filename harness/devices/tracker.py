@@ -1,20 +1,21 @@
 """Asks TVM's RPC tracker which servers it knows, and for one that is free.
 
 TVM's own client waits for ever where a tracker does not answer, and can wait for nothing else
-beside it. The protocol is short: after a number that each side says first, every message is its
-length, as four bytes, and JSON.
+beside it.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import socket
-import struct
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, Literal, TypeVar
 
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from harness.devices.tracker_protocol import GREETING, SERVER, SIZE_BYTES, Code, packed, size_of
 from harness.documents import Frozen
 from harness.errors import HarnessError, InputError
 
@@ -22,11 +23,7 @@ TRACKER_VARIABLE = "LAYEREDGE_TRACKER"
 TRACKER_PORT = 9190
 DESCRIPTION = "layeredge.description"
 """The function of our servers that says what machine they are, in JSON."""
-_MAGIC = 0x2F271
-_SUCCESS, _REQUEST, _SUMMARY = 0, 4, 6
 _SECONDS = 5.0
-_MOST_BYTES = 1 << 20
-_SERVER = "server:"
 
 
 class TrackerLost(HarnessError):
@@ -74,6 +71,29 @@ class Servers(Frozen):
     build_cluster: str | None = None
 
 
+class _Queue(BaseModel):
+    free: int
+
+
+class _Description(BaseModel):
+    """What a server says of itself."""
+
+    key: str
+    addr: tuple[str, int]
+
+
+class _Summary(BaseModel):
+    """What a tracker says of itself. What a server says is the server's: it may be nonsense."""
+
+    queue_info: dict[str, _Queue]
+    server_info: list[Any]
+
+
+_SUMMARY = TypeAdapter(tuple[Literal[Code.SUCCESS], _Summary])
+_GRANT = TypeAdapter(tuple[Literal[Code.SUCCESS], tuple[str, int, str]])
+_Answer = TypeVar("_Answer")
+
+
 class Tracker:
     """A connection to the tracker at an address. Use as a context manager.
 
@@ -86,8 +106,8 @@ class Tracker:
             self._socket = socket.create_connection((address.host, address.port), _SECONDS)
         try:
             with self._answering():
-                self._socket.sendall(struct.pack("<i", _MAGIC))
-                if self._number() != _MAGIC:
+                self._socket.sendall(GREETING)
+                if self._received(len(GREETING)) != GREETING:
                     raise ValueError("no tracker's greeting")
         except TrackerLost:
             self.close()
@@ -105,63 +125,53 @@ class Tracker:
 
     def servers(self) -> list[Server]:
         """All servers there are, by key and address."""
-        summary = self._ask([_SUMMARY])
-        found = [
-            Server(
-                key=info["key"].removeprefix(_SERVER),
-                address=Address(host=str(info["addr"][0]), port=info["addr"][1]),
-            )
-            for info in summary["server_info"]
-        ]
+        found = []
+        for info in self._summary().server_info:
+            with suppress(ValidationError):
+                server = _Description.model_validate(info)
+                host, port = server.addr
+                key = server.key.removeprefix(SERVER)
+                found.append(Server(key=key, address=Address(host=host, port=port)))
         return sorted(found, key=lambda server: (server.key, str(server.address)))
 
     def free(self) -> Mapping[str, int]:
         """How many servers of each key wait for work."""
-        queues = self._ask([_SUMMARY])["queue_info"]
-        return {key: int(queue["free"]) for key, queue in queues.items()}
+        return {key: queue.free for key, queue in self._summary().queue_info.items()}
+
+    def _summary(self) -> _Summary:
+        self._send([Code.SUMMARY])
+        return self._answer(_SUMMARY)[1]
 
     def request(self, key: str) -> None:
         """Ask for a server of a key, without waiting: `granted` has it once there is one."""
-        self._send([_REQUEST, key, "", 1])
+        self._send([Code.REQUEST, key, "", 1])
 
     def granted(self) -> Grant:
-        """The server that was asked for; waits for it."""
-        host, port, word = self._answer()
+        """The server that was asked for; waits for it some seconds."""
+        host, port, word = self._answer(_GRANT)[1]
         return Grant(address=Address(host=host, port=port), word=word)
 
     def close(self) -> None:
         self._socket.close()
 
-    def _ask(self, message: list[Any]) -> Any:
-        self._send(message)
-        return self._answer()
-
     def _send(self, message: list[Any]) -> None:
-        data = json.dumps(message).encode()
         with self._answering():
-            self._socket.sendall(struct.pack("<i", len(data)) + data)
+            self._socket.sendall(packed(message))
 
-    def _answer(self) -> Any:
+    def _answer(self, form: TypeAdapter[_Answer]) -> _Answer:
         with self._answering():
-            size = self._number()
-            if not 0 < size <= _MOST_BYTES:
-                raise ValueError(f"a message of {size} bytes")
-            status, answer = json.loads(self._received(size))
-            if status != _SUCCESS:
-                raise ValueError(f"the code {status}")
-            return answer
-
-    def _number(self) -> int:
-        (number,) = struct.unpack("<i", self._received(4))
-        return int(number)
+            return form.validate_json(self._received(size_of(self._received(SIZE_BYTES))))
 
     def _received(self, size: int) -> bytes:
-        data = b""
+        """Raises OSError where so many bytes are not there within some seconds."""
+        data, end = b"", time.monotonic() + _SECONDS
         while len(data) < size:
             part = self._socket.recv(size - len(data))
             if not part:
                 raise OSError("it closed the connection")
             data += part
+            if time.monotonic() > end:
+                raise TimeoutError("timed out")
         return data
 
     @contextmanager
