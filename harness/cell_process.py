@@ -7,6 +7,7 @@ from time import monotonic
 
 from harness.child import Child, ChildLost, Message
 from harness.errors import CellFailure, CellSkipped
+from harness.limits import answer_seconds, lost_reason
 from harness.listener import Listener
 from harness.spec import Limits, Tune
 
@@ -39,14 +40,16 @@ class CellProcess:
         Raises CellFailure or CellSkipped with the child's reason.
         """
         self.stage = "import"
-        deadline = monotonic() + self._seconds(tune)
+        allowed = self._seconds(tune)
+        deadline = monotonic() + allowed
         with Child(
             "harness.cell", memory_mb=self._limits.memory_mb, environment=self._environment
         ) as child:
             try:
                 child.send({"do": do, "order": order})
                 while True:
-                    message = child.receive(max(0.1, deadline - monotonic()))
+                    left = max(0.1, deadline - monotonic())
+                    message = child.receive(left, allowed=allowed)
                     if "answer" in message:
                         answer: Message = message["answer"]
                         return answer
@@ -56,7 +59,7 @@ class CellProcess:
                         raise kind(message["error"])
                     self._tell(label, message)
             except ChildLost as error:
-                raise CellFailure(f"the {self.stage} stage {error}") from None
+                raise CellFailure(f"the {self.stage} stage {lost_reason(error)}") from None
             except KeyboardInterrupt:
                 child.interrupt(_INTERRUPT_SECONDS)
                 raise
@@ -65,7 +68,7 @@ class CellProcess:
         budget = 0.0
         if tune is not None:
             budget = 60 * tune.minutes if tune.minutes else _SECONDS_PER_TRIAL * (tune.trials or 0)
-        return 60 * self._limits.cell_minutes + budget
+        return answer_seconds(self._limits) + budget
 
     def _tell(self, label: str, message: Message) -> None:
         if "stage" not in message:

@@ -19,13 +19,14 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import psutil
 
 from harness.errors import HarnessError
 
 Message = dict[str, Any]
+Exceeded = Literal["time", "memory"]
 
 _CHANNEL = "LAYEREDGE_CHANNEL"
 _PARENT = "LAYEREDGE_PARENT"
@@ -35,7 +36,12 @@ _REASON_CHARACTERS = 300
 
 
 class ChildLost(HarnessError):
-    """The child crashed, hung, or used more memory than it may; the text says which."""
+    """The child crashed, hung, or used more memory than it may; the text says which, and `exceeded`
+    which limit it was that stopped it, if one did."""
+
+    def __init__(self, text: str, exceeded: Exceeded | None = None) -> None:
+        super().__init__(text)
+        self.exceeded = exceeded
 
 
 class Child:
@@ -100,18 +106,21 @@ class Child:
         except OSError:
             raise ChildLost(self._reason()) from None
 
-    def receive(self, seconds: float, watch_seconds: float = _WATCH_SECONDS) -> Message:
+    def receive(
+        self, seconds: float, watch_seconds: float = _WATCH_SECONDS, allowed: float | None = None
+    ) -> Message:
         """Wait for the next message; look at the child's memory every `watch_seconds` meanwhile.
 
         Raises ChildLost when the child ends or exceeds its memory, or `seconds` go by; it is killed
-        then.
+        then. Where these are what is left of a longer time for several messages that is `allowed`.
         """
         deadline = time.monotonic() + seconds
         while b"\n" not in self._buffer:
             left = deadline - time.monotonic()
             if left <= 0:
                 self.kill()
-                raise ChildLost(f"took more than {_duration(seconds)} and was stopped")
+                took = _duration(seconds if allowed is None else allowed)
+                raise ChildLost(f"took more than {took} and was stopped", "time")
             ready, _, _ = select.select([self._socket], [], [], min(left, watch_seconds))
             if not ready:
                 self.check_memory()
@@ -171,7 +180,8 @@ class Child:
             self.kill()
             raise ChildLost(
                 f"used {used_mb:.0f} MB of memory, more than the {self._memory_mb:.0f} MB it may, "
-                "and was stopped"
+                "and was stopped",
+                "memory",
             )
 
     def _reason(self) -> str:

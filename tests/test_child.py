@@ -70,6 +70,13 @@ def test_hang_is_stopped_when_time_is_up(child: Child) -> None:
     assert gone(child.process_id)
 
 
+def test_time_that_earlier_messages_took_is_counted_in_what_is_said(child: Child) -> None:
+    child.send({"do": "hang"})
+    with pytest.raises(ChildLost, match=r"took more than 90 s and was stopped") as lost:
+        child.receive(0.1, allowed=90)
+    assert lost.value.exceeded == "time"
+
+
 def test_sending_to_a_dead_child_says_how_it_died(child: Child) -> None:
     child.call({"do": "echo", "value": 1}, 30)
     os.kill(child.process_id, signal.SIGKILL)

@@ -19,6 +19,7 @@ import numpy as np
 
 from harness.child import Child, ChildLost, Message
 from harness.errors import CellFailure, CellSkipped, HarnessError
+from harness.limits import answer_seconds, lost_reason
 from harness.measure.inputs import read_arrays, verification_inputs, write_arrays
 from harness.measure.verification import verify
 from harness.models.metrics import agreement
@@ -33,7 +34,6 @@ SETTLING_SECONDS = 0.03
 _LEAST_RUNS = 3
 """A sample is their median."""
 _KERNEL_RUNS = 20
-ANSWER_SECONDS = 120.0
 _WATCH_SECONDS = 1.0
 _PLAIN = "the compressed network, compiled plainly"
 
@@ -99,7 +99,6 @@ class Runner(ABC):
     def ask(
         self,
         message: Message,
-        seconds: float = ANSWER_SECONDS,
         heard: Callable[[float, float], None] | None = None,
     ) -> Message:
         """Send a message and wait for the answer, passing on progress meanwhile.
@@ -145,6 +144,7 @@ class ProcessRunner(Runner):
         python: Path | None = None,
     ) -> None:
         super().__init__(contestant, threads)
+        self._seconds = answer_seconds(limits)
         self._child = Child(
             "harness.measure.worker",
             memory_mb=limits.memory_mb,
@@ -161,14 +161,13 @@ class ProcessRunner(Runner):
     def ask(
         self,
         message: Message,
-        seconds: float = ANSWER_SECONDS,
         heard: Callable[[float, float], None] | None = None,
     ) -> Message:
         self._child.resume()
         try:
-            return answer_of(self._child, message, seconds, heard)
+            return answer_of(self._child, message, self._seconds, heard)
         except ChildLost as error:
-            raise CellFailure(str(error)) from None
+            raise CellFailure(lost_reason(error)) from None
         finally:
             self._child.pause()
 
@@ -184,7 +183,7 @@ def answer_of(
     deadline = monotonic() + seconds
     child.send(message)
     while True:
-        answer = child.receive(max(0.1, deadline - monotonic()), _WATCH_SECONDS)
+        answer = child.receive(max(0.1, deadline - monotonic()), _WATCH_SECONDS, seconds)
         if "answer" in answer:
             found: Message = answer["answer"]
             return found
@@ -350,7 +349,6 @@ class Group:
                 "limit": self._measure.accuracy_samples,
                 "skip": self._unscored,
             },
-            60 * self._limits.cell_minutes,
             lambda done, total: self._listener("accuracy", label, done, total),
         )
         runner.measured.accuracy = Accuracy.model_validate(answer["accuracy"])

@@ -14,7 +14,8 @@ from typing import Any
 from harness.child import Child, ChildLost, Message
 from harness.devices.tracker import Grant, Servers, Tracker, TrackerLost
 from harness.errors import CellFailure
-from harness.measure.group import ANSWER_SECONDS, Contestant, Group, Measured, Runner, answer_of
+from harness.limits import answer_seconds, lost_reason
+from harness.measure.group import Contestant, Group, Measured, Runner, answer_of
 from harness.spec import Limits
 from harness.target_spec import TargetSpec
 
@@ -66,12 +67,10 @@ class Station:
             f"devices serve {self._key} --tracker {self._servers.tracker}"
         )
 
-    def ask(
-        self, message: Message, seconds: float, heard: Callable[[float, float], None] | None
-    ) -> Message:
+    def ask(self, message: Message, heard: Callable[[float, float], None] | None) -> Message:
         """Raises ChildLost where the session is lost, and what the worker says otherwise."""
         assert self._child is not None
-        return answer_of(self._child, message, seconds, heard)
+        return answer_of(self._child, message, answer_seconds(self._limits), heard)
 
     def close(self) -> None:
         if self._child is not None:
@@ -91,7 +90,6 @@ class ServerRunner(Runner):
     def ask(
         self,
         message: Message,
-        seconds: float = ANSWER_SECONDS,
         heard: Callable[[float, float], None] | None = None,
     ) -> Message:
         """As a `Runner`'s. Where the server is lost over it twice that is this one's failure."""
@@ -99,12 +97,13 @@ class ServerRunner(Runner):
         for attempt in range(1, _MOST_LOST + 1):
             try:
                 self._be_loaded()
-                answer = self._station.ask(message, seconds, heard)
+                answer = self._station.ask(message, heard)
             except ChildLost as error:
                 self._station.close()
                 if attempt == _MOST_LOST:
                     address = self._station.machine.get("address")
-                    raise CellFailure(f"the server at {address} was lost: it {error}") from None
+                    why = lost_reason(error)
+                    raise CellFailure(f"the server at {address} was lost: it {why}") from None
             else:
                 break
         if message["do"] in _REPEATED:
@@ -116,7 +115,7 @@ class ServerRunner(Runner):
         self._station.open()
         if self._session != self._station.session:
             for message in self._told:
-                self._station.ask(message, ANSWER_SECONDS, None)
+                self._station.ask(message, None)
             self._session = self._station.session
 
     def close(self) -> None:
