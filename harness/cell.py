@@ -80,6 +80,7 @@ class ImportedModel(Frozen):
 
     inputs: tuple[TensorDescription, ...]
     outputs: tuple[TensorDescription, ...]
+    """None of a model that TVM cannot import."""
     runnable: Path
 
 
@@ -96,6 +97,22 @@ def import_stage(order: ImportOrder) -> ImportedModel:
         outputs=tuple(TensorDescription(**asdict(spec)) for spec in imported.outputs),
         runnable=imported.prepared or order.model,
     )
+
+
+def prepare_stage(order: ImportOrder) -> ImportedModel:
+    """The same where TVM cannot import a model: what other engines take and run."""
+    from harness.models.runnable import runnable_model
+
+    found = runnable_model(order.model, order.shapes, order.work)
+    return ImportedModel(
+        inputs=tuple(TensorDescription(**asdict(spec)) for spec in found.inputs),
+        outputs=(),
+        runnable=found.path,
+    )
+
+
+_MODEL_STAGES = {"import": import_stage, "prepare": prepare_stage}
+"""By the name of their order."""
 
 
 def compile_cell(order: Order, tell: Tell) -> Artifact:
@@ -415,9 +432,10 @@ def _throttled(tell: Tell) -> Callable[[object], None]:
 
 
 def _answer(message: Message, parent: Channel) -> Message:
-    if message["do"] == "import":
+    stage = _MODEL_STAGES.get(message["do"])
+    if stage is not None:
         parent.send({"stage": "import"})
-        return import_stage(ImportOrder.model_validate(message["order"])).model_dump(mode="json")
+        return stage(ImportOrder.model_validate(message["order"])).model_dump(mode="json")
     order = Order.model_validate(message["order"])
     return compile_cell(order, parent.send).model_dump(mode="json")
 

@@ -149,8 +149,7 @@ class _GroupRun:
             imported = self._import()
             self._fit_data(imported)
         except (CellFailure, CellSkipped, InputError) as error:
-            for cell in self._pending:
-                self._writer.lost(cell.key, cell.mark, "import", error, environment(), 0.0)
+            self._lose(self._pending, error)
             return
         contestants = self._contestants(imported)
         if self._target.device.kind == "static":
@@ -160,13 +159,30 @@ class _GroupRun:
         elif any(found.mark in {cell.mark for cell in self._pending} for found in contestants):
             self._measure(imported, contestants)
 
+    def _lose(self, cells: Sequence[PlannedCell], error: HarnessError) -> None:
+        """Record that cells did not get beyond the import."""
+        for cell in cells:
+            self._writer.lost(cell.key, cell.mark, "import", error, environment(), 0.0)
+
     def _import(self) -> ImportedModel:
+        """The model as TVM imports it. Where that fails the cells of TVM are lost, and the other
+        engines run the model all the same: what is returned then is for them."""
+        try:
+            return self._made("import")
+        except CellFailure as error:
+            self._lose([cell for cell in self._pending if cell.configuration is not None], error)
+            self._pending = [cell for cell in self._pending if cell.configuration is None]
+            if not self._pending:
+                raise
+            return self._made("prepare")
+
+    def _made(self, do: str) -> ImportedModel:
         label = f"{self._group.model.name} · {self._target.name}"
         order = ImportOrder(
             model=self._group.model.path, shapes=self._group.model.shapes, work=self._work
         )
         self._work.mkdir(parents=True, exist_ok=True)
-        answer = self._process.carry_out("import", order.model_dump(mode="json"), label)
+        answer = self._process.carry_out(do, order.model_dump(mode="json"), label)
         return ImportedModel.model_validate(answer)
 
     def _fit_data(self, imported: ImportedModel) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -32,6 +33,19 @@ class Session(Protocol):
         """A function that runs one inference on these inputs, with the least work around it that
         the engine allows. Its outputs stay inside the engine. Raises InputError as `run` does."""
         ...
+
+
+_NUMBERS = frozenset(
+    {"bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64"}
+    | {"uint8", "uint16", "uint32", "uint64"}
+)
+
+
+def require_numbers(what: str, name: str, found: str, path: Path) -> None:
+    """Raise InputError unless an input or output is a tensor of numbers that NumPy has: `found` is
+    NumPy's name of its dtype, or what the engine calls something else."""
+    if found not in _NUMBERS:
+        raise InputError(f"{path}: {what} '{name}' is {found}, expected a tensor of real numbers")
 
 
 def checked(inputs: Sequence[TensorSpec], feeds: Feeds) -> list[np.ndarray]:

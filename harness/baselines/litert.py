@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from harness.baselines.base import Feeds, checked
+from harness.baselines.base import Feeds, checked, require_numbers
 from harness.models.tensors import TensorSpec
 
 
@@ -20,6 +20,11 @@ class LiteRtSession:
         self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
         self._interpreter.allocate_tensors()
         details = self._interpreter.get_input_details()
+        found = {"input": details, "output": self._interpreter.get_output_details()}
+        for what, tensors in found.items():
+            for detail in tensors:
+                dtype = np.dtype(detail["dtype"]).name
+                require_numbers(what, detail["name"], dtype, path)
         self._indices = [detail["index"] for detail in details]
         self.inputs = tuple(
             TensorSpec(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -9,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import onnxruntime
 
-from harness.baselines.base import Feeds, checked
+from harness.baselines.base import Feeds, checked, require_numbers
 from harness.errors import InputError
 from harness.models.tensors import TensorSpec
 
@@ -30,6 +31,8 @@ class OnnxRuntimeSession:
             str(path), options, providers=["CPUExecutionProvider"]
         )
         self.inputs = tuple(_spec(value, path) for value in self._session.get_inputs())
+        for value in self._session.get_outputs():
+            require_numbers("output", value.name, _dtype(value), path)
 
     def run(self, feeds: Feeds) -> list[np.ndarray]:
         arrays = checked(self.inputs, feeds)
@@ -65,9 +68,15 @@ class _Bound:
 
 
 def _spec(value: Any, path: Path) -> TensorSpec:
+    require_numbers("input", value.name, _dtype(value), path)
     if not all(isinstance(extent, int) for extent in value.shape):
         raise InputError(
             f"{path}: input '{value.name}' is {value.shape}, expected a model with static shapes"
         )
-    kind = value.type.removeprefix("tensor(").removesuffix(")")
-    return TensorSpec(value.name, tuple(value.shape), _DTYPES.get(kind, kind))
+    return TensorSpec(value.name, tuple(value.shape), _dtype(value))
+
+
+def _dtype(value: Any) -> str:
+    """NumPy's name of the element type; what is no tensor has ONNX Runtime's name."""
+    tensor = re.fullmatch(r"tensor\((\w+)\)", value.type)
+    return _DTYPES.get(tensor[1], tensor[1]) if tensor else str(value.type)

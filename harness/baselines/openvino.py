@@ -10,6 +10,7 @@ import numpy as np
 import openvino
 
 from harness.baselines.base import Feeds, checked
+from harness.errors import CellFailure
 from harness.models.tensors import TensorSpec
 
 
@@ -21,15 +22,18 @@ class OpenVinoSession:
     """
 
     def __init__(self, path: Path, threads: int) -> None:
-        compiled = openvino.Core().compile_model(
-            str(path),
-            "CPU",
-            {
-                "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_PRECISION_HINT": "f32",
-                "INFERENCE_NUM_THREADS": threads,
-            },
-        )
+        try:
+            compiled = openvino.Core().compile_model(
+                str(path),
+                "CPU",
+                {
+                    "PERFORMANCE_HINT": "LATENCY",
+                    "INFERENCE_PRECISION_HINT": "f32",
+                    "INFERENCE_NUM_THREADS": threads,
+                },
+            )
+        except RuntimeError as error:
+            raise CellFailure(f"openvino cannot load {path}: {_reason(error)}") from error
         self._request = compiled.create_infer_request()
         self._outputs = range(len(compiled.outputs))
         self.inputs = tuple(
@@ -49,3 +53,9 @@ class OpenVinoSession:
         for index, array in enumerate(checked(self.inputs, feeds)):
             self._request.set_input_tensor(index, openvino.Tensor(array))
         return cast("Callable[[], object]", self._request.infer)
+
+
+def _reason(error: RuntimeError) -> str:
+    """What an error of OpenVINO says, without the headings and the places in its source."""
+    lines = (line.strip().removeprefix("-- ") for line in str(error).splitlines())
+    return " ".join(line for line in lines if line and not line.endswith(":"))

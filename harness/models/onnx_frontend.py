@@ -15,14 +15,19 @@ from harness.lean_import import lean_import
 from harness.models.foreign_errors import first_line
 from harness.models.imported import Imported, output_specs
 from harness.models.onnx_file import STANDARD_DOMAINS, check_onnx, load_onnx, walk_nodes
-from harness.models.onnx_shapes import Shapes, fix_shapes, fold, graph_inputs, write_model
+from harness.models.onnx_shapes import (
+    PREPARED,
+    Shapes,
+    fix_shapes,
+    fold,
+    graph_inputs,
+    write_model,
+)
 from harness.models.tensors import TensorSpec
 from harness.tvm_api import tvm
 
 with lean_import():
     from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter, _get_convert_map
-
-PREPARED = "prepared.onnx"
 
 # TVM looks operators up by name alone. Of ONNX Runtime's own operators it converts a few; in any
 # other domain a name may mean anything.

@@ -12,9 +12,11 @@ import onnxruntime
 
 from harness.errors import InputError, unknown_name
 from harness.models.foreign_errors import first_line
-from harness.models.onnx_file import STANDARD_DOMAINS, walk_nodes
+from harness.models.onnx_file import STANDARD_DOMAINS, check_onnx, load_onnx, walk_nodes
 
 Shapes = Mapping[str, tuple[int, ...]]
+
+PREPARED = "prepared.onnx"
 
 # ONNX Runtime turns MatMul + Add into Gemm, and where the MatMul has more than two dimensions it
 # puts a Reshape before and after; those reshapes keep the bias and the activation from fusing.
@@ -22,6 +24,18 @@ _DISABLED_OPTIMISERS = ["MatMulAddFusion"]
 
 # Some exporters write this for every dimension they do not know; it names none.
 _ANONYMOUS = "?"
+
+
+def write_static(path: Path, shapes: Shapes, work: Path) -> Path:
+    """Write the static model of an ONNX file to `work/prepared.onnx`, and return its path.
+
+    Raises InputError for a file that is not a valid ONNX model, and dimensions that are not fixed.
+    """
+    model = load_onnx(path)
+    check_onnx(model, path)
+    fix_shapes(model, shapes, path)
+    write_model(fold(model, path), work / PREPARED)
+    return work / PREPARED
 
 
 def graph_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:

@@ -1,0 +1,40 @@
+"""A model as engines other than TVM run it, which takes no import by TVM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.baselines.registry import open_session, reference_engine
+from harness.models.formats import format_of
+from harness.models.imported import require_shapes
+from harness.models.tensors import TensorSpec
+
+
+@dataclass(frozen=True)
+class Runnable:
+    """A file that the engines of its format run, and its inputs in their order."""
+
+    path: Path
+    inputs: tuple[TensorSpec, ...]
+
+
+def runnable_model(path: Path, shapes: Mapping[str, tuple[int, ...]], work: Path) -> Runnable:
+    """A `.onnx`, `.pt2` or `.tflite` file with static shapes, and the inputs that the reference
+    engine of its format reads from it.
+
+    `shapes` gives an input, by name, its static shape; what has to be written for it is below
+    `work`. Raises InputError when the file is not what its suffix says or a dimension is left
+    dynamic, CellSkipped when the engine is not installed, and CellFailure when it cannot load the
+    model.
+    """
+    format = format_of(path)
+    runnable = path
+    if format == "onnx":
+        from harness.models.onnx_shapes import write_static
+
+        runnable = write_static(path, shapes, work)
+    inputs = open_session(reference_engine(format), runnable, threads=1).inputs
+    require_shapes(shapes, inputs, path)
+    return Runnable(runnable, inputs)
