@@ -28,7 +28,7 @@ class Client:
 
 
 class Acceptor:
-    """Accepts connections to a listening socket while `run` runs.
+    """Accepts connections to a listening socket.
 
     All but the client that says the expected word are refused. Where there are too many handshakes
     the oldest is given up: one that is meant takes milliseconds.
@@ -52,19 +52,32 @@ class Acceptor:
         self._word, self._client = word, asyncio.get_running_loop().create_future()
         return self._client
 
-    async def run(self) -> None:
+    def start(self) -> None:
+        """Accept connections from now on, in the event loop that runs."""
+        asyncio.get_running_loop().add_reader(self._listening, self._accept)
+
+    def stop(self) -> None:
+        """Accept none any more, and give up all handshakes."""
+        asyncio.get_running_loop().remove_reader(self._listening)
+        for task in self._handshakes:
+            task.cancel()
+
+    def _accept(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, address = await loop.sock_accept(self._listening)
-            except OSError:  # the peer is gone again, or there is no file descriptor left
-                await asyncio.sleep(_PAUSE_SECONDS)
-                continue
-            if len(self._handshakes) >= _MOST_HANDSHAKES:
-                next(iter(self._handshakes)).cancel()
-            task = loop.create_task(self._shake_hands(connection, address[0]))
-            self._handshakes[task] = connection
-            task.add_done_callback(self._handshakes.pop)
+        try:
+            connection, address = self._listening.accept()
+        except (BlockingIOError, ConnectionAbortedError):  # the peer is gone again
+            return
+        except OSError:  # no file descriptor is left
+            loop.remove_reader(self._listening)
+            loop.call_later(_PAUSE_SECONDS, self.start)
+            return
+        connection.setblocking(False)
+        if len(self._handshakes) >= _MOST_HANDSHAKES:
+            next(iter(self._handshakes)).cancel()
+        task = loop.create_task(self._shake_hands(connection, address[0]))
+        self._handshakes[task] = connection
+        task.add_done_callback(self._handshakes.pop)
 
     async def _shake_hands(self, connection: socket.socket, host: str) -> None:
         taken = False

@@ -18,6 +18,8 @@ _MAGIC = 0xFF271
 _SUCCESS, _MISMATCH = _MAGIC, _MAGIC + 2
 _CLIENT, _SERVER, _TIMEOUT = "client:", "server:", "-timeout="
 _MOST_KEY_BYTES = 1024
+_MOST_MESSAGE_BYTES = 1 << 16
+_LENGTH = struct.Struct("<Q")
 _NO_WORD = "layeredge-are-you-there"
 """No server expects it: one that answers says so, and goes on waiting for its client."""
 _PROBE_SECONDS = 3.0
@@ -60,6 +62,24 @@ async def admit(connection: socket.socket, key: str) -> None:
 async def refuse(connection: socket.socket) -> None:
     """Tell a client that its word is not the expected one. Raises OSError."""
     await asyncio.get_running_loop().sock_sendall(connection, struct.pack("<i", _MISMATCH))
+
+
+def has_message(connection: socket.socket) -> bool:
+    """Whether all of a session's first message is there; it stays there. A message is its length in
+    bytes, as an unsigned 64-bit integer, and so many bytes.
+
+    Raises OSError where the client is gone, and ValueError where that is no first message.
+    """
+    head = connection.recv(_LENGTH.size, socket.MSG_PEEK)
+    if not head:
+        raise OSError("the client closed the connection")
+    if len(head) < _LENGTH.size:
+        return False
+    (size,) = _LENGTH.unpack(head)
+    if not 0 < size <= _MOST_MESSAGE_BYTES:
+        raise ValueError(f"a message of {size} bytes")
+    whole = _LENGTH.size + int(size)
+    return len(connection.recv(whole, socket.MSG_PEEK)) == whole
 
 
 async def answers(host: str, port: int) -> bool:

@@ -137,6 +137,8 @@ class Scheduler:
         """Ask a server whether it answers. One that does not is offered again when it says so."""
         answered = await answers(offer.host, offer.port)
         offer.asking = None
+        if offer not in self._offers.get(offer.key, ()):
+            return  # it was taken back while the answer came in
         if answered:
             offer.answered = asyncio.get_running_loop().time()
             self._answering.add(offer.owner)

@@ -32,7 +32,7 @@ from harness.devices.listening import keep_alive, listening_socket, require_reac
 from harness.devices.tracker import DESCRIPTION, Address, Tracker
 from harness.devices.tracker_link import LinkLost, TrackerLink
 from harness.devices.tracker_protocol import require_key
-from harness.errors import CellFailure
+from harness.errors import CellFailure, reason
 from harness.hardware import this_processor
 from harness.lean_import import lean_import
 
@@ -46,6 +46,7 @@ with lean_import():
 FIRST_PORT = 9091
 _MOST_PORTS = 100
 _LOOK_SECONDS = 2.0
+_PEEK_SECONDS = 0.02
 _UNCLAIMED_SECONDS = 6.0
 """A client that the tracker sent, and that has not come by then, is not expected any more."""
 
@@ -85,22 +86,16 @@ class _Server:
 
     async def run(self) -> None:
         """Raises HarnessError where the tracker has not answered for a minute."""
-        accepting = asyncio.create_task(self._acceptor.run())
-        serving = asyncio.create_task(self._serve())
+        self._acceptor.start()
         try:
-            done, _ = await asyncio.wait({accepting, serving}, return_when=asyncio.FIRST_COMPLETED)
-            done.pop().result()
+            while True:
+                await self._link.connect()
+                with suppress(LinkLost):
+                    client = await self._next_client()
+                    if client is not None:
+                        await self._take(client)
         finally:
-            for task in (accepting, serving):
-                task.cancel()
-
-    async def _serve(self) -> None:
-        while True:
-            await self._link.connect()
-            with suppress(LinkLost):
-                client = await self._next_client()
-                if client is not None:
-                    await self._take(client)
+            self._acceptor.stop()
 
     async def _next_client(self) -> Client | None:
         """The next client, or None where one was sent and did not come. Raises LinkLost."""
@@ -141,11 +136,12 @@ class _Server:
             connection.close()
 
     async def _opened(self, connection: socket.socket) -> None:
-        """Tell a client that it is let in, and wait for the first that it sends."""
+        """Tell a client that it is let in, and wait for its first message, which is the session's.
+        Raises OSError or ValueError where it is none."""
         await handshake.admit(connection, self._key)
         await _readable(connection.fileno())
-        if not connection.recv(1, socket.MSG_PEEK):
-            raise OSError("it closed the connection")
+        while not handshake.has_message(connection):
+            await asyncio.sleep(_PEEK_SECONDS)
 
     async def _run(self, connection: socket.socket, timeout: float | None) -> None:
         """Run one session, in a process of its own, and leave nothing behind."""
@@ -201,7 +197,10 @@ def _run_session(
         other.close()
     os.chdir(folder.path)
     tvm_ffi.register_global_func(DESCRIPTION, _description, override=True)
-    tvm_server._serve_loop(connection, None, folder)
+    try:
+        tvm_server._serve_loop(connection, None, folder)
+    except Exception as error:
+        raise SystemExit(f"the session failed: {reason(error)}") from None
 
 
 def _description() -> str:

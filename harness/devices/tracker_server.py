@@ -69,8 +69,11 @@ def run_tracker(host: str, port: int, tell: Callable[[str], None]) -> None:
 async def _run(listening: socket.socket) -> None:
     tracker = _Tracker()
     loop = asyncio.get_running_loop()
-    await loop.create_server(lambda: _Connection(tracker), sock=listening)
-    await asyncio.Event().wait()
+    server = await loop.create_server(lambda: _Connection(tracker), sock=listening)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        server.close()
 
 
 class _Tracker:

@@ -104,7 +104,18 @@ def test_wrong_word_is_answered(bothered: Bothered) -> None:
         assert connection.recv(4) == struct.pack("<i", MAGIC + 2)
 
 
-def test_client_that_is_let_in_and_says_nothing_is_given_up(bothered: Bothered) -> None:
-    with Tracker(bothered.devices.address) as tracker, bothered.session(tracker):
+def test_client_that_is_let_in_and_says_half_a_message_is_given_up(bothered: Bothered) -> None:
+    with Tracker(bothered.devices.address) as tracker, bothered.session(tracker) as client:
+        client.sendall(struct.pack("<Q", 1000) + b"half")
         assert bothered.devices.free(KEY) == 0
         until(lambda: bothered.devices.free(KEY) == 1)
+
+
+@pytest.mark.parametrize("data", [b"\xff" * 100, struct.pack("<Q", 100) + bytes(100)])
+def test_garbage_of_a_client_that_is_let_in_costs_its_session(
+    bothered: Bothered, data: bytes
+) -> None:
+    with Tracker(bothered.devices.address) as tracker, bothered.session(tracker) as client:
+        client.sendall(data)
+        until(lambda: bothered.devices.free(KEY) == 1)
+    assert bothered.server.poll() is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from functools import wraps
 from typing import Any
 
@@ -136,3 +137,23 @@ async def test_owner_has_one_offer(it: Scene) -> None:
     it.offer(2, owner="server")
     await it.settle()
     assert it.scheduler.words("server") == ["word 2"] and it.free() == 1
+
+
+@scene
+async def test_what_is_taken_back_while_it_is_asked_is_not_free(it: Scene) -> None:
+    late = asyncio.Event()
+
+    async def answers(host: str, port: int) -> bool:
+        with suppress(asyncio.CancelledError):  # as `wait_for` does where the answer is there
+            await late.wait()
+        return port == 1
+
+    scheduler.answers = answers  # type: ignore[assignment]
+    for port in (1, 2):
+        it.offer(port)
+    await it.settle()
+    for port in (1, 2):
+        it.scheduler.forget(f"server {port}")
+    late.set()
+    await it.settle()
+    assert it.free() == 0 and not it.scheduler.answers("server 1")
