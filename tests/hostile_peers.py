@@ -1,4 +1,4 @@
-"""Connections that are up to no good, to a tracker and to a server: drawn from a seed."""
+"""Hostile connections to a tracker and to a server, drawn from a seed."""
 
 from __future__ import annotations
 
@@ -93,9 +93,9 @@ def _to_tracker(draw: random.Random, key: str, dead_port: int) -> bytes:
 
 @dataclass
 class HostilePeers:
-    """Some connections, of which half are held until this ends. Use as a context manager.
+    """Hostile connections, of which half are held open until this ends. Use as a context manager.
 
-    `key` is the key of the servers that they bother; what they offer under it does not answer.
+    `key` is the key of a sound server; the servers that they offer under it do not answer.
     """
 
     seed: int

@@ -140,5 +140,7 @@ def test_what_is_no_tensor_of_numbers_is_refused(tmp_path: Path, what: str) -> N
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     path = save(model, tmp_path / "model.onnx")
-    with pytest.raises((InputError, CellFailure), match=f"{what} .* expected a tensor of real"):
+    with pytest.raises(
+        (InputError, CellFailure), match=f"{path}: {what} .* expected a tensor of real"
+    ):
         runnable_model(path, {}, tmp_path)

@@ -3,10 +3,10 @@
 In TVM's own server a crash in a session ends the thread that waits for the next one, a session
 whose client has gone goes on for as long as its kernel runs, and a connection that says nothing
 keeps all others waiting. Here a session is a process that is ended when its client goes, and
-however it ends the server takes the next client; what connects meanwhile is answered, and waited
-for by nobody.
+however it ends the server takes the next client. Handshakes have a time limit, and go on beside
+sessions.
 
-Whoever reaches the port of a server and the tracker can have it run any code.
+Whoever reaches the port of a server and its tracker can have it run any code.
 """
 
 from __future__ import annotations

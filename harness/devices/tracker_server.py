@@ -2,7 +2,8 @@
 
 TVM's own tracker offers whatever server has said that it is there, can be stopped by whoever
 reaches it, and runs for ever in its loop once it is out of file descriptors. This one speaks the
-same protocol, offers what answers, and lets a peer cost nothing but its own connection.
+same protocol, offers the servers that answer, and closes the connection of a peer that sends
+something else than a message.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.baselines.registry import open_session, reference_engine
+from harness.errors import HarnessError
 from harness.models.formats import format_of
 from harness.models.imported import require_shapes
 from harness.models.tensors import TensorSpec
@@ -35,6 +36,10 @@ def runnable_model(path: Path, shapes: Mapping[str, tuple[int, ...]], work: Path
         from harness.models.onnx_shapes import write_static
 
         runnable = write_static(path, shapes, work)
-    inputs = open_session(reference_engine(format), runnable, threads=1).inputs
+    try:
+        inputs = open_session(reference_engine(format), runnable, threads=1).inputs
+    except HarnessError as error:
+        # The user knows the file that was read, not the one that was written for it.
+        raise type(error)(str(error).replace(str(runnable), str(path))) from None
     require_shapes(shapes, inputs, path)
     return Runnable(runnable, inputs)

@@ -1,4 +1,4 @@
-"""What connects to a tracker or a server costs nobody but itself."""
+"""A hostile connection to a tracker or a server costs that connection only."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def devices() -> Iterator[Devices]:
 
 
 class Peer:
-    """Whoever connects to a tracker, and has greeted it."""
+    """A connection to a tracker that has greeted it."""
 
     def __init__(self, devices: Devices) -> None:
         address = (devices.address.host, devices.address.port)
@@ -127,7 +127,7 @@ def test_held_connections_keep_nobody_out(devices: Devices) -> None:
 
 
 class Serving:
-    """A server that answers as one does to whom the tracker does not send: `mismatch`."""
+    """A server that answers every client that its word is not the expected one."""
 
     def __init__(self) -> None:
         self._listening = socket.create_server(("127.0.0.1", 0))
