@@ -20,11 +20,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from harness.artifact import Artifact, TensorDescription, reference_of
+from harness.artifact import Artifact, reference_of
 from harness.child import Channel, Message, channel
 from harness.devices.tracker import Servers
 from harness.documents import Frozen
 from harness.errors import CellSkipped, HarnessError
+from harness.import_stage import ImportOrder, import_stage
 from harness.spec import Configuration
 from harness.target_spec import TargetSpec
 
@@ -66,35 +67,7 @@ class Order(Frozen):
     """Where the servers of the target's key are found."""
 
 
-class ImportOrder(Frozen):
-    """What the child of a model's first stage is asked to do."""
-
-    model: Path
-    shapes: dict[str, tuple[int, ...]]
-    work: Path
-
-
-class ImportedModel(Frozen):
-    """What importing says of a model: its tensors, and the file that other engines run."""
-
-    inputs: tuple[TensorDescription, ...]
-    outputs: tuple[TensorDescription, ...]
-    runnable: Path
-
-
 Tell = Callable[[Message], None]
-
-
-def import_stage(order: ImportOrder) -> ImportedModel:
-    """Import a model once, to know its inputs and to have the static file for the baselines."""
-    from harness.models.imported import import_model
-
-    imported = import_model(order.model, order.shapes, order.work)
-    return ImportedModel(
-        inputs=tuple(TensorDescription(**asdict(spec)) for spec in imported.inputs),
-        outputs=tuple(TensorDescription(**asdict(spec)) for spec in imported.outputs),
-        runnable=imported.prepared or order.model,
-    )
 
 
 def compile_cell(order: Order, tell: Tell) -> Artifact:

@@ -58,14 +58,15 @@ class Opinion:
 
 @dataclass(frozen=True)
 class Opinions:
-    """A judge's opinions, [inputs][outputs]. `judge` is what it is called in a sentence."""
+    """A judge's opinions on all outputs for one input. `judge` is what it is called in words."""
 
     judge: str
-    of: Sequence[Sequence[Opinion]]
+    of: Sequence[Opinion]
 
 
-Judge = Callable[[], "Opinions | str"]
-"""Asked only where outputs differ. Gives its opinions, or why there are none."""
+Judge = Callable[[int], "Opinions | str"]
+"""Asked by an input's index, only where outputs differ. Gives its opinions, or why there are none.
+"""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class OutputKind:
     quantized: bool = False
 
 
-def no_judge() -> Opinions | str:
+def no_judge(_: int) -> Opinions | str:
     return "none was asked"
 
 
@@ -111,7 +111,6 @@ class _Verifier:
         self._reference = reference
         self._inputs = inputs
         self._judge = judge
-        self._opinions: Opinions | str | None = None
 
     def check(
         self, at: int, index: int, kind: OutputKind, expected: np.ndarray, found: np.ndarray
@@ -147,14 +146,13 @@ class _Verifier:
 
     def _opinion(self, at: int, index: int, expected: np.ndarray) -> tuple[Opinion | None, str]:
         """The judge's opinion on an output and what the judge is called, or why there is none."""
-        if self._opinions is None:
-            self._opinions = self._judge()
-        if isinstance(self._opinions, str):
-            return None, self._opinions
-        opinion = self._opinions.of[at][index]
-        if opinion.value.shape != expected.shape:
-            return None, f"{self._opinions.judge} gives another shape"
-        return opinion, self._opinions.judge
+        opinions = self._judge(at)
+        if isinstance(opinions, str):
+            return None, opinions
+        opinion = opinions.of[index]
+        if any(each.shape != expected.shape for each in (opinion.value, *opinion.others)):
+            return None, f"{opinions.judge} gives another shape"
+        return opinion, opinions.judge
 
     def _allowed_by(
         self, judge: str, compared: _Compared, opinion: Opinion, ruling: Ruling
