@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from onnx.reference.op_run import OpRun
-from scipy.special import erf
+from scipy.special import erf, expit
 
 
 class _Operator(OpRun):  # type: ignore[misc]
@@ -19,6 +19,13 @@ class Erf(_Operator):
 
     def _run(self, x: np.ndarray) -> tuple[np.ndarray]:
         return (erf(x),)
+
+
+class Sigmoid(_Operator):
+    """ONNX Runtime's, by way of a tanh, cancels below -30."""
+
+    def _run(self, x: np.ndarray) -> tuple[np.ndarray]:
+        return (expit(x),)
 
 
 class GlobalMaxPool(_Operator):
@@ -50,7 +57,13 @@ class DequantizeLinear(_Operator):
         return ((x.astype(np.float64) - offset) * _along(scale, x, attributes),)
 
 
-OPERATORS: tuple[type[OpRun], ...] = (Erf, GlobalMaxPool, QuantizeLinear, DequantizeLinear)
+OPERATORS: tuple[type[OpRun], ...] = (
+    Erf,
+    Sigmoid,
+    GlobalMaxPool,
+    QuantizeLinear,
+    DequantizeLinear,
+)
 
 
 def _along(values: np.ndarray, x: np.ndarray, attributes: dict[str, Any]) -> np.ndarray:
@@ -61,5 +74,5 @@ def _along(values: np.ndarray, x: np.ndarray, attributes: dict[str, Any]) -> np.
     if values.size == 1:
         return values.reshape(())
     shape = [1] * x.ndim
-    shape[int(attributes.get("axis") if attributes.get("axis") is not None else 1)] = -1
+    shape[int(attributes.get("axis", 1))] = -1
     return values.reshape(shape)

@@ -8,6 +8,9 @@ import numpy as np
 _ROUNDINGS = 2.0
 """How many each result may be off by: sums are rounded more than once."""
 
+_MOST_CANCELLED = 2.0**8
+"""How many times as large as a sum its terms are taken for, at most."""
+
 FLOATS: dict[str, type[np.floating]] = {"float16": np.float16, "float32": np.float32}
 """The floats that networks compute in and judges do not, by their names."""
 
@@ -18,9 +21,10 @@ class Rounding:
     def __init__(self, seed: int) -> None:
         self._generator = np.random.default_rng(seed)
 
-    def __call__(self, exact: np.ndarray, dtype: str = "float32") -> np.ndarray:
+    def __call__(self, exact: np.ndarray, dtype: str, *, summed: bool) -> np.ndarray:
         """A float64 result as a network of `dtype` floats may have it. Values that such floats hold
-        exactly, as those of masks and indices, stay as they are."""
+        exactly, as those of masks and indices, stay as they are. What is `summed` was rounded when
+        it was larger than what cancelling left of it."""
         narrow = FLOATS.get(dtype)
         if narrow is None or exact.size == 0:
             return exact
@@ -30,7 +34,8 @@ class Rounding:
             return exact
         magnitude = np.abs(exact)
         unit = _ROUNDINGS * float(np.finfo(narrow).eps) / 2
-        # What cancels was rounded with what it was the sum of.
-        around = np.minimum(np.median(magnitude[rounded]), 2.0**8 * magnitude)
-        moved = exact + unit * (magnitude + around) * self._generator.uniform(-1, 1, exact.shape)
+        if summed:
+            around = np.minimum(np.median(magnitude[rounded]), _MOST_CANCELLED * magnitude)
+            magnitude = magnitude + around
+        moved = exact + unit * magnitude * self._generator.uniform(-1, 1, exact.shape)
         return np.where(rounded, moved, exact)

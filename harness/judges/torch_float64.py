@@ -18,6 +18,10 @@ _SEEDS = (1, 2)
 _NARROW = frozenset({torch.float32, torch.float16, torch.bfloat16})
 
 
+_SUMS = ("conv", "mm", "matmul", "linear", "einsum", "add", "sub", "sum", "mean", "norm")
+"""Parts of the names of operators in whose sums terms may cancel."""
+
+
 class TorchFloat64:
     """An exported program; its weights, and all dtypes in it, widened."""
 
@@ -54,16 +58,18 @@ class _Interpreter(torch.fx.Interpreter):  # type: ignore[misc]
         self._rounding = rounding
 
     def run_node(self, node: torch.fx.Node) -> Any:
-        found = super().run_node(node)
-        if self._rounding is None or node.op != "call_function":
+        found, rounding = super().run_node(node), self._rounding
+        if rounding is None or node.op != "call_function":
             return found
-        return torch.utils._pytree.tree_map_only(torch.Tensor, self._rounded, found)
+        summed = any(part in str(node.target) for part in _SUMS)
 
-    def _rounded(self, tensor: torch.Tensor) -> torch.Tensor:
-        assert self._rounding is not None
-        if tensor.dtype != torch.float64:
-            return tensor
-        return torch.from_numpy(np.ascontiguousarray(self._rounding(tensor.numpy())))
+        def rounded(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.dtype != torch.float64:
+                return tensor
+            moved = rounding(tensor.numpy(), "float32", summed=summed)
+            return torch.from_numpy(np.ascontiguousarray(moved))
+
+        return torch.utils._pytree.tree_map_only(torch.Tensor, rounded, found)
 
 
 def _wide(value: Any) -> Any:
