@@ -59,12 +59,12 @@ class Subject:
     work: Path
     opinions: dict[int, Opinions] = field(default_factory=dict)
 
-    def judge(self, at: int) -> Opinions:
+    def judge(self, at: int, _others: bool) -> Opinions:
         if at not in self.opinions:
-            value, *others = self.evaluation.run(self.feeds[at])
+            outcomes = self.evaluation.outcomes(self.feeds[at])
             self.opinions[at] = Opinions(
                 "float64",
-                [Opinion(one, tuple(rest)) for one, *rest in zip(value, *others, strict=True)],
+                [Opinion(one, tuple(rest)) for one, *rest in zip(*outcomes, strict=True)],
             )
         return self.opinions[at]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -17,9 +18,9 @@ class CannotJudge(HarnessError):
 class Evaluation(Protocol):
     """One network, loaded by a judge."""
 
-    def run(self, feeds: Feeds) -> list[list[np.ndarray]]:
-        """What the outputs are, and what else they may be when intermediate results are rounded
-        differently: [outcomes][outputs], the first outcome the most exact.
+    def outcomes(self, feeds: Feeds) -> Iterator[list[np.ndarray]]:
+        """What the outputs are, and then, each evaluated when it is asked for, what else they may
+        be when intermediate results are rounded differently.
 
         Raises CannotJudge.
         """

@@ -6,6 +6,7 @@ themselves is what nobody is wrong about. The first set is the one written to be
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +39,9 @@ class LiteRtKernels:
                 raise CannotJudge(f"LiteRT's {kernels.name}: {first_line(error)}") from error
             self._interpreters.append(interpreter)
 
-    def run(self, feeds: Feeds) -> list[list[np.ndarray]]:
-        return [self._once(interpreter, feeds) for interpreter in self._interpreters]
+    def outcomes(self, feeds: Feeds) -> Iterator[list[np.ndarray]]:
+        for interpreter in self._interpreters:
+            yield self._once(interpreter, feeds)
 
     def _once(self, interpreter: Interpreter, feeds: Feeds) -> list[np.ndarray]:
         for detail in interpreter.get_input_details():

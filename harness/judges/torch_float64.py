@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,8 @@ class TorchFloat64:
                 self._module.graph.erase_node(node)
         self._module.recompile()
 
-    def run(self, feeds: Feeds) -> list[list[np.ndarray]]:
+    def outcomes(self, feeds: Feeds) -> Iterator[list[np.ndarray]]:
         given = [_wide(torch.from_numpy(feeds[name])) for name in self._names]
-        outcomes = []
         for rounding in (None, *map(Rounding, _SEEDS)):
             try:
                 with torch.inference_mode():
@@ -48,8 +48,7 @@ class TorchFloat64:
             except Exception as error:
                 # PyTorch's operators raise whatever their parts happen to.
                 raise CannotJudge(f"PyTorch fails in float64: {first_line(error)}") from error
-            outcomes.append([tensor.numpy() for tensor in found])
-        return outcomes
+            yield [tensor.numpy() for tensor in found]
 
 
 class _Interpreter(torch.fx.Interpreter):  # type: ignore[misc]

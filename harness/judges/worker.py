@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 from harness.child import Message, channel
@@ -19,12 +20,13 @@ class Worker:
         self._evaluation: Evaluation | None = None
 
     def evaluate(self, message: Message) -> Message:
-        """Evaluate on one of the inputs in a file, and write all outcomes to another."""
+        """Evaluate on one of the inputs in a file, and write the first outcome, or all, to
+        another."""
         if self._evaluation is None:
             path = Path(message["model"])
             self._evaluation = open_evaluation(format_of(path), path)
         feeds = read_arrays(Path(message["inputs"]))[message["at"]]
-        outcomes = self._evaluation.run(feeds)
+        outcomes = islice(self._evaluation.outcomes(feeds), None if message["all"] else 1)
         rows = [[(str(at), array) for at, array in enumerate(row)] for row in outcomes]
         write_arrays(Path(message["outputs"]), rows)
         return {}

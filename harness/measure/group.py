@@ -179,7 +179,7 @@ class ProcessRunner(Runner):
         self._child.kill()
 
 
-def _no_judge_of_compressed(_: int) -> str:
+def _no_judge_of_compressed(_at: int, _others: bool) -> str:
     return "a compressed network is evaluated in 32-bit floats only"
 
 

@@ -26,7 +26,7 @@ class NetworkJudge:
         self._inputs = inputs
         self._memory_mb = memory_mb
         self._child: Child | None = None
-        self._found: dict[int, Opinions] = {}
+        self._found: dict[tuple[int, bool], Opinions] = {}
         self._absent: str | None = None
 
     def __enter__(self) -> NetworkJudge:
@@ -37,16 +37,18 @@ class NetworkJudge:
             self._child.kill()
             self._child = None
 
-    def __call__(self, at: int) -> Opinions | str:
-        """Its opinions on the outputs for one input, or why it has none."""
-        if at not in self._found and self._absent is None:
+    def __call__(self, at: int, others: bool) -> Opinions | str:
+        """Its opinions on the outputs for one input, with what `others` they may be where rounding
+        decides; or why it has none."""
+        asked = at, others
+        if asked not in self._found and self._absent is None:
             try:
-                self._found[at] = self._evaluated(at)
+                self._found[asked] = self._evaluated(at, others)
             except ChildLost as error:
                 self._absent = f"evaluating the network {error}"
-        return self._absent if self._absent is not None else self._found[at]
+        return self._absent if self._absent is not None else self._found[asked]
 
-    def _evaluated(self, at: int) -> Opinions:
+    def _evaluated(self, at: int, others: bool) -> Opinions:
         """Raises ChildLost, also for what the child says went wrong."""
         if self._child is None:
             self._child = Child("harness.judges.worker", memory_mb=self._memory_mb)
@@ -56,6 +58,7 @@ class NetworkJudge:
                 "model": str(self._model),
                 "inputs": str(self._inputs),
                 "at": at,
+                "all": others,
                 "outputs": str(outputs),
             },
             _SECONDS,
@@ -63,13 +66,13 @@ class NetworkJudge:
         if "error" in answer:
             raise ChildLost(f"failed: {answer['error']}")
         try:
-            value, *others = [list(row.values()) for row in read_arrays(outputs)]
+            value, *rest = [list(row.values()) for row in read_arrays(outputs)]
         finally:
             outputs.unlink(missing_ok=True)
         return Opinions(
             JUDGES[format_of(self._model)].title,
             [
-                Opinion(array, tuple(other[index] for other in others))
+                Opinion(array, tuple(other[index] for other in rest))
                 for index, array in enumerate(value)
             ],
         )

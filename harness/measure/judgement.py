@@ -64,9 +64,9 @@ class Opinions:
     of: Sequence[Opinion]
 
 
-Judge = Callable[[int], "Opinions | str"]
-"""Asked by an input's index, only where outputs differ. Gives its opinions, or why there are none.
-"""
+Judge = Callable[[int, bool], "Opinions | str"]
+"""Asked by an input's index, only where outputs differ. Gives its opinions, with what else they may
+be where that is asked for, too; or why there are none."""
 
 
 @dataclass(frozen=True)

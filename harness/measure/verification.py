@@ -34,7 +34,7 @@ class OutputKind:
     quantized: bool = False
 
 
-def no_judge(_: int) -> Opinions | str:
+def no_judge(_at: int, _others: bool) -> Opinions | str:
     return "none was asked"
 
 
@@ -133,20 +133,25 @@ class _Verifier:
         self.tolerance = max(self.tolerance, tolerance.stated)
         if certain.all():
             return
-        opinion, judge = self._opinion(at, index, expected)
-        if opinion is not None:
+        # What else the outputs may be costs as much again, twice.
+        for others in (False, True):
+            opinion, judge = self._opinion(at, index, expected, others)
+            if opinion is None:
+                break
             ruling = rule(opinion, expected, found, allowed, kind.quantized)
             if ruling.right.all():
                 if not allowed.all():
                     self._allowed_by(judge, compared, opinion, ruling)
                 return
-            allowed = ruling.right
-        if not allowed.all():
-            self._refuse(compared, ~allowed, share, judge, opinion)
+        wrong = ~allowed if opinion is None else ~ruling.right
+        if wrong.any():
+            self._refuse(compared, wrong, share, judge, opinion)
 
-    def _opinion(self, at: int, index: int, expected: np.ndarray) -> tuple[Opinion | None, str]:
+    def _opinion(
+        self, at: int, index: int, expected: np.ndarray, others: bool
+    ) -> tuple[Opinion | None, str]:
         """The judge's opinion on an output and what the judge is called, or why there is none."""
-        opinions = self._judge(at)
+        opinions = self._judge(at, others)
         if isinstance(opinions, str):
             return None, opinions
         opinion = opinions.of[index]

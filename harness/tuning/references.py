@@ -19,7 +19,7 @@ _PLAINLY = {"opt-level": 1}
 take 16 seconds to compile."""
 _ROUNDINGS = 4
 """How many a value is off by where it is rounded differently."""
-_SEED = 0
+_SEEDS = (1, 2)
 
 
 def references(
@@ -47,20 +47,21 @@ def references(
 
     found = []
     for each in given:
-        expected, moved = run(each), run([_rounded_otherwise(array) for array in each])
+        expected = run(each)
+        moved = [run([_rounded_otherwise(array, seed) for array in each]) for seed in _SEEDS]
         admitted = [
-            admitted_errors(one, errors(one, other))
-            for one, other in zip(expected, moved, strict=True)
+            admitted_errors(one, np.max([errors(one, other) for other in others], axis=0))
+            for one, *others in zip(expected, *moved, strict=True)
         ]
         found.append(Reference(each, expected, admitted))
     return found
 
 
-def _rounded_otherwise(array: np.ndarray) -> np.ndarray:
+def _rounded_otherwise(array: np.ndarray, seed: int) -> np.ndarray:
     """Floats, each a little larger or smaller; anything else as it is."""
     if not is_float(array.dtype):
         return array
     step = _ROUNDINGS * tolerance_of(array.dtype).rounding
-    signs = np.random.default_rng(_SEED).choice([-step, step], array.shape)
+    signs = np.random.default_rng(seed).choice([-step, step], array.shape)
     moved: np.ndarray = (array.astype(np.float64) * (1 + signs)).astype(array.dtype)
     return moved

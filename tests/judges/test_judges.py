@@ -61,7 +61,7 @@ def test_operators_are_evaluated_in_float64(
     else:
         path = one_node(tmp_path / "m.onnx", made, shape, constants)
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    value, *others = OnnxFloat64(path).run({"x": x})
+    value, *others = OnnxFloat64(path).outcomes({"x": x})
     assert value[0].dtype == np.float64 and len(others) == 2
     np.testing.assert_allclose(value[0], formula(x.astype(np.float64)), rtol=1e-14)  # type: ignore[operator]
 
@@ -83,7 +83,7 @@ def test_what_onnx_runtime_has_for_narrow_floats_only_is_evaluated_too(
     used = {name: constants[name] for name in more if name}
     path = one_node(tmp_path / "m.onnx", node, (1, 4, 6, 6), used)
     x = np.random.default_rng(0).standard_normal((1, 4, 6, 6)).astype(np.float32)
-    value = OnnxFloat64(path).run({"x": x})[0][0]
+    value = next(OnnxFloat64(path).outcomes({"x": x}))[0]
     expected = OnnxRuntimeSession(path, 1).run({"x": x})[0]
     assert shares(expected, value.astype(np.float32)).max() < 1e-6
 
@@ -112,7 +112,10 @@ def test_subgraphs_read_what_is_around_them(tmp_path: Path) -> None:
     evaluation = OnnxFloat64(save(model, tmp_path / "m.onnx"))
     for largest, factor in ((3.0, 2.0), (1.0, np.float64(np.float32(0.1)))):
         x = np.array([0.3, largest, -1], np.float32)
-        assert evaluation.run({"x": x})[0][0].tolist() == (x.astype(np.float64) * factor).tolist()
+        assert (
+            next(evaluation.outcomes({"x": x}))[0].tolist()
+            == (x.astype(np.float64) * factor).tolist()
+        )
 
 
 @pytest.mark.parametrize("kind", ["onnx", "torch"])
@@ -128,7 +131,7 @@ def test_a_network_is_what_its_engine_says_to_the_precision_of_that(
 
     session = open_session(reference_engine(kind), path, 1)  # type: ignore[arg-type]
     given = feeds(session.inputs)
-    value, *others = open_evaluation(kind, path).run(given)  # type: ignore[arg-type]
+    value, *others = open_evaluation(kind, path).outcomes(given)  # type: ignore[arg-type]
     for found, one, other in zip(session.run(given), value, others[0], strict=True):
         assert one.dtype == np.float64
         assert shares(found, one.astype(np.float32)).max() < 1e-5
@@ -138,7 +141,7 @@ def test_a_network_is_what_its_engine_says_to_the_precision_of_that(
 def test_litert_runs_a_network_with_all_its_kernels(tmp_path: Path) -> None:
     save_int8_tflite(tmp_path / "m.tflite")
     x = np.arange(-4, 4, dtype=np.int8).reshape(1, 8)
-    outcomes = open_evaluation("tflite", tmp_path / "m.tflite").run({"x": x})
+    outcomes = [*open_evaluation("tflite", tmp_path / "m.tflite").outcomes({"x": x})]
     assert len(outcomes) == 3 and all(row[0].dtype == np.int8 for row in outcomes)
 
 
@@ -150,7 +153,7 @@ def test_what_cannot_be_evaluated_says_why(tmp_path: Path) -> None:
     node.op_type = model.graph.node[0].op_type = "NoSuchOperator"
     evaluation = OnnxFloat64(save(model, tmp_path / "m.onnx"))
     with pytest.raises(CannotJudge, match="operator NoSuchOperator of node 'flip'"):
-        evaluation.run({"x": np.eye(2, dtype=np.float32)})
+        next(evaluation.outcomes({"x": np.eye(2, dtype=np.float32)}))
 
 
 def test_rounding_moves_what_is_rounded_and_nothing_else() -> None:

@@ -48,7 +48,7 @@ def test_a_sigmoid_that_is_right_is_right_whatever_the_reference_says(sigmoid: P
 def test_opinions_are_of_each_input_and_not_in_doubt_without_rounding(sigmoid: Path) -> None:
     with judge_of(sigmoid) as judge:
         for at, x in enumerate((X, -X)):
-            opinions = judge(at)
+            opinions = judge(at, True)
             assert isinstance(opinions, Opinions)
             (opinion,) = opinions.of
             expected = 1 / (1 + np.exp(-x.astype(np.float64)))
@@ -76,7 +76,7 @@ def test_ties_are_in_doubt(tmp_path: Path) -> None:
     found, other, wrong = (np.full(8, at) for at in (0, 1, 2))
     mixed = np.where(np.arange(8) % 2, found, other)
     with judge_of(path) as judge:
-        opinions = judge(0)
+        opinions = judge(0, True)
         assert isinstance(opinions, Opinions) and opinions.of[0].doubt.any()
         places = np.flatnonzero(opinions.of[0].doubt)
         either = opinions.of[0].value.copy()
@@ -89,13 +89,13 @@ def test_ties_are_in_doubt(tmp_path: Path) -> None:
 def test_a_judge_that_fails_says_why_once(sigmoid: Path) -> None:
     sigmoid.write_bytes(b"no model")
     with judge_of(sigmoid) as judge:
-        first = judge(0)
+        first = judge(0, True)
         assert isinstance(first, str) and "failed" in first and "expected an ONNX model" in first
-        assert judge(1) == first
+        assert judge(1, False) == first
     with pytest.raises(CellFailure, match=r"no judge: evaluating the network failed"):
         verify("r", [[X]], [[X + 1]], True, [OutputKind("y")], judge)
 
 
 def test_a_judge_that_takes_too_much_memory_is_none(sigmoid: Path) -> None:
     with judge_of(sigmoid, memory_mb=1) as judge:
-        assert "memory" in str(judge(0))
+        assert "memory" in str(judge(0, True))

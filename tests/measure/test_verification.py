@@ -27,7 +27,7 @@ def judge(value: object, *others: object) -> Opinions:
 
 
 def test_equal_outputs_are_right_and_no_judge_is_asked() -> None:
-    def never(_: int) -> Opinions:
+    def never(_at: int, _others: bool) -> Opinions:
         raise AssertionError
 
     found = verify("reference", REFERENCE, changed(0), real_inputs=True, judge=never)
@@ -103,46 +103,50 @@ def single(*values: float) -> list[list[np.ndarray]]:
 def test_the_judge_finds_the_reference_off() -> None:
     reference, ours = single(2.4e-3, 0.5, 0.7), single(2.472e-3, 0.5, 0.7)
     opinions = judge([2.472623e-3, 0.5, 0.7])
-    found = verify("ORT", reference, ours, True, [OutputKind("y")], lambda _: opinions)
+    found = verify("ORT", reference, ours, True, [OutputKind("y")], lambda *_: opinions)
     assert found.judge == "float64" and found.right
     assert found.blame is not None
     assert found.blame.startswith("ORT is off in 1 of 3 values of output 'y' on input 1 of 1: 0.00")
     with pytest.raises(
         CellFailure, match=r"at \[0\], where ORT has 0\.00247\d*, float64 0.0024726"
     ):
-        verify("ORT", ours, reference, True, [OutputKind("y")], lambda _: opinions)
+        verify("ORT", ours, reference, True, [OutputKind("y")], lambda *_: opinions)
 
 
 def test_two_that_are_off_on_both_sides_of_the_judge_are_right() -> None:
     opinions = judge([1.0, 2.0, 3.0])
-    found = verify("r", single(1, 2, 3.0004), single(1, 2, 2.9997), True, judge=lambda _: opinions)
+    found = verify("r", single(1, 2, 3.0004), single(1, 2, 2.9997), True, judge=lambda *_: opinions)
     assert found.judge == "float64" and found.blame is None
 
 
 def test_the_judge_sees_what_the_tolerance_does_not() -> None:
     with pytest.raises(CellFailure, match="1 of 3 values"):
         verify(
-            "r", single(1, 2, 3), single(1, 2, 3.0002), True, judge=lambda _: judge([1.0, 2.0, 3.0])
+            "r",
+            single(1, 2, 3),
+            single(1, 2, 3.0002),
+            True,
+            judge=lambda *_: judge([1.0, 2.0, 3.0]),
         )
 
 
 def test_what_rounding_decides_is_nobodys_error() -> None:
     opinions = judge([1.0, 2.0, 3.0], [1.0, 2.0, 4.0])
-    assert verify("r", single(1, 2, 3), single(1, 2, 4), True, judge=lambda _: opinions).right
+    assert verify("r", single(1, 2, 3), single(1, 2, 4), True, judge=lambda *_: opinions).right
     ids = [[np.array([3, 7])]], [[np.array([3, 9])]]
-    assert verify("r", *ids, True, judge=lambda _: judge([3, 7], [3, 9])).right
+    assert verify("r", *ids, True, judge=lambda *_: judge([3, 7], [3, 9])).right
     with pytest.raises(CellFailure):
-        verify("r", *ids, True, judge=lambda _: judge([3, 7], [3, 8]))
+        verify("r", *ids, True, judge=lambda *_: judge([3, 7], [3, 8]))
 
 
 def test_a_judge_that_agrees_with_nobody_is_not_believed() -> None:
     close, opinions = single(1, 2, 3.0001), judge([1.0, 2.0, 5.0])
-    assert verify("r", single(1, 2, 3), close, True, judge=lambda _: opinions).right
+    assert verify("r", single(1, 2, 3), close, True, judge=lambda *_: opinions).right
     with pytest.raises(CellFailure, match="float64 5"):
-        verify("r", single(1, 2, 3), single(1, 2, 4), True, judge=lambda _: opinions)
+        verify("r", single(1, 2, 3), single(1, 2, 4), True, judge=lambda *_: opinions)
 
 
 def test_an_overflow_of_the_reference_is_its_error() -> None:
     opinions = judge([1.0, 2.0, 100.0])
-    found = verify("r", single(1, 2, np.inf), single(1, 2, 100), True, judge=lambda _: opinions)
+    found = verify("r", single(1, 2, np.inf), single(1, 2, 100), True, judge=lambda *_: opinions)
     assert found.blame is not None and "r is off" in found.blame
