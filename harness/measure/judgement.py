@@ -105,6 +105,9 @@ def _rule_floats(
     ours = relative(errors(value, found), size)
     theirs = relative(errors(value, expected), size)
     doubt = _OF_DOUBT * relative(opinion.doubt, size)
+    if np.median(doubt) > _MOST:
+        # As a softmax of huge logits that are equal but for rounding: any of them may be the one.
+        doubt = np.full(size.shape, doubt.max())
     finite = theirs[np.isfinite(theirs)]
     usual = min(float(np.quantile(finite, _USUAL)), _MOST) if finite.size else 0.0
     as_good = _OF_REFERENCE * np.where(theirs <= _MOST, np.maximum(theirs, usual), usual)

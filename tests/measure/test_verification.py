@@ -139,6 +139,15 @@ def test_what_rounding_decides_is_nobodys_error() -> None:
         verify("r", *ids, True, judge=lambda *_: judge([3, 7], [3, 8]))
 
 
+def test_where_rounding_decides_everything_any_value_may_be_the_one() -> None:
+    """A softmax of huge logits that are equal but for rounding."""
+    opinions = judge([0.25] * 4, [1, 0, 0, 0], [0, 0, 1, 0])
+    hot = verify("r", single(*[0.25] * 4), single(0, 0, 0, 1), True, judge=lambda *_: opinions)
+    assert hot.judge == "float64" and hot.blame is None
+    with pytest.raises(CellFailure):
+        verify("r", single(1, 2, 3), single(1, 2, 4), True, judge=lambda *_: judge([1.0, 2, 3]))
+
+
 def test_a_judge_that_agrees_with_nobody_is_not_believed() -> None:
     close, opinions = single(1, 2, 3.0001), judge([1.0, 2.0, 5.0])
     assert verify("r", single(1, 2, 3), close, True, judge=lambda *_: opinions).right
