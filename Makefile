@@ -63,6 +63,7 @@ layeredge: $(STAMP) ## Edges dropped by four scores and two controls, kept under
 benchmarks: $(TEST_STAMP) ## How well the verdicts and the harness itself measure
 	$(BIN)/python benchmarks/verdict_rates.py
 	$(BIN)/python benchmarks/harness_honesty.py
+	$(BIN)/python benchmarks/mutation_check.py
 
 clean: ## Remove the environment and the quickstart's results
 	rm -rf $(VENV) results/quickstart

@@ -21,11 +21,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from harness.artifact import Artifact, TensorDescription, reference_of
+from harness.artifact import Artifact, reference_of
 from harness.child import Channel, Message, channel
 from harness.devices.tracker import Servers
 from harness.documents import Frozen
 from harness.errors import CellSkipped, HarnessError
+from harness.import_stage import MODEL_STAGES, ImportOrder
 from harness.spec import Configuration
 from harness.target_spec import TargetSpec
 
@@ -67,52 +68,7 @@ class Order(Frozen):
     """Where the servers of the target's key are found."""
 
 
-class ImportOrder(Frozen):
-    """What the child of a model's first stage is asked to do."""
-
-    model: Path
-    shapes: dict[str, tuple[int, ...]]
-    work: Path
-
-
-class ImportedModel(Frozen):
-    """What importing says of a model: its tensors, and the file that other engines run."""
-
-    inputs: tuple[TensorDescription, ...]
-    outputs: tuple[TensorDescription, ...]
-    """None of a model that TVM cannot import."""
-    runnable: Path
-
-
 Tell = Callable[[Message], None]
-
-
-def import_stage(order: ImportOrder) -> ImportedModel:
-    """Import a model once, to know its inputs and to have the static file for the baselines."""
-    from harness.models.imported import import_model
-
-    imported = import_model(order.model, order.shapes, order.work)
-    return ImportedModel(
-        inputs=tuple(TensorDescription(**asdict(spec)) for spec in imported.inputs),
-        outputs=tuple(TensorDescription(**asdict(spec)) for spec in imported.outputs),
-        runnable=imported.prepared or order.model,
-    )
-
-
-def prepare_stage(order: ImportOrder) -> ImportedModel:
-    """The same where TVM cannot import a model: what other engines take and run."""
-    from harness.models.runnable import runnable_model
-
-    found = runnable_model(order.model, order.shapes, order.work)
-    return ImportedModel(
-        inputs=tuple(TensorDescription(**asdict(spec)) for spec in found.inputs),
-        outputs=(),
-        runnable=found.path,
-    )
-
-
-_MODEL_STAGES = {"import": import_stage, "prepare": prepare_stage}
-"""By the name of their order."""
 
 
 def compile_cell(order: Order, tell: Tell) -> Artifact:
@@ -432,7 +388,7 @@ def _throttled(tell: Tell) -> Callable[[object], None]:
 
 
 def _answer(message: Message, parent: Channel) -> Message:
-    stage = _MODEL_STAGES.get(message["do"])
+    stage = MODEL_STAGES.get(message["do"])
     if stage is not None:
         parent.send({"stage": "import"})
         return stage(ImportOrder.model_validate(message["order"])).model_dump(mode="json")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.measure.inputs import verification_inputs, write_arrays
 from harness.models.resolved import ResolvedModel
 from harness.models.task import SAMPLES_REVISION, Feeds
-from harness.models.tensors import TensorSpec
+from harness.models.tensors import TensorSpec, ValueRange
 from harness.spec import Edges
 
 
@@ -20,10 +20,10 @@ class CellInputs:
         self._work = work
         self._seed = seed
 
-    def of_kernels(self, inputs: Sequence[TensorSpec]) -> Path:
+    def of_kernels(self, inputs: Sequence[TensorSpec], ranges: Mapping[str, ValueRange]) -> Path:
         """One input of the model, a real one where there is data."""
         path = self._work / "kernel-inputs.npz"
-        feeds, _ = verification_inputs(self._model.task, inputs, 1, self._seed)
+        feeds, _ = verification_inputs(self._model.task, inputs, 1, self._seed, ranges)
         write_arrays(path, [list(row.items()) for row in feeds])
         return path
 

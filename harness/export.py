@@ -74,6 +74,8 @@ _COLUMNS: tuple[tuple[str, Any, Callable[[Record], Any]], ...] = (
     ("session", _TEXT, lambda record: record.session),
     ("finished_at", _TEXT, lambda record: record.finished_at),
     ("seconds", _NUMBER, lambda record: record.seconds),
+    ("judge", _TEXT, lambda record: _of(record.verification, "judge")),
+    ("blame", _TEXT, lambda record: _of(record.verification, "blame")),
 )
 
 

@@ -84,8 +84,13 @@ class Accuracy(Frozen):
 
 
 class Verification(Frozen):
-    """Outputs against the reference runtime. `max_error_of_scale` is the largest absolute
-    difference divided by the largest absolute value of that output in the reference."""
+    """Outputs against the reference runtime. `max_error_of_scale` is the largest difference as a
+    share of the size of the values around it, see `harness.measure.comparison`.
+
+    Where that is beyond the tolerance, `judge` is what was more exact than the reference and
+    allowed it, as a float64 evaluation of the network; and `blame` says so where it is the
+    reference that is off.
+    """
 
     reference: str
     inputs: int
@@ -93,6 +98,12 @@ class Verification(Frozen):
     max_abs_error: float
     max_error_of_scale: float
     tolerance_of_scale: float
+    judge: str | None = None
+    blame: str | None = None
+
+    @property
+    def right(self) -> bool:
+        return self.judge is not None or self.max_error_of_scale <= self.tolerance_of_scale
 
 
 class KernelTime(Frozen):

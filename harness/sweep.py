@@ -13,7 +13,7 @@ from time import monotonic
 
 from harness.artifact import DESCRIPTION, Artifact, TensorDescription, reference_of
 from harness.baselines.registry import ENGINES, applicable, reference_engine
-from harness.cell import ImportedModel, ImportOrder, Order
+from harness.cell import Order
 from harness.cell_inputs import CellInputs
 from harness.cell_process import FAILURES, CellProcess
 from harness.devices import child_environment, require_runnable
@@ -22,11 +22,13 @@ from harness.devices.tracker import Servers
 from harness.environment import environment
 from harness.errors import CellFailure, CellSkipped, HarnessError, InputError
 from harness.hardware import tuning_identity
+from harness.import_stage import ImportedModel, ImportOrder
 from harness.listener import Listener
 from harness.measure.emulated import EmulatedGroup
 from harness.measure.group import Contestant, Group, GroupSubject, Measured
 from harness.measure.recording import RecordWriter
 from harness.measure.remote import ServerGroup
+from harness.measure.verification import OutputKind
 from harness.models.tensors import TensorSpec
 from harness.plan import TVM, PlannedCell, PlannedGroup, plan, require_scored
 from harness.record import Record, fingerprint
@@ -271,7 +273,7 @@ class _GroupRun:
             seed=self._sweep.seed,
             tuning_database=self._tuning_databases / tuning_identity(self._target),
             artifact=folder.absolute(),
-            inputs=self._inputs.of_kernels(_specs(imported.inputs)),
+            inputs=self._inputs.of_kernels(_specs(imported.inputs), imported.ranges),
             calibration=self._inputs.for_calibration(edges),
             training=self._inputs.for_training(edges),
             servers=self._servers,
@@ -287,6 +289,10 @@ class _GroupRun:
             task=self._group.model.task,
             reference_engine=reference_engine(self._group.model.format),
             reference_path=imported.runnable,
+            ranges=imported.ranges,
+            outputs=tuple(
+                OutputKind(each.name, each.name in imported.quantized) for each in imported.outputs
+            ),
         )
         group = self._turns(subject)
         found_environment = environment()

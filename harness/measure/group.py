@@ -20,11 +20,13 @@ import numpy as np
 from harness.child import Child, ChildLost, Message
 from harness.errors import CellFailure, CellSkipped, HarnessError
 from harness.limits import answer_seconds, lost_reason
-from harness.measure.inputs import read_arrays, verification_inputs, write_arrays
-from harness.measure.verification import verify
+from harness.measure.inputs import cautious_inputs, read_arrays, verification_inputs, write_arrays
+from harness.measure.judge import NetworkJudge
+from harness.measure.judgement import Judge
+from harness.measure.verification import OutputKind, verify
 from harness.models.metrics import agreement
 from harness.models.task import Task
-from harness.models.tensors import TensorSpec
+from harness.models.tensors import TensorSpec, ValueRange
 from harness.record import Accuracy, InstructionCount, Verification
 from harness.spec import Limits, Measure, ModelSpec
 
@@ -71,15 +73,17 @@ class Measured:
 
 @dataclass(frozen=True)
 class GroupSubject:
-    """The model that a group runs: its spec, its inputs and outputs, its data, and who is right
-    about it."""
+    """The model that a group runs: its spec, its inputs and which values they can have, its data,
+    who is right about it, and its outputs."""
 
     model: ModelSpec
     inputs: tuple[TensorSpec, ...]
-    output_tensors: tuple[TensorSpec, ...]
     task: Task | None
     reference_engine: str
     reference_path: Path
+    ranges: Mapping[str, ValueRange] = field(default_factory=dict)
+    outputs: tuple[OutputKind, ...] = ()
+    output_tensors: tuple[TensorSpec, ...] = ()
 
 
 Listener = Callable[[str, str, float, float], None]
@@ -175,6 +179,10 @@ class ProcessRunner(Runner):
         self._child.kill()
 
 
+def _no_judge_of_compressed(_at: int, _others: bool) -> str:
+    return "a compressed network is evaluated in 32-bit floats only"
+
+
 def answer_of(
     child: Child, message: Message, seconds: float, heard: Callable[[float, float], None] | None
 ) -> Message:
@@ -230,18 +238,18 @@ class Group:
         """Measure all, in turns. Raises CellFailure when the reference itself does not run."""
         self._work.mkdir(parents=True, exist_ok=True)
         inputs = self._work / "inputs.npz"
-        feeds, real = verification_inputs(
-            self._subject.task, self._subject.inputs, self._measure.verify_inputs, self._seed
-        )
-        write_arrays(inputs, [list(row.items()) for row in feeds])
         try:
-            reference = self._reference(
-                self._subject.reference_engine, self._subject.reference_path, inputs
-            )
-            for contestant in contestants:
-                self._listener("verify", contestant.label, 0, 1)
-                self._runners.append(self._runner(contestant))
-                self._step(self._runners[-1], "verify", lambda r: self._verify(r, reference, real))
+            reference, real = self._given(inputs)
+            limit = self._limits.memory_mb
+            with NetworkJudge(self._subject.reference_path, inputs, limit) as judge:
+                for contestant in contestants:
+                    self._listener("verify", contestant.label, 0, 1)
+                    self._runners.append(self._runner(contestant))
+                    self._step(
+                        self._runners[-1],
+                        "verify",
+                        lambda r: self._verify(r, reference, real, judge),
+                    )
             self._time(inputs)
             for runner in self._alive():
                 self._step(runner, "accuracy", lambda r: self._accuracy(r, reference))
@@ -249,6 +257,24 @@ class Group:
             for runner in self._runners:
                 runner.close()
         return {runner.contestant.mark: runner.measured for runner in self._runners}
+
+    def _given(self, inputs: Path) -> tuple[list[list[np.ndarray]], bool]:
+        """Write the inputs to a file. What the reference gives for them, and whether they are
+        real. Raises CellFailure when it does not run on any."""
+        subject, count = self._subject, self._measure.verify_inputs
+        feeds, real = verification_inputs(
+            subject.task, subject.inputs, count, self._seed, subject.ranges
+        )
+        engine, path = subject.reference_engine, subject.reference_path
+        write_arrays(inputs, [list(row.items()) for row in feeds])
+        try:
+            return self._reference(engine, path, inputs), real
+        except CellFailure:
+            if real:
+                raise
+        feeds = cautious_inputs(subject.inputs, count, self._seed)
+        write_arrays(inputs, [list(row.items()) for row in feeds])
+        return self._reference(engine, path, inputs), real
 
     def _time(self, inputs: Path) -> None:
         for runner in self._alive():
@@ -290,13 +316,17 @@ class Group:
         finally:
             outputs.unlink(missing_ok=True)
 
-    def _verify(self, runner: Runner, reference: list[list[np.ndarray]], real: bool) -> None:
+    def _verify(
+        self, runner: Runner, reference: list[list[np.ndarray]], real: bool, judge: Judge
+    ) -> None:
         runner.load()
         inputs, name = self._work / "inputs.npz", self._subject.reference_engine
         found = self._outputs(runner, inputs)
         if runner.contestant.reference is not None:
             reference, name = self._reference("tvm", runner.contestant.reference, inputs), _PLAIN
-        runner.measured.verification = verify(name, reference, found, real)
+            judge = _no_judge_of_compressed
+        kinds = self._subject.outputs
+        runner.measured.verification = verify(name, reference, found, real, kinds, judge)
 
     def _prepare(self, runner: Runner, inputs: Path) -> None:
         answer = runner.ask(

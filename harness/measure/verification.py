@@ -1,17 +1,41 @@
-"""Compares outputs with the reference runtime's, before anything else counts."""
+"""Compares outputs with the reference runtime's, before anything else counts.
+
+What is not clearly the same is put to a judge, which is more exact than the reference.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from harness.errors import CellFailure
+from harness.measure.comparison import (
+    TOLERANCES,
+    at_place,
+    errors,
+    is_float,
+    shares,
+    shown,
+    tolerance_of,
+    unlike,
+)
+from harness.measure.judgement import STEPS, Judge, Opinion, Opinions, Places, Ruling, rule
 from harness.record import Verification
 
-TOLERANCE_OF_SCALE = 1e-4
-"""Largest admitted difference of a float output, as a share of its largest value in the
-reference: rounding in another order gives some 1e-6, a wrong kernel far more."""
+
+@dataclass(frozen=True)
+class OutputKind:
+    """What an output is called, and whether its integers are quantized real numbers, which may be a
+    step apart, and not indices, which may not."""
+
+    name: str
+    quantized: bool = False
+
+
+def no_judge(_at: int, _others: bool) -> Opinions | str:
+    return "none was asked"
 
 
 def verify(
@@ -19,56 +43,152 @@ def verify(
     reference: Sequence[Sequence[np.ndarray]],
     outputs: Sequence[Sequence[np.ndarray]],
     real_inputs: bool,
+    kinds: Sequence[OutputKind] = (),
+    judge: Judge = no_judge,
 ) -> Verification:
     """Compare outputs, [inputs][outputs], with the reference's.
 
-    Raises CellFailure for another number, shape or dtype kind of outputs, for values that are not
-    finite where the reference's are, and for a difference beyond the tolerance.
+    Raises CellFailure for another number, shape or dtype of outputs; for differences that neither
+    the tolerance nor the judge allows; and for outputs that are NaN everywhere in the reference,
+    which verify nothing.
     """
-    worst_absolute = worst_of_scale = 0.0
-    for at, (expected_row, found_row) in enumerate(zip(reference, outputs, strict=True)):
+    for expected_row, found_row in zip(reference, outputs, strict=True):
         if len(expected_row) != len(found_row):
             raise CellFailure(
                 f"wrong result: {len(found_row)} outputs, the reference has {len(expected_row)}"
             )
-        for index, (expected, found) in enumerate(zip(expected_row, found_row, strict=True)):
-            where = f"output {index} on input {at}"
-            if expected.shape != found.shape:
-                raise CellFailure(
-                    f"wrong result: {where} has shape {list(found.shape)}, "
-                    f"the reference's has {list(expected.shape)}"
-                )
-            absolute, of_scale = _difference(expected, found, where)
-            worst_absolute = max(worst_absolute, absolute)
-            worst_of_scale = max(worst_of_scale, of_scale)
-    if worst_of_scale > TOLERANCE_OF_SCALE:
-        raise CellFailure(
-            f"wrong result: differs from {reference_name} by {worst_of_scale:.2g} of the output's "
-            f"scale; at most {TOLERANCE_OF_SCALE:g} is admitted"
-        )
+    verifier = _Verifier(reference_name, len(reference), judge)
+    for index, column in enumerate(zip(*reference, strict=True)):
+        kind = kinds[index] if index < len(kinds) else OutputKind(str(index))
+        if all(map(_nothing_but_nan, column)):
+            raise CellFailure(
+                f"nothing is verified: all values of output '{kind.name}' are NaN in "
+                f"{reference_name}'s result for each of {len(column)} inputs"
+            )
+        for at, expected in enumerate(column):
+            verifier.check(at, index, kind, expected, outputs[at][index])
     return Verification(
         reference=reference_name,
         inputs=len(reference),
         real_inputs=real_inputs,
-        max_abs_error=worst_absolute,
-        max_error_of_scale=worst_of_scale,
-        tolerance_of_scale=TOLERANCE_OF_SCALE,
+        max_abs_error=verifier.absolute,
+        max_error_of_scale=verifier.share,
+        tolerance_of_scale=verifier.tolerance,
+        judge=verifier.judged_by,
+        blame=verifier.blame,
     )
 
 
-def _difference(expected: np.ndarray, found: np.ndarray, where: str) -> tuple[float, float]:
-    """The largest absolute difference, as it is and as a share of the reference's scale."""
-    reference = expected.astype(np.float64)
-    ours = found.astype(np.float64)
-    finite = np.isfinite(reference)
-    if not np.array_equal(np.isfinite(ours), finite):
-        count = int(np.sum(~np.isfinite(ours) & finite))
-        raise CellFailure(
-            f"wrong result: {where} has {count} values that are not finite (NaN or infinite) "
-            "where the reference's are"
+def _nothing_but_nan(array: np.ndarray) -> bool:
+    return is_float(array.dtype) and array.size > 0 and bool(np.isnan(array).all())
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """One output on one input, `where` in words, beside the reference's."""
+
+    where: str
+    expected: np.ndarray
+    found: np.ndarray
+
+    def at(self, place: int, reference: str, judge: str, opinion: Opinion | None) -> str:
+        """One value of it, in words, and what others have there."""
+        says = "" if opinion is None else f", {judge} {shown(opinion.value, place)}"
+        return (
+            f"{shown(self.found, place)} at {at_place(place, self.expected.shape)}, where "
+            f"{reference} has {shown(self.expected, place)}{says}"
         )
-    if not finite.any():
-        return 0.0, 0.0
-    absolute = float(np.max(np.abs(reference[finite] - ours[finite])))
-    scale = float(np.max(np.abs(reference[finite])))
-    return absolute, absolute / scale if scale else absolute
+
+
+class _Verifier:
+    """Checks one output on one input after another; what was found of all so far."""
+
+    def __init__(self, reference: str, inputs: int, judge: Judge) -> None:
+        self.absolute = self.share = 0.0
+        self.tolerance = TOLERANCES["float32"].stated
+        self.judged_by: str | None = None
+        self.blame: str | None = None
+        self._reference = reference
+        self._inputs = inputs
+        self._judge = judge
+
+    def check(
+        self, at: int, index: int, kind: OutputKind, expected: np.ndarray, found: np.ndarray
+    ) -> None:
+        """Raises CellFailure where an output is wrong."""
+        where = f"output '{kind.name}' on input {at + 1} of {self._inputs}"
+        if why := unlike(expected, found):
+            raise CellFailure(f"wrong result: {where} {why}")
+        if expected.size == 0:
+            return
+        compared = _Compared(where, expected, found)
+        tolerance = tolerance_of(expected.dtype)
+        apart, share = errors(expected, found), shares(expected, found)
+        allowed, certain = share <= tolerance.stated, share <= tolerance.certain
+        if kind.quantized and not is_float(expected.dtype):
+            allowed = certain = apart <= STEPS
+            share = np.where(allowed, 0.0, share)
+        self.absolute = max(self.absolute, float(apart.max()))
+        self.share = max(self.share, float(share.max()))
+        self.tolerance = max(self.tolerance, tolerance.stated)
+        if certain.all():
+            return
+        # What else the outputs may be costs as much again, twice.
+        for others in (False, True):
+            opinion, judge = self._opinion(at, index, expected, others)
+            if opinion is None:
+                break
+            ruling = rule(opinion, expected, found, allowed, kind.quantized)
+            if ruling.right.all():
+                if not allowed.all():
+                    self._allowed_by(judge, compared, opinion, ruling)
+                return
+        wrong = ~allowed if opinion is None else ~ruling.right
+        if wrong.any():
+            self._refuse(compared, wrong, share, judge, opinion)
+
+    def _opinion(
+        self, at: int, index: int, expected: np.ndarray, others: bool
+    ) -> tuple[Opinion | None, str]:
+        """The judge's opinion on an output and what the judge is called, or why there is none."""
+        opinions = self._judge(at, others)
+        if isinstance(opinions, str):
+            return None, opinions
+        opinion = opinions.of[index]
+        if any(each.shape != expected.shape for each in (opinion.value, *opinion.others)):
+            return None, f"{opinions.judge} gives another shape"
+        return opinion, opinions.judge
+
+    def _allowed_by(
+        self, judge: str, compared: _Compared, opinion: Opinion, ruling: Ruling
+    ) -> None:
+        self.judged_by = judge
+        off = np.flatnonzero(ruling.reference_off)
+        if off.size and self.blame is None:
+            apart = errors(compared.expected, compared.found).reshape(-1)
+            worst = int(off[np.argmax(apart[off])])
+            self.blame = (
+                f"{self._reference} is off in {off.size} of {compared.expected.size} values of "
+                f"{compared.where}: {compared.at(worst, self._reference, judge, opinion)}"
+            )
+
+    def _refuse(
+        self,
+        compared: _Compared,
+        wrong: Places,
+        share: np.ndarray,
+        judge: str,
+        opinion: Opinion | None,
+    ) -> None:
+        places = np.flatnonzero(wrong)
+        ranked = share.reshape(-1)[places]
+        if np.isinf(ranked).any():  # what is not equal and has to be
+            ranked = errors(compared.expected, compared.found).reshape(-1)[places]
+        worst = int(places[np.argmax(ranked)])
+        dtype, shape = compared.expected.dtype.name, list(compared.expected.shape)
+        absent = "" if opinion is not None else f" (no judge: {judge})"
+        raise CellFailure(
+            f"wrong result: {compared.where} ({dtype} {shape}): {len(places)} of {wrong.size} "
+            f"values differ from {self._reference}'s; the worst is "
+            f"{compared.at(worst, self._reference, judge, opinion)}{absent}"
+        )

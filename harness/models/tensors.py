@@ -6,6 +6,15 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class ValueRange:
+    """Which values an input can have: integers from 0 to below `extent`, where that is known; and
+    `infinite` ones where the network looks for them."""
+
+    extent: int | None = None
+    infinite: bool = False
+
+
+@dataclass(frozen=True)
 class TensorSpec:
     """One input or output of a model: its name, its static shape, its NumPy dtype's name."""
 

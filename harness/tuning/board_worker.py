@@ -18,7 +18,7 @@ from harness.errors import reason
 from harness.lean_import import lean_import
 from harness.measure.counting import InstructionCounter
 from harness.measure.inputs import read_arrays
-from harness.tuning.difference import Reference, first_difference
+from harness.tuning.difference import Reference, first_difference, reference_of
 
 os.environ["TVM_USE_RUNTIME_LIB"] = "1"
 with lean_import():
@@ -33,9 +33,8 @@ class Worker:
 
     def kernel(self, message: Message) -> Message:
         """Turn to another kernel: rows of what it is given, with what it should give last."""
-        rows = [list(row.values()) for row in read_arrays(Path(message["references"]))]
-        outputs = message["outputs"]
-        self._references = [(row[:-outputs], row[-outputs:]) for row in rows]
+        rows = read_arrays(Path(message["references"]))
+        self._references = [reference_of(row, message["outputs"]) for row in rows]
         return {}
 
     def count(self, message: Message) -> Message:
@@ -51,13 +50,13 @@ class Worker:
             return [each.numpy() for each in tensors[len(inputs) :]]
 
         wrong = first_difference(run, self._references)
-        tensors = self._tensors(self._references[0][0])
+        tensors = self._tensors(self._references[0].inputs)
         found = counter.count(lambda: function(*tensors))
         return {"instructions": found.total, "wrong": wrong}
 
     def _tensors(self, inputs: Sequence[np.ndarray]) -> list[tvm.runtime.Tensor]:
         """What a candidate is called with: the inputs, and room for its results."""
-        results = [np.zeros_like(each) for each in self._references[0][1]]
+        results = [np.zeros_like(each) for each in self._references[0].outputs]
         return [tvm.runtime.tensor(array) for array in (*inputs, *results)]
 
 

@@ -5,34 +5,64 @@ It needs NumPy alone: boards compare there what they compute.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-Reference = tuple[list[np.ndarray], list[np.ndarray]]
-"""What a kernel is given, and what it gives."""
-_TOLERANCE = 1e-4
-"""Largest admitted difference from the unscheduled kernel, relative to its largest output."""
+from harness.measure.comparison import (
+    Floats,
+    at_place,
+    errors,
+    shown,
+    sizes,
+    tolerance_of,
+    unlike,
+)
+
+_OF_DOUBT = 8.0
+"""How much further than by rounding what it is given a kernel's rounding may take a value."""
+_ADMITTED = "admitted-"
 
 
-def difference(expected: np.ndarray, found: np.ndarray) -> str | None:
-    """How an output differs from what it should be, or None where it does not.
+class Reference(NamedTuple):
+    """What a kernel is given, what it gives, and how far off each value of that may be."""
 
-    Floats may differ by 1e-4 of the largest expected value; anything else must be equal.
-    """
-    if expected.dtype.kind != "f":
-        wrong = int(np.count_nonzero(expected != found))
-        return f"{wrong} of {expected.size} values differ" if wrong else None
-    odd = ~np.isfinite(expected)
-    if not np.array_equal(expected[odd], found[odd], equal_nan=True):
-        return "what is not finite differs"
-    if odd.all():
+    inputs: list[np.ndarray]
+    outputs: list[np.ndarray]
+    admitted: list[Floats]
+
+
+def admitted_errors(expected: np.ndarray, doubt: Floats | None = None) -> Floats:
+    """How far off each value of an output may be: a float by 1e-4 of the size of its neighbourhood,
+    see `harness.measure.comparison`, and by 8 times the `doubt`, which is how far it moves when
+    what the kernel is given is rounded differently; anything else not at all."""
+    tolerance = tolerance_of(expected.dtype).stated
+    if not tolerance:
+        return np.zeros(expected.shape)
+    admitted = tolerance * sizes(expected)
+    if doubt is not None:
+        admitted += _OF_DOUBT * np.where(np.isfinite(doubt), doubt, 0.0)
+    return admitted
+
+
+def difference(
+    expected: np.ndarray, found: np.ndarray, admitted: Floats | None = None
+) -> str | None:
+    """How an output differs from what it should be by more than is `admitted`, or None where it
+    does not. Shapes, dtypes, and what is not finite must be equal."""
+    if why := unlike(expected, found):
+        return why
+    apart = errors(expected, found)
+    beyond = apart - (admitted_errors(expected) if admitted is None else admitted)
+    wrong = int(np.count_nonzero(beyond > 0))
+    if not wrong:
         return None
-    scale = float(np.abs(expected[~odd]).max())
-    worst = float(np.abs(found[~odd] - expected[~odd]).max())
-    if not worst <= _TOLERANCE * scale:
-        return f"off by {worst:.3g} where the largest value is {scale:.3g}"
-    return None
+    worst = int(np.argmax(beyond))
+    return (
+        f"{wrong} of {expected.size} values differ: {shown(found, worst)} at "
+        f"{at_place(worst, expected.shape)}, expected {shown(expected, worst)}"
+    )
 
 
 def first_difference(
@@ -40,8 +70,36 @@ def first_difference(
 ) -> str | None:
     """The first output that is not what it should be, in words; None where all are. `run` gives the
     outputs for some inputs."""
-    for inputs, wanted in expected:
-        for at, (array, found) in enumerate(zip(wanted, run(inputs), strict=True)):
-            if why := difference(array, found):
-                return f"output {at}: {why}"
+    return next(
+        (why for each in expected if (why := output_difference(each, run(each.inputs)))), None
+    )
+
+
+def output_difference(reference: Reference, outputs: Sequence[np.ndarray]) -> str | None:
+    """The first of some outputs that is not the reference's, in words; None where all are."""
+    rows = zip(reference.outputs, outputs, reference.admitted, strict=True)
+    for at, (expected, found, admitted) in enumerate(rows):
+        if why := difference(expected, found, admitted):
+            return f"output {at}: {why}"
     return None
+
+
+def as_row(reference: Reference) -> list[tuple[str, np.ndarray]]:
+    """A reference as named arrays for a file; what is admitted is left out of `arguments_of`."""
+    arguments = [*reference.inputs, *reference.outputs]
+    return [
+        *((str(at), array) for at, array in enumerate(arguments)),
+        *((f"{_ADMITTED}{at}", array) for at, array in enumerate(reference.admitted)),
+    ]
+
+
+def arguments_of(row: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """What a kernel is called with, of a row of `as_row` or of arguments alone."""
+    return [array for name, array in row.items() if not name.startswith(_ADMITTED)]
+
+
+def reference_of(row: Mapping[str, np.ndarray], outputs: int) -> Reference:
+    """What `as_row` wrote, of a kernel with some outputs."""
+    arguments = arguments_of(row)
+    admitted = [array for name, array in row.items() if name.startswith(_ADMITTED)]
+    return Reference(arguments[:-outputs], arguments[-outputs:], admitted)

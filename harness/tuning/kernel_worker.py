@@ -29,7 +29,7 @@ from harness.kernels.elementary import use_vector_arithmetic
 from harness.measure.inputs import write_arrays
 from harness.measure.memory_safety import on_arrays
 from harness.tuning.arguments import Arguments
-from harness.tuning.difference import Reference, first_difference
+from harness.tuning.difference import Reference, as_row, first_difference
 from harness.tuning.graphics_function import GraphicsFunction
 from harness.tuning.opencl_verification import opencl_difference
 from harness.tuning.references import references
@@ -248,8 +248,8 @@ class Worker:
         if is_graphics(self._target):
             return None
         found = (
-            access_outside(on_arrays(function), [*inputs, *expected])
-            for inputs, expected in self._references()
+            access_outside(on_arrays(function), [*each.inputs, *each.outputs])
+            for each in self._references()
         )
         return next(filter(None, found), None)
 
@@ -274,13 +274,13 @@ class Worker:
 
     def arguments(self, message: Message) -> Message:
         """Write down what the kernel is given here, its outputs included, for another machine."""
-        _write([self._arguments.arrays], Path(message["path"]))
+        row = [(str(at), array) for at, array in enumerate(self._arguments.arrays)]
+        write_arrays(Path(message["path"]), [row])
         return {}
 
     def references(self, message: Message) -> Message:
         """The same, on random and on real inputs, with what the unscheduled kernel gives."""
-        rows = [[*inputs, *expected] for inputs, expected in self._references()]
-        _write(rows, Path(message["path"]))
+        write_arrays(Path(message["path"]), [as_row(each) for each in self._references()])
         return {}
 
     def is_lost(self) -> bool:
@@ -300,10 +300,6 @@ class Worker:
 def _name(slot: int) -> str:
     """What a candidate's function is called in a library."""
     return f"candidate{slot}"
-
-
-def _write(rows: list[list[np.ndarray]], path: Path) -> None:
-    write_arrays(path, [[(str(at), array) for at, array in enumerate(row)] for row in rows])
 
 
 def main() -> None:

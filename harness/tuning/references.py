@@ -8,14 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.measure.comparison import errors, is_float, tolerance_of
 from harness.tuning.arguments import given_in
-from harness.tuning.difference import Reference
+from harness.tuning.difference import Reference, admitted_errors
 from harness.tvm_api import target_of, tvm
 
 _NAME = "unscheduled"
 _PLAINLY = {"opt-level": 1}
 """How unscheduled kernels are compiled: they run a few times only, and at LLVM's highest level some
 take 16 seconds to compile."""
+_ROUNDINGS = 4
+"""How many a value is off by where it is rounded differently."""
+_SEEDS = (1, 2)
 
 
 def references(
@@ -27,16 +31,37 @@ def references(
 ) -> list[Reference]:
     """What the unscheduled `main` of a module gives, compiled for a target that is described: on
     random arguments, `arrays`, of which the last are `outputs`; and on real ones, an `.npz` of what
-    the kernel is given in an inference, where there is one."""
+    the kernel is given in an inference, where there is one. How far off a value may be goes by how
+    far it moves when what the kernel is given is rounded differently."""
     target = target_of({**processor, **_PLAINLY})
     kernel = module["main"].with_attr("global_symbol", _NAME)
     function = tvm.compile(tvm.IRModule({_NAME: kernel}), target=target).jit()[_NAME]
     given = [list(arrays[:-outputs])]
     if real is not None:
         given.append(given_in(real))
+
+    def run(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        results = [tvm.runtime.tensor(np.zeros_like(output)) for output in arrays[-outputs:]]
+        function(*(tvm.runtime.tensor(array) for array in inputs), *results)
+        return [result.numpy() for result in results]
+
     found = []
     for each in given:
-        results = [tvm.runtime.tensor(np.zeros_like(output)) for output in arrays[-outputs:]]
-        function(*(tvm.runtime.tensor(array) for array in each), *results)
-        found.append((each, [result.numpy() for result in results]))
+        expected = run(each)
+        moved = [run([_rounded_otherwise(array, seed) for array in each]) for seed in _SEEDS]
+        admitted = [
+            admitted_errors(one, np.max([errors(one, other) for other in others], axis=0))
+            for one, *others in zip(expected, *moved, strict=True)
+        ]
+        found.append(Reference(each, expected, admitted))
     return found
+
+
+def _rounded_otherwise(array: np.ndarray, seed: int) -> np.ndarray:
+    """Floats, each a little larger or smaller; anything else as it is."""
+    if not is_float(array.dtype):
+        return array
+    step = _ROUNDINGS * tolerance_of(array.dtype).rounding
+    signs = np.random.default_rng(seed).choice([-step, step], array.shape)
+    moved: np.ndarray = (array.astype(np.float64) * (1 + signs)).astype(array.dtype)
+    return moved

@@ -18,7 +18,7 @@ from harness.devices.tracker import DESCRIPTION
 from harness.errors import reason
 from harness.lean_import import lean_import
 from harness.measure.inputs import read_arrays
-from harness.tuning.difference import difference
+from harness.tuning.difference import arguments_of, output_difference, reference_of
 from harness.tuning.sampling import Timer, in_turns, samples
 
 # The compiler is elsewhere.
@@ -36,7 +36,7 @@ class Session:
         self._device = self._session.cpu()
         self._libraries: dict[str, tvm.runtime.Module] = {}
         self._arguments = ""
-        self._rows: list[list[np.ndarray]] = []
+        self._rows: list[dict[str, np.ndarray]] = []
         self._tensors: list[list[tvm.runtime.Tensor]] = []
 
     def describe(self, message: Message) -> Message:
@@ -51,8 +51,10 @@ class Session:
         outputs last. The first row is timed; all are verified."""
         if message["arguments"] != self._arguments:
             self._arguments, self._outputs = message["arguments"], message["outputs"]
-            self._rows = [list(row.values()) for row in read_arrays(Path(self._arguments))]
-            self._tensors = [[self._uploaded(array) for array in row] for row in self._rows]
+            self._rows = read_arrays(Path(self._arguments))
+            self._tensors = [
+                [self._uploaded(array) for array in arguments_of(row)] for row in self._rows
+            ]
         return {}
 
     def _uploaded(self, array: np.ndarray) -> tvm.runtime.Tensor:
@@ -90,12 +92,12 @@ class Session:
         """What a candidate computes wrong, in words, or None."""
         function = self._library(message)[message["name"]]
         for row, tensors in zip(self._rows, self._tensors, strict=True):
-            expected = row[-self._outputs :]
-            results = [self._uploaded(np.zeros_like(array)) for array in expected]
+            reference = reference_of(row, self._outputs)
+            results = [self._uploaded(np.zeros_like(array)) for array in reference.outputs]
             function(*tensors[: -self._outputs], *results)
-            for at, (array, result) in enumerate(zip(expected, results, strict=True)):
-                if why := difference(array, result.numpy()):
-                    return {"wrong": f"output {at}: {why}"}
+            found = [result.numpy() for result in results]
+            if why := output_difference(reference, found):
+                return {"wrong": why}
         return {"wrong": None}
 
     def is_sound(self) -> bool:

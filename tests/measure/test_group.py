@@ -1,49 +1,89 @@
-"""How long the processes of a group may take, and what is said of one that takes longer."""
+"""What a group runs its networks on."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
-from small_models import convolutional, save
+from onnx import helper
+from small_models import FLOAT, INT64, onnx_model, save, weights
 
-from harness.child import ChildLost
 from harness.errors import CellFailure
-from harness.limits import answer_seconds, lost_reason
-from harness.measure.group import Contestant, ProcessRunner
-from harness.spec import Limits
+from harness.measure.group import Contestant, Group, GroupSubject
+from harness.measure.inputs import read_arrays
+from harness.models.tensors import TensorSpec, ValueRange
+from harness.record import Verification
+from harness.spec import Limits, Measure, ModelSpec
+
+MEASURE = Measure(repeats=6, min_seconds=0, sample_ms=0, verify_inputs=3)
 
 
-@pytest.fixture
-def contestant(tmp_path: Path) -> Contestant:
-    path = save(convolutional(), tmp_path / "model.onnx")
-    return Contestant("mark", "label", "onnxruntime", path)
+def group(path: Path, inputs: TensorSpec, ranges: Mapping[str, ValueRange]) -> Group:
+    subject = GroupSubject(
+        model=ModelSpec(name="m", path=str(path)),
+        inputs=(inputs,),
+        task=None,
+        reference_engine="onnxruntime",
+        reference_path=path,
+        ranges=ranges,
+    )
+    return Group(subject, MEASURE, Limits(), 1, 0, path.parent / "work", lambda *_: None)
 
 
-def test_answer_may_take_what_the_sweep_allows() -> None:
-    assert answer_seconds(Limits(cell_minutes=90)) == 5400
-
-
-def test_process_that_takes_longer_is_stopped_and_its_text_names_the_key(
-    contestant: Contestant,
-) -> None:
-    # Less than Python takes to start.
-    runner = ProcessRunner(contestant, 1, Limits(cell_minutes=0.0001), {})
-    try:
-        with pytest.raises(CellFailure) as failure:
-            runner.load()
-    finally:
-        runner.close()
-    assert str(failure.value) == (
-        "took more than 0.006 s and was stopped; a higher limits.cell_minutes in the sweep allows "
-        "it more"
+def lookup(path: Path, offset: int) -> Path:
+    """A row of a table of 40, `offset` after the one that the input says."""
+    return save(
+        onnx_model(
+            [
+                helper.make_node("Add", ["ids", "offset"], ["later"]),
+                helper.make_node("Gather", ["table", "later"], ["y"]),
+            ],
+            [("ids", INT64, [30])],
+            ["y"],
+            {"offset": np.array(offset), "table": weights(40, 4)},
+        ),
+        path,
     )
 
 
-def test_process_that_needs_more_memory_is_stopped_and_its_text_names_the_key() -> None:
-    error = ChildLost("used 300 MB of memory, more than the 256 MB it may", "memory")
-    assert lost_reason(error).endswith("; a higher limits.memory_mb in the sweep allows it more")
+IDS = TensorSpec("ids", (30,), "int64")
 
 
-def test_crash_is_no_matter_of_limits() -> None:
-    assert lost_reason(ChildLost("crashed with SIGSEGV")) == "crashed with SIGSEGV"
+@pytest.mark.parametrize(("offset", "least", "most"), [(0, 30, 39), (20, 1, 1)])
+def test_inputs_that_the_reference_does_not_take_are_replaced(
+    tmp_path: Path, offset: int, least: int, most: int
+) -> None:
+    """Ids of 20 rows before the end are read beyond it: the reference says so."""
+    path = lookup(tmp_path / "m.onnx", offset)
+    found = group(path, IDS, {"ids": ValueRange(extent=40)}).measure([])
+    assert found == {}
+    rows = read_arrays(tmp_path / "work" / "inputs.npz")
+    largest = max(int(row["ids"].max()) for row in rows)
+    assert len(rows) == 3 and least <= largest <= most
+
+
+def test_a_reference_that_takes_no_inputs_fails(tmp_path: Path) -> None:
+    path = lookup(tmp_path / "m.onnx", 100)
+    with pytest.raises(CellFailure, match="the reference onnxruntime does not run the model"):
+        group(path, IDS, {}).measure([])
+
+
+def test_an_engine_is_verified_and_the_judge_asked_where_needed(tmp_path: Path) -> None:
+    """A Sigmoid as YuNet ends, in the engine that the reference is: it is right beside itself."""
+    model = onnx_model(
+        [
+            helper.make_node("Mul", ["x", "x"], ["square"]),
+            helper.make_node("Sub", ["least", "square"], ["logits"]),
+            helper.make_node("Sigmoid", ["logits"], ["y"]),
+        ],
+        [("x", FLOAT, [1, 64])],
+        ["y"],
+        {"least": np.float32(-6)},
+    )
+    path = save(model, tmp_path / "m.onnx")
+    contestant = Contestant("one", "onnxruntime", "onnxruntime", path)
+    (found,) = group(path, TensorSpec("x", (1, 64), "float32"), {}).measure([contestant]).values()
+    assert found.failure is None and isinstance(found.verification, Verification)
+    assert found.verification.right and found.verification.inputs == 3

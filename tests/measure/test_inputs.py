@@ -1,25 +1,73 @@
-"""Inputs for verifying: reproducible, of the right types, unchanged by a trip through a file."""
+"""Inputs for verifying: reproducible, of all values that there are, unchanged by a trip through a
+file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from harness.measure.inputs import read_arrays, verification_inputs, write_arrays
-from harness.models.tensors import TensorSpec
+from harness.measure.inputs import (
+    KINDS,
+    cautious_inputs,
+    read_arrays,
+    verification_inputs,
+    write_arrays,
+)
+from harness.models.tensors import TensorSpec, ValueRange
 
-SPECS = (TensorSpec("image/0", (1, 2), "float32"), TensorSpec("ids", (3,), "int64"))
+SPECS = (
+    TensorSpec("image/0", (1, 200), "float32"),
+    TensorSpec("mask", (300,), "int64"),
+    TensorSpec("ids", (300,), "int32"),
+    TensorSpec("bytes", (3, 2000), "uint8"),
+    TensorSpec("flags", (50,), "bool"),
+    TensorSpec("scalar", (), "float16"),
+)
+RANGES = {"ids": ValueRange(extent=257)}
 
 
 def test_random_inputs_say_so_and_are_the_same_again() -> None:
-    first, real = verification_inputs(None, SPECS, 3, seed=5)
-    again, _ = verification_inputs(None, SPECS, 3, seed=5)
-    assert not real and len(first) == 3
+    first, real = verification_inputs(None, SPECS, 6, 5, RANGES)
+    again, _ = verification_inputs(None, SPECS, 6, 5, RANGES)
+    assert not real and len(first) == 6
     for one, other in zip(first, again, strict=True):
-        assert list(one) == ["image/0", "ids"]
-        assert one["image/0"].dtype == np.float32 and set(one["ids"]) <= {0, 1}
-        assert all(np.array_equal(one[name], other[name]) for name in one)
+        assert list(one) == [spec.name for spec in SPECS]
+        for spec in SPECS:
+            assert (one[spec.name].shape, one[spec.name].dtype.name) == (spec.shape, spec.dtype)
+            assert np.array_equal(one[spec.name], other[spec.name])
+    assert not np.array_equal(first[0]["image/0"], first[len(KINDS)]["image/0"])
+
+
+def test_integers_have_all_values_that_there_are() -> None:
+    (found,), _ = verification_inputs(None, SPECS, 1, 0, RANGES)
+    assert set(found["mask"]) == {0, 1} and set(found["flags"]) == {False, True}
+    assert set(found["bytes"].ravel()) == set(range(256))
+    assert 0 <= found["ids"].min() < 20 and 236 < found["ids"].max() <= 256
+
+
+def test_floats_are_of_all_kinds() -> None:
+    found, _ = verification_inputs(None, SPECS[:1], 4, 0)
+    normal, wide, unit, negative = (row["image/0"] for row in found)
+    assert 0.5 < normal.std() < 1.5 and normal.min() < 0 < normal.max()
+    assert np.abs(wide).max() > 300 and wide.min() < -100 and (wide == 0).sum() > 5
+    assert 0 < np.abs(wide)[wide != 0].min() < 0.01
+    assert unit.min() >= 0 and unit.max() <= 1 and negative.max() <= 0
+
+
+def test_infinities_are_for_networks_that_look_for_them() -> None:
+    found, _ = verification_inputs(None, SPECS, 4, 0, {"image/0": ValueRange(infinite=True)})
+    values = found[1]["image/0"]
+    assert np.isnan(values).any() and (values == np.inf).any() and (values == -np.inf).any()
+    assert all(np.isfinite(found[at]["image/0"]).all() for at in (0, 2, 3))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_cautious_inputs_are_ones_and_zeros(seed: int) -> None:
+    for row in cautious_inputs(SPECS, 2, seed):
+        assert set(row["ids"]) == {0, 1} and set(row["bytes"].ravel()) == {0, 1}
+        assert np.isfinite(row["image/0"]).all()
 
 
 def test_arrays_come_back_in_order_with_their_names(tmp_path: Path) -> None:

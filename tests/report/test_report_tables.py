@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,18 @@ def test_verification_table_tells_right_from_wrong(tmp_path: Path) -> None:
     table = verification_table(load(example_results(tmp_path)))
     assert texts(table, "Outcome") == ["right", "right", "right", "right", "wrong", "right"]
     assert texts(table, "Reference")[0] == "ONNX Runtime"
+
+
+def test_verification_table_says_that_the_reference_is_off(tmp_path: Path) -> None:
+    folder = example_results(tmp_path)
+    with Store(folder / FILE_NAME) as store:
+        found = next(each for each in store.records() if each.verification)
+        assert found.verification is not None
+        off = {"max_error_of_scale": math.inf, "judge": "float64", "blame": "ONNX Runtime is off"}
+        verification = found.verification.model_copy(update=off)
+        store.write(found.model_copy(update={"verification": verification}))
+    outcomes = column(verification_table(load(folder)), "Outcome")
+    assert Entry("right, the reference is off", "ONNX Runtime is off", tone="good") in outcomes
 
 
 def test_kernel_table_is_of_the_fastest_configuration(tmp_path: Path) -> None:

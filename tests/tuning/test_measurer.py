@@ -142,7 +142,7 @@ def test_contests_are_of_their_own_kernels_when_there_are_more_than_workers(
 def test_wrong_candidate_is_thrown_out_of_the_contest(measurer: KernelMeasurer) -> None:
     standing = contest(measurer, task(16), [module(16), module(16, "wrong")])
     assert standing.times[0] and standing.times[1] is None
-    assert set(standing.wrong) == {1} and "output 0: off by" in standing.wrong[1]
+    assert set(standing.wrong) == {1} and "output 0: 16 of 16 values" in standing.wrong[1]
 
 
 @pytest.mark.parametrize("side", ["before", "behind"])
@@ -162,7 +162,7 @@ def test_candidate_that_is_wrong_on_real_inputs_only_is_thrown_out(
     write_arrays(real, [[("0", np.full((16, 16), 1e6, np.float32))]])
     assert not contest(measurer, task(16), [module(16, "capped")]).wrong
     standing = contest(measurer, task(16, real), [module(16), module(16, "capped")])
-    assert standing.times[0] and standing.times[1] is None and "off by" in standing.wrong[1]
+    assert standing.times[0] and standing.times[1] is None and "values differ" in standing.wrong[1]
 
 
 def test_crash_in_contest_leaves_the_others_and_the_contest_beside_it(
@@ -205,10 +205,14 @@ def test_no_process_is_left_when_measuring_ends() -> None:
     ("expected", "found", "words"),
     [
         ([1.0, 2.0], [1.0, 2.0001], None),
-        ([1.0, 2.0], [1.0, 2.001], "off by 0.001"),
+        ([1.0, 2.0], [1.0, 2.001], "1 of 2 values differ: 2.001 at [1], expected 2"),
+        ([1.0, 9000.0], [1.2, 9000.0], "1.2 at [0], expected 1"),
         ([1.0, np.nan], [1.0, np.nan], None),
-        ([1.0, np.inf], [1.0, 5.0], "not finite"),
-        ([1.0, 2.0], [1.0, np.nan], "off by nan"),
+        ([1.0, np.inf], [1.0, 5.0], "5 at [1], expected inf"),
+        ([1.0, np.inf], [1.0, -np.inf], "-inf at [1], expected inf"),
+        ([1.0, 2.0], [1.0, np.nan], "nan at [1], expected 2"),
+        ([1.0, 2.0], [1, 2], "has dtype int64"),
+        ([1.0, 2.0], [1.0], "has shape [1]"),
         ([1, 2], [1, 3], "1 of 2 values differ"),
     ],
 )

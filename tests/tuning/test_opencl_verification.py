@@ -84,7 +84,7 @@ def test_schedule_that_is_wrong_on_recorded_inputs_only_fails(tmp_path: Path) ->
     call = KernelCall("capped", summing(16)["main"], 1, (), 1)
     scheduled = schedule_untuned(tvm.IRModule({"capped": summing(16, "capped")["main"]}), A100, 1)
     verify_schedules([call], scheduled, A100, {}, "PoCL", lambda *_: None)
-    with pytest.raises(CellFailure, match="off by"):
+    with pytest.raises(CellFailure, match="values differ"):
         verify_schedules([call], scheduled, A100, {"capped": recorded}, "PoCL", lambda *_: None)
 
 
@@ -114,6 +114,6 @@ def test_cell_with_a_wrong_kernel_fails_to_verify_and_leaves_nothing(
         artifact=tmp_path / "artifact",
     )
     heard: list[Message] = []
-    with pytest.raises(CellFailure, match=r"^the schedule of '\w+' is wrong: output 0: off by"):
+    with pytest.raises(CellFailure, match=r"^the schedule of '\w+' is wrong: output 0: \d+ of"):
         compile_cell(order, heard.append)
     assert heard[-1]["stage"] == "verify" and not order.artifact.exists()

@@ -95,7 +95,7 @@ def test_contest_throws_out_what_is_wrong_or_crashes(sound: RemoteMeasurer) -> N
     (unverified,) = sound.contests([(task(8), [module(8, "wrong")])], 3, verified=False)
     assert isinstance(first, Standing) and isinstance(second, Standing)
     assert [len(times or ()) for times in first.times] == [3, 0, 0, 3]
-    assert set(first.wrong) == {1} and "output 0: off by" in first.wrong[1]
+    assert set(first.wrong) == {1} and "output 0: " in first.wrong[1]
     assert set(first.failed) == {2} and second.times[0]
     assert isinstance(unverified, Standing) and unverified.times[0] and not unverified.wrong
 

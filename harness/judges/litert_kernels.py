@@ -1,0 +1,55 @@
+"""Runs a TFLite network with each set of kernels that LiteRT has.
+
+No evaluation of a quantized network is more exact than another: what its kernels differ by among
+themselves is what nobody is wrong about. The first set is the one written to be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from harness.baselines.base import Feeds
+from harness.judges.base import CannotJudge
+from harness.models.foreign_errors import first_line
+
+_SETS = (
+    OpResolverType.BUILTIN_REF,
+    OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    OpResolverType.AUTO,
+)
+
+
+class LiteRtKernels:
+    """A TFLite model in several interpreters."""
+
+    def __init__(self, path: Path) -> None:
+        self._interpreters = []
+        for kernels in _SETS:
+            try:
+                interpreter = Interpreter(
+                    model_path=str(path), experimental_op_resolver_type=kernels, num_threads=1
+                )
+                interpreter.allocate_tensors()
+            except Exception as error:
+                # LiteRT raises ValueError or RuntimeError, for an operator that a set lacks too.
+                raise CannotJudge(f"LiteRT's {kernels.name}: {first_line(error)}") from error
+            self._interpreters.append(interpreter)
+
+    def outcomes(self, feeds: Feeds) -> Iterator[list[np.ndarray]]:
+        for interpreter in self._interpreters:
+            yield self._once(interpreter, feeds)
+
+    def _once(self, interpreter: Interpreter, feeds: Feeds) -> list[np.ndarray]:
+        for detail in interpreter.get_input_details():
+            interpreter.set_tensor(detail["index"], feeds[detail["name"]])
+        try:
+            interpreter.invoke()
+        except Exception as error:
+            raise CannotJudge(f"LiteRT: {first_line(error)}") from error
+        return [
+            interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()
+        ]

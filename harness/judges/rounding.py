@@ -1,0 +1,41 @@
+"""Rounds intermediate results differently, as another order of summing would (Monte Carlo
+arithmetic, Parker 1997)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_ROUNDINGS = 2.0
+"""How many each result may be off by: sums are rounded more than once."""
+
+_MOST_CANCELLED = 2.0**8
+"""How many times as large as a sum its terms are taken for, at most."""
+
+FLOATS: dict[str, type[np.floating]] = {"float16": np.float16, "float32": np.float32}
+"""The floats that networks compute in and judges do not, by their names."""
+
+
+class Rounding:
+    """Moves what rounding to a network's own floats would change. `seed` says which way."""
+
+    def __init__(self, seed: int) -> None:
+        self._generator = np.random.default_rng(seed)
+
+    def __call__(self, exact: np.ndarray, dtype: str, *, summed: bool) -> np.ndarray:
+        """A float64 result as a network of `dtype` floats may have it. Values that such floats hold
+        exactly, as those of masks and indices, stay as they are. What is `summed` was rounded when
+        it was larger than what cancelling left of it."""
+        narrow = FLOATS.get(dtype)
+        if narrow is None or exact.size == 0:
+            return exact
+        with np.errstate(over="ignore", invalid="ignore"):
+            rounded = np.isfinite(exact) & (exact.astype(narrow) != exact)
+        if not rounded.any():
+            return exact
+        magnitude = np.abs(exact)
+        unit = _ROUNDINGS * float(np.finfo(narrow).eps) / 2
+        if summed:
+            around = np.minimum(np.median(magnitude[rounded]), _MOST_CANCELLED * magnitude)
+            magnitude = magnitude + around
+        moved = exact + unit * magnitude * self._generator.uniform(-1, 1, exact.shape)
+        return np.where(rounded, moved, exact)

@@ -1,0 +1,78 @@
+"""Evaluates a PyTorch exported program in 64-bit floats, operator by operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.baselines.base import Feeds
+from harness.judges.base import CannotJudge
+from harness.judges.rounding import Rounding
+from harness.models.foreign_errors import first_line
+from harness.models.torch_archive import load_exported_program, user_inputs
+
+_SEEDS = (1, 2)
+_NARROW = frozenset({torch.float32, torch.float16, torch.bfloat16})
+
+
+_SUMS = ("conv", "mm", "matmul", "linear", "einsum", "add", "sub", "sum", "mean", "norm")
+"""Parts of the names of operators in whose sums terms may cancel."""
+
+
+class TorchFloat64:
+    """An exported program; its weights, and all dtypes in it, widened."""
+
+    def __init__(self, path: Path) -> None:
+        program = load_exported_program(path)
+        self._names = [spec.name for spec in user_inputs(program)]
+        self._module = program.module().double()
+        for node in self._module.graph.nodes:
+            node.args = torch.fx.node.map_aggregate(node.args, _wide)
+            node.kwargs = torch.fx.node.map_aggregate(node.kwargs, _wide)
+        # The guards of the export look at dtypes.
+        for node in [*self._module.graph.nodes]:
+            if node.op == "call_module" and "guards" in str(node.target):
+                self._module.graph.erase_node(node)
+        self._module.recompile()
+
+    def outcomes(self, feeds: Feeds) -> Iterator[list[np.ndarray]]:
+        given = [_wide(torch.from_numpy(feeds[name])) for name in self._names]
+        for rounding in (None, *map(Rounding, _SEEDS)):
+            try:
+                with torch.inference_mode():
+                    found = _Interpreter(self._module, rounding).run(*given)
+            except Exception as error:
+                # PyTorch's operators raise whatever their parts happen to.
+                raise CannotJudge(f"PyTorch fails in float64: {first_line(error)}") from error
+            yield [tensor.numpy() for tensor in found]
+
+
+class _Interpreter(torch.fx.Interpreter):  # type: ignore[misc]
+    def __init__(self, module: torch.fx.GraphModule, rounding: Rounding | None) -> None:
+        super().__init__(module)
+        self._rounding = rounding
+
+    def run_node(self, node: torch.fx.Node) -> Any:
+        found, rounding = super().run_node(node), self._rounding
+        if rounding is None or node.op != "call_function":
+            return found
+        summed = any(part in str(node.target) for part in _SUMS)
+
+        def rounded(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.dtype != torch.float64:
+                return tensor
+            moved = rounding(tensor.numpy(), "float32", summed=summed)
+            return torch.from_numpy(np.ascontiguousarray(moved))
+
+        return torch.utils._pytree.tree_map_only(torch.Tensor, rounded, found)
+
+
+def _wide(value: Any) -> Any:
+    """A tensor, or a dtype, of 64-bit floats for one of narrower floats."""
+    if isinstance(value, torch.Tensor) and value.dtype in _NARROW:
+        return value.double()
+    return torch.float64 if isinstance(value, torch.dtype) and value in _NARROW else value

@@ -1,0 +1,47 @@
+"""One network's evaluation in a process of its own. Run by `harness.measure.judge`."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+from harness.child import Message, channel
+from harness.errors import reason
+from harness.judges.base import Evaluation
+from harness.judges.registry import open_evaluation
+from harness.measure.inputs import read_arrays, write_arrays
+from harness.models.formats import format_of
+
+
+class Worker:
+    """Answers about the one network it has."""
+
+    def __init__(self) -> None:
+        self._evaluation: Evaluation | None = None
+
+    def evaluate(self, message: Message) -> Message:
+        """Evaluate on one of the inputs in a file, and write the first outcome, or all, to
+        another."""
+        if self._evaluation is None:
+            path = Path(message["model"])
+            self._evaluation = open_evaluation(format_of(path), path)
+        feeds = read_arrays(Path(message["inputs"]))[message["at"]]
+        outcomes = islice(self._evaluation.outcomes(feeds), None if message["all"] else 1)
+        rows = [[(str(at), array) for at, array in enumerate(row)] for row in outcomes]
+        write_arrays(Path(message["outputs"]), rows)
+        return {}
+
+
+def main() -> None:
+    parent, worker = channel(), Worker()
+    for message in parent:
+        try:
+            answer = worker.evaluate(message)
+        except Exception as error:
+            # Whatever an evaluation raises is why there is no judge.
+            answer = {"error": reason(error)}
+        parent.send(answer)
+
+
+if __name__ == "__main__":
+    main()

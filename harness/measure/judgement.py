@@ -1,0 +1,118 @@
+"""Tells whose error a difference is, by values that are more exact than the reference's.
+
+A judge evaluates the network in 64-bit floats, and again with the intermediate results off by what
+rounding to the network's own floats may change (Monte Carlo arithmetic, Parker 1997): what moves
+then is not determined by the network, and nobody is wrong about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.measure.comparison import (
+    Floats,
+    errors,
+    is_float,
+    relative,
+    sizes,
+    tolerance_of,
+)
+
+Places = npt.NDArray[np.bool_]
+
+_OF_REFERENCE = 4.0
+"""How many times as far from the judge's value as the reference an engine may be: kernels that sum
+one value after the other round more often."""
+_OF_DOUBT = 8.0
+"""The same, of what the rounding of intermediate results was seen to change."""
+_MOST = 1e-2
+"""The share of a neighbourhood's size beyond which a reference's error excuses nobody's."""
+_USUAL = 0.95
+"""The quantile of the reference's errors that any of its values may have."""
+STEPS = 1
+"""How far apart the integers of a quantized output may be: kernels of one engine round halves up
+or to even."""
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What a judge says an output is, and what it says with intermediate results rounded
+    differently; shapes [output]."""
+
+    value: np.ndarray
+    others: tuple[np.ndarray, ...] = ()
+
+    @property
+    def doubt(self) -> Floats:
+        """How far each value moves."""
+        found = np.zeros(self.value.shape)
+        for other in self.others:
+            apart = errors(self.value, other)
+            found = np.maximum(found, np.where(np.isfinite(apart), apart, 0.0))
+        return found
+
+
+@dataclass(frozen=True)
+class Opinions:
+    """A judge's opinions on all outputs for one input. `judge` is what it is called in words."""
+
+    judge: str
+    of: Sequence[Opinion]
+
+
+Judge = Callable[[int, bool], "Opinions | str"]
+"""Asked by an input's index, only where outputs differ. Gives its opinions, with what else they may
+be where that is asked for, too; or why there are none."""
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """Which values are right, and at which the reference is not, each of shape [output]."""
+
+    right: Places
+    reference_off: Places
+
+
+def rule(
+    opinion: Opinion, expected: np.ndarray, found: np.ndarray, allowed: Places, quantized: bool
+) -> Ruling:
+    """Compare what was found and what was expected with a judge's opinion. Where that is like
+    neither, it is not believed, and what is `allowed` without a judge is right."""
+    if is_float(expected.dtype):
+        return _rule_floats(opinion, expected, found, allowed)
+    exact = [opinion.value, *opinion.others]
+    if quantized:
+        room = STEPS + opinion.doubt
+        ours = errors(opinion.value, found) <= room
+        theirs = errors(opinion.value, expected) <= room
+    else:
+        ours = np.any([found == each for each in exact], axis=0)
+        theirs = np.any([expected == each for each in exact], axis=0)
+    return Ruling(np.where(ours | theirs, ours, allowed), ours & ~theirs)
+
+
+def _rule_floats(
+    opinion: Opinion, expected: np.ndarray, found: np.ndarray, allowed: Places
+) -> Ruling:
+    tolerance = tolerance_of(expected.dtype)
+    with np.errstate(over="ignore"):
+        value = opinion.value.astype(expected.dtype)
+    size = sizes(value)
+    ours = relative(errors(value, found), size)
+    theirs = relative(errors(value, expected), size)
+    doubt = _OF_DOUBT * relative(opinion.doubt, size)
+    if np.median(doubt) > _MOST:
+        # As a softmax of huge logits that are equal but for rounding: any of them may be the one.
+        doubt = np.full(size.shape, doubt.max())
+    finite = theirs[np.isfinite(theirs)]
+    usual = min(float(np.quantile(finite, _USUAL)), _MOST) if finite.size else 0.0
+    as_good = _OF_REFERENCE * np.where(theirs <= _MOST, np.maximum(theirs, usual), usual)
+    fits = ours <= np.maximum.reduce([np.full(size.shape, tolerance.certain), doubt, as_good])
+    known = np.maximum(tolerance.stated, doubt)
+    believed = np.minimum(ours, theirs) <= known
+    right = np.where(believed, fits, allowed)
+    return Ruling(right, right & believed & (theirs > known))
