@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_MOST_COMPARED = 200
+
 
 class HarnessError(Exception):
     """Base of every error this package raises on purpose; its text is shown without a traceback."""
@@ -28,6 +30,22 @@ def reason(error: Exception) -> str:
     return words[-1][:300] if words else repr(error)
 
 
+def printable(text: str, most: int = 1000) -> str:
+    """`text` as it may be shown: names in models hold whatever their authors wrote, terminal
+    commands and a hundred thousand letters among it.
+
+    >>> printable("input 'a\\x1b[31mb'")
+    "input 'a\\\\x1b[31mb'"
+    """
+    plain = "".join(
+        letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text.strip()
+    )
+    if len(plain) <= most:
+        return plain
+    half = most // 2
+    return f"{plain[:half]} … {plain[-half:]}"
+
+
 def did_you_mean(found: str, known: Iterable[str]) -> str:
     """The tail of an error about an unknown name: the nearest known one, then all of them.
 
@@ -35,6 +53,7 @@ def did_you_mean(found: str, known: Iterable[str]) -> str:
     "; did you mean 'x86-host'? known: haswell, x86-host"
     """
     names = sorted(known)
+    found = found[:_MOST_COMPARED]  # difflib takes seconds over a name of 65,536 letters
     close = difflib.get_close_matches(found, names, n=1)
     hint = f"; did you mean '{close[0]}'?" if close else ";"
     return f"{hint} known: {', '.join(names) or 'none'}"

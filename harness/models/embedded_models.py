@@ -11,11 +11,12 @@ import numpy as np
 from harness.errors import InputError
 from harness.models.catalog import CatalogEntry
 from harness.models.fetch import sha256_of
-from harness.models.labelled_arrays import read_arrays, take
+from harness.models.labelled_arrays import take
 from harness.models.metrics import metric
 from harness.models.samples import Samples
 from harness.models.task import Feeds, Task, TrainingInputs
 from harness.models.tensors import TensorSpec
+from harness.npz_file import read_npz
 
 INPUT = TensorSpec("image", (1, 1, 28, 28), "float32")
 TEST_IMAGES = "fashion-test-2000.npz"
@@ -36,7 +37,7 @@ def fashion_task(_cache: Path, data: Path | None) -> Task:
     `data` may name an `.npz` like the embedded one: `images` uint8 [n, 28, 28], `labels` [n].
     """
     path = data or embedded_file(TEST_IMAGES)
-    found = read_arrays(path)
+    found = read_npz(path)
     images, labels = _images(found, path), take(found, "labels", path)
     if labels.shape != images.shape[:1]:
         raise InputError(
@@ -51,7 +52,7 @@ def fashion_training(data: Path | None) -> TrainingInputs:
     `data` may name an `.npz` of others: `images` uint8 [n, 28, 28].
     """
     path = data or embedded_file(TRAINING_IMAGES)
-    images = _images(read_arrays(path), path)
+    images = _images(read_npz(path), path)
     return TrainingInputs(len(images), _feeds(images), sha256_of(path))
 
 

@@ -3,7 +3,6 @@ without, to compress edges by."""
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from harness.models.metrics import metric
 from harness.models.samples import Samples
 from harness.models.task import Feeds, TrainingInputs
 from harness.models.tensors import TensorSpec
+from harness.npz_file import read_npz
 
 LABELS = "labels"
 INPUTS = "inputs"
@@ -31,7 +31,7 @@ def labelled_arrays(
     was expected.
     """
     scored_by = metric(metric_name)
-    arrays = read_arrays(path)
+    arrays = read_npz(path)
     labels = take(arrays, LABELS, path)
     if labels.ndim == 0 or not len(labels):
         raise InputError(f"{path}: array '{LABELS}' has no samples")
@@ -51,7 +51,7 @@ def labelled_arrays(
 
 def unlabelled_arrays(path: Path, inputs: Sequence[TensorSpec] | None = None) -> TrainingInputs:
     """Read inputs from `path` as `labelled_arrays` does; labels are left out if there are any."""
-    named = _named(read_arrays(path), inputs, path)
+    named = _named(read_npz(path), inputs, path)
     counts = {name: len(array) for name, array in named.items()}
     if len(set(counts.values())) != 1 or not all(counts.values()):
         raise InputError(f"{path}: expected as many samples of each input, found {counts}")
@@ -69,25 +69,6 @@ def _feeds(named: Mapping[str, np.ndarray]) -> Callable[[int], Feeds]:
         return {name: np.ascontiguousarray(array[at]) for name, array in named.items()}
 
     return feeds
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an `.npz` file. InputError when it is none; a pickle inside is not loaded."""
-    try:
-        with path.open("rb") as stream:
-            opened = np.load(stream, allow_pickle=False)
-            if isinstance(opened, np.ndarray):
-                raise InputError(f"{path}: one bare array; expected an .npz with named arrays")
-            return {name: opened[name] for name in opened.files}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; expected the model's data") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if "allow_pickle" in str(error):
-            raise InputError(
-                f"{path}: holds Python objects, which are not loaded; expected an .npz with arrays "
-                "of numbers (numpy.savez)"
-            ) from None
-        raise InputError(f"{path}: cannot be read as .npz: {error}") from None
 
 
 def take(arrays: Mapping[str, np.ndarray], name: str, path: Path) -> np.ndarray:
