@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from harness.spec import Edges, Tune
     from harness.tvm_api import tvm
 
+SOURCE = "source"
+"""The folder, in a cell's own, with the copy of its model."""
 _PROGRESS_SECONDS = 0.3
 
 
@@ -70,13 +72,17 @@ class ImportOrder(Frozen):
     """What the child of a model's first stage is asked to do."""
 
     model: Path
+    files: dict[str, str]
+    """What the model is made of, as `harness.models.snapshot` takes it."""
     shapes: dict[str, tuple[int, ...]]
     work: Path
 
 
 class ImportedModel(Frozen):
-    """What importing says of a model: its tensors, and the file that other engines run."""
+    """What importing says of a model: the copy that was imported, its tensors, and the file that
+    other engines run."""
 
+    source: Path
     inputs: tuple[TensorDescription, ...]
     outputs: tuple[TensorDescription, ...]
     runnable: Path
@@ -86,14 +92,18 @@ Tell = Callable[[Message], None]
 
 
 def import_stage(order: ImportOrder) -> ImportedModel:
-    """Import a model once, to know its inputs and to have the static file for the baselines."""
+    """Import a model once, to know its inputs and to have the static file for the baselines. From
+    here on a copy is used, which has the hash that the model was found with."""
     from harness.models.imported import import_model
+    from harness.models.snapshot import snapshot
 
-    imported = import_model(order.model, order.shapes, order.work)
+    source = snapshot(order.model, order.files, order.work / SOURCE)
+    imported = import_model(source, order.shapes, order.work)
     return ImportedModel(
+        source=source,
         inputs=tuple(TensorDescription(**asdict(spec)) for spec in imported.inputs),
         outputs=tuple(TensorDescription(**asdict(spec)) for spec in imported.outputs),
-        runnable=imported.prepared or order.model,
+        runnable=imported.prepared or source,
     )
 
 

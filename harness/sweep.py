@@ -6,14 +6,15 @@ baselines included, taking turns. Building, tuning and measuring never share the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
+from harness.applicability import require_applicable, still_skipped
 from harness.artifact import DESCRIPTION, Artifact, reference_of
-from harness.baselines.registry import ENGINES, applicable, reference_engine
-from harness.cell import ImportedModel, ImportOrder, Order
+from harness.baselines.registry import reference_engine
+from harness.cell import SOURCE, ImportedModel, ImportOrder, Order
 from harness.cell_inputs import CellInputs
 from harness.cell_process import FAILURES, CellProcess
 from harness.devices import child_environment, require_runnable
@@ -27,11 +28,14 @@ from harness.measure.emulated import EmulatedGroup
 from harness.measure.group import Contestant, Group, GroupSubject, Measured
 from harness.measure.recording import RecordWriter
 from harness.measure.remote import ServerGroup
+from harness.measure.room import require_room
+from harness.model_process import ModelProcess
 from harness.models.tensors import TensorSpec
 from harness.plan import TVM, PlannedCell, PlannedGroup, plan
 from harness.record import Record, fingerprint
+from harness.results_folder import ARTIFACTS, WORK
 from harness.roofline import with_measured_roofs
-from harness.spec import Configuration, Sweep
+from harness.spec import Configuration, ModelSpec, Sweep
 from harness.store import FILE_NAME, Store
 from harness.target_spec import TargetSpec
 from harness.tuning.build_cluster import require_cluster
@@ -65,28 +69,52 @@ def run_sweep(
     `tuning_databases` holds a folder for each target. Finished cells are not run again, but for
     failed ones where `retry_failed`, and where `measure_again` for good ones, which are verified
     and measured as they were built. `servers` says where the servers of targets that are reached
-    by a key are found. Raises InputError for a sweep that cannot be planned, a cluster that cannot
-    compile, or a folder that cannot be written; KeyboardInterrupt goes through with everything
-    finished kept.
+    by a key are found. The caller holds the folder (`harness.results_folder`).
+
+    A model that cannot be read costs its own cells. Raises InputError for a sweep that cannot be
+    planned, a cluster that cannot compile, or a folder that cannot be written; KeyboardInterrupt
+    goes through with everything finished kept.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out}: cannot be written: {error.strerror}") from None
-    groups = plan(sweep, servers)
-    if servers is not None and servers.build_cluster is not None:
-        _prepare_cluster(servers.build_cluster, [group.target for group in groups], listener)
-    with Store(out / FILE_NAME, create=True) as store:
-        store.plan((cell.mark, cell.key) for group in groups for cell in group.cells)
-        statuses = store.statuses()
-        wanted = {"failed": retry_failed, "ok": measure_again}
-        done = {mark for mark, status in statuses.items() if not wanted.get(status, False)}
-        cells = [cell for group in groups for cell in group.cells]
-        listener.planned(len(cells), sum(cell.mark in done for cell in cells))
-        for group in groups:
-            if any(cell.mark not in done for cell in group.cells):
-                _GroupRun(sweep, group, out, tuning_databases, store, listener, done, servers).run()
-        return Outcome(tuple(store.records()), sum(cell.mark not in done for cell in cells))
+    with ModelProcess(sweep.limits) as models:
+        groups = plan(sweep, models, servers)
+        if servers is not None and servers.build_cluster is not None:
+            _prepare_cluster(servers.build_cluster, [group.target for group in groups], listener)
+        with Store(out / FILE_NAME, create=True) as store:
+            store.plan((cell.mark, cell.key) for group in groups for cell in group.cells)
+            if others := store.others():
+                listener.note(
+                    f"{out} also holds the results of {others} cells of other sweeps, or of files "
+                    "that were changed since; they are kept, and left out here"
+                )
+            wanted = {"failed": retry_failed, "ok": measure_again}
+            done = {
+                mark for mark, status in store.statuses().items() if not wanted.get(status, False)
+            } - _skipped_no_more(groups, store.statuses(), servers)
+            cells = [cell for group in groups for cell in group.cells]
+            listener.planned(len(cells), sum(cell.mark in done for cell in cells))
+            # What cannot be read is said before hours are spent on what can.
+            for group in sorted(groups, key=lambda group: group.refusal is None):
+                if any(cell.mark not in done for cell in group.cells):
+                    _GroupRun(
+                        sweep, group, out, tuning_databases, store, listener, done, servers
+                    ).run()
+            return Outcome(tuple(store.records()), sum(cell.mark not in done for cell in cells))
+
+
+def _skipped_no_more(
+    groups: Sequence[PlannedGroup], statuses: Mapping[str, str], servers: Servers | None
+) -> set[str]:
+    """Cells that were skipped for something that was missing, and is there now."""
+    return {
+        cell.mark
+        for group in groups
+        for cell in group.cells
+        if statuses.get(cell.mark) == "skipped" and not still_skipped(cell, group, servers)
+    }
 
 
 def _prepare_cluster(address: str, targets: Sequence[TargetSpec], listener: Listener) -> None:
@@ -122,7 +150,7 @@ class _GroupRun:
         self._group = group
         self._target = group.target
         self._out = out
-        work = out / "work" / fingerprint([group.model.fingerprint, group.model.name])
+        work = out / WORK / fingerprint([group.model.fingerprint, group.model.name])
         self._work = work.absolute()
         self._inputs = CellInputs(group.model, self._work, sweep.seed)
         self._tuning_databases = tuning_databases
@@ -141,7 +169,10 @@ class _GroupRun:
     def run(self) -> None:
         """Every pending cell has a record afterwards."""
         self._writer = RecordWriter(self._sweep, self._group, self._store, self._listener.finished)
+        self._writer.copied_to = self._work / SOURCE
         try:
+            if self._group.refusal is not None:
+                raise InputError(self._group.refusal)
             require_runnable(self._group.target, self._servers)
             if self._target.tvm.kind == "llvm" and self._target.device.kind == "local":
                 self._target = with_measured_roofs(self._group.target)
@@ -161,12 +192,15 @@ class _GroupRun:
 
     def _import(self) -> ImportedModel:
         label = f"{self._group.model.name} · {self._target.name}"
+        model = self._group.model
         order = ImportOrder(
-            model=self._group.model.path, shapes=self._group.model.shapes, work=self._work
+            model=model.path, files=model.files, shapes=model.shapes, work=self._work
         )
         self._work.mkdir(parents=True, exist_ok=True)
         answer = self._process.carry_out("import", order.model_dump(mode="json"), label)
-        return ImportedModel.model_validate(answer)
+        imported = ImportedModel.model_validate(answer)
+        require_room(model.path, _specs(imported), _outputs(imported), self._sweep)
+        return imported
 
     def _contestants(self, imported: ImportedModel) -> list[Contestant]:
         """What is ready to be measured, building what is not; records what cannot be."""
@@ -176,6 +210,7 @@ class _GroupRun:
             started = monotonic()
             self._process.stage = "import"
             try:
+                require_applicable(cell, self._group)
                 if cell.mark in pending:
                     self._build(cell, imported)
                 path = self._ready(cell, imported)
@@ -205,36 +240,21 @@ class _GroupRun:
         Raises InputError where a finished cell's artifact is gone: it is measured without it then.
         """
         if cell.configuration is None:
-            engine, format = cell.key.engine, self._group.model.format
-            if self._target.tvm.kind == "cuda" or self._target.device.kind != "local":
-                raise CellSkipped(
-                    f"{engine} runs on this machine's processor here, not on the target "
-                    f"'{self._target.name}'"
-                )
-            if not applicable(engine, format):
-                formats = ", ".join(sorted(ENGINES[engine].formats))
-                raise CellSkipped(f"{engine} does not run {format} models, only {formats}")
             return imported.runnable
         folder = self._artifact(cell)
         Artifact.read(folder)
         return folder
 
     def _artifact(self, cell: PlannedCell) -> Path:
-        return self._out / "artifacts" / cell.mark
+        return self._out / ARTIFACTS / cell.mark
 
     def _build(self, cell: PlannedCell, imported: ImportedModel) -> None:
         """Compile a cell of ours, unless a run that was killed later has done so already."""
         configuration, folder = cell.configuration, self._artifact(cell)
         if configuration is None or (folder / DESCRIPTION).exists():
             return
-        edges = configuration.edges
-        if edges is not None and edges.budget == "latency" and self._target.device.kind == "rpc":
-            raise CellSkipped(
-                "the budget 'latency' is spent by kernel times that are measured on this machine, "
-                f"and '{self._target.name}' is another; use the budget 'edges' or 'uniform'"
-            )
         order = Order(
-            model=self._group.model.path,
+            model=imported.source,
             shapes=self._group.model.shapes,
             work=self._work,
             target=self._target,
@@ -243,8 +263,8 @@ class _GroupRun:
             tuning_database=self._tuning_databases / tuning_identity(self._target),
             artifact=folder.absolute(),
             inputs=self._kernel_inputs(configuration, imported),
-            calibration=self._inputs.for_calibration(edges),
-            training=self._inputs.for_training(edges),
+            calibration=self._inputs.for_calibration(configuration.edges),
+            training=self._inputs.for_training(configuration.edges),
             servers=self._servers,
         )
         message = order.model_dump(mode="json", by_alias=True)
@@ -260,18 +280,20 @@ class _GroupRun:
         return self._inputs.of_kernels(_specs(imported))
 
     def _measure(self, imported: ImportedModel, contestants: Sequence[Contestant]) -> None:
+        assert self._group.model.format is not None
         subject = GroupSubject(
-            model=self._group.spec,
+            model=self._spec(imported),
             inputs=_specs(imported),
             task=self._group.model.task,
             reference_engine=reference_engine(self._group.model.format),
             reference_path=imported.runnable,
+            fingerprint=self._group.model.fingerprint,
         )
         group = self._turns(subject)
         found_environment = environment()
         try:
             measured = group.measure(contestants)
-        except CellFailure as error:
+        except HarnessError as error:
             measured = {
                 found.mark: Measured(failure=error, stage="verify") for found in contestants
             }
@@ -282,6 +304,11 @@ class _GroupRun:
             paths,
             found_environment | group.machine,
         )
+
+    def _spec(self, imported: ImportedModel) -> ModelSpec:
+        """What the user wrote of the model, with the copy of it that was imported."""
+        spec = self._group.spec
+        return spec.model_copy(update={"path": imported.source}) if spec.path else spec
 
     def _turns(self, subject: GroupSubject) -> Group:
         """What verifies and measures, here, on a server, or on the emulated board."""
@@ -314,6 +341,10 @@ def _own_reference(cell: PlannedCell, path: Path) -> Path | None:
 
 def _specs(imported: ImportedModel) -> tuple[TensorSpec, ...]:
     return tuple(TensorSpec(i.name, i.shape, i.dtype) for i in imported.inputs)
+
+
+def _outputs(imported: ImportedModel) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(o.name, o.shape, o.dtype) for o in imported.outputs)
 
 
 def _short(cell: PlannedCell) -> str:

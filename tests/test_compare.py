@@ -184,7 +184,7 @@ def test_compare_results_names_what_differs_when_environment_and_specification_d
 
 def test_compare_results_notes_when_the_machine_was_busy(tmp_path: Path) -> None:
     a, b = two(tmp_path)
-    with Store(b / FILE_NAME) as store:
+    with Store(b / FILE_NAME, create=True) as store:
         (record,) = store.records()
         delays = np.where(np.arange(40) % 2, 1.0, 1.8)
         store.write(record, {record.fingerprint: delays / 1e3})

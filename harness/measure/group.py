@@ -78,6 +78,8 @@ class GroupSubject:
     task: Task | None
     reference_engine: str
     reference_path: Path
+    fingerprint: str = ""
+    """Of the model and its data, where it has any."""
 
 
 Listener = Callable[[str, str, float, float], None]
@@ -343,6 +345,7 @@ class Group:
             {
                 "do": "accuracy",
                 "model": self._subject.model.model_dump(mode="json", exclude={"training"}),
+                "fingerprint": self._subject.fingerprint,
                 "limit": self._measure.accuracy_samples,
                 "skip": self._unscored,
             },

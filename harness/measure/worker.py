@@ -150,9 +150,11 @@ class Worker:
     def accuracy(self, message: Message) -> Message:
         """Score the model on its labelled data."""
         from harness.models.catalog import resolve
+        from harness.models.resolved import require_unchanged
         from harness.spec import ModelSpec
 
-        task = resolve(ModelSpec.model_validate(message["model"])).task
+        spec = ModelSpec.model_validate(message["model"])
+        task = require_unchanged(resolve(spec), message["fingerprint"]).task
         assert task is not None
         told = [time.monotonic()]
 
@@ -162,6 +164,7 @@ class Worker:
                 self._parent.send({"done": done, "total": total})
 
         found = task.evaluate(self._session.run, progress, message["limit"], message["skip"])
+        require_unchanged(resolve(spec), message["fingerprint"])
         return {"accuracy": found.model_dump()}
 
 

@@ -1,0 +1,198 @@
+"""What a sweep knows of its models without reading their files: a child with limits does that."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from harness.child import Child, ChildLost, Message
+from harness.errors import CellFailure, CellSkipped, HarnessError, InputError
+from harness.measure.inputs import read_arrays, write_arrays
+from harness.models.formats import Format
+from harness.models.task import Feeds, Progress, Run
+from harness.record import Accuracy
+from harness.spec import Limits, ModelSpec
+
+_KINDS: dict[str, type[HarnessError]] = {
+    kind.__name__: kind for kind in (InputError, CellFailure, CellSkipped)
+}
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """A model of a sweep, as far as it is known without its arrays; see
+    `harness.models.resolved.ResolvedModel`. `format` is None where its file cannot be read, and
+    `samples` are its labelled samples, counted up to as many as mattered."""
+
+    name: str
+    path: Path
+    format: Format | None
+    shapes: dict[str, tuple[int, ...]]
+    fingerprint: str
+    files: dict[str, str] = field(default_factory=dict)
+    task: DistantTask | None = None
+    samples: int = 0
+    task_missing_reason: str | None = None
+    training: DistantInputs | None = None
+    licence: str | None = None
+
+
+class ModelProcess:
+    """A child that reads models and their data, started when it is needed. Use as a context
+    manager. One that is lost costs what it was asked, and another takes its place."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._child: Child | None = None
+
+    def __enter__(self) -> ModelProcess:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child, if there is one."""
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
+    def find(self, spec: ModelSpec, count: int) -> KnownModel:
+        """A model, with its labelled samples counted up to `count`. Raises
+        InputError for a model, or data of it, that cannot be read or are not what is expected, and
+        CellSkipped for an entry of the catalog that needs something optional.
+        """
+        try:
+            found = self.ask({"do": "find", "count": count}, spec)
+        except CellFailure as error:
+            raise InputError(str(error)) from None
+        source = _Source(self, spec, found["fingerprint"])
+        return KnownModel(
+            name=spec.name,
+            path=Path(found["path"]),
+            format=found["format"],
+            shapes={name: tuple(shape) for name, shape in found["shapes"].items()},
+            fingerprint=found["fingerprint"],
+            files=found["files"],
+            task=DistantTask(source, found["metric"]) if found["metric"] else None,
+            samples=found["samples"],
+            task_missing_reason=found["task_missing_reason"],
+            training=DistantInputs(source, found["training"]) if found["training"] else None,
+            licence=found["licence"],
+        )
+
+    def ask(
+        self,
+        message: Message,
+        spec: ModelSpec,
+        run: Run | None = None,
+        heard: Progress | None = None,
+    ) -> Message:
+        """The answer to a message about a model. Where the child has something run, `run` does it.
+
+        Raises what the child says, and CellFailure where it is lost.
+        """
+        if self._child is None:
+            self._child = Child("harness.model_worker", memory_mb=self._limits.memory_mb)
+        answer: Message = {}
+        try:
+            answer = self._answer(self._child, {**message, "spec": _plain(spec)}, run, heard)
+        except ChildLost as error:
+            raise CellFailure(f"{spec.path or spec.name}: what reads it {error}") from None
+        finally:
+            if not answer:  # it was lost, or waits for what `run` did not give
+                self.close()
+        if "error" in answer:
+            raise _KINDS[answer["kind"]](answer["error"])
+        found: Message = answer["answer"]
+        return found
+
+    def _answer(
+        self, child: Child, message: Message, run: Run | None, heard: Progress | None
+    ) -> Message:
+        deadline = monotonic() + 60 * self._limits.cell_minutes
+        child.send(message)
+        while True:
+            answer = child.receive(max(0.1, deadline - monotonic()))
+            if "answer" in answer or "error" in answer:
+                return answer
+            if run is not None and "run" in answer:
+                child.send({"outputs": _run(run, Path(answer["run"]))})
+            elif heard is not None:
+                heard(answer["done"], answer["total"])
+
+
+def _plain(spec: ModelSpec) -> Message:
+    return spec.model_dump(mode="json")
+
+
+def _run(run: Run, inputs: Path) -> str:
+    (feeds,) = read_arrays(inputs)
+    outputs = inputs.with_name("outputs.npz")
+    write_arrays(outputs, [[(str(at), array) for at, array in enumerate(run(feeds))]])
+    return str(outputs)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A model whose data are read by a process, and the fingerprint that they have to have."""
+
+    process: ModelProcess
+    spec: ModelSpec
+    fingerprint: str
+
+    def ask(self, message: Mapping[str, Any], *rest: Any) -> Message:
+        return self.process.ask({**message, "fingerprint": self.fingerprint}, self.spec, *rest)
+
+    def write(self, source: str, count: int | None, path: Path) -> None:
+        self.ask({"do": "inputs", "source": source, "count": count, "path": str(path)})
+
+    def inputs(self, source: str, count: int | None) -> list[Feeds]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "inputs.npz"
+            self.write(source, count, path)
+            return read_arrays(path)
+
+
+class DistantTask:
+    """A `harness.models.task.Task` whose data another process reads."""
+
+    def __init__(self, source: _Source, metric: str) -> None:
+        self.metric = metric
+        self._source = source
+
+    def inputs(self, count: int) -> list[Feeds]:
+        """The first `count` (or fewer) real inputs."""
+        return self._source.inputs("task", count)
+
+    def evaluate(
+        self, run: Run, progress: Progress, limit: int | None = None, skip: int = 0
+    ) -> Accuracy:
+        """Score on the data without the first `skip` samples, or on `limit` of what is left."""
+        with tempfile.TemporaryDirectory() as folder:
+            message = {"do": "evaluate", "limit": limit, "skip": skip, "folder": folder}
+            return Accuracy.model_validate(self._source.ask(message, run, progress)["accuracy"])
+
+    def write(self, count: int | None, path: Path) -> None:
+        """Write the first inputs to a file, as `harness.measure.inputs.write_arrays` does."""
+        self._source.write("task", count, path)
+
+
+class DistantInputs:
+    """Inputs of a model, without labels, that another process reads."""
+
+    def __init__(self, source: _Source, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+        self._source = source
+
+    def inputs(self, count: int | None = None) -> list[Feeds]:
+        """The first `count` (or fewer) samples, or all."""
+        return self._source.inputs("training", count)
+
+    def write(self, count: int | None, path: Path) -> None:
+        """Write the first samples, or all, as `harness.measure.inputs.write_arrays` does."""
+        self._source.write("training", count, path)
