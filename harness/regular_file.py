@@ -18,6 +18,14 @@ _KINDS = {
 }
 
 
+def expanded(path: str | Path) -> Path:
+    """A path with its `~` or `~user` replaced. Raises InputError for a user without a home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(f"{path}: there is no such user's folder; write the whole path") from None
+
+
 def open_regular(path: Path, expected: str = "a file") -> BinaryIO:
     """Open `path` to read its bytes. `expected` says in an error what should be there.
 

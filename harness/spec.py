@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from harness.documents import MOST_THREADS, Amount, Count, Frozen, Name, read_document
 from harness.errors import InputError, did_you_mean
+from harness.regular_file import expanded
 
 FusionLevel = Literal["none", "elementwise", "full"]
 Kind = Literal["measured", "emulated-count", "static"]
@@ -360,9 +361,9 @@ def _require_once(names: Sequence[str]) -> None:
 def _absolute(found: Path, source: Path) -> Path:
     """A path that a file names, relative to that file. Raises InputError for one that is none."""
     try:
-        return (source.parent / found.expanduser()).resolve()
-    except (RuntimeError, ValueError, OSError) as error:
-        # A user without a home folder, a NUL, links that lead in a circle.
+        return (source.parent / expanded(found)).resolve()
+    except (InputError, RuntimeError, ValueError, OSError) as error:
+        # A user without a home folder, links that lead in a circle, a NUL.
         raise InputError(f"{source}: '{found}' is not a path: {error}") from None
 
 

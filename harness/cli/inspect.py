@@ -63,13 +63,13 @@ def command(
       layeredge inspect network.onnx --fusion none --shape input=1,3,224,224
     """
     from harness.hardware import load_target
-    from harness.inspection import inspect
+    from harness.inspection_process import inspected
     from harness.spec import parse_shapes
 
     if edges:
         _inspect_edges(model, target, parse_shapes(shapes), as_json)
         return
-    found = inspect(model, level, load_target(target), parse_shapes(shapes))
+    found = inspected(model, level, load_target(target), parse_shapes(shapes))
     if as_json:
         click.echo(found.model_dump_json(indent=2))
     else:
@@ -80,12 +80,12 @@ def _inspect_edges(
     model: str, target: str, shapes: dict[str, tuple[int, ...]], as_json: bool
 ) -> None:
     from harness.cache import cache_folder
-    from harness.edge_inspection import inspect_edges
     from harness.hardware import load_target, target_fingerprint
+    from harness.inspection_process import inspected_edges
 
     spec = load_target(target)
     tuned = cache_folder() / "tuning" / target_fingerprint(spec)
-    found = inspect_edges(model, spec, shapes, tuned)
+    found = inspected_edges(model, spec, shapes, tuned)
     if as_json:
         click.echo(found.model_dump_json(indent=2))
     else:

@@ -13,6 +13,7 @@ import yaml
 
 from harness.documents import read_document
 from harness.errors import InputError, unknown_name
+from harness.regular_file import expanded
 from harness.shipped import shipped_folder
 from harness.spec import is_path_of_target
 from harness.target_spec import TargetSpec
@@ -36,7 +37,7 @@ def load_target(name_or_path: str) -> TargetSpec:
 
         return detect_host()
     if is_path_of_target(name_or_path):
-        return read_document(Path(name_or_path).expanduser(), TargetSpec)
+        return read_document(expanded(name_or_path), TargetSpec)
     known = known_targets()
     if name_or_path not in known:
         raise unknown_name("target", name_or_path, known)
