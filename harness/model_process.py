@@ -15,6 +15,7 @@ from harness.measure.inputs import read_arrays, write_arrays
 from harness.models.formats import Format
 from harness.models.task import Feeds, Progress, Run
 from harness.record import Accuracy
+from harness.results_folder import scratch_in
 from harness.spec import Limits, ModelSpec
 
 _KINDS: dict[str, type[HarnessError]] = {
@@ -43,9 +44,11 @@ class KnownModel:
 
 class ModelProcess:
     """A child that reads models and their data, started when it is needed. Use as a context
-    manager. One that is lost costs what it was asked, and another takes its place."""
+    manager. One that is lost costs what it was asked, and another takes its place. `scratch` is a
+    folder for what is written on the way; it is the system's for such files otherwise."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, scratch: Path | None = None) -> None:
+        self.scratch = scratch
         self._limits = limits
         self._child: Child | None = None
 
@@ -97,7 +100,11 @@ class ModelProcess:
         Raises what the child says, and CellFailure where it is lost.
         """
         if self._child is None:
-            self._child = Child("harness.model_worker", memory_mb=self._limits.memory_mb)
+            self._child = Child(
+                "harness.model_worker",
+                memory_mb=self._limits.memory_mb,
+                environment=scratch_in(self.scratch) if self.scratch else None,
+            )
         answer: Message = {}
         try:
             answer = self._answer(self._child, {**message, "spec": _plain(spec)}, run, heard)
@@ -152,7 +159,7 @@ class _Source:
         self.ask({"do": "inputs", "source": source, "count": count, "path": str(path)})
 
     def inputs(self, source: str, count: int | None) -> list[Feeds]:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=self.process.scratch) as folder:
             path = Path(folder) / "inputs.npz"
             self.write(source, count, path)
             return read_arrays(path)
@@ -173,7 +180,7 @@ class DistantTask:
         self, run: Run, progress: Progress, limit: int | None = None, skip: int = 0
     ) -> Accuracy:
         """Score on the data without the first `skip` samples, or on `limit` of what is left."""
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=self._source.process.scratch) as folder:
             message = {"do": "evaluate", "limit": limit, "skip": skip, "folder": folder}
             return Accuracy.model_validate(self._source.ask(message, run, progress)["accuracy"])
 

@@ -14,6 +14,7 @@ from harness.errors import InputError
 
 ARTIFACTS = "artifacts"
 WORK = "work"
+SCRATCH = "scratch"
 LOCK = ".lock"
 
 
@@ -52,3 +53,17 @@ def remove_leftovers(out: Path) -> None:
         whole = all((each / DESCRIPTION).exists() for each in (path, artifact))
         if not whole or path.name.startswith("."):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def scratch(out: Path) -> Path:
+    """The folder for what the processes of a run write on the way; it goes with the rest of their
+    work."""
+    folder = (out / WORK / SCRATCH).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def scratch_in(folder: Path) -> dict[str, str]:
+    """What has a process write its temporary files to a folder. One that is killed leaves them, and
+    they are removed with the folder."""
+    return {"TMPDIR": str(folder)}

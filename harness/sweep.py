@@ -33,7 +33,7 @@ from harness.model_process import ModelProcess
 from harness.models.tensors import TensorSpec
 from harness.plan import TVM, PlannedCell, PlannedGroup, plan
 from harness.record import Record, fingerprint
-from harness.results_folder import ARTIFACTS, WORK
+from harness.results_folder import ARTIFACTS, WORK, scratch, scratch_in
 from harness.roofline import with_measured_roofs
 from harness.spec import Configuration, ModelSpec, Sweep
 from harness.store import FILE_NAME, Store
@@ -79,7 +79,7 @@ def run_sweep(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out}: cannot be written: {error.strerror}") from None
-    with ModelProcess(sweep.limits) as models:
+    with ModelProcess(sweep.limits, scratch(out)) as models:
         groups = plan(sweep, models, servers)
         if servers is not None and servers.build_cluster is not None:
             _prepare_cluster(servers.build_cluster, [group.target for group in groups], listener)
@@ -156,9 +156,7 @@ class _GroupRun:
         self._tuning_databases = tuning_databases
         self._store = store
         self._listener = listener
-        self._process = CellProcess(
-            sweep.limits, child_environment(group.target), out / FAILURES, listener
-        )
+        self._process = CellProcess(sweep.limits, self._environment(), out / FAILURES, listener)
         self._pending = [cell for cell in group.cells if cell.mark not in done]
         self._companions = [
             cell
@@ -310,6 +308,10 @@ class _GroupRun:
         spec = self._group.spec
         return spec.model_copy(update={"path": imported.source}) if spec.path else spec
 
+    def _environment(self) -> dict[str, str]:
+        """What the processes that build and measure need in theirs."""
+        return child_environment(self._target) | scratch_in(scratch(self._out))
+
     def _turns(self, subject: GroupSubject) -> Group:
         """What verifies and measures, here, on a server, or on the emulated board."""
         arguments = (
@@ -323,7 +325,7 @@ class _GroupRun:
                 f"{self._group.model.name} · {label}", stage, done, total
             ),
             self._group.unscored,
-            child_environment(self._target),
+            self._environment(),
         )
         if self._target.device.kind == "emulated":
             return EmulatedGroup(require_board(), self._target, *arguments)

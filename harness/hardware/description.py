@@ -53,6 +53,7 @@ def check_target_file(path: Path) -> TargetSpec:
     spec = read_document(path, TargetSpec)
     if spec.tvm.kind == "cuda":
         _check_graphics(path, spec)
+        require_known_processor(spec, path)
         return spec
     from harness.hardware.llvm import target_features, vector_bits
 
@@ -81,12 +82,14 @@ def check_target_file(path: Path) -> TargetSpec:
 def require_known_processor(spec: TargetSpec, source: object) -> None:
     """Raise InputError, which begins with the `source` of the description, where LLVM does not know
     its processor or a feature: it would only log that, and compile for another."""
-    if spec.tvm.kind != "llvm":
-        return
-    from harness.hardware.llvm import check_target
+    from harness.hardware.llvm import check_target, family_of
 
+    processor = spec.tvm if spec.tvm.kind == "llvm" else spec.tvm.host
+    if processor is None:  # this machine's drives the device
+        return
+    own = spec.architecture if processor is spec.tvm else family_of(processor.mtriple)
     try:
-        check_target(spec.tvm, spec.architecture)
+        check_target(processor, own)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
 
