@@ -24,7 +24,8 @@ from harness.artifact import Artifact, TensorDescription, reference_of
 from harness.child import Channel, Message, channel
 from harness.devices.tracker import Servers
 from harness.documents import Frozen
-from harness.errors import CellSkipped, HarnessError
+from harness.errors import CellSkipped, HarnessError, InputError
+from harness.models.foreign_errors import first_line
 from harness.spec import Configuration
 from harness.target_spec import TargetSpec
 
@@ -388,7 +389,15 @@ def _throttled(tell: Tell) -> Callable[[object], None]:
 def _answer(message: Message, parent: Channel) -> Message:
     if message["do"] == "import":
         parent.send({"stage": "import"})
-        return import_stage(ImportOrder.model_validate(message["order"])).model_dump(mode="json")
+        asked = ImportOrder.model_validate(message["order"])
+        try:
+            return import_stage(asked).model_dump(mode="json")
+        except HarnessError:
+            raise
+        except Exception as error:
+            # What parsers raise at a file that they were not made for.
+            words = f"{type(error).__name__}: {first_line(error)}"
+            raise InputError(f"{asked.model}: cannot be imported: {words}") from error
     order = Order.model_validate(message["order"])
     return compile_cell(order, parent.send).model_dump(mode="json")
 

@@ -16,12 +16,32 @@ class InputError(HarnessError):
     """Something the user wrote or passed is wrong; the command ends with exit code 2."""
 
 
+class UnknownName(InputError):
+    """A name that stands for nothing; who knows where it was written says so."""
+
+
 class CellFailure(HarnessError):
     """One cell cannot be finished; the sweep records the reason and goes on with the others."""
 
 
 class CellSkipped(HarnessError):
     """One cell does not apply here, as where an optional package is missing; not a failure."""
+
+
+_KINDS: dict[str, type[HarnessError]] = {
+    kind.__name__: kind for kind in (InputError, CellSkipped, CellFailure)
+}
+
+
+def kind_of(error: HarnessError) -> str:
+    """What to call an error in a message of another process; see `of_kind`."""
+    known = (name for name, kind in _KINDS.items() if isinstance(error, kind))
+    return next(known, CellFailure.__name__)
+
+
+def of_kind(name: str, text: str) -> HarnessError:
+    """The error that another process raised, from what it said of it."""
+    return _KINDS[name](text)
 
 
 def reason(error: Exception) -> str:
@@ -59,6 +79,6 @@ def did_you_mean(found: str, known: Iterable[str]) -> str:
     return f"{hint} known: {', '.join(names) or 'none'}"
 
 
-def unknown_name(kind: str, found: str, known: Iterable[str]) -> InputError:
-    """An InputError for a name that is not known, with the nearest one that is."""
-    return InputError(f"no {kind} '{found}'{did_you_mean(found, known)}")
+def unknown_name(kind: str, found: str, known: Iterable[str]) -> UnknownName:
+    """An error for a name that is not known, with the nearest one that is."""
+    return UnknownName(f"no {kind} '{found}'{did_you_mean(found, known)}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.child import Child, ChildLost, Message, channel
 from harness.documents import Frozen
-from harness.errors import CellFailure, HarnessError, InputError
+from harness.errors import CellFailure, HarnessError, kind_of, of_kind
 from harness.models.foreign_errors import first_line
 from harness.spec import FusionLevel, Limits
 from harness.target_spec import TargetSpec
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from harness.edge_inspection import EdgeInspection
     from harness.inspection import Inspection
 
-_KINDS: dict[str, type[HarnessError]] = {kind.__name__: kind for kind in (InputError, CellFailure)}
 Inspected = TypeVar("Inspected", bound=Frozen)
 
 
@@ -57,7 +56,7 @@ def _asked(
         except ChildLost as error:
             raise CellFailure(f"{model}: inspecting it {error}") from None
     if "error" in answer:
-        raise _KINDS.get(answer["kind"], CellFailure)(answer["error"])
+        raise of_kind(answer["kind"], answer["error"])
     return kind.model_validate(answer["answer"])
 
 
@@ -80,9 +79,10 @@ def main() -> None:
             parent.send({"answer": _answer(message).model_dump(mode="json")})
         except Exception as error:
             # Whatever TVM raises at a network that it cannot handle.
-            known = isinstance(error, HarnessError)
-            words = f"{message['model']}: {type(error).__name__}: {first_line(error)}"
-            parent.send({"error": str(error) if known else words, "kind": type(error).__name__})
+            if not isinstance(error, HarnessError):
+                words = f"{type(error).__name__}: {first_line(error)}"
+                error = CellFailure(f"{message['model']}: {words}")
+            parent.send({"error": str(error), "kind": kind_of(error)})
 
 
 if __name__ == "__main__":

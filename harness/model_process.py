@@ -10,17 +10,13 @@ from time import monotonic
 from typing import Any
 
 from harness.child import Child, ChildLost, Message
-from harness.errors import CellFailure, CellSkipped, HarnessError, InputError
+from harness.errors import CellFailure, InputError, of_kind
 from harness.measure.inputs import read_arrays, write_arrays
 from harness.models.formats import Format
 from harness.models.task import Feeds, Progress, Run
 from harness.record import Accuracy
 from harness.results_folder import scratch_in
 from harness.spec import Limits, ModelSpec
-
-_KINDS: dict[str, type[HarnessError]] = {
-    kind.__name__: kind for kind in (InputError, CellFailure, CellSkipped)
-}
 
 
 @dataclass(frozen=True)
@@ -114,7 +110,7 @@ class ModelProcess:
             if not answer:  # it was lost, or waits for what `run` did not give
                 self.close()
         if "error" in answer:
-            raise _KINDS[answer["kind"]](answer["error"])
+            raise of_kind(answer["kind"], answer["error"])
         found: Message = answer["answer"]
         return found
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.child import Channel, Message, channel
-from harness.errors import HarnessError, InputError
+from harness.errors import HarnessError, InputError, kind_of
 from harness.models.foreign_errors import first_line
 
 if TYPE_CHECKING:
@@ -96,12 +96,11 @@ def _attempt(action: Callable[[Message], Message], message: Message) -> Message:
         return {"answer": action(message)}
     except Exception as error:
         # Whatever a parser raises at a file that is not what it seems.
-        known, spec = isinstance(error, HarnessError), message["spec"]
-        where = f"{spec['path'] or spec['name']}: {type(error).__name__}"
-        return {
-            "error": str(error) if known else f"{where}: {first_line(error)}",
-            "kind": type(error).__name__ if known else InputError.__name__,
-        }
+        if not isinstance(error, HarnessError):
+            spec = message["spec"]
+            where = f"{spec['path'] or spec['name']}: {type(error).__name__}"
+            error = InputError(f"{where}: {first_line(error)}")
+        return {"error": str(error), "kind": kind_of(error)}
 
 
 def main() -> None:

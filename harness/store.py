@@ -98,7 +98,7 @@ class Store:
         """Turn what SQLite raises into one line that names the file and the way out."""
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:  # also for text that is not UTF-8
             advice = next((way for sign, way in _WAYS_OUT if sign in str(error)), _OTHERWISE)
             raise InputError(f"{self.path}: cannot be {what}: {error}; {advice}") from None
 

@@ -77,6 +77,7 @@ def command(
     """
     from harness.cache import cache_folder, write_atomically
     from harness.cli.sweep_display import SweepDisplay
+    from harness.errors import InputError, UnknownName
     from harness.results_folder import held
     from harness.spec import Sweep, parse_shapes
     from harness.sweep import run_sweep
@@ -102,6 +103,8 @@ def command(
                     measure_again=measure_again,
                     servers=servers,
                 )
+            except UnknownName as error:
+                raise InputError(f"{file}: {error}") from None
             except KeyboardInterrupt:
                 _report(out)
                 raise

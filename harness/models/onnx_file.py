@@ -98,7 +98,7 @@ def _check_external_data(model: onnx.ModelProto, path: Path) -> None:
         try:
             file = (folder / location).resolve()
             there = file.is_file()
-        except (OSError, ValueError):  # longer than names are, a NUL, links in a circle
+        except (OSError, ValueError, RuntimeError):  # too long, a NUL, links in a circle
             raise InputError(f"{where}, which is not a file name") from None
         absolute = PurePosixPath(location).is_absolute() or PureWindowsPath(location).drive
         if not location or absolute or not file.is_relative_to(folder):

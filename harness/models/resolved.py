@@ -100,7 +100,7 @@ def _is_inside(path: Path, home: Path) -> bool:
     """Whether a file is in a folder. What is wrong otherwise is said where it is imported."""
     try:
         return path.resolve().is_relative_to(home) and path.is_file()
-    except (OSError, ValueError):  # a name that is too long, or none
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, links in a circle
         return False
 
 
