@@ -361,10 +361,12 @@ def _require_once(names: Sequence[str]) -> None:
 def _absolute(found: Path, source: Path) -> Path:
     """A path that a file names, relative to that file. Raises InputError for one that is none."""
     try:
-        return (source.parent / expanded(found)).resolve()
-    except (InputError, RuntimeError, ValueError, OSError) as error:
-        # A user without a home folder, links that lead in a circle, a NUL.
+        path = source.parent / expanded(found)
+        return path.resolve()
+    except (InputError, ValueError) as error:  # a user without a home folder, a NUL
         raise InputError(f"{source}: '{found}' is not a path: {error}") from None
+    except (RuntimeError, OSError):  # links in a circle, which what opens the file says
+        return path.absolute()
 
 
 def is_path_of_target(target: str) -> bool:
