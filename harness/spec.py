@@ -383,7 +383,7 @@ def parse_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
             shape = tuple(int(extent) for extent in extents.split(","))
         except ValueError:
             shape = ()
-        if not equals or not name or not shape or min(shape) < 1:
+        if not equals or not name or not shape or not all(0 < each < 2**31 for each in shape):
             raise InputError(f"--shape {text}: expected NAME=1,3,224,224 with positive numbers")
         shapes[name] = shape
     return shapes

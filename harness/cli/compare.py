@@ -70,7 +70,7 @@ def _print(comparison: Comparison) -> None:
         if cell.regressions and cell.notes:
             remarks.append("\n")
         table.add_row(str(cell.key), *_figures(cell), remarks.append("\n".join(cell.notes), ""))
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     console.print(table)
     for title, lines in (
         ("only in A", comparison.only_in_a),

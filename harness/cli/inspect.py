@@ -108,7 +108,7 @@ def _print_edges(found: EdgeInspection) -> None:
     table.add_column("reads", min_width=5)
     for layer in found.layers:
         table.add_row(*_layer_row(layer), style=None if layer.scores else "dim")
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     prunable = sum(layer.scores is not None for layer in found.layers)
     console.print(
         f"{found.model}, target {found.target}: {len(found.layers)} layers, {prunable} of them "
@@ -197,7 +197,7 @@ def _print(found: Inspection) -> None:
     totals = (flops / 1e6, moved / 1e3, flops / moved if moved else 0.0)
     table.add_section()
     table.add_row("one inference", str(fusion.kernels_after), *map(_figure, totals), style="bold")
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     console.print(
         f"{found.model}, fusion {found.level}, target {found.target}: "
         f"{fusion.kernels_before} kernels before fusion, {fusion.kernels_after} after, "
