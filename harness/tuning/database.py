@@ -79,6 +79,8 @@ class TuningDatabase:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._checked: set[Path] = set()
+        """Folders of kernels whose files hold what is sound alone."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = (folder / "lock").open("w")
@@ -103,7 +105,9 @@ class TuningDatabase:
         folder = self.folder / KERNELS / kernel_identity(kernel)
         folder.mkdir(parents=True, exist_ok=True)
         workloads, records = folder / WORKLOADS, folder / RECORDS
-        keep_sound(workloads, records, kernel)
+        if folder not in self._checked:  # nobody else writes while this process holds the folder
+            self._checked.add(folder)
+            keep_sound(workloads, records, kernel)
         return meta_schedule.database.JSONDatabase(str(workloads), str(records))
 
     def spent(self, network: str | None = None) -> dict[str, Spent]:
