@@ -186,8 +186,9 @@ def _address(path: Path, create: bool) -> str:
     address = path.absolute().as_uri()
     if create:
         return address
+    if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+        return f"{address}?mode=rw"  # the last to read removes its journal
     journal = path.with_name(f"{path.name}-wal")
     settled = not journal.exists() or not journal.stat().st_size
     # SQLite writes beside a file that has a journal even to read it, unless nobody changes it.
-    alone = settled and not os.access(path.parent, os.W_OK)
-    return f"{address}?{'immutable=1' if alone else 'mode=ro'}"
+    return f"{address}?{'immutable=1' if settled else 'mode=ro'}"

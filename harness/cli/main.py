@@ -81,9 +81,15 @@ def main() -> None:
     except (HarnessError, OSError) as error:  # OSError: a full disk, a folder without permission
         if debug:
             traceback.print_exc()
-        lines = [printable(line) for line in str(error).splitlines()]
+        lines = [printable(line) for line in _words(error).splitlines()]
         click.echo("layeredge: " + "\n".join(lines), err=True)
         sys.exit(2 if isinstance(error, (InputError, OSError)) else 1)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 if __name__ == "__main__":
