@@ -20,12 +20,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from harness.artifact import Artifact, TensorDescription, reference_of
+from harness.artifact import Artifact, reference_of
 from harness.child import Channel, Message, channel
 from harness.devices.tracker import Servers
 from harness.documents import Frozen
-from harness.errors import CellSkipped, HarnessError, InputError
-from harness.models.foreign_errors import first_line
+from harness.errors import CellSkipped, HarnessError
+from harness.import_stage import ImportOrder, import_stage
 from harness.spec import Configuration
 from harness.target_spec import TargetSpec
 
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from harness.spec import Edges, Tune
     from harness.tvm_api import tvm
 
-SOURCE = "source"
-"""The folder, in a cell's own, with the copy of its model."""
 _PROGRESS_SECONDS = 0.3
 
 
@@ -69,43 +67,7 @@ class Order(Frozen):
     """Where the servers of the target's key are found."""
 
 
-class ImportOrder(Frozen):
-    """What the child of a model's first stage is asked to do."""
-
-    model: Path
-    files: dict[str, str]
-    """What the model is made of, as `harness.models.snapshot` takes it."""
-    shapes: dict[str, tuple[int, ...]]
-    work: Path
-
-
-class ImportedModel(Frozen):
-    """What importing says of a model: the copy that was imported, its tensors, and the file that
-    other engines run."""
-
-    source: Path
-    inputs: tuple[TensorDescription, ...]
-    outputs: tuple[TensorDescription, ...]
-    runnable: Path
-
-
 Tell = Callable[[Message], None]
-
-
-def import_stage(order: ImportOrder) -> ImportedModel:
-    """Import a model once, to know its inputs and to have the static file for the baselines. From
-    here on a copy is used, which has the hash that the model was found with."""
-    from harness.models.imported import import_model
-    from harness.models.snapshot import snapshot
-
-    source = snapshot(order.model, order.files, order.work / SOURCE)
-    imported = import_model(source, order.shapes, order.work)
-    return ImportedModel(
-        source=source,
-        inputs=tuple(TensorDescription(**asdict(spec)) for spec in imported.inputs),
-        outputs=tuple(TensorDescription(**asdict(spec)) for spec in imported.outputs),
-        runnable=imported.prepared or source,
-    )
 
 
 def compile_cell(order: Order, tell: Tell) -> Artifact:
@@ -389,15 +351,7 @@ def _throttled(tell: Tell) -> Callable[[object], None]:
 def _answer(message: Message, parent: Channel) -> Message:
     if message["do"] == "import":
         parent.send({"stage": "import"})
-        asked = ImportOrder.model_validate(message["order"])
-        try:
-            return import_stage(asked).model_dump(mode="json")
-        except HarnessError:
-            raise
-        except Exception as error:
-            # What parsers raise at a file that they were not made for.
-            words = f"{type(error).__name__}: {first_line(error)}"
-            raise InputError(f"{asked.model}: cannot be imported: {words}") from error
+        return import_stage(ImportOrder.model_validate(message["order"])).model_dump(mode="json")
     order = Order.model_validate(message["order"])
     return compile_cell(order, parent.send).model_dump(mode="json")
 

@@ -14,7 +14,7 @@ from time import monotonic
 from harness.applicability import require_applicable, still_skipped
 from harness.artifact import DESCRIPTION, Artifact, reference_of
 from harness.baselines.registry import reference_engine
-from harness.cell import SOURCE, ImportedModel, ImportOrder, Order
+from harness.cell import Order
 from harness.cell_inputs import CellInputs
 from harness.cell_process import FAILURES, CellProcess
 from harness.devices import child_environment, require_runnable
@@ -23,6 +23,7 @@ from harness.devices.tracker import Servers
 from harness.environment import environment
 from harness.errors import CellFailure, CellSkipped, HarnessError, InputError
 from harness.hardware import tuning_identity
+from harness.import_stage import SOURCE, ImportedModel, ImportOrder
 from harness.listener import Listener
 from harness.measure.emulated import EmulatedGroup
 from harness.measure.group import Contestant, Group, GroupSubject, Measured
