@@ -24,6 +24,7 @@ KERNELS = "kernels.so"
 """The same network where `model.so` starts its kernels all at once: here they are called one by
 one, so that each can be timed."""
 DESCRIPTION = "artifact.json"
+REFERENCE_SUFFIX = ".reference"
 
 
 class TensorDescription(Frozen):
@@ -49,7 +50,7 @@ class KernelDescription(Frozen):
 
 def reference_of(folder: Path) -> Path:
     """Where the compressed network of an artifact is, compiled plainly, to verify it against."""
-    return folder.with_name(f"{folder.name}.reference")
+    return folder.with_name(f"{folder.name}{REFERENCE_SUFFIX}")
 
 
 class Artifact(Frozen):
@@ -78,4 +79,5 @@ class Artifact(Frozen):
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise InputError(f"{path}: not a compiled model: {error}") from None
+            words = " ".join(str(error).split())
+            raise InputError(f"{path}: not a compiled model: {words}") from None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.measure.inputs import verification_inputs, write_arrays
-from harness.models.resolved import ResolvedModel
-from harness.models.task import SAMPLES_REVISION, Feeds
+from harness.model_process import DistantInputs, DistantTask, KnownModel
+from harness.models.task import SAMPLES_REVISION
 from harness.models.tensors import TensorSpec, ValueRange
 from harness.spec import Edges
 
@@ -15,7 +15,7 @@ from harness.spec import Edges
 class CellInputs:
     """The inputs of one model, each file written once below `work`."""
 
-    def __init__(self, model: ResolvedModel, work: Path, seed: int) -> None:
+    def __init__(self, model: KnownModel, work: Path, seed: int) -> None:
         self._model = model
         self._work = work
         self._seed = seed
@@ -34,18 +34,19 @@ class CellInputs:
         if edges is None or not edges.needs_data or source is None:
             return None
         of = training.fingerprint[:12] if training else f"{SAMPLES_REVISION}"
-        name = f"calibration-{edges.calibration}-{of}"
-        return self._kept(name, lambda: source.inputs(edges.calibration))
+        return self._kept(f"calibration-{edges.calibration}-{of}", source, edges.calibration)
 
     def for_training(self, edges: Edges | None) -> Path | None:
         """All training inputs, where a network is fitted to them and there are any."""
         source = self._model.training
         if edges is None or edges.finetune is None or source is None:
             return None
-        return self._kept(f"training-{source.fingerprint[:12]}", source.inputs)
+        return self._kept(f"training-{source.fingerprint[:12]}", source)
 
-    def _kept(self, name: str, inputs: Callable[[], list[Feeds]]) -> Path:
+    def _kept(
+        self, name: str, source: DistantTask | DistantInputs, count: int | None = None
+    ) -> Path:
         path = self._work / f"{name}.npz"
         if not path.exists():
-            write_arrays(path, [list(row.items()) for row in inputs()])
+            source.write(count, path)
         return path

@@ -1,19 +1,15 @@
-"""Reads YAML files into frozen models; what does not fit is named with its line and nearest key.
-
-Plain data only: the loader is PyYAML's safe one, so a file can never construct an object or run
-code.
-"""
+"""Reads YAML files into frozen models; what does not fit is named with its line and nearest key."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from harness.errors import InputError, did_you_mean
+from harness.plain_yaml import Location, read_yaml
 
 
 class Frozen(BaseModel):
@@ -32,48 +28,19 @@ class Frozen(BaseModel):
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=80)]
 """What models, targets and configurations may be called: some folders are named after them."""
 
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+"""How many of something: every library that takes such a number takes one of 32 bits."""
+
+MOST_THREADS = 4096
+"""No machine has as many cores; a runtime that is asked for a billion threads dies of it."""
+
+Amount = Annotated[float, Field(allow_inf_nan=False)]
+"""A finite number, of what a file says: a limit that is infinite is none."""
+
 Document = TypeVar("Document", bound=BaseModel)
-Location = tuple[str | int, ...]
 
-
-def read_yaml(path: Path) -> tuple[Any, dict[Location, int]]:
-    """The plain data in a YAML file, and the line (from 1) on which each of its values stands.
-
-    Raises InputError when the file is missing, unreadable, not YAML, or repeats a key.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        lines: dict[Location, int] = {}
-        if root is not None:
-            _collect_lines(root, (), lines, path)
-        return yaml.safe_load(text), lines
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or str(error)
-        raise InputError(f"{where}: not valid YAML: {problem}") from None
-
-
-def _collect_lines(node: yaml.Node, at: Location, lines: dict[Location, int], path: Path) -> None:
-    lines[at] = node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            name = str(key.value)
-            if name in seen:
-                raise InputError(f"{path}:{key.start_mark.line + 1}: key '{name}' is given twice")
-            seen.add(name)
-            _collect_lines(value, (*at, name), lines, path)
-            lines[(*at, name)] = key.start_mark.line + 1
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            _collect_lines(value, (*at, index), lines, path)
+_MOST_PROBLEMS = 10
+_MOST_CHARACTERS = 80
 
 
 def read_document(path: Path, model: type[Document]) -> Document:
@@ -99,8 +66,13 @@ def validate(
         details = [
             found for found in error.errors() if found["type"] != "too_short"
         ] or error.errors()
-        problems = [_explain(detail, model, data, source, lines or {}) for detail in details]
-        raise InputError("\n".join(dict.fromkeys(problems))) from None
+        problems = dict.fromkeys(
+            _explain(detail, model, data, source, lines or {}) for detail in details
+        )
+        shown = [*problems][:_MOST_PROBLEMS]
+        if len(problems) > len(shown):
+            shown.append(f"{source}: {len(problems) - len(shown)} more problems")
+        raise InputError("\n".join(shown)) from None
 
 
 def _explain(
@@ -121,12 +93,20 @@ def _explain(
     message = detail["msg"].removeprefix("Value error, ")
     found = detail["input"]
     if isinstance(found, (str, int, float, bool)) and detail["type"] != "value_error":
-        message += f", found {found!r}"
+        message += f", found {_shown(found)}"
         expected = detail.get("ctx", {}).get("expected")
         if detail["type"] == "literal_error" and isinstance(found, str) and expected:
             names = [name.strip("' ") for name in expected.replace(" or ", ", ").split(",")]
             message = f"'{found}' is not known{did_you_mean(found, names)}"
     return f"{where}: {dotted}: {message}" if dotted else f"{where}: {message}"
+
+
+def _shown(found: Any) -> str:
+    """A value as a message quotes it: Python writes no number of thousands of digits."""
+    if isinstance(found, int) and found.bit_length() > 64:
+        return f"a number of {found.bit_length()} bits"
+    text = repr(found)
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}…"
 
 
 def _as_written(location: Location, data: Any) -> Location:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_MOST_COMPARED = 200
+
 
 class HarnessError(Exception):
     """Base of every error this package raises on purpose; its text is shown without a traceback."""
@@ -12,6 +14,10 @@ class HarnessError(Exception):
 
 class InputError(HarnessError):
     """Something the user wrote or passed is wrong; the command ends with exit code 2."""
+
+
+class UnknownName(InputError):
+    """A name that stands for nothing; who knows where it was written says so."""
 
 
 class CellFailure(HarnessError):
@@ -22,10 +28,42 @@ class CellSkipped(HarnessError):
     """One cell does not apply here, as where an optional package is missing; not a failure."""
 
 
+_KINDS: dict[str, type[HarnessError]] = {
+    kind.__name__: kind for kind in (InputError, CellSkipped, CellFailure)
+}
+
+
+def kind_of(error: HarnessError) -> str:
+    """What to call an error in a message of another process; see `of_kind`."""
+    known = (name for name, kind in _KINDS.items() if isinstance(error, kind))
+    return next(known, CellFailure.__name__)
+
+
+def of_kind(name: str, text: str) -> HarnessError:
+    """The error that another process raised, from what it said of it."""
+    return _KINDS[name](text)
+
+
 def reason(error: Exception) -> str:
     """The last line of an error, where TVM says what is wrong."""
     words = str(error).strip().splitlines()
     return words[-1][:300] if words else repr(error)
+
+
+def printable(text: str, most: int = 1000) -> str:
+    """`text` as it may be shown: names in models hold whatever their authors wrote, terminal
+    commands and a hundred thousand letters among it.
+
+    >>> printable("input 'a\\x1b[31mb'")
+    "input 'a\\\\x1b[31mb'"
+    """
+    plain = "".join(
+        letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text.strip()
+    )
+    if len(plain) <= most:
+        return plain
+    half = most // 2
+    return f"{plain[:half]} … {plain[-half:]}"
 
 
 def did_you_mean(found: str, known: Iterable[str]) -> str:
@@ -35,11 +73,12 @@ def did_you_mean(found: str, known: Iterable[str]) -> str:
     "; did you mean 'x86-host'? known: haswell, x86-host"
     """
     names = sorted(known)
+    found = found[:_MOST_COMPARED]  # difflib takes seconds over a name of 65,536 letters
     close = difflib.get_close_matches(found, names, n=1)
     hint = f"; did you mean '{close[0]}'?" if close else ";"
     return f"{hint} known: {', '.join(names) or 'none'}"
 
 
-def unknown_name(kind: str, found: str, known: Iterable[str]) -> InputError:
-    """An InputError for a name that is not known, with the nearest one that is."""
-    return InputError(f"no {kind} '{found}'{did_you_mean(found, known)}")
+def unknown_name(kind: str, found: str, known: Iterable[str]) -> UnknownName:
+    """An error for a name that is not known, with the nearest one that is."""
+    return UnknownName(f"no {kind} '{found}'{did_you_mean(found, known)}")

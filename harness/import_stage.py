@@ -1,4 +1,5 @@
-"""The first stage of a model, before its cells: what the sweep has to know of it.
+"""The first stage of a model, before its cells: it is copied, imported once, and what the sweep has
+to know of it is found out.
 
 It runs in a cell's child process, see `harness.cell`.
 """
@@ -12,21 +13,31 @@ from pydantic import Field
 
 from harness.artifact import TensorDescription
 from harness.documents import Frozen
+from harness.errors import CellFailure, HarnessError
+from harness.models.foreign_errors import first_line
+from harness.models.snapshot import snapshot
 from harness.models.tensors import ValueRange
+
+SOURCE = "source"
+"""The folder, in a cell's own, with the copy of its model."""
 
 
 class ImportOrder(Frozen):
     """What the child of a model's first stage is asked to do."""
 
     model: Path
+    files: dict[str, str]
+    """What the model is made of, as `harness.models.snapshot` takes it."""
     shapes: dict[str, tuple[int, ...]]
     work: Path
 
 
 class ImportedModel(Frozen):
-    """What importing says of a model: its tensors; the file that other engines run; which values
-    inputs can have, by their names; and which outputs are integers that stand for real numbers."""
+    """What importing says of a model: the copy that was imported; its tensors; the file that other
+    engines run; which values inputs can have, by their names; and which outputs are integers that
+    stand for real numbers."""
 
+    source: Path
     inputs: tuple[TensorDescription, ...]
     outputs: tuple[TensorDescription, ...]
     """None of a model that TVM cannot import."""
@@ -36,14 +47,25 @@ class ImportedModel(Frozen):
 
 
 def import_stage(order: ImportOrder) -> ImportedModel:
-    """Import a model once, to know its inputs and to have the static file for the baselines."""
+    """Import a model once, to know its inputs and to have the static file for the baselines. From
+    here on a copy is used, which has the hash that the model was found with. Raises InputError for
+    a model that is not what it should be, and CellFailure for one that TVM cannot import."""
     from harness.models.imported import import_model
     from harness.models.quantized import quantized_outputs
     from harness.models.value_ranges import value_ranges
 
-    imported = import_model(order.model, order.shapes, order.work)
-    runnable = imported.prepared or order.model
+    source = snapshot(order.model, order.files, order.work / SOURCE)
+    try:
+        imported = import_model(source, order.shapes, order.work)
+    except HarnessError:
+        raise
+    except Exception as error:
+        # What parsers raise at a file that they were not made for.
+        words = f"{type(error).__name__}: {first_line(error)}"
+        raise CellFailure(f"{source}: cannot be imported: {words}") from error
+    runnable = imported.prepared or source
     return ImportedModel(
+        source=source,
         inputs=tuple(TensorDescription(**asdict(spec)) for spec in imported.inputs),
         outputs=tuple(TensorDescription(**asdict(spec)) for spec in imported.outputs),
         runnable=runnable,
@@ -57,8 +79,10 @@ def prepare_stage(order: ImportOrder) -> ImportedModel:
     from harness.models.quantized import quantized_outputs
     from harness.models.runnable import runnable_model
 
-    found = runnable_model(order.model, order.shapes, order.work)
+    source = snapshot(order.model, order.files, order.work / SOURCE)
+    found = runnable_model(source, order.shapes, order.work)
     return ImportedModel(
+        source=source,
         inputs=tuple(TensorDescription(**asdict(spec)) for spec in found.inputs),
         outputs=(),
         runnable=found.path,

@@ -19,6 +19,7 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels, summarise
 from harness.passes.rewriter import MAIN
 from harness.record import Fusion
+from harness.regular_file import expanded
 from harness.spec import FusionLevel, ModelSpec
 from harness.target_spec import TargetSpec
 from harness.tvm_api import operator_name, relax, target_of, tvm
@@ -106,7 +107,7 @@ def reported_as(failure: str) -> Iterator[None]:
 def _find(model: str, shapes: Mapping[str, tuple[int, ...]]) -> ResolvedModel:
     if model in catalog.names():
         return catalog.resolve(ModelSpec(name=model, shapes=dict(shapes)))
-    path = Path(model).expanduser()
+    path = expanded(model)
     if "/" not in model and not path.suffix:
         raise unknown_name("model", model, catalog.names())
     return catalog.resolve(ModelSpec(name="model", path=path, shapes=dict(shapes)))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from harness.baselines.registry import engine_named
 from harness.devices import placed
 from harness.devices.tracker import Servers
-from harness.errors import InputError
+from harness.errors import CellSkipped, InputError
 from harness.hardware import load_target, require_known_processor, target_fingerprint
-from harness.models.catalog import resolve
-from harness.models.resolved import ResolvedModel
+from harness.model_process import KnownModel, ModelProcess
+from harness.models.catalog import ensure_fetched, entry
 from harness.models.task import SAMPLES_REVISION
 from harness.record import BASELINE_CONFIGURATION, RECORD_SCHEMA, CellKey, fingerprint
 from harness.spec import Configuration, ModelSpec, Sweep
@@ -39,21 +42,21 @@ class PlannedGroup:
     """The cells of one model on one target."""
 
     spec: ModelSpec
-    model: ResolvedModel
+    model: KnownModel
     target: TargetSpec
     cells: tuple[PlannedCell, ...]
     unscored: int
     """How many samples of the model's labelled data, the first ones, no cell is scored on."""
+    refusal: str | None = None
+    """Why the model cannot be read. Its cells fail; those of other models do not."""
 
 
-def plan(
-    sweep: Sweep, servers: Servers | None = None, *, fetch_missing: bool = True
-) -> list[PlannedGroup]:
-    """All cells of a sweep, grouped. Fetches catalog models that are not there yet. `servers` says
-    where the tracker is, if there is one.
+def plan(sweep: Sweep, models: ModelProcess, servers: Servers | None = None) -> list[PlannedGroup]:
+    """All cells of a sweep, grouped; `models` reads their files. Fetches catalog models that are
+    not there yet. `servers` says where the tracker is, if there is one.
 
-    Raises InputError for a name, file or engine that does not exist, and for a target whose
-    processor LLVM does not know.
+    Raises InputError for a name or engine that does not exist, for a target whose processor LLVM
+    does not know, and where none of the models can be read.
     """
     for engine in sweep.baselines:
         engine_named(engine)
@@ -61,28 +64,64 @@ def plan(
         placed(_with_threads(_known_target(name), sweep.measure.threads), servers)
         for name in sweep.targets
     ]
+    _require_own_names(targets)
     groups = []
     for spec in sweep.models:
-        model = resolve(spec, fetch_missing=fetch_missing)
-        unscored = 0 if model.training else sweep.calibration
-        require_scored(model, unscored)
+        if spec.path is None:
+            entry(spec.name)
+        try:
+            model, unscored = _found(spec, sweep, models)
+            refusal = None
+        except (InputError, CellSkipped) as error:
+            model, unscored, refusal = _unread(spec, str(error)), 0, str(error)
         for target in targets:
             cells = _cells(sweep, model, target, unscored)
-            groups.append(PlannedGroup(spec, model, target, cells, unscored))
+            groups.append(PlannedGroup(spec, model, target, cells, unscored, refusal))
+    refusals = [group.refusal for group in groups if group.refusal is not None]
+    if len(refusals) == len(groups):
+        raise InputError("\n".join(dict.fromkeys(refusals)))
     return groups
 
 
-def require_scored(model: ResolvedModel, unscored: int) -> None:
+def require_scored(model: KnownModel, unscored: int) -> None:
     """Raises InputError where nothing is left to score on, before an hour is spent on tuning."""
-    if not unscored or model.task is None:
-        return
-    found = len(model.task.inputs(unscored + 1))
-    if found <= unscored:
+    if unscored and model.task is not None and model.samples <= unscored:
         raise InputError(
             f"{model.name}: edges are compressed by {unscored} of its labelled inputs, on which "
-            f"nothing is scored then, and it has {found}; expected a smaller 'calibration', more "
-            "'data', or 'training' inputs of their own"
+            f"nothing is scored then, and it has {model.samples}; expected a smaller "
+            "'calibration', more 'data', or 'training' inputs of their own"
         )
+
+
+def _require_own_names(targets: Sequence[TargetSpec]) -> None:
+    for name, count in Counter(target.name for target in targets).items():
+        if count > 1:
+            raise InputError(
+                f"{count} targets of the sweep are called '{name}'; names tell results apart"
+            )
+
+
+def _found(spec: ModelSpec, sweep: Sweep, models: ModelProcess) -> tuple[KnownModel, int]:
+    """A model, and how many of its samples are not scored. Raises InputError where nothing is left
+    to score on."""
+    if spec.path is None:
+        ensure_fetched(spec.name)
+    model = models.find(spec, sweep.calibration + 1)
+    unscored = 0 if model.training else sweep.calibration
+    require_scored(model, unscored)
+    return model, unscored
+
+
+def _unread(spec: ModelSpec, reason: str) -> KnownModel:
+    """A model of which nothing is known but that it cannot be read."""
+    about = {"spec": spec.model_dump(mode="json"), "unread": reason}
+    return KnownModel(
+        name=spec.name,
+        path=spec.path or Path(spec.name),
+        format=None,
+        shapes=dict(spec.shapes),
+        fingerprint=fingerprint(about),
+    )
 
 
 def _known_target(name: str) -> TargetSpec:
@@ -99,7 +138,7 @@ def _with_threads(target: TargetSpec, threads: int | None) -> TargetSpec:
 
 
 def _cells(
-    sweep: Sweep, model: ResolvedModel, target: TargetSpec, unscored: int
+    sweep: Sweep, model: KnownModel, target: TargetSpec, unscored: int
 ) -> tuple[PlannedCell, ...]:
     common = {
         "schema": RECORD_SCHEMA,
@@ -132,7 +171,7 @@ def _cells(
     return (*ours, *others)
 
 
-def _decisive(configuration: Configuration, model: ResolvedModel) -> dict[str, Any]:
+def _decisive(configuration: Configuration, model: KnownModel) -> dict[str, Any]:
     """What of a configuration decides a model's result. What it does not use is left out, so that
     what was finished before there was such a thing is known again."""
     found = configuration.model_dump(exclude={"name"})

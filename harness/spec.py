@@ -6,14 +6,16 @@ Every class here is frozen and validated; an unknown key is an error that names 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from harness.documents import Frozen, Name, read_document
+from harness.documents import MOST_THREADS, Amount, Count, Frozen, Name, read_document
 from harness.errors import InputError, did_you_mean
+from harness.regular_file import expanded
 
 FusionLevel = Literal["none", "elementwise", "full"]
 Kind = Literal["measured", "emulated-count", "static"]
@@ -43,6 +45,7 @@ BLOCKS = ("block", "wide-block")
 """The patterns of as many blocks for each vector, or two, as for another."""
 _PATTERNS = (*BLOCKS, "channel", "unstructured")
 Pattern = Annotated[str, BeforeValidator(_known_pattern)]
+Threads = Annotated[int, Field(ge=1, le=MOST_THREADS)]
 Spending = Literal["uniform", "edges", "latency"]
 Sparsity = Annotated[float, Field(gt=0, lt=1)]
 
@@ -50,8 +53,8 @@ Sparsity = Annotated[float, Field(gt=0, lt=1)]
 class Tune(Frozen):
     """How much tuning a configuration gets: a number of trials, or minutes; exactly one."""
 
-    trials: PositiveInt | None = None
-    minutes: Annotated[float, Field(gt=0)] | None = None
+    trials: Count | None = None
+    minutes: Annotated[Amount, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _one_budget(self) -> Tune:
@@ -66,12 +69,12 @@ class Finetune(Frozen):
     `stages` the network loses some of its edges, is fitted, loses more of those that matter least
     then, and so on, with as many epochs in all."""
 
-    epochs: PositiveInt = 20
-    stages: PositiveInt = 1
-    learning_rate: Annotated[float, Field(gt=0)] = 0.01
+    epochs: Count = 20
+    stages: Count = 1
+    learning_rate: Annotated[Amount, Field(gt=0)] = 0.01
     """Of Adam, at the start; it falls to 0 along a cosine."""
-    batch: PositiveInt = 32
-    layers: Annotated[float, Field(ge=0)] = 0
+    batch: Count = 32
+    layers: Annotated[Amount, Field(ge=0)] = 0
     """How much it counts what the layers that are fitted give, in their mean, besides what the
     network gives. What they give to a batch is then kept twice more."""
     crops: Annotated[float, Field(gt=0, le=1)] = 1
@@ -117,7 +120,7 @@ class Edges(Frozen):
     shuffle: bool = False
     reconstruct: bool = False
     finetune: Finetune | None = None
-    calibration: PositiveInt = 64
+    calibration: Count = 64
     exclude: tuple[str, ...] = ()
     merge: bool = False
     bypass: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -236,7 +239,7 @@ class ModelSpec(Frozen):
 
     name: Name
     path: Path | None = None
-    shapes: dict[str, tuple[PositiveInt, ...]] = Field(default_factory=dict)
+    shapes: dict[str, tuple[Count, ...]] = Field(default_factory=dict)
     data: Path | None = None
     metric: str | None = None
     training: Path | None = None
@@ -262,18 +265,18 @@ class Measure(Frozen):
     """
 
     repeats: Annotated[int, Field(ge=6, le=100_000)] = 30
-    min_seconds: Annotated[float, Field(ge=0)] = 2.0
-    sample_ms: Annotated[float, Field(ge=0)] = 5.0
-    verify_inputs: PositiveInt = 4
-    accuracy_samples: PositiveInt | None = None
-    threads: PositiveInt | None = None
+    min_seconds: Annotated[Amount, Field(ge=0, le=86_400)] = 2.0
+    sample_ms: Annotated[Amount, Field(ge=0, le=60_000)] = 5.0
+    verify_inputs: Count = 4
+    accuracy_samples: Count | None = None
+    threads: Threads | None = None
 
 
 class Limits(Frozen):
     """What one cell's child process may use before it is stopped and the cell fails."""
 
-    cell_minutes: Annotated[float, Field(gt=0)] = 30.0
-    memory_mb: Annotated[int, Field(ge=256)] = 8192
+    cell_minutes: Annotated[Amount, Field(gt=0)] = 30.0
+    memory_mb: Annotated[Count, Field(ge=256)] = 8192
 
 
 class Sweep(Frozen):
@@ -305,10 +308,13 @@ class Sweep(Frozen):
     @classmethod
     def _unique_names(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
         cells = [item.cells() if isinstance(item, Configuration) else (item,) for item in value]
-        names = [item.name for group in cells for item in group]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"the name '{twice[0]}' is given twice; names tell results apart")
+        _require_once([item.name for group in cells for item in group])
+        return value
+
+    @field_validator("targets", "baselines")
+    @classmethod
+    def _once_each(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        _require_once(value)
         return value
 
     @classmethod
@@ -320,7 +326,7 @@ class Sweep(Frozen):
         sweep = read_document(path, cls)
 
         def absolute(found: Path | None) -> Path | None:
-            return (path.parent / found.expanduser()).resolve() if found else None
+            return _absolute(found, path) if found else None
 
         models = tuple(
             model.model_copy(
@@ -347,6 +353,23 @@ class Sweep(Frozen):
         return self.model_copy(update={"models": models})
 
 
+def _require_once(names: Sequence[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(f"the name '{twice[0]}' is given twice; names tell results apart")
+
+
+def _absolute(found: Path, source: Path) -> Path:
+    """A path that a file names, relative to that file. Raises InputError for one that is none."""
+    try:
+        path = source.parent / expanded(found)
+        return path.resolve()
+    except (InputError, ValueError) as error:  # a user without a home folder, a NUL
+        raise InputError(f"{source}: '{found}' is not a path: {error}") from None
+    except (RuntimeError, OSError):  # links in a circle, which what opens the file says
+        return path.absolute()
+
+
 def is_path_of_target(target: str) -> bool:
     """Whether a target is named by the path of its description."""
     return "/" in target or target.endswith((".yaml", ".yml"))
@@ -361,7 +384,7 @@ def parse_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
             shape = tuple(int(extent) for extent in extents.split(","))
         except ValueError:
             shape = ()
-        if not equals or not name or not shape or min(shape) < 1:
+        if not equals or not name or not shape or not all(0 < each < 2**31 for each in shape):
             raise InputError(f"--shape {text}: expected NAME=1,3,224,224 with positive numbers")
         shapes[name] = shape
     return shapes

@@ -5,13 +5,17 @@ Write-ahead logging, so that a killed process loses at most the record it had no
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
 
+from harness.documents import Document
 from harness.errors import InputError
 from harness.record import CellKey, Record
 
@@ -37,12 +41,24 @@ CREATE TABLE IF NOT EXISTS samples (
 );
 """
 
+_WAYS_OUT = (
+    ("readonly", "check its permissions, or name another folder"),
+    ("unable to open", "check its permissions and those of its folder, or name another folder"),
+    ("locked", "another process is writing it; wait for that to end"),
+    ("full", "free some space; the same command goes on then"),
+)
+"""What to do, by what SQLite says."""
+_OTHERWISE = (
+    "it is damaged: take it back from a copy, or start over with `layeredge run SWEEP --out FOLDER "
+    "--fresh`"
+)
+
 
 class Store:
     """Records, the plan they belong to, and raw latency samples.
 
-    Use as a context manager. Raises InputError for a file that is not a store, or that a newer
-    version wrote.
+    Use as a context manager. Every method raises InputError for a file that is not a store, that is
+    damaged or that a newer version wrote; a store that is not to be created is only read.
     """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
@@ -51,8 +67,8 @@ class Store:
                 f"{path}: no results there; expected a folder that `layeredge run` wrote"
             )
         self.path = path
-        try:
-            self._db = sqlite3.connect(path, timeout=30)
+        with self._reported("used as a results file"):
+            self._db = sqlite3.connect(_address(path, create), timeout=30, uri=True)
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version > STORE_SCHEMA:
                 raise InputError(
@@ -67,8 +83,6 @@ class Store:
                     self._db.execute(f"PRAGMA user_version={STORE_SCHEMA}")
             else:
                 self._db.execute("SELECT 1 FROM record LIMIT 1")
-        except sqlite3.Error as error:
-            raise InputError(f"{path}: cannot be used as a results file: {error}") from None
 
     def __enter__(self) -> Store:
         return self
@@ -79,9 +93,22 @@ class Store:
     def close(self) -> None:
         self._db.close()
 
+    @contextmanager
+    def _reported(self, what: str) -> Iterator[None]:
+        """Turn what SQLite raises into one line that names the file and the way out."""
+        try:
+            yield
+        except (sqlite3.Error, ValueError) as error:  # also for text that is not UTF-8
+            advice = next((way for sign, way in _WAYS_OUT if sign in str(error)), _OTHERWISE)
+            raise InputError(f"{self.path}: cannot be {what}: {error}; {advice}") from None
+
+    def _rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+        with self._reported("read"):
+            return self._db.execute(query, values).fetchall()
+
     def plan(self, cells: Iterable[tuple[str, CellKey]]) -> None:
         """Set the cells that make up the sweep's table, in order: (fingerprint, names)."""
-        with self._db:
+        with self._reported("written"), self._db:
             self._db.execute("DELETE FROM plan")
             self._db.executemany(
                 "INSERT INTO plan VALUES (?, ?, ?)",
@@ -90,8 +117,8 @@ class Store:
 
     def planned(self) -> dict[str, CellKey]:
         """Fingerprint to names of the cells in the sweep's table, in order."""
-        rows = self._db.execute("SELECT fingerprint, key FROM plan ORDER BY position")
-        return {mark: CellKey.model_validate_json(text) for mark, text in rows}
+        rows = self._rows("SELECT fingerprint, key FROM plan ORDER BY position")
+        return {mark: self._read(CellKey, text, mark) for mark, text in rows}
 
     def write(self, record: Record, samples: Mapping[str, np.ndarray] | None = None) -> None:
         """Commit one record, replacing one with the same fingerprint.
@@ -103,43 +130,65 @@ class Store:
             (record.session, mark, np.asarray(seconds, dtype="<f8").tobytes())
             for mark, seconds in (samples or {}).items()
         ]
-        try:
-            with self._db:
-                self._db.execute(
-                    "INSERT OR REPLACE INTO record VALUES (?, ?, ?)",
-                    (record.fingerprint, record.status, record.model_dump_json()),
-                )
-                self._db.executemany("INSERT OR REPLACE INTO samples VALUES (?, ?, ?)", rows)
-        except sqlite3.Error as error:
-            raise InputError(f"{self.path}: cannot be written: {error}") from None
+        with self._reported("written"), self._db:
+            self._db.execute(
+                "INSERT OR REPLACE INTO record VALUES (?, ?, ?)",
+                (record.fingerprint, record.status, record.model_dump_json()),
+            )
+            self._db.executemany("INSERT OR REPLACE INTO samples VALUES (?, ?, ?)", rows)
 
     def statuses(self) -> dict[str, str]:
         """Fingerprint to status of every stored record, in the plan or not."""
-        return dict(self._db.execute("SELECT fingerprint, status FROM record"))
+        return dict(self._rows("SELECT fingerprint, status FROM record"))
 
     def records(self) -> list[Record]:
         """The finished cells of the plan, in its order."""
-        rows = self._db.execute(
-            "SELECT json FROM record JOIN plan USING (fingerprint) ORDER BY position"
+        rows = self._rows(
+            "SELECT json, fingerprint FROM record JOIN plan USING (fingerprint) ORDER BY position"
         )
-        return [self._read(text) for (text,) in rows]
+        return [self._read(Record, text, mark) for text, mark in rows]
+
+    def others(self) -> int:
+        """How many stored records are not of the plan: those of other sweeps, or of models that
+        have changed since."""
+        ((count,),) = self._rows(
+            "SELECT COUNT(*) FROM record WHERE fingerprint NOT IN (SELECT fingerprint FROM plan)"
+        )
+        return int(count)
 
     def record(self, mark: str) -> Record | None:
         """The record with this fingerprint, or None."""
-        row = self._db.execute("SELECT json FROM record WHERE fingerprint=?", (mark,)).fetchone()
-        return self._read(row[0]) if row else None
+        rows = self._rows("SELECT json FROM record WHERE fingerprint=?", mark)
+        return self._read(Record, rows[0][0], mark) if rows else None
 
-    def _read(self, text: str) -> Record:
+    def _read(self, model: type[Document], text: Any, mark: str) -> Document:
         try:
-            return Record.model_validate_json(text)
+            return model.model_validate_json(text)
         except ValidationError as error:
             raise InputError(
-                f"{self.path}: a record cannot be read by this version: {error.errors()[0]['msg']}"
+                f"{self.path}: the record of cell {mark} cannot be read by this version: "
+                f"{error.errors()[0]['msg']}; upgrade layeredge, or run the sweep with --fresh"
             ) from None
 
     def samples(self, session: str) -> dict[str, np.ndarray]:
         """Fingerprint to seconds per inference of one session; entry i of each is round i."""
-        rows = self._db.execute(
-            "SELECT fingerprint, seconds FROM samples WHERE session=?", (session,)
-        )
-        return {mark: np.frombuffer(data, dtype="<f8") for mark, data in rows}
+        rows = self._rows("SELECT fingerprint, seconds FROM samples WHERE session=?", session)
+        try:
+            return {mark: np.frombuffer(data, dtype="<f8") for mark, data in rows}
+        except (ValueError, TypeError):
+            raise InputError(
+                f"{self.path}: the samples of session {session} are damaged; {_OTHERWISE}"
+            ) from None
+
+
+def _address(path: Path, create: bool) -> str:
+    """SQLite's address of a store. One that is only read may lie where nothing can be written."""
+    address = path.absolute().as_uri()
+    if create:
+        return address
+    if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+        return f"{address}?mode=rw"  # the last to read removes its journal
+    journal = path.with_name(f"{path.name}-wal")
+    settled = not journal.exists() or not journal.stat().st_size
+    # SQLite writes beside a file that has a journal even to read it, unless nobody changes it.
+    return f"{address}?{'immutable=1' if settled else 'mode=ro'}"

@@ -6,13 +6,14 @@ baselines included, taking turns. Building, tuning and measuring never share the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
+from harness.applicability import require_applicable, still_skipped
 from harness.artifact import DESCRIPTION, Artifact, TensorDescription, reference_of
-from harness.baselines.registry import ENGINES, applicable, reference_engine
+from harness.baselines.registry import reference_engine
 from harness.cell import Order
 from harness.cell_inputs import CellInputs
 from harness.cell_process import FAILURES, CellProcess
@@ -22,18 +23,21 @@ from harness.devices.tracker import Servers
 from harness.environment import environment
 from harness.errors import CellFailure, CellSkipped, HarnessError, InputError
 from harness.hardware import tuning_identity
-from harness.import_stage import ImportedModel, ImportOrder
+from harness.import_stage import SOURCE, ImportedModel, ImportOrder
 from harness.listener import Listener
 from harness.measure.emulated import EmulatedGroup
 from harness.measure.group import Contestant, Group, GroupSubject, Measured
 from harness.measure.recording import RecordWriter
 from harness.measure.remote import ServerGroup
+from harness.measure.room import require_room
 from harness.measure.verification import OutputKind
+from harness.model_process import ModelProcess
 from harness.models.tensors import TensorSpec
 from harness.plan import TVM, PlannedCell, PlannedGroup, plan, require_scored
 from harness.record import Record, fingerprint
+from harness.results_folder import ARTIFACTS, WORK, scratch, scratch_in
 from harness.roofline import with_measured_roofs
-from harness.spec import Sweep
+from harness.spec import ModelSpec, Sweep
 from harness.store import FILE_NAME, Store
 from harness.target_spec import TargetSpec
 from harness.tuning.build_cluster import require_cluster
@@ -67,28 +71,52 @@ def run_sweep(
     `tuning_databases` holds a folder for each target. Finished cells are not run again, but for
     failed ones where `retry_failed`, and where `measure_again` for good ones, which are verified
     and measured as they were built. `servers` says where the servers of targets that are reached
-    by a key are found. Raises InputError for a sweep that cannot be planned, a cluster that cannot
-    compile, or a folder that cannot be written; KeyboardInterrupt goes through with everything
-    finished kept.
+    by a key are found. The caller holds the folder (`harness.results_folder`).
+
+    A model that cannot be read costs its own cells. Raises InputError for a sweep that cannot be
+    planned, a cluster that cannot compile, or a folder that cannot be written; KeyboardInterrupt
+    goes through with everything finished kept.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out}: cannot be written: {error.strerror}") from None
-    groups = plan(sweep, servers)
-    if servers is not None and servers.build_cluster is not None:
-        _prepare_cluster(servers.build_cluster, [group.target for group in groups], listener)
-    with Store(out / FILE_NAME, create=True) as store:
-        store.plan((cell.mark, cell.key) for group in groups for cell in group.cells)
-        statuses = store.statuses()
-        wanted = {"failed": retry_failed, "ok": measure_again}
-        done = {mark for mark, status in statuses.items() if not wanted.get(status, False)}
-        cells = [cell for group in groups for cell in group.cells]
-        listener.planned(len(cells), sum(cell.mark in done for cell in cells))
-        for group in groups:
-            if any(cell.mark not in done for cell in group.cells):
-                _GroupRun(sweep, group, out, tuning_databases, store, listener, done, servers).run()
-        return Outcome(tuple(store.records()), sum(cell.mark not in done for cell in cells))
+    with ModelProcess(sweep.limits, scratch(out)) as models:
+        groups = plan(sweep, models, servers)
+        if servers is not None and servers.build_cluster is not None:
+            _prepare_cluster(servers.build_cluster, [group.target for group in groups], listener)
+        with Store(out / FILE_NAME, create=True) as store:
+            store.plan((cell.mark, cell.key) for group in groups for cell in group.cells)
+            if others := store.others():
+                listener.note(
+                    f"{out} also holds the results of {others} cells of other sweeps, or of files "
+                    "that were changed since; they are kept, and left out here"
+                )
+            wanted = {"failed": retry_failed, "ok": measure_again}
+            done = {
+                mark for mark, status in store.statuses().items() if not wanted.get(status, False)
+            } - _skipped_no_more(groups, store.statuses(), servers)
+            cells = [cell for group in groups for cell in group.cells]
+            listener.planned(len(cells), sum(cell.mark in done for cell in cells))
+            # What cannot be read is said before hours are spent on what can.
+            for group in sorted(groups, key=lambda group: group.refusal is None):
+                if any(cell.mark not in done for cell in group.cells):
+                    _GroupRun(
+                        sweep, group, out, tuning_databases, store, listener, done, servers
+                    ).run()
+            return Outcome(tuple(store.records()), sum(cell.mark not in done for cell in cells))
+
+
+def _skipped_no_more(
+    groups: Sequence[PlannedGroup], statuses: Mapping[str, str], servers: Servers | None
+) -> set[str]:
+    """Cells that were skipped for something that was missing, and is there now."""
+    return {
+        cell.mark
+        for group in groups
+        for cell in group.cells
+        if statuses.get(cell.mark) == "skipped" and not still_skipped(cell, group, servers)
+    }
 
 
 def _prepare_cluster(address: str, targets: Sequence[TargetSpec], listener: Listener) -> None:
@@ -124,15 +152,13 @@ class _GroupRun:
         self._group = group
         self._target = group.target
         self._out = out
-        work = out / "work" / fingerprint([group.model.fingerprint, group.model.name])
+        work = out / WORK / fingerprint([group.model.fingerprint, group.model.name])
         self._work = work.absolute()
         self._inputs = CellInputs(group.model, self._work, sweep.seed)
         self._tuning_databases = tuning_databases
         self._store = store
         self._listener = listener
-        self._process = CellProcess(
-            sweep.limits, child_environment(group.target), out / FAILURES, listener
-        )
+        self._process = CellProcess(sweep.limits, self._environment(), out / FAILURES, listener)
         self._pending = [cell for cell in group.cells if cell.mark not in done]
         self._companions = [
             cell
@@ -143,7 +169,10 @@ class _GroupRun:
     def run(self) -> None:
         """Every pending cell has a record afterwards."""
         self._writer = RecordWriter(self._sweep, self._group, self._store, self._listener.finished)
+        self._writer.copied_to = self._work / SOURCE
         try:
+            if self._group.refusal is not None:
+                raise InputError(self._group.refusal)
             require_runnable(self._group.target, self._servers)
             if self._target.tvm.kind == "llvm" and self._target.device.kind == "local":
                 self._target = with_measured_roofs(self._group.target)
@@ -180,22 +209,26 @@ class _GroupRun:
 
     def _made(self, do: str) -> ImportedModel:
         label = f"{self._group.model.name} · {self._target.name}"
+        model = self._group.model
         order = ImportOrder(
-            model=self._group.model.path, shapes=self._group.model.shapes, work=self._work
+            model=model.path, files=model.files, shapes=model.shapes, work=self._work
         )
         self._work.mkdir(parents=True, exist_ok=True)
         answer = self._process.carry_out(do, order.model_dump(mode="json"), label)
-        return ImportedModel.model_validate(answer)
+        imported = ImportedModel.model_validate(answer)
+        require_room(model.path, _specs(imported.inputs), _specs(imported.outputs), self._sweep)
+        return imported
 
     def _fit_data(self, imported: ImportedModel) -> None:
         """Check the model's data against what it takes and gives, before anything is built. Raises
         InputError."""
-        model = self._group.model.fitted(_specs(imported.inputs), _specs(imported.outputs))
-        require_scored(model, self._group.unscored)
-        if model.task is not None:
-            for remark in model.task.remarks():
-                self._listener.note(remark)
-            model.task.require()
+        unscored = self._group.unscored
+        model, remarks = self._group.model.fitted(
+            _specs(imported.inputs), _specs(imported.outputs), unscored + 1
+        )
+        require_scored(model, unscored)
+        for remark in remarks:
+            self._listener.note(remark)
         self._group = replace(self._group, model=model)
         self._inputs = CellInputs(model, self._work, self._sweep.seed)
 
@@ -207,6 +240,7 @@ class _GroupRun:
             started = monotonic()
             self._process.stage = "import"
             try:
+                require_applicable(cell, self._group)
                 if cell.mark in pending:
                     self._build(cell, imported)
                 path = self._ready(cell, imported)
@@ -236,36 +270,21 @@ class _GroupRun:
         Raises InputError where a finished cell's artifact is gone: it is measured without it then.
         """
         if cell.configuration is None:
-            engine, format = cell.key.engine, self._group.model.format
-            if self._target.tvm.kind == "cuda" or self._target.device.kind != "local":
-                raise CellSkipped(
-                    f"{engine} runs on this machine's processor here, not on the target "
-                    f"'{self._target.name}'"
-                )
-            if not applicable(engine, format):
-                formats = ", ".join(sorted(ENGINES[engine].formats))
-                raise CellSkipped(f"{engine} does not run {format} models, only {formats}")
             return imported.runnable
         folder = self._artifact(cell)
         Artifact.read(folder)
         return folder
 
     def _artifact(self, cell: PlannedCell) -> Path:
-        return self._out / "artifacts" / cell.mark
+        return self._out / ARTIFACTS / cell.mark
 
     def _build(self, cell: PlannedCell, imported: ImportedModel) -> None:
         """Compile a cell of ours, unless a run that was killed later has done so already."""
         configuration, folder = cell.configuration, self._artifact(cell)
         if configuration is None or (folder / DESCRIPTION).exists():
             return
-        edges = configuration.edges
-        if edges is not None and edges.budget == "latency" and self._target.device.kind == "rpc":
-            raise CellSkipped(
-                "the budget 'latency' is spent by kernel times that are measured on this machine, "
-                f"and '{self._target.name}' is another; use the budget 'edges' or 'uniform'"
-            )
         order = Order(
-            model=self._group.model.path,
+            model=imported.source,
             shapes=self._group.model.shapes,
             work=self._work,
             target=self._target,
@@ -274,16 +293,17 @@ class _GroupRun:
             tuning_database=self._tuning_databases / tuning_identity(self._target),
             artifact=folder.absolute(),
             inputs=self._inputs.of_kernels(_specs(imported.inputs), imported.ranges),
-            calibration=self._inputs.for_calibration(edges),
-            training=self._inputs.for_training(edges),
+            calibration=self._inputs.for_calibration(configuration.edges),
+            training=self._inputs.for_training(configuration.edges),
             servers=self._servers,
         )
         message = order.model_dump(mode="json", by_alias=True)
         self._process.carry_out("compile", message, _label(cell), configuration.tune)
 
     def _measure(self, imported: ImportedModel, contestants: Sequence[Contestant]) -> None:
+        assert self._group.model.format is not None
         subject = GroupSubject(
-            model=self._group.spec,
+            model=self._spec(imported),
             inputs=_specs(imported.inputs),
             output_tensors=_specs(imported.outputs),
             task=self._group.model.task,
@@ -293,12 +313,13 @@ class _GroupRun:
             outputs=tuple(
                 OutputKind(each.name, each.name in imported.quantized) for each in imported.outputs
             ),
+            fingerprint=self._group.model.fingerprint,
         )
         group = self._turns(subject)
         found_environment = environment()
         try:
             measured = group.measure(contestants)
-        except CellFailure as error:
+        except HarnessError as error:
             measured = {
                 found.mark: Measured(failure=error, stage="verify") for found in contestants
             }
@@ -309,6 +330,15 @@ class _GroupRun:
             paths,
             found_environment | group.machine,
         )
+
+    def _spec(self, imported: ImportedModel) -> ModelSpec:
+        """What the user wrote of the model, with the copy of it that was imported."""
+        spec = self._group.spec
+        return spec.model_copy(update={"path": imported.source}) if spec.path else spec
+
+    def _environment(self) -> dict[str, str]:
+        """What the processes that build and measure need in theirs."""
+        return child_environment(self._target) | scratch_in(scratch(self._out))
 
     def _turns(self, subject: GroupSubject) -> Group:
         """What verifies and measures, here, on a server, or on the emulated board."""
@@ -323,7 +353,7 @@ class _GroupRun:
                 f"{self._group.model.name} · {label}", stage, done, total
             ),
             self._group.unscored,
-            child_environment(self._target),
+            self._environment(),
         )
         if self._target.device.kind == "emulated":
             return EmulatedGroup(require_board(), self._target, *arguments)

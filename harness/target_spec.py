@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from harness.documents import Frozen, Name
+from harness.documents import MOST_THREADS, Amount, Count, Frozen, Name
 
 _LIMITS = ("max_threads_per_block", "max_shared_memory_per_block", "thread_warp_size")
 """Without these MetaSchedule cannot tell which schedules a graphics processor takes."""
@@ -26,13 +26,13 @@ class TvmTarget(Frozen):
     mcpu: str | None = None
     mtriple: str | None = None
     mattr: tuple[str, ...] = ()
-    num_cores: Annotated[PositiveInt, Field(alias="num-cores")] = 1
+    num_cores: Annotated[int, Field(ge=1, le=MOST_THREADS, alias="num-cores")] = 1
     arch: Annotated[str, Field(pattern=r"^sm_\d+[af]?$")] | None = None
-    max_threads_per_block: PositiveInt | None = None
-    max_shared_memory_per_block: PositiveInt | None = None
-    registers_per_block: PositiveInt | None = None
-    l2_cache_size_bytes: PositiveInt | None = None
-    thread_warp_size: PositiveInt | None = None
+    max_threads_per_block: Count | None = None
+    max_shared_memory_per_block: Count | None = None
+    registers_per_block: Count | None = None
+    l2_cache_size_bytes: Count | None = None
+    thread_warp_size: Count | None = None
     host: TvmTarget | None = None
     tag: str | None = None
 
@@ -77,10 +77,10 @@ class Multiprocessor(Frozen):
     """What one multiprocessor of a graphics processor holds at a time, which decides how many
     threads run there side by side."""
 
-    threads: PositiveInt
-    blocks: PositiveInt
-    registers: PositiveInt = 65536
-    shared_memory_kb: PositiveInt
+    threads: Count
+    blocks: Count
+    registers: Count = 65536
+    shared_memory_kb: Count
 
 
 class Hardware(Frozen):
@@ -88,18 +88,18 @@ class Hardware(Frozen):
     of a graphics processor are its multiprocessors. `power_watts` is the most that it draws, its
     thermal design power for one, and `price_per_hour` what renting all of it costs."""
 
-    cores: PositiveInt
+    cores: Count
     multiprocessor: Multiprocessor | None = None
-    simd_bits: PositiveInt | None = None
+    simd_bits: Count | None = None
     features: tuple[str, ...] = ()
-    l1d_kb: float | None = None
-    l2_kb: float | None = None
-    l3_kb: float | None = None
-    peak_gflops: float | None = None
-    memory_bandwidth_gbs: float | None = None
-    memory_mb: float | None = None
-    power_watts: Annotated[float, Field(gt=0)] | None = None
-    price_per_hour: Annotated[float, Field(gt=0)] | None = None
+    l1d_kb: Amount | None = None
+    l2_kb: Amount | None = None
+    l3_kb: Amount | None = None
+    peak_gflops: Amount | None = None
+    memory_bandwidth_gbs: Amount | None = None
+    memory_mb: Amount | None = None
+    power_watts: Annotated[Amount, Field(gt=0)] | None = None
+    price_per_hour: Annotated[Amount, Field(gt=0)] | None = None
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
 
     @model_validator(mode="after")

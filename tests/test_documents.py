@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+import yaml
 
 from harness.documents import read_document
 from harness.errors import InputError
@@ -16,6 +18,8 @@ configurations:
   - name: fused
     fusion: full
 """
+
+LAUGHS = [("b", "a"), ("c", "b"), ("d", "c"), ("e", "d"), ("f", "e"), ("g", "f"), ("h", "g")]
 
 
 def refusal(folder: Path, text: str) -> str:
@@ -46,6 +50,19 @@ def test_document_is_read_when_it_is_right(tmp_path: Path) -> None:
         ("- a\n", "expected a mapping of keys to values, found list"),
         ("", "found an empty file"),
         ("a: [1\n", "not valid YAML"),
+        ("schema: &a [*a]\n", "sweep.yaml:1: an anchor that is used inside itself"),
+        ("a: &a [x, x]\n" + "".join(f"{n}: &{n} [{','.join(['*' + b] * 9)}]\n" for n, b in LAUGHS),
+         "sweep.yaml:6: more than 100,000 values"),
+        ("schema: " + "[" * 5000, "sweep.yaml:1: more than 100,000 values"),
+        (GOOD + f"seed: {'9' * 5000}\n", "sweep.yaml:6: not valid YAML: a value that is no int"),
+        (GOOD + f"seed: 0x{'f' * 5000}\n", "found a number of 20000 bits"),
+        (GOOD + "name: !!timestamp x\n", "sweep.yaml:6: not valid YAML: a value that is no time"),
+        (GOOD + "measure: {min_seconds: .inf}\n", "measure.min_seconds: Input should be a finite"),
+        (GOOD + "limits: {cell_minutes: .nan}\n", "sweep.yaml:6: limits.cell_minutes"),
+        (GOOD + "    tune: {minutes: .inf}\n", "should be a finite number, found inf"),
+        (GOOD + "targets: [x86-host, x86-host]\n", "the name 'x86-host' is given twice"),
+        (GOOD + "baselines: [a, a]\n", "the name 'a' is given twice"),
+        (GOOD + "measure: {threads: 9223372036854775808}\n", "less than or equal to 4096"),
         ("a: !!python/object/apply:os.system ['touch hacked']\n", "not valid YAML"),
     ],
 )  # fmt: skip
@@ -57,3 +74,28 @@ def test_refusal_says_where_and_what_is_near(tmp_path: Path, text: str, message:
 def test_missing_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"missing\.yaml: no such file"):
         read_document(tmp_path / "missing.yaml", Sweep)
+
+
+def test_date_is_text(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(GOOD + "name: 2026-99-99\n")
+    assert read_document(tmp_path / "sweep.yaml", Sweep).name == "2026-99-99"
+
+
+@pytest.mark.parametrize("path", ["~nouser/x.onnx", "a\0b.onnx"])
+def test_path_that_is_none_names_the_file_it_stands_in(tmp_path: Path, path: str) -> None:
+    document = {
+        "schema": 1,
+        "models": [{"name": "a", "path": path}],
+        "configurations": [{"name": "c"}],
+    }
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(document))
+    with pytest.raises(InputError, match=r"sweep\.yaml: '.*' is not a path"):
+        Sweep.read(tmp_path / "sweep.yaml")
+
+
+def test_what_is_no_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(InputError, match=r"pipe\.yaml: expected a YAML file, found a pipe"):
+        read_document(tmp_path / "pipe.yaml", Sweep)
+    with pytest.raises(InputError, match="/dev/zero: expected a YAML file, found a device"):
+        read_document(Path("/dev/zero"), Sweep)

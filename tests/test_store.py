@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pytest
-from example_results import example_record
+from example_results import example_record, example_results
 
 from harness.errors import InputError
 from harness.record import CellKey, Verification
@@ -86,3 +87,49 @@ def test_full_disk_is_one_line(tmp_path: Path) -> None:
         big = example_record(key("a")).model_copy(update={"reason": "x" * 1_000_000})
         with pytest.raises(InputError, match=r"cannot be written.*full"):
             store.write(big)
+
+
+def test_damage_names_the_file_and_the_way_out(tmp_path: Path) -> None:
+    path = example_results(tmp_path) / FILE_NAME
+    content = bytearray(path.read_bytes())
+    content[4096:] = bytes(len(content) - 4096)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"results\.sqlite: .*--fresh"), Store(path) as store:
+        store.records()
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE record SET json = '{'", "the record of cell .* cannot be read"),
+        ("UPDATE plan SET key = '{}'", "the record of cell .* cannot be read"),
+        ("UPDATE samples SET seconds = x'010203'", "the samples of session .* are damaged"),
+        ("DROP TABLE plan", "no such table"),
+    ],
+)
+def test_damaged_rows_are_one_line(tmp_path: Path, statement: str, said: str) -> None:
+    path = example_results(tmp_path) / FILE_NAME
+    with sqlite3.connect(path) as database:
+        (session,) = database.execute("SELECT session FROM samples").fetchone()
+        database.execute(statement)
+    database.close()
+    with pytest.raises(InputError, match=said) as error, Store(path) as store:
+        store.planned()
+        store.records()
+        store.samples(session)
+    assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+
+
+def test_results_are_read_where_nothing_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that is mounted read-only: SQLite wants to write beside what has a journal."""
+    path = example_results(tmp_path) / FILE_NAME
+    with Store(path) as store:
+        expected = store.records()
+    for each in tmp_path.glob(f"{FILE_NAME}-*"):
+        each.unlink()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with Store(path) as store:
+        assert store.records() == expected
+        assert [each.name for each in tmp_path.iterdir()] == [FILE_NAME]

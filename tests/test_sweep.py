@@ -251,3 +251,58 @@ def test_wrong_sweep_is_refused_in_one_line(
     with pytest.raises(InputError, match=message) as found:
         run(path, tmp_path / "out")
     assert "\n" not in str(found.value)
+
+
+class Replacing(Heard):
+    """A listener that replaces a model's file as soon as the sweep is planned."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def planned(self, total: int, finished: int) -> None:
+        super().planned(total, finished)
+        model = convolutional()
+        model.producer_name = "another"
+        save(model, self._path)
+
+
+def test_file_that_is_replaced_during_a_run_gets_no_figures(tmp_path: Path) -> None:
+    path = write_sweep(tmp_path, configurations=[FUSED], baselines=[])
+    sweep, out = Sweep.read(path), tmp_path / "out"
+    outcome = run_sweep(sweep, out, tmp_path / "tuning", Replacing(tmp_path / "good.onnx"))
+    (record,) = outcome.records
+    assert (record.status, record.stage) == ("failed", "import")
+    assert record.reason == (
+        f"{tmp_path / 'good.onnx'}: was changed while the sweep ran; run it again"
+    )
+
+
+def test_sweep_says_what_else_its_folder_holds_and_runs_what_can_be_read(tmp_path: Path) -> None:
+    path, out = write_sweep(tmp_path, configurations=[FUSED], baselines=[]), tmp_path / "out"
+    (tmp_path / "bad.onnx").write_text("no model")
+    sweep = yaml.safe_load(path.read_text())
+    sweep["models"].insert(0, "./bad.onnx")
+    path.write_text(yaml.safe_dump(sweep))
+    outcome, heard = run(path, out)
+    bad, good = outcome.records
+    assert (bad.status, good.status) == ("failed", "ok")
+    assert str(bad.reason).startswith(f"{tmp_path / 'bad.onnx'}: ") and not heard.notes
+    (tmp_path / "bad.onnx").write_bytes((tmp_path / "good.onnx").read_bytes())
+    outcome, heard = run(path, out)
+    assert [record.status for record in outcome.records] == ["ok", "ok"] and outcome.ran == 1
+    assert [f"{out} also holds the results of 1 cells" in note for note in heard.notes] == [True]
+
+
+def test_cell_that_was_skipped_runs_once_its_engine_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, out = write_sweep(tmp_path, configurations=[FUSED]), tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr("harness.applicability.find_spec", lambda package: None)
+        first, _ = run(path, out)
+        again, _ = run(path, out)
+    assert [record.status for record in first.records] == ["ok", "skipped"]
+    assert "onnxruntime is not installed" in str(first.records[1].reason) and again.ran == 0
+    after, _ = run(path, out)
+    assert [record.status for record in after.records] == ["ok", "ok"] and after.ran == 1

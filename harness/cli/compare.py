@@ -92,7 +92,7 @@ def _print(comparison: Comparison) -> None:
             for line in lines
         )
         table.add_row(str(cell.key), *_figures(cell), remarks)
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     _print_lists(console, {"beware": comparison.cautions})
     console.print(table)
     _print_lists(

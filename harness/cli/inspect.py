@@ -63,13 +63,13 @@ def command(
       layeredge inspect network.onnx --fusion none --shape input=1,3,224,224
     """
     from harness.hardware import load_target
-    from harness.inspection import inspect
+    from harness.inspection_process import inspected
     from harness.spec import parse_shapes
 
     if edges:
         _inspect_edges(model, target, parse_shapes(shapes), as_json)
         return
-    found = inspect(model, level, load_target(target), parse_shapes(shapes))
+    found = inspected(model, level, load_target(target), parse_shapes(shapes))
     if as_json:
         click.echo(found.model_dump_json(indent=2))
     else:
@@ -80,12 +80,12 @@ def _inspect_edges(
     model: str, target: str, shapes: dict[str, tuple[int, ...]], as_json: bool
 ) -> None:
     from harness.cache import cache_folder
-    from harness.edge_inspection import inspect_edges
     from harness.hardware import load_target, target_fingerprint
+    from harness.inspection_process import inspected_edges
 
     spec = load_target(target)
     tuned = cache_folder() / "tuning" / target_fingerprint(spec)
-    found = inspect_edges(model, spec, shapes, tuned)
+    found = inspected_edges(model, spec, shapes, tuned)
     if as_json:
         click.echo(found.model_dump_json(indent=2))
     else:
@@ -108,7 +108,7 @@ def _print_edges(found: EdgeInspection) -> None:
     table.add_column("reads", min_width=5)
     for layer in found.layers:
         table.add_row(*_layer_row(layer), style=None if layer.scores else "dim")
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     prunable = sum(layer.scores is not None for layer in found.layers)
     console.print(
         f"{found.model}, target {found.target}: {len(found.layers)} layers, {prunable} of them "
@@ -197,7 +197,7 @@ def _print(found: Inspection) -> None:
     totals = (flops / 1e6, moved / 1e3, flops / moved if moved else 0.0)
     table.add_section()
     table.add_row("one inference", str(fusion.kernels_after), *map(_figure, totals), style="bold")
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     console.print(
         f"{found.model}, fusion {found.level}, target {found.target}: "
         f"{fusion.kernels_before} kernels before fusion, {fusion.kernels_after} after, "

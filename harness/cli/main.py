@@ -9,7 +9,7 @@ import traceback
 import click
 
 import harness
-from harness.errors import HarnessError, InputError
+from harness.errors import HarnessError, InputError, printable
 
 COMMANDS = {
     "run": "Run a sweep: import, fuse, tune, build, verify, measure, store, report.",
@@ -81,8 +81,15 @@ def main() -> None:
     except (HarnessError, OSError) as error:  # OSError: a full disk, a folder without permission
         if debug:
             traceback.print_exc()
-        click.echo(f"layeredge: {error}", err=True)
+        lines = [printable(line) for line in _words(error).splitlines()]
+        click.echo("layeredge: " + "\n".join(lines), err=True)
         sys.exit(2 if isinstance(error, (InputError, OSError)) else 1)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 if __name__ == "__main__":

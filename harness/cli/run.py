@@ -78,6 +78,8 @@ def command(
     """
     from harness.cache import cache_folder, write_atomically
     from harness.cli.sweep_display import SweepDisplay
+    from harness.errors import InputError, UnknownName
+    from harness.results_folder import held
     from harness.spec import Sweep, parse_shapes
     from harness.sweep import run_sweep
     from harness.tvm_pair import check_tvm_pair
@@ -86,31 +88,41 @@ def command(
     found = Sweep.read(file).with_shapes(parse_shapes(shapes))
     servers = servers_of(tracker, devices, build_cluster)
     check_tvm_pair()
-    if fresh and out.exists():
-        for name in ("results.sqlite", "results.sqlite-wal", "results.sqlite-shm"):
-            (out / name).unlink(missing_ok=True)
-        shutil.rmtree(out / "artifacts", ignore_errors=True)
-    write_atomically(out / SWEEP_COPY, file.read_text(encoding="utf-8"))
-    page = out / "report" / "index.html"
-    with SweepDisplay() as display:
-        try:
-            outcome = run_sweep(
-                found,
-                out,
-                tuning_db or cache_folder() / "tuning",
-                display,
-                retry_failed=retry_failed,
-                measure_again=measure_again,
-                servers=servers,
-            )
-        except KeyboardInterrupt:
-            _report(out)
-            raise
-        if outcome.ran or not page.exists():
-            display.working("all cells", "report")
-            _report(out)
+    with held(out):
+        if fresh:
+            _forget(out)
+        write_atomically(out / SWEEP_COPY, file.read_text(encoding="utf-8"))
+        page = out / "report" / "index.html"
+        with SweepDisplay() as display:
+            try:
+                outcome = run_sweep(
+                    found,
+                    out,
+                    tuning_db or cache_folder() / "tuning",
+                    display,
+                    retry_failed=retry_failed,
+                    measure_again=measure_again,
+                    servers=servers,
+                )
+            except UnknownName as error:
+                raise InputError(f"{file}: {error}") from None
+            except KeyboardInterrupt:
+                _report(out)
+                raise
+            if outcome.ran or not page.exists():
+                display.working("all cells", "report")
+                _report(out)
     display.conclude(outcome, page)
     return 1 if outcome.failed else 0
+
+
+def _forget(out: Path) -> None:
+    from harness.results_folder import ARTIFACTS
+    from harness.store import FILE_NAME
+
+    for name in (FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm"):
+        (out / name).unlink(missing_ok=True)
+    shutil.rmtree(out / ARTIFACTS, ignore_errors=True)
 
 
 def _found(sweep: Path) -> Path:

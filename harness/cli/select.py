@@ -139,7 +139,7 @@ def _print(found: Selection) -> None:
     for cell, standing in rows:
         figures = (_figure(cell.figure(aspect)) for aspect in shown)
         table.add_row(str(cell.key), *figures, standing)
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     console.print(str(found.choice.key) if found.choice else "no cell fits", style="bold")
     for line in (*found.why, *found.left_out):
         console.print(f"  {line}", markup=False)

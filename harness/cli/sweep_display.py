@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -44,9 +45,9 @@ class SweepDisplay:
         self._clock = clock
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", markup=False),
             TimeElapsedColumn(),
             console=self._console,
             transient=True,
@@ -77,7 +78,7 @@ class SweepDisplay:
             self._console.print(f"{finished} of {total} cells are finished already")
 
     def note(self, text: str) -> None:
-        self._console.print(f"note: {text}")
+        self._console.print(f"note: {text}", markup=False)
 
     def working(self, label: str, stage: str) -> None:
         self._progress.reset(self._now, description=f"{label}: {stage}", total=None, detail="")
@@ -116,14 +117,16 @@ class SweepDisplay:
             self._progress.advance(self._cells)
             done = self._progress.tasks[self._cells]
             self._progress.update(self._cells, detail=f"{done.completed:.0f} of {done.total:.0f}")
-        self._console.print(f"{_MARKS[record.status]}[/] {record.key}: {_summary(record)}")
+        summary = escape(f"{record.key}: {_summary(record)}")  # what names in models hold
+        self._console.print(f"{_MARKS[record.status]}[/] {summary}")
 
     def conclude(self, outcome: Outcome, page: Path) -> None:
         """The last lines: how it ended, and where the report is."""
         ok = sum(record.status == "ok" for record in outcome.records)
         skipped = sum(record.status == "skipped" for record in outcome.records)
         self._console.print(
-            f"{ok} cells ok, {len(outcome.failed)} failed, {skipped} skipped; report: {page}"
+            f"{ok} cells ok, {len(outcome.failed)} failed, {skipped} skipped; report: {page}",
+            markup=False,
         )
 
     def _left(self, done: float, total: float) -> str:
@@ -141,7 +144,7 @@ class SweepDisplay:
         now = self._clock()
         if text == self._said and (not detail or now - self._said_at < _SILENCE):
             return
-        self._console.print(text if text != self._said else f"{text}: {detail}")
+        self._console.print(text if text != self._said else f"{text}: {detail}", markup=False)
         self._said, self._said_at = text, now
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from harness.cache import write_atomically
 from harness.edges.calibration import Calibration
 from harness.edges.layers import Layer
 from harness.edges.scores import scores_of
+from harness.errors import InputError
+from harness.npz_file import read_npz
 from harness.spec import Score
 
 _REVISION = 2
@@ -35,11 +37,8 @@ def cached_scores(
     if method in _QUICK or calibration is None:
         return scores_of(layers, method, group, seed, calibration)
     path = folder / f"{_key(layers, method, group, seed, calibration)}.npz"
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
-            return dict(found)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        pass
+    with suppress(InputError):
+        return read_npz(path)
     scores = scores_of(layers, method, group, seed, calibration)
     packed = io.BytesIO()
     np.savez_compressed(packed, **scores)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ import yaml
 
 from harness.documents import read_document
 from harness.errors import InputError, unknown_name
+from harness.regular_file import expanded
 from harness.shipped import shipped_folder
 from harness.spec import is_path_of_target
 from harness.target_spec import TargetSpec
@@ -36,7 +37,7 @@ def load_target(name_or_path: str) -> TargetSpec:
 
         return detect_host()
     if is_path_of_target(name_or_path):
-        return read_document(Path(name_or_path).expanduser(), TargetSpec)
+        return read_document(expanded(name_or_path), TargetSpec)
     known = known_targets()
     if name_or_path not in known:
         raise unknown_name("target", name_or_path, known)
@@ -52,6 +53,7 @@ def check_target_file(path: Path) -> TargetSpec:
     spec = read_document(path, TargetSpec)
     if spec.tvm.kind == "cuda":
         _check_graphics(path, spec)
+        require_known_processor(spec, path)
         return spec
     from harness.hardware.llvm import target_features, vector_bits
 
@@ -80,12 +82,14 @@ def check_target_file(path: Path) -> TargetSpec:
 def require_known_processor(spec: TargetSpec, source: object) -> None:
     """Raise InputError, which begins with the `source` of the description, where LLVM does not know
     its processor or a feature: it would only log that, and compile for another."""
-    if spec.tvm.kind != "llvm":
-        return
-    from harness.hardware.llvm import check_target
+    from harness.hardware.llvm import check_target, family_of
 
+    processor = spec.tvm if spec.tvm.kind == "llvm" else spec.tvm.host
+    if processor is None:  # this machine's drives the device
+        return
+    own = spec.architecture if processor is spec.tvm else family_of(processor.mtriple)
     try:
-        check_target(spec.tvm, spec.architecture)
+        check_target(processor, own)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
 

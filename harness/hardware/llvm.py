@@ -7,6 +7,7 @@ An unknown `mcpu` or `mattr` is only logged by LLVM and compiled as something el
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +18,14 @@ from harness.errors import InputError, did_you_mean
 from harness.lean_import import lean_import
 from harness.target_spec import TvmTarget
 
-_PREFIXES = {
-    "x86": ("x86_64", "i386", "i486", "i586", "i686"),
-    "arm": ("aarch64", "arm", "thumb"),
+_PROCESSORS = {
+    "x86": r"x86_64|i[3-6]86",
+    "arm": r"aarch64|aarch64_be|arm64|(arm|thumb)(v[4-9][a-z]{0,2})?",
 }
+"""What a triple may begin with, by architecture: asked about another processor, LLVM ends the
+process."""
+_EXAMPLES = {"x86": "x86_64-linux-gnu", "arm": "aarch64-linux-gnu"}
+_REST = r"(-[A-Za-z0-9_.]{1,32}){0,3}"
 
 # Instructions a program has to ask for by name; no compiler puts them into arithmetic. Hypervisors
 # hide many of them, and code for the processor's name runs all the same.
@@ -82,11 +87,10 @@ def register_bits(features: frozenset[str]) -> int:
 def check_target(target: TvmTarget, architecture: str) -> None:
     """Raise InputError where LLVM would ignore, or crash on, what `target` says."""
     triple = target.mtriple or host_triple()
-    prefixes = _PREFIXES.get(architecture, ())
-    if not triple.startswith(prefixes):
+    if not re.fullmatch(f"({_PROCESSORS.get(architecture, '')}){_REST}", triple):
         raise InputError(
             f"tvm.mtriple: '{triple}' does not belong to architecture '{architecture}'; "
-            f"expected it to start with one of {', '.join(prefixes)}"
+            f"expected one such as '{_EXAMPLES.get(architecture, host_triple())}'"
         )
     codegen = _codegen()
     if target.mcpu and not codegen.llvm_is_valid_cpu(target.mcpu, triple):
@@ -98,6 +102,14 @@ def check_target(target: TvmTarget, architecture: str) -> None:
         )
     for attribute in target.mattr:
         _check_attribute(attribute, triple)
+
+
+def family_of(triple: str | None) -> str:
+    """The architecture that a triple's processor is of; x86 where it is of none that is known."""
+    known = (
+        name for name, first in _PROCESSORS.items() if re.match(first, triple or host_triple())
+    )
+    return next(known, "x86")
 
 
 def llvm_version() -> int:

@@ -25,7 +25,7 @@ from harness.measure.judge import NetworkJudge
 from harness.measure.judgement import Judge
 from harness.measure.verification import OutputKind, verify
 from harness.models.metrics import agreement
-from harness.models.task import Task
+from harness.models.task import ScoredInputs
 from harness.models.tensors import TensorSpec, ValueRange
 from harness.record import Accuracy, InstructionCount, Verification
 from harness.spec import Limits, Measure, ModelSpec
@@ -78,12 +78,14 @@ class GroupSubject:
 
     model: ModelSpec
     inputs: tuple[TensorSpec, ...]
-    task: Task | None
+    task: ScoredInputs | None
     reference_engine: str
     reference_path: Path
     ranges: Mapping[str, ValueRange] = field(default_factory=dict)
     outputs: tuple[OutputKind, ...] = ()
     output_tensors: tuple[TensorSpec, ...] = ()
+    fingerprint: str = ""
+    """Of the model and its data, where it has any."""
 
 
 Listener = Callable[[str, str, float, float], None]
@@ -376,6 +378,7 @@ class Group:
                 "model": self._subject.model.model_dump(mode="json", exclude={"training"}),
                 "inputs": [asdict(each) for each in self._subject.inputs],
                 "outputs": [asdict(each) for each in self._subject.output_tensors],
+                "fingerprint": self._subject.fingerprint,
                 "limit": self._measure.accuracy_samples,
                 "skip": self._unscored,
             },

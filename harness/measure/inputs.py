@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +12,12 @@ from types import MappingProxyType
 import numpy as np
 
 from harness.baselines.base import Feeds
-from harness.models.task import Task
+from harness.models.task import ScoredInputs
 from harness.models.tensors import TensorSpec, ValueRange
 
 
 def verification_inputs(
-    task: Task | None,
+    task: ScoredInputs | None,
     inputs: Sequence[TensorSpec],
     count: int,
     seed: int,
@@ -109,24 +110,36 @@ def _integers(dtype: np.dtype, allowed: ValueRange) -> tuple[int, int]:
     return 0, 2
 
 
+_NAMES = "names"
+
+
 def write_arrays(path: Path, rows: Sequence[Sequence[tuple[str, np.ndarray]]]) -> None:
-    """Write several lists of named arrays, in order, to one `.npz` file, atomically."""
-    arrays = {
-        f"{at:07d}/{position:04d}/{name}": array
+    """Write several lists of named arrays, in order, to one `.npz` file, atomically.
+
+    The names are in an array of their own: in a file's table of contents, where NumPy has them, not
+    every name of a model's input has a place.
+    """
+    names = json.dumps([[name for name, _ in row] for row in rows]).encode()
+    arrays = {_NAMES: np.frombuffer(names, np.uint8)} | {
+        _place(at, position): array
         for at, row in enumerate(rows)
-        for position, (name, array) in enumerate(row)
+        for position, (_, array) in enumerate(row)
     }
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".npz")
     with os.fdopen(handle, "wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+        np.savez(file, **arrays)
     os.replace(temporary, path)
 
 
 def read_arrays(path: Path) -> list[dict[str, np.ndarray]]:
     """What `write_arrays` wrote, a dictionary in order for each list."""
-    rows: dict[str, dict[str, np.ndarray]] = {}
     with np.load(path, allow_pickle=False) as file:
-        for key in sorted(file.files):
-            at, _, name = key.split("/", 2)
-            rows.setdefault(at, {})[name] = file[key]
-    return [rows[at] for at in sorted(rows)]
+        names = json.loads(file[_NAMES].tobytes())
+        return [
+            {name: file[_place(at, position)] for position, name in enumerate(row)}
+            for at, row in enumerate(names)
+        ]
+
+
+def _place(at: int, position: int) -> str:
+    return f"{at}/{position}"

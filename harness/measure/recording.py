@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.artifact import Artifact
 from harness.devices.static import static_of
-from harness.errors import CellSkipped, HarnessError
+from harness.errors import CellSkipped, HarnessError, printable
 from harness.measure.group import Measured
 from harness.plan import PlannedCell, PlannedGroup
 from harness.record import CellKey, KernelTime, Latency, Memory, Record
@@ -35,6 +35,8 @@ class RecordWriter:
         self, sweep: Sweep, group: PlannedGroup, store: Store, told: Callable[[Record], None]
     ) -> None:
         self.target: TargetSpec = group.target
+        self.copied_to: Path | None = None
+        """The folder with the copy of the model that is imported."""
         self._sweep = sweep
         self._group = group
         self._store = store
@@ -61,7 +63,7 @@ class RecordWriter:
             | {
                 "status": "skipped" if skipped else "failed",
                 "stage": None if skipped else stage,
-                "reason": str(error),
+                "reason": printable(self._as_named(str(error))),
             }
         )
 
@@ -144,6 +146,12 @@ class RecordWriter:
             "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "seconds": round(seconds, 3),
         }
+
+    def _as_named(self, reason: str) -> str:
+        """A reason, with the model where the user has it."""
+        if self.copied_to is None:
+            return reason
+        return reason.replace(str(self.copied_to), str(self._group.model.path.parent))
 
     def _commit(
         self, fields: dict[str, Any], samples: Mapping[str, np.ndarray] | None = None

@@ -150,15 +150,13 @@ class Worker:
     def accuracy(self, message: Message) -> Message:
         """Score the model on its labelled data."""
         from harness.models.catalog import resolve
-        from harness.models.tensors import TensorSpec
+        from harness.models.resolved import require_unchanged
+        from harness.models.tensors import tensor_specs
         from harness.spec import ModelSpec
 
-        inputs, outputs = (
-            [TensorSpec(each["name"], tuple(each["shape"]), each["dtype"]) for each in message[of]]
-            for of in ("inputs", "outputs")
-        )
-        model = resolve(ModelSpec.model_validate(message["model"]))
-        task = model.fitted(inputs, outputs).task
+        spec = ModelSpec.model_validate(message["model"])
+        model = require_unchanged(resolve(spec), message["fingerprint"])
+        task = model.fitted(tensor_specs(message["inputs"]), tensor_specs(message["outputs"])).task
         assert task is not None
         told = [time.monotonic()]
 
@@ -168,6 +166,8 @@ class Worker:
                 self._parent.send({"done": done, "total": total})
 
         found = task.evaluate(self._session.run, progress, message["limit"], message["skip"])
+        if spec.data is not None:  # some are read one by one, as a folder's images
+            require_unchanged(resolve(spec), message["fingerprint"])
         return {"accuracy": found.model_dump()}
 
 

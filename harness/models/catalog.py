@@ -13,7 +13,7 @@ from typing import Any
 from harness.cache import cache_folder, write_atomically
 from harness.errors import CellSkipped, InputError, unknown_name
 from harness.models.fetch import LOCK, SCRATCH, Wheel, locked, remove_contents, sha256_of
-from harness.models.resolved import ResolvedModel, fingerprint, resolve_file
+from harness.models.resolved import ResolvedModel, fingerprint, hashed, resolve_file
 from harness.models.task import Task, TrainingInputs
 from harness.models.tensors import TensorSpec
 from harness.spec import ModelSpec
@@ -109,13 +109,21 @@ def folder(found: CatalogEntry) -> Path:
 
 
 def fetched(found: CatalogEntry) -> Path | None:
-    """The model file when all that was fetched and built is there, else None. No network."""
+    """The model file when all that was fetched and built is there, and as it was, else None. No
+    network."""
     if found.embedded:
         return found.build(folder(found))
     done = _completed(found)
-    if done is None or not all((folder(found) / name).is_file() for name in done["files"]):
+    if done is None or _damaged(found, done):
         return None
     return folder(found) / str(done["model"])
+
+
+def ensure_fetched(name: str) -> None:
+    """Fetch the entry of this name unless it is there. Raises InputError."""
+    found = entry(name)
+    if fetched(found) is None:
+        fetch(found)
 
 
 def fetch(found: CatalogEntry) -> Path:
@@ -131,11 +139,7 @@ def fetch(found: CatalogEntry) -> Path:
         done = _completed(found)
         if done is None and (home / COMPLETE).exists():
             remove_contents(home)  # an older revision's
-        damaged = [
-            home / name
-            for name, digest in (done or {"files": {}})["files"].items()
-            if not (home / name).is_file() or sha256_of(home / name) != digest
-        ]
+        damaged = _damaged(found, done) if done else []
         if done and not damaged:
             return home / str(done["model"])
         for path in damaged:
@@ -149,6 +153,16 @@ def fetch(found: CatalogEntry) -> Path:
         done = {"stamp": found.stamp, "model": str(model.relative_to(home)), "files": files}
         write_atomically(home / COMPLETE, json.dumps(done, indent=1))
     return model
+
+
+def _damaged(found: CatalogEntry, done: dict[str, Any]) -> list[Path]:
+    """The files that are gone or no longer what was fetched and built."""
+    home = folder(found)
+    return [
+        home / name
+        for name, digest in done["files"].items()
+        if not (home / name).is_file() or sha256_of(home / name) != digest
+    ]
 
 
 def _completed(found: CatalogEntry) -> dict[str, Any] | None:
@@ -200,13 +214,15 @@ def _resolve_entry(spec: ModelSpec, fetch_missing: bool) -> ResolvedModel:
     path = fetched(found) or (fetch(found) if fetch_missing else None)
     if path is None:
         raise InputError(
-            f"model '{spec.name}' is not fetched yet; run 'layeredge models fetch {spec.name}'"
+            f"model '{spec.name}' is not fetched yet, or its files were changed since; run "
+            f"'layeredge models fetch {spec.name}'"
         )
     reason = found.metric_missing_reason
     try:
         task = found.task(folder(found), spec.data)
     except CellSkipped as missing:
         task, reason = None, str(missing)
+    training = _training(found, spec)
     shapes = {tensor.name: tensor.shape for tensor in found.inputs}
     for name in spec.shapes:
         if name not in shapes:
@@ -216,15 +232,17 @@ def _resolve_entry(spec: ModelSpec, fetch_missing: bool) -> ResolvedModel:
                 f"model '{spec.name}': input '{name}' is {list(shapes[name])} in the catalog, "
                 f"found {list(spec.shapes[name])}; leave 'shapes' out"
             )
+    files = hashed([path.name], path.parent)
     return ResolvedModel(
         name=spec.name,
         path=path,
         format="onnx",
         shapes=shapes,
-        fingerprint=fingerprint([path], spec.data, found.stamp),
+        fingerprint=fingerprint(files, spec.data, found.stamp),
+        files=files,
         task=task,
         task_missing_reason=None if task else reason,
-        training=_training(found, spec),
+        training=training,
         licence=found.licence,
     )
 

@@ -12,11 +12,12 @@ from harness.errors import InputError
 from harness.models.batches import take
 from harness.models.catalog import CatalogEntry
 from harness.models.fetch import sha256_of
-from harness.models.labelled_arrays import arranged, read_arrays
+from harness.models.labelled_arrays import arranged
 from harness.models.metrics import metric
 from harness.models.samples import Samples
 from harness.models.task import Feeds, Task, TrainingInputs
 from harness.models.tensors import TensorSpec
+from harness.npz_file import read_npz
 
 INPUT = TensorSpec("image", (1, 1, 28, 28), "float32")
 SCORES = TensorSpec("scores", (10,), "float32")
@@ -39,7 +40,7 @@ def fashion_task(_cache: Path, data: Path | None) -> Task:
     `data` may name an `.npz` like the embedded one: `images` uint8 [n, 28, 28], `labels` [n].
     """
     path = data or embedded_file(TEST_IMAGES)
-    found = read_arrays(path)
+    found = read_npz(path)
     images, labels = _images(found, path), take(found, "labels", path)
     if len(labels) != len(images):
         raise InputError(
@@ -55,7 +56,7 @@ def fashion_training(data: Path | None) -> TrainingInputs:
     `data` may name an `.npz` of others: `images` uint8 [n, 28, 28].
     """
     path = data or embedded_file(TRAINING_IMAGES)
-    images = _images(read_arrays(path), path)
+    images = _images(read_npz(path), path)
     return TrainingInputs(len(images), _feeds(images), sha256_of(path))
 
 

@@ -25,6 +25,7 @@ from pathlib import Path, PurePosixPath
 
 from harness.cache import CACHE_VARIABLE, write_atomically
 from harness.errors import CellSkipped, InputError
+from harness.regular_file import open_regular
 
 MAX_MEMBER_BYTES = 512 * 10**6
 """No file of the catalog is near this; a larger one is a damaged or hostile archive."""
@@ -61,9 +62,9 @@ class Wheel:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hex."""
+    """The SHA-256 of a file, in hex. Raises InputError for what cannot be read."""
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()

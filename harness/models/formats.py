@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import InputError
+from harness.regular_file import open_regular
 
 Format = Literal["onnx", "torch", "tflite"]
 
@@ -68,15 +69,8 @@ _EXPECTED_CONTENT: dict[Format, str | None] = {
 
 
 def _head(path: Path) -> bytes:
-    if path.is_dir():
-        raise InputError(f"{path}: expected a model file, found a folder")
-    try:
-        with path.open("rb") as file:
-            head = file.read(512)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    with open_regular(path, "a model file") as file:
+        head = file.read(512)
     if not head:
         raise InputError(f"{path}: expected a model, found an empty file")
     return head

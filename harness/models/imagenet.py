@@ -44,7 +44,7 @@ def imagenet_training(data: Path, input_name: str) -> TrainingInputs:
     """The same without labels: whatever the names are. Raises InputError when there is no image."""
     files = _list(data)
     return TrainingInputs(
-        len(files), _feeds(data, files, input_name), fingerprint([], data, "training, spread")
+        len(files), _feeds(data, files, input_name), fingerprint({}, data, "training, spread")
     )
 
 

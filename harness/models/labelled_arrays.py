@@ -3,7 +3,6 @@ compress edges by."""
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from harness.models.metrics import Scoring, metric
 from harness.models.scoring import Outputs
 from harness.models.task import Feeds, Progress, Run, Task, TrainingInputs
 from harness.models.tensors import TensorSpec
+from harness.npz_file import read_npz
 from harness.record import Accuracy
 
 
@@ -38,7 +38,7 @@ def labelled_arrays(path: Path, metric_name: str, inputs: Inputs | None = None) 
     imported. Raises InputError naming the array, what was found and what was expected.
     """
     scored_by = scoring_of(metric_name)
-    arrays = read_arrays(path)
+    arrays = read_npz(path)
     labels = take(arrays, LABELS, path)
     if labels.ndim == 0 or not labels.size:
         raise InputError(f"{path}: array '{LABELS}' has no samples")
@@ -48,7 +48,7 @@ def labelled_arrays(path: Path, metric_name: str, inputs: Inputs | None = None) 
 
 def unlabelled_arrays(path: Path, inputs: Inputs | None = None) -> TrainingInputs:
     """Read inputs from `path` as `labelled_arrays` does; labels are left out if there are any."""
-    arrays, fingerprint = read_arrays(path), sha256_of(path)
+    arrays, fingerprint = read_npz(path), sha256_of(path)
 
     def fitted(inputs: Inputs | None) -> TrainingInputs:
         found = batches(arrays, inputs, path)
@@ -233,22 +233,3 @@ def _of_sample(output: np.ndarray, row: int, each: int) -> np.ndarray:
     """What an output of an inference of `each` samples is for one of them, with a batch axis of 1.
     One without a batch axis is of all of them."""
     return output[row : row + 1] if output.shape[:1] == (each,) else output[np.newaxis]
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an `.npz` file. InputError when it is none; a pickle inside is not loaded."""
-    try:
-        with path.open("rb") as stream:
-            opened = np.load(stream, allow_pickle=False)
-            if isinstance(opened, np.ndarray):
-                raise InputError(f"{path}: one bare array; expected an .npz with named arrays")
-            return {name: opened[name] for name in opened.files}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; expected the model's data") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if "allow_pickle" in str(error):
-            raise InputError(
-                f"{path}: holds Python objects, which are not loaded; expected an .npz with arrays "
-                "of numbers (numpy.savez)"
-            ) from None
-        raise InputError(f"{path}: cannot be read as .npz: {error}") from None

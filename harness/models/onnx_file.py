@@ -11,6 +11,7 @@ from onnx.inliner import inline_local_functions
 
 from harness.errors import InputError
 from harness.models.foreign_errors import first_line
+from harness.regular_file import open_regular
 
 STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
 """The two names of the domain of the operators that ONNX itself defines."""
@@ -25,15 +26,7 @@ def load_onnx(path: Path) -> onnx.ModelProto:
     Raises InputError when the file is not an ONNX model, keeps data outside its own folder, or is
     larger than 2 GiB with its data.
     """
-    if path.stat().st_size > MAX_MODEL_BYTES:
-        raise _too_large(path, path.stat().st_size)
-    try:
-        model = onnx.load_model_from_string(path.read_bytes())
-    except Exception:
-        # A protocol buffer's DecodeError, whose package is no dependency of ours.
-        raise InputError(
-            f"{path}: expected an ONNX model, found other content or a truncated file"
-        ) from None
+    model = _parsed(path)
     if not model.opset_import or not model.graph.node:
         raise InputError(f"{path}: expected an ONNX model, found a file without a graph")
     _check_external_data(model, path)
@@ -43,6 +36,36 @@ def load_onnx(path: Path) -> onnx.ModelProto:
     except Exception as error:
         # ONNX reports by several unrelated types, some of them from C++, without a common base.
         raise InputError(f"{path}: not a valid ONNX model: {first_line(error)}") from None
+
+
+def external_locations(path: Path) -> set[str]:
+    """Where an ONNX file says that it keeps data, wherever in it that stands; none where it is no
+    ONNX file, which importing it says."""
+    try:
+        model = _parsed(path)
+    except InputError:
+        return set()
+    return {
+        entry.value
+        for tensor in _tensors(model)
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+
+
+def _parsed(path: Path) -> onnx.ModelProto:
+    with open_regular(path, "an ONNX model") as file:
+        content = file.read(MAX_MODEL_BYTES + 1)
+    if len(content) > MAX_MODEL_BYTES:
+        raise _too_large(path, path.stat().st_size)
+    try:
+        return onnx.load_model_from_string(content)
+    except Exception:
+        # A protocol buffer's DecodeError, whose package is no dependency of ours.
+        raise InputError(
+            f"{path}: expected an ONNX model, found other content or a truncated file"
+        ) from None
 
 
 def check_onnx(model: onnx.ModelProto, path: Path) -> None:
@@ -72,11 +95,15 @@ def _check_external_data(model: onnx.ModelProto, path: Path) -> None:
             continue
         location = next((e.value for e in tensor.external_data if e.key == "location"), "")
         where = f"{path}: tensor '{tensor.name}' keeps its data in '{location}'"
-        file = (folder / location).resolve()
+        try:
+            file = (folder / location).resolve()
+            there = file.is_file()
+        except (OSError, ValueError, RuntimeError):  # too long, a NUL, links in a circle
+            raise InputError(f"{where}, which is not a file name") from None
         absolute = PurePosixPath(location).is_absolute() or PureWindowsPath(location).drive
         if not location or absolute or not file.is_relative_to(folder):
             raise InputError(f"{where}, expected a file inside the model's folder {folder}")
-        if not file.is_file():
+        if not there:
             raise InputError(f"{where}, which is not there; copy it beside the model")
         if file not in counted:
             counted.add(file)

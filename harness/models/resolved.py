@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from harness.errors import InputError
 from harness.models.fetch import sha256_of
@@ -25,6 +26,9 @@ class ResolvedModel:
     shapes: dict[str, tuple[int, ...]]
     fingerprint: str
     """SHA-256 over the file's content and what decides its labelled data."""
+    files: dict[str, str] = field(default_factory=dict)
+    """The files that the model is made of, and the SHA-256 of each: its own, and those beside it in
+    which ONNX keeps weights, by their paths below its folder."""
     task: Task | None = field(default=None, compare=False)
     task_missing_reason: str | None = None
     training: TrainingInputs | None = field(default=None, compare=False)
@@ -52,22 +56,29 @@ def resolve_file(spec: ModelSpec, path: Path) -> ResolvedModel:
         given, other = ("data", "metric") if spec.data else ("metric", "data")
         raise InputError(f"model '{spec.name}': has '{given}' but no '{other}'; give both")
     inputs = _inputs(path, kind, spec) if spec.data or spec.training else None
-    files = _model_files(path, kind)
+    own_metric: Path | None = None
     if spec.data and spec.metric:
-        source = scoring_of(spec.metric).source()
-        files += [source] if source else []
+        own_metric = scoring_of(spec.metric).source()
         task = labelled_arrays(spec.data, spec.metric, inputs)
     else:
         reason = "no labelled data given (keys 'data' and 'metric' of the model)"
+    training = unlabelled_arrays(spec.training, inputs) if spec.training else None
+    # After what is read of them: a file that is replaced meanwhile has another hash then.
+    files = hashed(model_files(path, kind), path.parent)
     return ResolvedModel(
         name=spec.name,
         path=path,
         format=kind,
         shapes=dict(spec.shapes),
-        fingerprint=fingerprint(files, spec.data, spec.metric or ""),
+        fingerprint=fingerprint(
+            files | (hashed([own_metric.name], own_metric.parent) if own_metric else {}),
+            spec.data,
+            spec.metric or "",
+        ),
+        files=files,
         task=task,
         task_missing_reason=reason,
-        training=unlabelled_arrays(spec.training, inputs) if spec.training else None,
+        training=training,
     )
 
 
@@ -91,39 +102,52 @@ def _inputs(path: Path, kind: Format, spec: ModelSpec) -> tuple[TensorSpec, ...]
     return tuple(found)
 
 
-def _model_files(path: Path, kind: Format) -> list[Path]:
-    """The files a model is made of: its own, and those beside it in which ONNX keeps weights."""
+def model_files(path: Path, kind: Format) -> list[str]:
+    """The files that a model is made of, as paths below its folder: its own first."""
     if kind != "onnx":
-        return [path]
-    import onnx
+        return [path.name]
+    from harness.models.onnx_file import external_locations
 
-    try:
-        graph = onnx.load(str(path), load_external_data=False).graph
-    except Exception:
-        # A protocol buffer's DecodeError, whose package is no dependency of ours. What is wrong
-        # with the file is said where it is imported.
-        return [path]
     home = path.parent.resolve()
-    beside = {
-        (home / item.value).resolve()
-        for tensor in graph.initializer
-        for item in tensor.external_data
-        if item.key == "location"
-    }
-    return [path, *sorted(file for file in beside if file.is_relative_to(home) and file.is_file())]
+    beside = {os.path.normpath(location) for location in external_locations(path)}
+    return [path.name, *sorted(name for name in beside if _is_inside(home / name, home))]
 
 
-def fingerprint(files: list[Path], data: Path | None, about: str) -> str:
-    """SHA-256 over the names and contents of a model's files and its data, and over `about`.
+def _is_inside(path: Path, home: Path) -> bool:
+    """Whether a file is in a folder. What is wrong otherwise is said where it is imported."""
+    try:
+        return path.resolve().is_relative_to(home) and path.is_file()
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, links in a circle
+        return False
+
+
+def hashed(names: Sequence[str], folder: Path) -> dict[str, str]:
+    """The SHA-256 of files below a folder, by their names."""
+    return {name: sha256_of(folder / name) for name in names}
+
+
+def fingerprint(files: Mapping[str, str], data: Path | None, about: str) -> str:
+    """SHA-256 over the names and hashes of a model's files, over its data, and over `about`.
 
     `data` is a file or a folder; InputError when it is not there.
     """
     digest = hashlib.sha256(about.encode())
     if data and not data.exists():
         raise InputError(f"{data}: no such file; expected the model's labelled data")
+    found = [(PurePosixPath(name).name, sha256) for name, sha256 in files.items()]
     if data:
         inside = sorted(data.rglob("*")) if data.is_dir() else [data]
-        files = [*files, *(file for file in inside if file.is_file())]
-    for file in files:
-        digest.update(f"{file.name} {sha256_of(file)}\n".encode())
+        found += [(file.name, sha256_of(file)) for file in inside if not file.is_dir()]
+    for name, sha256 in found:
+        digest.update(f"{name} {sha256}\n".encode())
     return digest.hexdigest()
+
+
+def require_unchanged(found: ResolvedModel, fingerprint: str) -> ResolvedModel:
+    """`found`. Raises InputError where its files, or those of its data, are no longer those that
+    had a fingerprint: no figure of theirs may stand beside it."""
+    if found.fingerprint != fingerprint:
+        raise InputError(
+            f"{found.path}: the model or its data were changed while the sweep ran; run it again"
+        )
+    return found

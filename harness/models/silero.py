@@ -17,10 +17,10 @@ from harness.errors import CellSkipped, HarnessError, InputError
 from harness.models.batches import take
 from harness.models.catalog import CatalogEntry
 from harness.models.fetch import Wheel, atomic_path, fetch_deb, unpack_deb, wheel_members
-from harness.models.labelled_arrays import read_arrays
 from harness.models.metrics import accuracy, metric
 from harness.models.task import Feeds, Progress, Run, Task
 from harness.models.tensors import TensorSpec
+from harness.npz_file import read_npz
 from harness.record import Accuracy
 
 SAMPLE_RATE_HZ = 16_000
@@ -244,7 +244,7 @@ def task(cache: Path, data: Path | None) -> Task:
         raise CellSkipped(
             f"{problem}; to try again, remove {cache} and run 'layeredge models fetch silero-vad'"
         )
-    clips = take(read_arrays(path), "clips", path)
+    clips = take(read_npz(path), "clips", path)
     return Clips(clips, [at % 2 == 0 for at in range(len(clips))], cache / MODEL_16_KHZ)
 
 

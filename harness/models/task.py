@@ -26,8 +26,9 @@ Progress = Callable[[int, int], None]
 """Told (done, total) while something long goes on."""
 
 
-class Task(Protocol):
-    """Labelled data of one model. Deterministic: the same samples in the same order, always."""
+class ScoredInputs(Protocol):
+    """Inputs of one model with a metric that scores what it gives for them. Deterministic: the same
+    samples in the same order, always."""
 
     metric: str
     """The metric's name as shown to people, such as `top-1 accuracy`."""
@@ -42,6 +43,10 @@ class Task(Protocol):
         """Score a model on the data without what `inputs(skip)` gives, or on the first `limit`
         samples of what is left. InputError where nothing is."""
         ...
+
+
+class Task(ScoredInputs, Protocol):
+    """Labelled data of one model, and how they fit it."""
 
     def fitted(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Task:
         """This task, once it is known what the model takes and gives. Raises InputError where the

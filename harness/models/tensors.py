@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -24,3 +26,8 @@ class TensorSpec:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.dtype} {list(self.shape)}"
+
+
+def tensor_specs(found: Iterable[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
+    """Tensors from their fields, as JSON has them."""
+    return tuple(TensorSpec(each["name"], tuple(each["shape"]), each["dtype"]) for each in found)

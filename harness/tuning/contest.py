@@ -18,8 +18,9 @@ import numpy as np
 from harness.tuning.database import Choice, kernel_identity
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.measurer import Measurer
+from harness.tuning.sound_records import applied, parsed
 from harness.tuning.turns import Standing
-from harness.tvm_api import Schedule, meta_schedule, record_json, tvm
+from harness.tvm_api import meta_schedule, record_json, tvm
 
 _CONTENDERS = 5
 _ROUNDS = 8
@@ -167,14 +168,15 @@ def _contenders(entry: Entry) -> list[Contender]:
     most = _BEHIND * _seconds(best[len(best) // 2]) if best else math.inf
     best = [record for record in best if _seconds(record) <= most]
     if entry.before is not None and entry.before["record"] is not None:
-        record = meta_schedule.database.TuningRecord.from_json(entry.before["record"], workload)
-        best.append(record)
+        before = parsed(entry.before["record"], workload)
+        best += [] if before is None else [before]
     contenders: dict[str, Contender] = {}
     if entry.default_seconds is None or entry.default_seconds <= most:
         contenders[kernel_identity(entry.default)] = (None, entry.default)
     for record in best:
-        schedule = Schedule(entry.kernel.module)
-        record.trace.apply_to_schedule(schedule, remove_postproc=False)
+        schedule = applied(record, entry.kernel.module)
+        if schedule is None:
+            continue
         contenders.setdefault(kernel_identity(schedule.mod), (record_json(record), schedule.mod))
     return list(contenders.values())
 

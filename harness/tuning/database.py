@@ -20,8 +20,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
+from pydantic import ValidationError
+
 from harness.cache import write_atomically
+from harness.documents import Amount, Frozen
 from harness.errors import InputError
+from harness.tuning.sound_records import (
+    applied,
+    is_record,
+    keep_lines,
+    keep_sound,
+    parsed,
+    sound_json,
+)
 from harness.tvm_api import meta_schedule, structural_hash, tvm
 
 KERNELS = "kernels"
@@ -49,15 +60,27 @@ class Choice(TypedDict):
     seconds: list[float]
 
 
+class _Entry(Frozen):
+    """A line of the ledger."""
+
+    kernel: str
+    network: str | None = None
+    trials: int
+    failed_trials: int
+    seconds: Amount
+
+
 class TuningDatabase:
     """The folder of one target, held by this process alone. Use as a context manager.
 
-    A line that a killed process left half written is dropped on opening. Raises InputError when the
-    folder cannot be written.
+    What is damaged, as by a process that was killed, costs itself alone: it is dropped. Raises
+    InputError when the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._checked: set[Path] = set()
+        """Folders of kernels whose files hold what is sound alone."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = (folder / "lock").open("w")
@@ -67,7 +90,9 @@ class TuningDatabase:
                 "name another folder with --tuning-db or LAYEREDGE_CACHE"
             ) from None
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        _drop_half_line(folder / LEDGER)
+        for unfinished in folder.glob(".*.*"):  # of a process that was killed
+            unfinished.unlink(missing_ok=True)
+        keep_lines(folder / LEDGER, lambda line: _entry(line) is not None)
 
     def __enter__(self) -> TuningDatabase:
         return self
@@ -80,37 +105,35 @@ class TuningDatabase:
         folder = self.folder / KERNELS / kernel_identity(kernel)
         folder.mkdir(parents=True, exist_ok=True)
         workloads, records = folder / WORKLOADS, folder / RECORDS
-        for path in (workloads, records):
-            _drop_half_line(path)
-        if not workloads.exists() or not workloads.stat().st_size:
-            records.unlink(missing_ok=True)  # of a workload that was lost with a half-written line
+        if folder not in self._checked:  # nobody else writes while this process holds the folder
+            self._checked.add(folder)
+            keep_sound(workloads, records, kernel)
         return meta_schedule.database.JSONDatabase(str(workloads), str(records))
 
     def spent(self, network: str | None = None) -> dict[str, Spent]:
         """Kernel to what was spent on it, from the ledger; for one network where it is named."""
         spent: dict[str, Spent] = defaultdict(Spent)
-        ledger = self.folder / LEDGER
-        for line in ledger.read_text().splitlines() if ledger.exists() else ():
-            entry = json.loads(line)
-            if network not in {None, entry.get("network")}:
+        for line in (self.folder / LEDGER).read_bytes().splitlines():
+            entry = _entry(line)
+            if entry is None or network not in {None, entry.network}:
                 continue
-            kernel = spent[entry["kernel"]]
-            kernel.trials += entry["trials"]
-            kernel.failed_trials += entry["failed_trials"]
-            kernel.seconds += entry["seconds"]
+            kernel = spent[entry.kernel]
+            kernel.trials += entry.trials
+            kernel.failed_trials += entry.failed_trials
+            kernel.seconds += entry.seconds
         return spent
 
     def note(self, kernel: str, cost: Spent, network: str) -> None:
         """Add to the ledger what a round of trials on a kernel cost, and for which network."""
-        entry = {
-            "kernel": kernel,
-            "network": network,
-            "trials": cost.trials,
-            "failed_trials": cost.failed_trials,
-            "seconds": round(cost.seconds, 3),
-        }
+        entry = _Entry(
+            kernel=kernel,
+            network=network,
+            trials=cost.trials,
+            failed_trials=cost.failed_trials,
+            seconds=round(cost.seconds, 3),
+        )
         with (self.folder / LEDGER).open("a") as ledger:
-            ledger.write(json.dumps(entry) + "\n")
+            ledger.write(entry.model_dump_json() + "\n")
 
     def chosen(self) -> dict[str, Choice]:
         """Kernel to the schedule chosen for it."""
@@ -118,14 +141,38 @@ class TuningDatabase:
 
     def choose(self, choices: dict[str, Choice]) -> None:
         """Set the schedules of some kernels, all or none of them."""
-        write_atomically(self.folder / CHOSEN, json.dumps({**self.chosen(), **choices}))
+        every = {**self.chosen(), **choices}.items()
+        lines = ",\n".join(f"{json.dumps(kernel)}: {json.dumps(each)}" for kernel, each in every)
+        write_atomically(self.folder / CHOSEN, f"{{\n{lines}\n}}\n")
 
 
 def chosen_in(folder: Path) -> dict[str, Choice]:
-    """What was chosen in a target's folder, for one who only reads: it is always written whole."""
+    """What was chosen in a target's folder, for one who only reads: it is always written whole.
+    Choices that are damaged are left out."""
     path = folder / CHOSEN
-    found: dict[str, Choice] = json.loads(path.read_text()) if path.exists() else {}
-    return found
+    content = path.read_bytes() if path.exists() else b"{}"
+    found = sound_json(content)
+    if not isinstance(found, dict):  # a choice a line: what is damaged is some of them
+        lines = (
+            sound_json(b"{" + line.strip().rstrip(b",") + b"}") for line in content.split(b"\n")
+        )
+        found = {kernel: each for line in lines if line for kernel, each in line.items()}
+    return {kernel: choice for kernel, choice in found.items() if _is_choice(choice)}
+
+
+def _is_choice(found: Any) -> bool:
+    if not isinstance(found, dict) or found.keys() != Choice.__annotations__.keys():
+        return False
+    seconds, record = found["seconds"], found["record"]
+    timed = isinstance(seconds, list) and seconds and all(isinstance(s, float) for s in seconds)
+    return bool(timed) and (record is None or is_record(record))
+
+
+def _entry(line: bytes) -> _Entry | None:
+    try:
+        return _Entry.model_validate(sound_json(line))
+    except ValidationError:
+        return None
 
 
 def kernel_identity(module: tvm.IRModule) -> str:
@@ -145,16 +192,7 @@ def database_of(modules: Iterable[tvm.IRModule], chosen: dict[str, Choice]) -> A
         choice = chosen.get(kernel_identity(module))
         if choice is not None and choice["record"] is not None:
             workload = database.commit_workload(module)
-            database.commit_tuning_record(
-                meta_schedule.database.TuningRecord.from_json(choice["record"], workload)
-            )
+            record = parsed(choice["record"], workload)
+            if record is not None and applied(record, module) is not None:
+                database.commit_tuning_record(record)
     return database
-
-
-def _drop_half_line(path: Path) -> None:
-    if not path.exists():
-        return
-    data = path.read_bytes()
-    if data and not data.endswith(b"\n"):
-        with path.open("r+b") as file:
-            file.truncate(data.rfind(b"\n") + 1)

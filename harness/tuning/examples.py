@@ -8,7 +8,6 @@ is being tuned, fewer of the ones before.
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.cache import write_atomically
+from harness.errors import InputError
+from harness.npz_file import read_npz
 
 Features = NDArray[np.float32]
 """[stores, features] of one schedule."""
@@ -100,16 +101,22 @@ class Examples:
     def read(cls, path: Path) -> Examples:
         """Read what `write` wrote; nothing where there is no such file, or one that is damaged:
         examples make tuning faster and decide nothing."""
-        found = cls()
         try:
-            # NumPy leaves a file that is damaged open; this one is closed whatever it holds.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as packed:
-                rows = np.split(packed["features"], np.cumsum(packed["stores"])[:-1])
-                seconds, start = packed["seconds"].tolist(), 0
-                for kernel, count in zip(packed["kernels"], packed["schedules"], strict=True):
-                    part = slice(start, start + int(count))
-                    found._kernels[str(kernel)] = _Kernel(list(rows[part]), seconds[part])
-                    start += int(count)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            packed = read_npz(path)
+            features, stores = packed["features"], packed["stores"]
+            if features.ndim != 2 or len(features) != stores.sum() or (stores < 0).any():
+                return cls()
+            rows = np.split(features, np.cumsum(stores)[:-1])
+            seconds = packed["seconds"].tolist()
+            counts = packed["schedules"].tolist()
+            kernels = packed["kernels"].tolist()
+            if not len(rows) == len(seconds) == sum(counts) or len(kernels) != len(counts):
+                return cls()
+        except (InputError, ValueError, KeyError, TypeError, IndexError):
             return cls()
+        found, start = cls(), 0
+        for kernel, count in zip(kernels, counts, strict=True):
+            part = slice(start, start + count)
+            found._kernels[str(kernel)] = _Kernel(list(rows[part]), seconds[part])
+            start += count
         return found

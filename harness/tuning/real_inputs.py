@@ -31,7 +31,7 @@ def record_kernel_inputs(
     def instrument(_: object, name: str, before: bool, __: object, *arguments: object) -> int:
         if before and name in wanted and name not in found:
             inputs = arguments[: len(arguments) - wanted[name].outputs]
-            found[name] = folder / f"{name}.npz"
+            found[name] = folder / f"{len(found)}.npz"  # names grow longer than a file's may
             named = [(str(at), tensor.numpy()) for at, tensor in enumerate(inputs)]  # type: ignore[attr-defined]
             write_arrays(found[name], [named])
         return 0

@@ -82,3 +82,12 @@ def test_arrays_come_back_in_order_with_their_names(tmp_path: Path) -> None:
         for name, array in row:
             assert array.dtype == back[name].dtype and np.array_equal(array, back[name])
     assert [path.name for path in tmp_path.iterdir()] == ["arrays.npz"]
+
+
+def test_arrays_are_told_apart_whatever_they_are_called(tmp_path: Path) -> None:
+    names = ["x" * 100_000, "../../x", "a\0b", "入力\u202e", "", "a/b"]
+    rows = [[(name, np.full(2, at)) for at, name in enumerate(names)]]
+    write_arrays(tmp_path / "arrays.npz", rows)
+    (found,) = read_arrays(tmp_path / "arrays.npz")
+    assert list(found) == names
+    assert [int(array[0]) for array in found.values()] == list(range(len(names)))

@@ -124,7 +124,7 @@ def test_the_judge_sees_what_the_tolerance_does_not() -> None:
         verify(
             "r",
             single(1, 2, 3),
-            single(1, 2, 3.0002),
+            single(1, 2, 3.0004),
             True,
             judge=lambda *_: judge([1.0, 2.0, 3.0]),
         )

@@ -147,6 +147,15 @@ def test_fetch_starts_afresh_when_revision_is_newer(cache: Path) -> None:
     assert not (cache / "models" / "probe" / "old.bin").exists()
 
 
+def test_files_that_were_changed_since_are_fetched_again_when_used(cache: Path) -> None:
+    entry = make_entry(Builder())
+    path = catalog.fetch(entry)
+    assert catalog.fetched(entry) == path
+    path.write_bytes(path.read_bytes() + b"changed")
+    assert catalog.fetched(entry) is None
+    assert catalog.fetch(entry) == path and catalog.fetched(entry) == path
+
+
 def test_fetch_removes_leftovers_when_an_earlier_one_was_killed(cache: Path) -> None:
     left = cache / "models" / "probe" / "images" / ".fetching-abc"
     left.mkdir(parents=True)

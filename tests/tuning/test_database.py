@@ -1,17 +1,20 @@
-"""A target's tuning database survives being cut off in the middle of a line."""
+"""A target's tuning database survives damage, of which a line that is cut off is the usual one."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness.tuning.database import (
+    CHOSEN,
     KERNELS,
     LEDGER,
     RECORDS,
     WORKLOADS,
+    Choice,
     Spent,
     TuningDatabase,
     database_of,
@@ -68,12 +71,62 @@ def test_half_a_line_is_dropped_and_the_rest_kept(tmp_path: Path, name: str) -> 
     path = ledger if name == LEDGER else tmp_path / KERNELS / kernel_identity(kernel(9)) / name
     path.write_bytes(path.read_bytes()[:-5])
     with TuningDatabase(tmp_path) as database:
-        expected = {RECORDS: 1, WORKLOADS: 0, LEDGER: 2}[name]
+        expected = {RECORDS: 1, WORKLOADS: 2, LEDGER: 2}[name]
         assert len(database.records(kernel(9))) == expected
         assert database.spent()["0.002"].trials == (0 if name == LEDGER else 1)
         add_record(database, kernel(9), 3e-3)
     with TuningDatabase(tmp_path) as database:
         assert len(database.records(kernel(9))) == expected + 1
+
+
+def damaged(line: bytes, seed: int) -> bytes:
+    """A line with some of its bytes replaced, or one that was never a record."""
+    random = np.random.default_rng(seed)
+    whole = [b"", b"  ", b"null", b"[0]", b"[0, [1, 2]]", b"\xff\xfe", b"[" * 5000, b"NaN"]
+    if seed < len(whole):
+        return whole[seed]
+    content = bytearray(line)
+    for at in random.integers(0, len(line), 3):
+        content[at] = random.integers(11, 127)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("name", [RECORDS, WORKLOADS, LEDGER, CHOSEN])
+def test_damaged_record_costs_itself_alone(tmp_path: Path, name: str) -> None:
+    module = kernel(9)
+    identity = kernel_identity(module)
+    for seed in range(20):
+        folder = tmp_path / str(seed)
+        with TuningDatabase(folder) as database:
+            for seconds in (1e-3, 2e-3, 3e-3):
+                record = add_record(database, module, seconds)
+                database.note(str(seconds), Spent(trials=1), "net")
+                choice: Choice = {"record": record, "seconds": [seconds]}
+                database.choose({str(seconds): choice, identity: choice})
+        below = folder / KERNELS / identity if name in (RECORDS, WORKLOADS) else folder
+        lines = (below / name).read_bytes().split(b"\n")
+        at = 0 if name == WORKLOADS else 1
+        lines[at] = damaged(lines[at], seed)
+        (below / name).write_bytes(b"\n".join(lines))
+        with TuningDatabase(folder) as database:
+            known = len(database.records(module))
+            assert known >= 2 if name == RECORDS else known == 3
+            assert len(database.spent()) >= 2
+            chosen = database.chosen()
+            assert {"0.002", "0.003", identity} <= chosen.keys() or name == CHOSEN
+            assert len(chosen) >= 3
+            applied = database_of([module], chosen)
+            assert applied.query_schedule(module, tvm.target.Target(TARGET), "main") is not None
+
+
+def test_schedule_that_does_not_fit_its_kernel_is_left_out(tmp_path: Path) -> None:
+    module = kernel(64)
+    with TuningDatabase(tmp_path) as database:
+        record = json.loads(json.dumps(add_record(database, module, 1e-3)))
+    record[0][0][0][2][0] = "elsewhere"
+    chosen: dict[str, Choice] = {kernel_identity(module): {"record": record, "seconds": [1e-3]}}
+    applied = database_of([module], chosen)
+    assert applied.query_schedule(module, tvm.target.Target(TARGET), "main") is None
 
 
 def test_chosen_schedule_is_what_the_compiler_applies(tmp_path: Path) -> None:

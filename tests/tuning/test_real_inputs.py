@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from small_models import convolutional, feeds, save
+from onnx import helper
+from small_models import FLOAT, convolutional, feeds, onnx_model, save
 
 from harness.measure.inputs import read_arrays
 from harness.models.imported import import_model
@@ -31,3 +32,20 @@ def test_every_kernel_has_its_inputs(tmp_path: Path) -> None:
         shapes = [tuple(int(extent) for extent in info.shape) for info in infos]
         assert [array.shape for array in arrays] == shapes
         assert all(np.isfinite(array).all() for array in arrays)
+
+
+def test_name_of_a_kernel_is_no_name_of_a_file(tmp_path: Path) -> None:
+    """A kernel is named by all operators in it, and a file's name has 255 bytes at most."""
+    steps = ["Sigmoid", "Tanh", "Softplus", "Elu", "Selu", "HardSwish"] * 6
+    values = ["x", *(f"v{at}" for at in range(1, len(steps))), "y"]
+    nodes = [
+        helper.make_node(operator, [values[at]], [values[at + 1]])
+        for at, operator in enumerate(steps)
+    ]
+    path = save(onnx_model(nodes, [("x", FLOAT, [1, 8])], ["y"]), tmp_path / "net.onnx")
+    fused = fuse(canonicalise(import_model(path, {}, tmp_path).module), "full")
+    (name,) = (kernel.name for kernel in kernels(fused))
+    assert len(name) > 255
+    values_in = [np.ones((1, 8), np.float32)]
+    found = record_kernel_inputs(fused, TARGET, 2, values_in, tmp_path / "inputs")
+    assert len(read_arrays(found[name])[0]) == 1

@@ -1,0 +1,47 @@
+"""Says which cells do not apply here, before anything is built for them."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from harness.baselines.registry import ENGINES, applicable
+from harness.devices import require_runnable
+from harness.devices.tracker import Servers
+from harness.errors import CellFailure, CellSkipped
+from harness.plan import PlannedCell, PlannedGroup
+
+
+def require_applicable(cell: PlannedCell, group: PlannedGroup) -> None:
+    """Raise CellSkipped, with the reason, where a cell's engine is not installed or does not run
+    its model or on its target, or where its edges cannot be priced on it."""
+    target = group.target
+    if cell.configuration is not None:
+        edges = cell.configuration.edges
+        if edges is not None and edges.budget == "latency" and target.device.kind == "rpc":
+            raise CellSkipped(
+                "the budget 'latency' is spent by kernel times that are measured on this machine, "
+                f"and '{target.name}' is another; use the budget 'edges' or 'uniform'"
+            )
+        return
+    engine, format = cell.key.engine, group.model.format
+    if target.tvm.kind == "cuda" or target.device.kind != "local":
+        raise CellSkipped(
+            f"{engine} runs on this machine's processor here, not on the target '{target.name}'"
+        )
+    if format is not None and not applicable(engine, format):
+        formats = ", ".join(sorted(ENGINES[engine].formats))
+        raise CellSkipped(f"{engine} does not run {format} models, only {formats}")
+    if find_spec(ENGINES[engine].package) is None:
+        raise CellSkipped(f"{engine} is not installed: {ENGINES[engine].install}")
+
+
+def still_skipped(cell: PlannedCell, group: PlannedGroup, servers: Servers | None) -> bool:
+    """Whether a cell that was skipped once would be skipped again."""
+    try:
+        require_applicable(cell, group)
+        require_runnable(group.target, servers)
+    except CellSkipped:
+        return True
+    except CellFailure:
+        return False  # it is for the run to record that
+    return False

@@ -1,0 +1,89 @@
+"""Inspects a model in a child process with limits (`python -m harness.inspection_process`): what
+parses a file of unknown origin may crash, hang or eat memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from harness.child import Child, ChildLost, Message, channel
+from harness.documents import Frozen
+from harness.errors import CellFailure, HarnessError, kind_of, of_kind
+from harness.models.foreign_errors import first_line
+from harness.spec import FusionLevel, Limits
+from harness.target_spec import TargetSpec
+
+if TYPE_CHECKING:
+    from harness.edge_inspection import EdgeInspection
+    from harness.inspection import Inspection
+
+Inspected = TypeVar("Inspected", bound=Frozen)
+
+
+def inspected(
+    model: str, level: FusionLevel, target: TargetSpec, shapes: Mapping[str, tuple[int, ...]]
+) -> Inspection:
+    """As `harness.inspection.inspect`; a crash is a CellFailure too."""
+    from harness.inspection import Inspection
+
+    return _asked(Inspection, model, target, shapes, {"do": "kernels", "level": level})
+
+
+def inspected_edges(
+    model: str, target: TargetSpec, shapes: Mapping[str, tuple[int, ...]], tuned: Path
+) -> EdgeInspection:
+    """As `harness.edge_inspection.inspect_edges`; a crash is a CellFailure too."""
+    from harness.edge_inspection import EdgeInspection
+
+    return _asked(EdgeInspection, model, target, shapes, {"do": "edges", "tuned": str(tuned)})
+
+
+def _asked(
+    kind: type[Inspected],
+    model: str,
+    target: TargetSpec,
+    shapes: Mapping[str, tuple[int, ...]],
+    message: Message,
+) -> Inspected:
+    about = {"model": model, "target": target.model_dump(mode="json", by_alias=True)}
+    limits = Limits()
+    with Child(__name__, memory_mb=limits.memory_mb) as child:
+        try:
+            answer = child.call(
+                {**message, **about, "shapes": dict(shapes)}, 60 * limits.cell_minutes
+            )
+        except ChildLost as error:
+            raise CellFailure(f"{model}: inspecting it {error}") from None
+    if "error" in answer:
+        raise of_kind(answer["kind"], answer["error"])
+    return kind.model_validate(answer["answer"])
+
+
+def _answer(message: Message) -> Any:
+    target = TargetSpec.model_validate(message["target"])
+    shapes = {name: tuple(shape) for name, shape in message["shapes"].items()}
+    if message["do"] == "edges":
+        from harness.edge_inspection import inspect_edges
+
+        return inspect_edges(message["model"], target, shapes, Path(message["tuned"]))
+    from harness.inspection import inspect
+
+    return inspect(message["model"], message["level"], target, shapes)
+
+
+def main() -> None:
+    parent = channel()
+    for message in parent:
+        try:
+            parent.send({"answer": _answer(message).model_dump(mode="json")})
+        except Exception as error:
+            # Whatever TVM raises at a network that it cannot handle.
+            if not isinstance(error, HarnessError):
+                words = f"{type(error).__name__}: {first_line(error)}"
+                error = CellFailure(f"{message['model']}: {words}")
+            parent.send({"error": str(error), "kind": kind_of(error)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Reads models and their data, in a child process (`python -m harness.model_worker`): a file of
+unknown origin may crash what parses it, unpack to terabytes, or never end.
+
+What it has read is given back as a description, or as arrays in files of our own.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.child import Channel, Message, channel
+from harness.errors import HarnessError, InputError, kind_of
+from harness.models.foreign_errors import first_line
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from harness.models.resolved import ResolvedModel
+    from harness.models.task import Feeds
+
+
+class ModelWorker:
+    """Answers one message after another. Each reads its model anew: files may change."""
+
+    def __init__(self, parent: Channel, messages: Iterator[Message]) -> None:
+        self._parent = parent
+        self._messages = messages
+
+    def find(self, message: Message) -> Message:
+        """What there is to know of a model; its labelled samples are counted up to `count`."""
+        found = _resolved(message)
+        return {
+            "path": str(found.path),
+            "format": found.format,
+            "shapes": found.shapes,
+            "fingerprint": found.fingerprint,
+            "files": found.files,
+            "metric": found.task.metric if found.task else None,
+            "samples": len(found.task.inputs(message["count"])) if found.task else 0,
+            "task_missing_reason": found.task_missing_reason,
+            "training": found.training.fingerprint if found.training else None,
+            "licence": found.licence,
+        }
+
+    def fit(self, message: Message) -> Message:
+        """See that a model's data fit what it takes and gives: how many labelled samples there are,
+        counted up to `count`, and what there is to say of them."""
+        task = _unchanged(message).task
+        if task is None:
+            return {"samples": 0, "remarks": []}
+        task.require()
+        return {"samples": len(task.inputs(message["count"])), "remarks": task.remarks()}
+
+    def inputs(self, message: Message) -> Message:
+        """Write the first inputs of a model's labelled data, or of those it is trained on."""
+        from harness.measure.inputs import write_arrays
+
+        source = getattr(_unchanged(message), message["source"])
+        rows = source.inputs(message["count"])
+        write_arrays(Path(message["path"]), [list(row.items()) for row in rows])
+        return {}
+
+    def evaluate(self, message: Message) -> Message:
+        """Score what the parent runs, sample by sample, on a model's labelled data."""
+        from harness.measure.inputs import read_arrays, write_arrays
+
+        task = _unchanged(message).task
+        assert task is not None
+        with tempfile.TemporaryDirectory(dir=message["folder"]) as folder:
+            inputs = Path(folder) / "inputs.npz"
+
+            def run(feeds: Feeds) -> list[np.ndarray]:
+                write_arrays(inputs, [list(feeds.items())])
+                self._parent.send({"run": str(inputs)})
+                outputs = next(self._messages)["outputs"]
+                return list(read_arrays(Path(outputs))[0].values())
+
+            def progress(done: int, total: int) -> None:
+                self._parent.send({"done": done, "total": total})
+
+            found = task.evaluate(run, progress, message["limit"], message["skip"])
+        _unchanged(message)
+        return {"accuracy": found.model_dump()}
+
+
+def _resolved(message: Message) -> ResolvedModel:
+    from harness.models.catalog import resolve
+    from harness.spec import ModelSpec
+
+    return resolve(ModelSpec.model_validate(message["spec"]))
+
+
+def _unchanged(message: Message) -> ResolvedModel:
+    """The model, unless its files are others than those that the sweep was planned with. Its data
+    are those of a model with some inputs and outputs, where these are known."""
+    from harness.models.resolved import require_unchanged
+    from harness.models.tensors import tensor_specs
+
+    found = require_unchanged(_resolved(message), message["fingerprint"])
+    tensors = message["tensors"]
+    if not tensors:
+        return found
+    return found.fitted(tensor_specs(tensors["inputs"]), tensor_specs(tensors["outputs"]))
+
+
+def _attempt(action: Callable[[Message], Message], message: Message) -> Message:
+    try:
+        return {"answer": action(message)}
+    except Exception as error:
+        # Whatever a parser raises at a file that is not what it seems.
+        if not isinstance(error, HarnessError):
+            spec = message["spec"]
+            where = f"{spec['path'] or spec['name']}: {type(error).__name__}"
+            error = InputError(f"{where}: {first_line(error)}")
+        return {"error": str(error), "kind": kind_of(error)}
+
+
+def main() -> None:
+    parent = channel()
+    messages = iter(parent)
+    worker = ModelWorker(parent, messages)
+    for message in messages:
+        parent.send(_attempt(getattr(worker, message["do"]), message))
+
+
+if __name__ == "__main__":
+    main()

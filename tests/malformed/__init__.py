@@ -1,0 +1,1 @@
+"""Malformed inputs, made from a seed, and what every command must do with them."""
