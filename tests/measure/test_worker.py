@@ -13,6 +13,7 @@ import small_models
 from harness.child import Child
 from harness.measure import worker
 from harness.measure.inputs import write_arrays
+from harness.models.catalog import resolve
 from harness.spec import ModelSpec
 
 FEEDS = {"x": np.ones((1, 3, 8, 8), np.float32)}
@@ -95,6 +96,7 @@ def test_a_model_is_scored_sample_by_sample_by_its_metric(
     answer = found.accuracy(
         {
             "model": model.model_dump(mode="json"),
+            "fingerprint": resolve(model).fingerprint,
             "inputs": [{"name": "x", "shape": [2, 3, 8, 8], "dtype": "float32"}],
             "outputs": [{"name": "y", "shape": [2, 4], "dtype": "float32"}],
             "limit": None,
