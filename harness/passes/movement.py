@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from harness.passes.kernel_blocks import is_opaque
 from harness.passes.rewriter import MAIN
 from harness.tvm_api import (
     PrimFunc,
@@ -114,6 +115,7 @@ def _pairs(module: tvm.IRModule) -> list[tuple[relax.Var, relax.Var]]:
         readers[argument].append(None)
 
     kernels = {variable: module[call.args[0]] for variable, call in calls.items()}
+    kernels = {variable: kernel for variable, kernel in kernels.items() if not is_opaque(kernel)}
     moving = [variable for variable, kernel in kernels.items() if is_stray(kernel)]
     taken: set[relax.Var] = set()
     pairs = []
@@ -121,12 +123,12 @@ def _pairs(module: tvm.IRModule) -> list[tuple[relax.Var, relax.Var]]:
         writers = [
             (argument, mover)
             for argument in _inputs(calls[mover])
-            if argument in calls
+            if argument in kernels
             and len(readers[argument]) == 1
             and not isinstance(argument.ty, relax.TupleType)
         ]
         reader = readers[mover][0] if len(readers[mover]) == 1 else None
-        after = [(mover, reader)] if reader in calls else []
+        after = [(mover, reader)] if reader in kernels else []
         candidates = after + writers if _pads(kernels[mover]) else writers + after
         for pair in candidates:
             if taken.isdisjoint(pair):
