@@ -57,10 +57,16 @@ def _blamed(imported: Imported, spec: TargetSpec) -> CellFailure | None:
         found = _first_failing(imported, attempt)
         if found is not None:
             name, failure = found
-            ours = isinstance(failure, HarnessError)
-            reason = str(failure) if ours else "TVM fails on an operator of this form"
-            return CellFailure(f"{name} cannot be compiled: {reason}")
+            return CellFailure(f"{name} cannot be compiled: {_reason(failure)}")
     return None
+
+
+def _reason(failure: Exception) -> str:
+    if isinstance(failure, NoKernel):
+        return "TVM has no kernel for it; cut the model before it"
+    if isinstance(failure, HarnessError):
+        return str(failure)
+    return "TVM fails on an operator of this form"
 
 
 def _legalised(module: tvm.IRModule) -> tvm.IRModule:
@@ -99,7 +105,7 @@ def _operators(
         if alone not in seen:
             seen.add(alone)
             own = operator_name(binding.value).removeprefix("relax.")
-            yield binding, name or f"operator {own} of {binding.var.ty}"
+            yield binding, name or f"an operator {own}"
 
 
 def _alone(binding: relax.VarBinding) -> tvm.IRModule:

@@ -6,7 +6,7 @@ lowering, so that passes, schedules and cost models see a plain maximum.
 
 Where one operand is a constant, its place in the comparison decides, and x86's `max` instruction is
 exactly that: NaN costs nothing. ARM's instruction keeps NaN by itself. Between two variables it
-takes a comparison and a selection more.
+takes a comparison and a selection more (`benchmarks/elementary_cost.py`).
 """
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ def _by_selection(extremum: Value) -> Value:
         lambda a: named(
             "b",
             second,
-            # TVM compiles `a != a` to a comparison that is false for NaN.
-            lambda b: tirx.Select(tirx.EQ(a, a), tirx.Select(beyond(a, b), a, b), a),
+            # In a reduction `a` is what was found before: whether `b` is NaN does not wait for it.
+            # TVM compiles `b != b` to a comparison that is false for NaN.
+            lambda b: tirx.Select(tirx.EQ(b, b), tirx.Select(beyond(b, a), b, a), b),
         ),
     )
 

@@ -125,11 +125,11 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
         computed for it stands before them."""
         if isinstance(result, relax.Tuple):
             return relax.Tuple([self._traced(node, field) for field in result.fields])
-        if not isinstance(result, relax.Call):
-            return result
-        variable = self.bb.emit(result, f"node{node.name}")
-        self.origins[str(variable.name)] = self._named(node)
-        return variable
+        if isinstance(result, (relax.Call, relax.TupleGetItem)):
+            result = self.bb.emit(result, f"node{node.name}")
+        if isinstance(result, relax.Var):  # of an earlier node, where this one gives its input
+            self.origins.setdefault(str(result.name), self._named(node))
+        return result
 
     def _require_all_read(
         self, node: onnx.NodeProto, inputs: _Inputs, attributes: _Attributes
