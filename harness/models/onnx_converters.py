@@ -202,6 +202,19 @@ def _product(builder: Builder, base: relax.Expr, factors: int) -> relax.Expr:
     return result
 
 
+def _reduction(name: str, single: Callable[[relax.Expr], relax.Expr]) -> Converter:
+    """A reduction that, asked to reduce no axis, does to each element what `single` says."""
+
+    def convert(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+        axes = constant_array(inputs[1]) if inputs[1] is not None else attributes.get("axes", ())
+        if axes is not None and not len(axes) and attributes.get("noop_with_empty_axes", 0):
+            attributes.get("keepdims")  # all are kept
+            return single(inputs[0])
+        return _by_tvm(builder, inputs, attributes, opset, name)
+
+    return convert
+
+
 def _slice(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
     """What is cut out is given by attributes before opset 10."""
     if opset >= 10:
@@ -250,6 +263,10 @@ CONVERTERS: dict[str, Converter] = {
     "LpNormalization": _norm,
     "OneHot": _one_hot,
     "Pow": _power,
+    "ReduceL1": _reduction("ReduceL1", relax.op.abs),
+    "ReduceL2": _reduction("ReduceL2", relax.op.abs),
+    "ReduceLogSum": _reduction("ReduceLogSum", relax.op.log),
+    "ReduceSumSquare": _reduction("ReduceSumSquare", relax.op.square),
     "Resize": resize,
     "Slice": _slice,
     "Softplus": _softplus,

@@ -60,8 +60,7 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
     """Converts one graph. `origins` has what each variable of the result was converted from."""
 
     def __init__(self, model: onnx.ModelProto, types: Mapping[str, onnx.TypeProto]) -> None:
-        """`model` is changed: nodes get numbers for names. `types` has what is known of its values'
-        types."""
+        """`types` has what is known of the types of the model's values."""
         super().__init__({}, "float32", keep_params_in_input=False, sanitize=False)
         self.origins: dict[str, str] = {}
         self._model = model
@@ -70,21 +69,31 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
         self._numbered: dict[str, onnx.NodeProto] = {}
         self._at = model.graph.node[0]
         self._labels: dict[str, str] = {}
-        for number, node in enumerate(walk_nodes(model.graph)):
-            self._labels[str(number)] = label(node)
-            self._numbered[str(number)] = node
-            node.name = str(number)
 
     def module(self) -> tvm.IRModule:
         """The graph in Relax. Raises ConversionError."""
         # The importer prints the arguments of a node that fails.
-        with contextlib.redirect_stdout(io.StringIO()):
+        with self._numbered_nodes(), contextlib.redirect_stdout(io.StringIO()):
             try:
                 return self.from_onnx(self._model.graph, self._opset_version)
             except ConversionError:
                 raise
             except Exception as error:
                 raise ConversionError(self._failed(self._at, self._form(self._at))) from error
+
+    @contextlib.contextmanager
+    def _numbered_nodes(self) -> Iterator[None]:
+        """Give nodes numbers for names, as their own may be missing or equal."""
+        names = [node.name for node in walk_nodes(self._model.graph)]
+        for number, node in enumerate(walk_nodes(self._model.graph)):
+            self._labels[str(number)] = label(node)
+            self._numbered[str(number)] = node
+            node.name = str(number)
+        try:
+            yield
+        finally:
+            for node, name in zip(walk_nodes(self._model.graph), names, strict=True):
+                node.name = name
 
     def _parse_value_proto(self, value_proto: Any) -> Any:
         if isinstance(value_proto, onnx.NodeProto):

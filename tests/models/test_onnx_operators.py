@@ -214,6 +214,20 @@ LIKE_ONNXRUNTIME: dict[str, Case] = {
         {"w": drawn(5, 7)},
         17,
     ),
+    "reductions of no axis": (
+        [
+            node("ReduceL1", "x", to="a", noop_with_empty_axes=1),
+            node("ReduceL2", "x", to="b", noop_with_empty_axes=1),
+            node("ReduceSumSquare", "x", to="c", noop_with_empty_axes=1, keepdims=0),
+            node("ReduceLogSum", "c", to="d", noop_with_empty_axes=1),
+            node("ReduceSum", "x", to="e", noop_with_empty_axes=1),
+            node("ReduceL1", "x", to="f", keepdims=0),
+        ],
+        ["a", "b", "c", "d", "e", "f"],
+        ROWS,
+        {},
+        18,
+    ),
     "Dropout with its mask": (
         [node("Dropout", "x", "r", to="y mask")],
         ["y", "mask:bool"],

@@ -382,5 +382,8 @@ def test_import_names_the_node_in_our_own_words_when_a_converter_gives_up(
 
     monkeypatch.setattr(ExportedProgramImporter, "_convolution", fails)
     text = refused(exported)
-    assert "operator aten.convolution.default of node 'convolution' is not supported in this form" in text
+    assert (
+        "operator aten.convolution.default of node 'convolution' is not supported in this form"
+        in text
+    )
     assert "of TVM" not in text and "float32[1, 3, 8, 8]" in text
