@@ -76,10 +76,13 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
 
     Raises InputError and CellFailure. `tell` hears the stage and the tuner's progress.
     """
+    from harness.blame import blaming
     from harness.models.imported import import_model
 
     tell({"stage": "import"})
-    return _Cell(order, import_model(order.model, order.shapes, order.work), tell).compiled()
+    imported = import_model(order.model, order.shapes, order.work)
+    with blaming(imported, order.target):
+        return _Cell(order, imported, tell).compiled()
 
 
 class _Cell:

@@ -24,6 +24,10 @@ class CellFailure(HarnessError):
     """One cell cannot be finished; the sweep records the reason and goes on with the others."""
 
 
+class NoKernel(CellFailure):
+    """A cell whose network has operators for which TVM has no kernels."""
+
+
 class CellSkipped(HarnessError):
     """One cell does not apply here, as where an optional package is missing; not a failure."""
 

@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import sys
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ with lean_import():
     from tvm.s_tir.meta_schedule.relax_integration import extract_tasks
     from tvm.s_tir.schedule import Trace
     from tvm.sym import Analyzer
-    from tvm.tirx import PrimFunc
+    from tvm.tirx import PrimFunc, compilation_pipeline
     from tvm_ffi import structural_equal, structural_hash, structural_map, structural_walk
 
 
@@ -98,6 +98,18 @@ def lowering_passes(target: tvm.target.Target) -> tuple[list[Any], list[Any]]:
     its data flow, and those that come after them."""
     pipeline = cuda_pipeline if is_graphics(target) else processor_pipeline
     return pipeline.dataflow_lower_passes(target), pipeline.finalize_passes(target)
+
+
+def wrap_finalization(make: Callable[[], Any]) -> None:
+    """Have TVM end every lowering of kernels, for processors and devices, with a pass of ours."""
+    default = compilation_pipeline.PIPELINE_MAP["s_tir"]
+
+    def pipeline() -> tuple[Any, Callable[[], Any], Callable[[], Any]]:
+        lower, host, device = default()
+        sequence = tvm.transform.Sequential
+        return lower, lambda: sequence([host(), make()]), lambda: sequence([device(), make()])
+
+    compilation_pipeline.register_tir_pipeline("s_tir", pipeline)
 
 
 def opencl_modules(kernel: PrimFunc, target: tvm.target.Target) -> tuple[PrimFunc, Any]:
@@ -220,4 +232,5 @@ __all__ = [
     "trace_json",
     "triple_of",
     "tvm",
+    "wrap_finalization",
 ]

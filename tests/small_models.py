@@ -194,6 +194,21 @@ def save_tflite(path: Path, weight_type: str = "float32", operator: str = "RELU6
     return path
 
 
+def save_expanded_tflite(path: Path, named: bool = True) -> Path:
+    """A TFLite model that adds a dimension: `x` (2×3) to `y` (2×1×3); its axis may have no name."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    builder = _TfliteBuilder(schema)
+    x = builder.tensor("x", [2, 3])
+    axis = builder.tensor("axis", [], np.array(1, np.int32))
+    y = builder.tensor("y", [2, 1, 3])
+    if not named:
+        builder.tensors[axis].name = None
+    builder.operator("EXPAND_DIMS", [x, axis], [y])
+    path.write_bytes(builder.finish([x], [y]))
+    return path
+
+
 def save_int8_tflite(path: Path) -> Path:
     """A TFLite model in integers throughout: dense layer, `x` int8 1×8 to `y` int8 1×3."""
     from ai_edge_litert import schema_py_generated as schema

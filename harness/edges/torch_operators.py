@@ -192,7 +192,8 @@ def _take(call: relax.Call) -> Function:
     def function(data: Tensor, places: Tensor) -> Tensor:
         along = 0 if axis is None else int(axis) % data.ndim
         source = data.reshape(-1) if axis is None else data
-        found = source.index_select(along, places.reshape(-1))
+        # Negative places count from the end, which `index_select` does not admit.
+        found = source.index_select(along, places.reshape(-1) % source.shape[along])
         return found.reshape(*source.shape[:along], *places.shape, *source.shape[along + 1 :])
 
     return function

@@ -1,40 +1,74 @@
-"""Elementary functions of single precision as arithmetic that vectorises.
+"""Elementary functions as arithmetic that vectorises.
 
 TVM lowers `exp`, `tanh` and `erf` to one call of the C library an element, some ten nanoseconds
 each; these take a twentieth of that in vectors. They are rules of TVM's last lowering, so that
-no pass, schedule or cost model sees more than the function's name. A NaN does not come through:
-it becomes the value at an end of the clipped range.
+no pass, schedule or cost model sees more than the function's name. NaN stays NaN, infinities are
+what IEEE 754 asks for, and an exponential is right over the whole range of its results, the
+denormal ones included.
 
 Sources
 -------
-[Cephes]  S. L. Moshier, Cephes Mathematical Library, `expf` (range reduction and polynomial).
+[Cephes]  S. L. Moshier, Cephes Mathematical Library: `expf`, `exp`, `tanh`, `erf`, `erfc` (range
+          reduction, polynomials and rational functions).
 [Eigen]   Eigen's `generic_fast_tanh_float` and `generic_fast_erf_float` (rational coefficients).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
+from harness.kernels.arithmetic import (
+    Function,
+    Value,
+    clipped,
+    constant,
+    element,
+    like,
+    named,
+    polynomial,
+)
+from harness.kernels.extrema import keep_nan
 from harness.tvm_api import tirx
 
-Value = Any  # an expression of TIR
-Function = Callable[[Value], Value]
-
-_DTYPE = "float32"
 _ABOVE_TVM = 100
 """TVM's own rules have a level of 10 or 99."""
-# Beyond these the result is 0, infinity, ±1 or ±1 to within a unit in the last place.
-_EXP_LOW, _EXP_HIGH = -87.33, 88.37
-_TANH_END, _ERF_END = 9.0, 4.0
-_LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
-_EXPONENT_BIAS, _MANTISSA_BITS = 127, 23
-_EXP = (
+
+
+@dataclass(frozen=True)
+class _Format:
+    """A binary floating-point format, and where its exponential is 0 or infinity."""
+
+    integer: str
+    mantissa_bits: int
+    exponent_bias: int
+    low: float
+    high: float
+    ln2: tuple[float, float]
+    """The logarithm of 2 as a sum, of which the first part has few bits [Cephes]."""
+
+
+_FORMATS = {
+    "float32": _Format("int32", 23, 127, -104.0, 89.0, (0.693359375, -2.12194440e-4)),
+    "float64": _Format(
+        "int64", 52, 1023, -746.0, 710.0, (6.93145751953125e-1, 1.42860682030941723212e-6)
+    ),
+}
+
+_EXP_SINGLE = (
     1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3,
     4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1,
 )  # fmt: skip
+_EXP_ABOVE = (1.26177193074810590878e-4, 3.02994407707441961300e-2, 9.99999999999999999910e-1)
+_EXP_BELOW = (
+    3.00198505138664455042e-6, 2.52448340349684104192e-3,
+    2.27265548208155028766e-1, 2.00000000000000000009e0,
+)  # fmt: skip
+
+# Beyond these the results are ±1, or ±1 to within a unit in the last place.
+_TANH_END, _ERF_END = 9.0, 4.0
 _TANH_ABOVE = (
     -2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08,
     1.48572235717979e-05, 6.37261928875436e-04, 4.89352455891786e-03,
@@ -51,97 +85,197 @@ _ERF_BELOW = (
     -7.37332916720468e-03, -1.42647390514189e-02,
 )  # fmt: skip
 
+# Below these the functions are rational in x, above they are exponentials: those of double
+# precision, and sinh.
+_TANH_SMALL, _ERF_SMALL, _SINH_SMALL = 0.625, 1.0, 1.0
+_TANH_DOUBLE_END, _ERF_DOUBLE_END = 22.0, 6.0
+_TANH_DOUBLE_ABOVE = (
+    -9.64399179425052238628e-1, -9.92877231001918586564e1, -1.61468768441708447952e3, 0.0,
+)  # fmt: skip
+_TANH_DOUBLE_BELOW = (
+    1.0, 1.12811678491632931402e2, 2.23548839060100448583e3, 4.84406305325125486048e3,
+)  # fmt: skip
+_ERF_DOUBLE_ABOVE = (
+    9.60497373987051638749e0, 9.00260197203842689217e1, 2.23200534594684319226e3,
+    7.00332514112805075473e3, 5.55923013010394962768e4,
+)  # fmt: skip
+_ERF_DOUBLE_BELOW = (
+    1.0, 3.35617141647503099647e1, 5.21357949780152679795e2, 4.59432382970980127987e3,
+    2.26290000613890934246e4, 4.92673942608635921086e4,
+)  # fmt: skip
+_ERFC_ABOVE = (
+    2.46196981473530512524e-10, 5.64189564831068821977e-1, 7.46321056442269912687e0,
+    4.86371970985681366614e1, 1.96520832956077098242e2, 5.26445194995477358631e2,
+    9.34528527171957607540e2, 1.02755188689515710272e3, 5.57535335369399327526e2,
+)  # fmt: skip
+_ERFC_BELOW = (
+    1.0, 1.32281951154744992508e1, 8.67072140885989742329e1, 3.54937778887819891062e2,
+    9.75708501743205489753e2, 1.82390916687909736289e3, 2.24633760818710981792e3,
+    1.65666309194161350182e3, 5.57535340817727675546e2,
+)  # fmt: skip
+_SINH_ABOVE = (
+    -7.89474443963537015605e-1, -1.63725857525983828727e2,
+    -1.15614435765005216044e4, -3.51754964808151394800e5, 0.0,
+)  # fmt: skip
+_SINH_BELOW = (
+    1.0, -2.77711081420602794433e2, 3.61578279834431989373e4, -2.11052978884890840399e6,
+)  # fmt: skip
+
 
 def exponential(value: Value) -> Value:
-    """e^value, to a relative error of 2e-7: 2^n times a polynomial of what is left [Cephes]."""
+    """e^value, to a relative error of 2e-7 (4e-16 in double precision), infinity above the largest
+    finite result, denormal and then 0 below the smallest normal one.
+
+    That is 2^n times e^r of what is left, where n is the whole number next to value / ln 2: adding
+    a number whose last bit is a one leaves n in the last bits of the sum. 2^n itself may be beyond
+    what a float can be where the product is not, so that half of it is multiplied in at a time.
+    """
+    format = _FORMATS[element(value)]
+    rounding = 1.5 * 2.0**format.mantissa_bits
 
     def reduced(x: Value) -> Value:
-        return _named("n", tirx.floor(x * (1 / math.log(2)) + 0.5), lambda n: scaled(n, x))
+        shifted = x * constant(1 / math.log(2), x) + constant(rounding, x)
+        return named("shifted", shifted, lambda shifted: of(x, shifted))
 
-    def scaled(n: Value, x: Value) -> Value:
-        integer = _like(n, "int32")
-        bits = tirx.shift_left(
-            tirx.Cast(integer, n) + _EXPONENT_BIAS, _constant(_MANTISSA_BITS, integer)
-        )
-        rest = x - n * _LN2_HIGH - n * _LN2_LOW
-        power = tirx.reinterpret(_like(n, _DTYPE), bits)
-        return power * _named("r", rest, lambda r: _polynomial(_EXP, r) * r * r + r + 1.0)
+    def of(x: Value, shifted: Value) -> Value:
+        n = shifted - constant(rounding, x)
+        bits = tirx.reinterpret(like(x, format.integer), shifted)
+        exponent = tirx.shift_left(bits, constant(format.mantissa_bits, bits))
+        high, low = format.ln2
+        return named("n", n, lambda n: named(
+            "r",
+            x - n * constant(high, x) - n * constant(low, x),
+            lambda r: named("exponent", exponent, lambda e: scaled(_near_one(r), e)),
+        ))  # fmt: skip
 
-    return _named("x", _clipped(value, _EXP_LOW, _EXP_HIGH), reduced)
+    def scaled(power: Value, exponent: Value) -> Value:
+        half = tirx.shift_right(exponent, constant(1, exponent))
+        whole = tirx.bitwise_and(half, constant(-1 << format.mantissa_bits, exponent))
+        return named("half", whole, lambda half: power * two_to(half) * two_to(exponent - half))
+
+    def two_to(exponent: Value) -> Value:
+        bias = constant(format.exponent_bias << format.mantissa_bits, exponent)
+        return tirx.reinterpret(like(exponent, element(value)), exponent + bias)
+
+    return named("x", clipped(value, format.low, format.high), reduced)
+
+
+def _near_one(rest: Value) -> Value:
+    """e^rest for |rest| ≤ ln(2) / 2 [Cephes]."""
+    one = constant(1.0, rest)
+    if element(rest) == "float32":
+        return polynomial(_EXP_SINGLE, rest) * rest * rest + rest + one
+    return named("square", rest * rest, lambda square: named(
+        "above",
+        rest * polynomial(_EXP_ABOVE, square),
+        lambda above: one
+        + constant(2.0, rest) * (above / (polynomial(_EXP_BELOW, square) - above)),
+    ))  # fmt: skip
 
 
 def hyperbolic_tangent(value: Value) -> Value:
-    """tanh(value), to an absolute error of 4e-7: a rational function [Eigen]."""
-    return _odd_rational(_clipped(value, -_TANH_END, _TANH_END), _TANH_ABOVE, _TANH_BELOW)
+    """tanh(value), to an absolute error of 4e-7 [Eigen], 4e-16 in double precision [Cephes]."""
+    if element(value) == "float32":
+        return _odd_rational(_within(value, _TANH_END), _TANH_ABOVE, _TANH_BELOW)
+
+    def of(x: Value) -> Value:
+        one, two = constant(1.0, x), constant(2.0, x)
+        small = x + x * _rational(x, _TANH_DOUBLE_ABOVE, _TANH_DOUBLE_BELOW)
+        large = one - two / (exponential(tirx.abs(x) * two) + one)
+        return _by_size(x, _TANH_SMALL, small, large)
+
+    return named("x", _within(value, _TANH_DOUBLE_END), of)
 
 
 def error_function(value: Value) -> Value:
-    """erf(value), to an absolute error of 5e-7: a rational function [Eigen]."""
-    return _odd_rational(_clipped(value, -_ERF_END, _ERF_END), _ERF_ABOVE, _ERF_BELOW)
+    """erf(value), to an absolute error of 5e-7 [Eigen], 4e-16 in double precision [Cephes]."""
+    if element(value) == "float32":
+        return _odd_rational(_within(value, _ERF_END), _ERF_ABOVE, _ERF_BELOW)
+
+    def of(x: Value) -> Value:
+        small = x * _rational(x, _ERF_DOUBLE_ABOVE, _ERF_DOUBLE_BELOW)
+        size = tirx.abs(x)
+        large = named("size", size, lambda size: constant(1.0, x) - exponential(
+            constant(0.0, x) - size * size
+        ) * polynomial(_ERFC_ABOVE, size) / polynomial(_ERFC_BELOW, size))  # fmt: skip
+        return _by_size(x, _ERF_SMALL, small, large)
+
+    return named("x", _within(value, _ERF_DOUBLE_END), of)
+
+
+def hyperbolic_sine(value: Value) -> Value:
+    """sinh(value), to a relative error of 4e-7, 1e-15 in double precision [Cephes]."""
+
+    def of(x: Value) -> Value:
+        small = x + x * _rational(x, _SINH_ABOVE, _SINH_BELOW)
+        return _by_size(x, _SINH_SMALL, small, _half_powers(x, tirx.Sub))
+
+    return named("x", value, of)
+
+
+def hyperbolic_cosine(value: Value) -> Value:
+    """cosh(value), to a relative error of 4e-7, 1e-15 in double precision."""
+    return named("x", value, lambda x: _half_powers(x, tirx.Add))
+
+
+def _half_powers(x: Value, combined: Callable[[Value, Value], Value]) -> Value:
+    """e^|x| / 2 combined with e^-|x| / 2; the first part is not infinite before it has to be."""
+    half = constant(0.5, x)
+    return named(
+        "root",
+        exponential(tirx.abs(x) * half),
+        lambda root: combined(root * half * root, half / root / root),
+    )
+
+
+_FUNCTIONS: Mapping[str, Function] = {
+    "tirx.exp": exponential,
+    "tirx.tanh": hyperbolic_tangent,
+    "tirx.erf": error_function,
+    "tirx.sinh": hyperbolic_sine,
+    "tirx.cosh": hyperbolic_cosine,
+}
 
 
 @cache  # TVM admits one rule of a level
 def use_vector_arithmetic() -> None:
-    """Have every kernel that this process compiles for a CPU use these functions."""
-    for name, function in (
-        ("tirx.exp", exponential),
-        ("tirx.tanh", hyperbolic_tangent),
-        ("tirx.erf", error_function),
-    ):
+    """Have every kernel that this process compiles for a CPU use these functions, and every kernel
+    keep NaN in maxima and minima."""
+    for name, function in _FUNCTIONS.items():
         tirx.register_intrin_lowering(name, "llvm", f=_rule(function), level=_ABOVE_TVM)
+    keep_nan()
 
 
 def _rule(function: Function) -> Function:
     def lower(call: Value) -> Value:
         value = call.args[0]
+        if element(value) == "float16":
+            return tirx.Cast(str(value.ty), function(tirx.Cast(like(value, "float32"), value)))
         # Returning the call itself leaves it to TVM's own rules.
-        return function(value) if _element(value) == _DTYPE else call
+        return function(value) if element(value) in _FORMATS else call
 
     return lower
 
 
+def _within(value: Value, end: float) -> Value:
+    return clipped(value, -end, end)
+
+
+def _by_size(x: Value, limit: float, small: Value, large: Value) -> Value:
+    """An odd function: `small` below a limit of |x|, `large`, which is of |x|, with the sign of x
+    elsewhere."""
+    zero = constant(0.0, x)
+    signed = named("large", large, lambda y: tirx.Select(tirx.LT(x, zero), zero - y, y))
+    return tirx.Select(tirx.LT(tirx.abs(x), constant(limit, x)), small, signed)
+
+
+def _rational(x: Value, above: Sequence[float], below: Sequence[float]) -> Value:
+    """P(x²) / Q(x²)."""
+    return named("square", x * x, lambda s: polynomial(above, s) / polynomial(below, s))
+
+
 def _odd_rational(value: Value, above: Sequence[float], below: Sequence[float]) -> Value:
     """x · P(x²) / Q(x²)."""
-
-    def of(x: Value) -> Value:
-        return _named(
-            "square",
-            x * x,
-            lambda square: x * _polynomial(above, square) / _polynomial(below, square),
-        )
-
-    return _named("x", value, of)
-
-
-def _polynomial(coefficients: Sequence[float], at: Value) -> Value:
-    """Horner's scheme; the highest power's coefficient first."""
-    result = _constant(coefficients[0], _like(at, _DTYPE))
-    for coefficient in coefficients[1:]:
-        result = result * at + coefficient
-    return result
-
-
-def _clipped(value: Value, low: float, high: float) -> Value:
-    dtype = _like(value, _DTYPE)
-    return tirx.max(tirx.min(value, _constant(high, dtype)), _constant(low, dtype))
-
-
-def _named(name: str, value: Value, body: Function) -> Value:
-    """`body` of a value that is computed once: without a name its text would be repeated."""
-    variable = tirx.Var(name, _like(value, _DTYPE))
-    return tirx.Let(variable, value, body(variable))
-
-
-def _element(value: Value) -> str:
-    """The dtype of a value, or of each lane of a vector."""
-    return str(value.ty).partition("x")[0]
-
-
-def _like(value: Value, element: str) -> str:
-    """The dtype of a vector of `element` with as many lanes as a value has."""
-    _, lanes, count = str(value.ty).partition("x")
-    return f"{element}{lanes}{count}"
-
-
-def _constant(value: float, dtype: str) -> Value:
-    return tirx.const(value, dtype)
+    return named("x", value, lambda x: named(
+        "square", x * x, lambda s: x * polynomial(above, s) / polynomial(below, s)
+    ))  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,9 @@ class Imported:
     outputs: tuple[TensorSpec, ...]
     prepared: Path | None
     """The static ONNX file that reference and baselines run; None when they run the file itself."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Variables of `main` to the operator and node that they were converted from, where the format
+    names those; what else was computed for a node stands before its variable."""
 
 
 def import_model(path: Path, shapes: Mapping[str, tuple[int, ...]], work: Path) -> Imported:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import onnx
 
 from harness.errors import InputError
-from harness.lean_import import lean_import
-from harness.models.foreign_errors import first_line
 from harness.models.imported import Imported, output_specs
 from harness.models.onnx_file import STANDARD_DOMAINS, check_onnx, load_onnx, walk_nodes
+from harness.models.onnx_forms import simplest_form, value_types
+from harness.models.onnx_importer import (
+    RUNTIME_DOMAIN,
+    ConversionError,
+    Importer,
+    is_converted,
+    label,
+    operator,
+)
 from harness.models.onnx_shapes import (
     PREPARED,
     Shapes,
@@ -25,15 +29,6 @@ from harness.models.onnx_shapes import (
 )
 from harness.models.tensors import TensorSpec
 from harness.tvm_api import tvm
-
-with lean_import():
-    from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter, _get_convert_map
-
-# TVM looks operators up by name alone. Of ONNX Runtime's own operators it converts a few; in any
-# other domain a name may mean anything.
-_RUNTIME_DOMAIN = "com.microsoft"
-# Not in the map of converters, yet converted.
-_CONVERTED_BY_IMPORTER = frozenset({"If", "Constant"})
 
 
 def import_onnx(path: Path, shapes: Shapes, work: Path) -> Imported:
@@ -47,49 +42,23 @@ def import_onnx(path: Path, shapes: Shapes, work: Path) -> Imported:
     check_onnx(model, path)
     fix_shapes(model, shapes, path)
     model = fold(model, path)
-    _refuse_operators(_not_converted(model), path)
     inputs = tuple(_input_spec(value, path) for value in graph_inputs(model.graph))
-    module = _convert(model, path)
+    module, origins = _convert(model, path)
     outputs = output_specs(module, [value.name for value in model.graph.output], path)
     prepared = work / PREPARED
     write_model(model, prepared)
-    return Imported(module, inputs, outputs, prepared)
+    return Imported(module, inputs, outputs, prepared, origins)
 
 
-class _Importer(ONNXGraphImporter):  # type: ignore[misc]
-    """TVM's importer, which says on which node it failed."""
-
-    def _convert_operator(
-        self, op_name: str, inputs: list[Any], attrs: dict[str, Any], opset: int
-    ) -> Any:
-        try:
-            return super()._convert_operator(op_name, inputs, attrs, opset)
-        except Exception as error:
-            node = attrs["tvm_custom"]["name"]
-            raise _ConversionError(
-                f"operator {op_name} of node '{node}' is not supported in this form: "
-                f"{first_line(error)}"
-            ) from error
-
-
-class _ConversionError(Exception):
-    pass
-
-
-def _convert(model: onnx.ModelProto, path: Path) -> tvm.IRModule:
-    opset = next(o.version for o in model.opset_import if o.domain in STANDARD_DOMAINS)
-    for node in walk_nodes(model.graph):
-        node.name = node.name or _label(node)
-    # Names stay as they are in the file: they are what a user's feeds are called.
-    importer = _Importer({}, "float32", keep_params_in_input=False, sanitize=False)
-    # The importer prints the arguments of a node that fails.
-    with contextlib.redirect_stdout(io.StringIO()):
-        try:
-            return importer.from_onnx(model.graph, opset)
-        except _ConversionError as error:
-            raise InputError(f"{path}: {error}") from error
-        except Exception as error:
-            raise InputError(f"{path}: TVM cannot import it: {first_line(error)}") from error
+def _convert(model: onnx.ModelProto, path: Path) -> tuple[tvm.IRModule, Mapping[str, str]]:
+    """A static model in Relax, and what each variable of it was converted from."""
+    model = simplest_form(model, path)
+    _refuse_operators(_not_converted(model), path)
+    importer = Importer(model, value_types(model))
+    try:
+        return importer.module(), importer.origins
+    except ConversionError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def _unknown(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
@@ -97,25 +66,23 @@ def _unknown(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
         if node.domain in STANDARD_DOMAINS:
             known = onnx.defs.has(node.op_type)
         else:
-            known = node.domain == _RUNTIME_DOMAIN
+            known = node.domain == RUNTIME_DOMAIN
         if not known:
             yield node
 
 
 def _not_converted(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
-    converted = _get_convert_map().keys() | _CONVERTED_BY_IMPORTER
-    return (node for node in walk_nodes(model.graph) if node.op_type not in converted)
+    return (node for node in walk_nodes(model.graph) if not is_converted(node))
 
 
 def _refuse_operators(nodes: Iterator[onnx.NodeProto], path: Path) -> None:
     by_operator: dict[str, list[str]] = {}
     for node in nodes:
-        operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-        by_operator.setdefault(operator, []).append(node.name or _label(node))
+        by_operator.setdefault(operator(node), []).append(label(node))
     if by_operator:
         found = "; ".join(
-            f"{operator} (node{'s' if len(names) > 1 else ''} {_listed(names)})"
-            for operator, names in sorted(by_operator.items())
+            f"{name} (node{'s' if len(names) > 1 else ''} {_listed(names)})"
+            for name, names in sorted(by_operator.items())
         )
         raise InputError(f"{path}: operators that TVM cannot import: {found}")
 
@@ -123,11 +90,6 @@ def _refuse_operators(nodes: Iterator[onnx.NodeProto], path: Path) -> None:
 def _listed(names: list[str], most: int = 5) -> str:
     shown = ", ".join(f"'{name}'" for name in names[:most])
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _label(node: onnx.NodeProto) -> str:
-    """A name for a node that has none: what it computes."""
-    return f"{node.op_type} → {next(iter(node.output), '?')}"
 
 
 def _input_spec(value: onnx.ValueInfoProto, path: Path) -> TensorSpec:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.errors import InputError
-from harness.models.foreign_errors import first_line
 from harness.models.imported import Imported, output_specs, require_shapes
 from harness.models.tensors import TensorSpec
 
 # What reading beyond the end of a damaged flat buffer raises.
 _DAMAGED = (AttributeError, IndexError, TypeError, ValueError, struct.error)
 
+_STATEFUL = frozenset({"ASSIGN_VARIABLE", "CALL_ONCE", "READ_VARIABLE", "VAR_HANDLE"})
 _FLOATS = ("float16", "float32", "float64")
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _NUMBERS = ("bool", *_FLOATS, *_INTEGERS)
@@ -40,17 +43,20 @@ def import_tflite(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Imported
     try:
         model = tflite.Model.GetRootAsModel(content, 0)
         graph = model.Subgraphs(0)
+        _require_names(graph, path)
         inputs = tuple(_spec(graph.Tensors(index), path) for index in graph.InputsAsNumpy())
         outputs = [_name(graph.Tensors(index)) for index in graph.OutputsAsNumpy()]
-    except _DAMAGED as error:
-        raise InputError(f"{path}: a damaged or truncated TFLite model: {error}") from None
+    except _DAMAGED:
+        raise InputError(f"{path}: a damaged or truncated TFLite model") from None
     require_shapes(shapes, inputs, path)
     try:
         module = from_tflite(model, op_converter=_naming_converter(path))
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path}: TVM cannot import it: {first_line(error)}") from error
+        raise InputError(
+            f"{path}: TVM's importer fails on this model, though it knows each of its operators"
+        ) from error
     return Imported(module, inputs, output_specs(module, outputs, path), prepared=None)
 
 
@@ -58,7 +64,31 @@ def _naming_converter(path: Path) -> Any:
     """TVM's converter of operators, which names the operators it refuses and where they are."""
     from tvm.relax.frontend.tflite.tflite_frontend import OperatorConverter
 
+    from harness.tvm_api import relax
+
     class NamingConverter(OperatorConverter):  # type: ignore[misc]
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            for name, converter in list(self.convert_map.items()):
+                self.convert_map[name] = partial(self._convert, name, converter)
+
+        def _convert(self, name: str, converter: Callable[..., Any], op: Any) -> Any:
+            try:
+                return converter(op=op)
+            except Exception as error:
+                output = _output_name(self.subgraph, op)
+                inputs = ", ".join(map(_type_text, self.get_input_tensors(op)))
+                raise InputError(
+                    f"{path}: operator {name} of '{output}' is not supported in this form: TVM's "
+                    f"converter fails for ({inputs})"
+                ) from error
+
+        def convert_expand_dims(self, op: Any) -> Any:
+            """TVM's own passes an argument that its operator does not have."""
+            data, axis = self.get_input_tensors(op)
+            place = int(np.ravel(self.get_tensor_value(axis))[0])
+            return relax.op.expand_dims(self.get_tensor_expr(data), place)
+
         def check_unsupported_ops(self) -> None:
             operators = map(self.subgraph.Operators, range(self.subgraph.OperatorsLength()))
             refused = [
@@ -73,6 +103,8 @@ def _naming_converter(path: Path) -> Any:
         def _refusal(self, operator: Any) -> str:
             """Why an operator cannot be imported, or the empty text; as TVM's own check decides."""
             name = self.get_op_code_str(operator)
+            if name in _STATEFUL:
+                return "it keeps state between inferences"
             if name not in self.convert_map:
                 return "not supported"
             ins = [t.qnn_params is not None for t in self.get_input_tensors(operator)]
@@ -87,6 +119,23 @@ def _naming_converter(path: Path) -> Any:
             return ""
 
     return NamingConverter
+
+
+def _require_names(graph: Any, path: Path) -> None:
+    for at in range(graph.TensorsLength()):
+        if graph.Tensors(at).Name() is None:
+            raise InputError(
+                f"{path}: tensor {at} has no name, which TVM's importer needs; convert the model "
+                "again, with names"
+            )
+
+
+def _type_text(wrapped: Any) -> str:
+    import tflite
+
+    names = {value: name.lower() for name, value in vars(tflite.TensorType).items()}
+    shape = [wrapped.tensor.Shape(axis) for axis in range(wrapped.tensor.ShapeLength())]
+    return f"{names.get(wrapped.tensor.Type(), '?')}{shape}"
 
 
 def _output_name(graph: Any, operator: Any) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from harness.errors import InputError
-from harness.models.foreign_errors import first_line
 from harness.models.imported import Imported, output_specs, require_shapes
 
 
@@ -45,10 +45,56 @@ def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Imported:
     ]
     if unsupported:
         raise InputError(f"{path}: operators that TVM cannot import: {', '.join(unsupported)}")
+    origins: dict[str, str] = {}
+    names = {node.target.__name__ for node in program.graph.nodes if node.op == "call_function"}
     try:
         module = from_exported_program(
-            program, run_ep_decomposition=False, unwrap_unit_return_tuple=True
+            program,
+            run_ep_decomposition=False,
+            unwrap_unit_return_tuple=True,
+            custom_convert_map={name: _naming(name, origins) for name in names},
         )
+    except _ConversionError as error:
+        raise InputError(f"{path}: {error}") from error
     except Exception as error:
-        raise InputError(f"{path}: TVM cannot import it: {first_line(error)}") from error
-    return Imported(module, inputs, output_specs(module, outputs, path), prepared=None)
+        raise InputError(
+            f"{path}: TVM's importer fails on this exported program, though it knows each of its "
+            "operators"
+        ) from error
+    specs = output_specs(module, outputs, path)
+    return Imported(module, inputs, specs, prepared=None, origins=origins)
+
+
+class _ConversionError(Exception):
+    """A node that cannot be imported; the text names operator, node and reason."""
+
+
+def _naming(name: str, origins: dict[str, str]) -> Callable[[Any, Any], Any]:
+    """TVM's converter of an operator, which says on which node it failed, and remembers in
+    `origins` what variables come from."""
+
+    def convert(node: Any, importer: Any) -> Any:
+        named = f"operator {node.target} of node '{node.name}'"
+        try:
+            result = type(importer).create_convert_map(importer)[name](node)
+        except Exception as error:
+            inputs = ", ".join(map(_described, node.args))
+            raise _ConversionError(
+                f"{named} is not supported in this form: TVM's converter fails for ({inputs})"
+            ) from error
+        variable = getattr(result, "name", None)
+        if variable is not None:
+            origins.setdefault(str(variable), named)
+        return result
+
+    return convert
+
+
+def _described(argument: Any) -> str:
+    """An argument of a node: a tensor by its type, anything else as it is."""
+    value: Any = getattr(argument, "meta", {}).get("val")
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
+    if isinstance(argument, (list, tuple)):
+        return f"[{', '.join(map(_described, argument))}]"
+    return str(argument)

@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from harness.errors import CellFailure
 from harness.passes.bounded_indices import BoundIndices
 from harness.passes.channel_arithmetic import FoldChannelArithmetic
@@ -29,7 +31,7 @@ def canonicalise(module: tvm.IRModule) -> tvm.IRModule:
     transform = relax.transform
     module = transform.CanonicalizeBindings()(module)
     blocks = module[MAIN].body.blocks
-    if len(blocks) != 1 or any(isinstance(b.value, relax.If) for b in blocks[0].bindings):
+    if len(blocks) > 1 or any(isinstance(b.value, relax.If) for b in _bindings(blocks)):
         raise CellFailure(
             "the network has control flow (If or Loop) that is not constant; "
             "fix the inputs it depends on so that it folds away"
@@ -44,6 +46,11 @@ def canonicalise(module: tvm.IRModule) -> tvm.IRModule:
     module = MultiplyTransposedConvolutions.apply(module)
     module = transform.EliminateCommonSubexpr()(module)
     return transform.DeadCodeElimination()(module)
+
+
+def _bindings(blocks: Sequence[relax.BindingBlock]) -> Iterator[relax.VarBinding]:
+    for block in blocks:
+        yield from block.bindings
 
 
 _EARLY = {"maximum": relax.op.maximum, "minimum": relax.op.minimum}
@@ -63,8 +70,12 @@ class RaiseEarlyKernels(Rewriter):
         build = _EARLY.get(name)
         arguments = list(call.args[1].fields)
         kernel = self.module[call.args[0]]
-        if build is None or not structural_equal(
-            kernel.without_attr("global_symbol"), _legalised(build, arguments)
+        if (
+            build is None
+            or len(arguments) != 2
+            or not structural_equal(
+                kernel.without_attr("global_symbol"), _legalised(build, arguments)
+            )
         ):
             return None
         return build(*arguments)

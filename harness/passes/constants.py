@@ -58,7 +58,8 @@ def _evaluated(name: str, call: relax.Call, original: relax.VarBinding) -> np.nd
         return None
     if name == "relax.take" and call.attrs.axis is not None:
         values, indices, axis = known[0], known[1], int(call.attrs.axis)
-        inside = np.all((indices >= 0) & (indices < values.shape[axis]))
+        extent = values.shape[axis]
+        inside = np.all((indices >= -extent) & (indices < extent))
         return np.asarray(values.take(indices, axis=axis)) if inside else None
     if name == "relax.divide" and known[0].dtype.kind == "f":
         return np.asarray(np.divide(*known))

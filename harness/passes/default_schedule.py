@@ -28,6 +28,7 @@ from harness.passes.kernel_blocks import (
     calls_functions,
     divisors,
     is_copy,
+    is_opaque,
     loop_extent,
     multiplied_per_load,
     reads,
@@ -66,6 +67,8 @@ def schedule_untuned(module: tvm.IRModule, target: tvm.target.Target, threads: i
 
 
 def _scheduled(function: PrimFunc, vector_bytes: int, registers: int, threads: int) -> PrimFunc:
+    if is_opaque(function):
+        return function
     kernel = KernelSchedule(Schedule(function), vector_bytes, registers, threads)
     try:
         changed = kernel.run()

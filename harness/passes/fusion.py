@@ -11,10 +11,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.errors import CellFailure
+from harness.errors import NoKernel
 from harness.passes.indices import simplify_indices
+from harness.passes.kernel_blocks import is_opaque
+from harness.passes.legalise import LEGALISATIONS, with_infinite_identities
 from harness.passes.movement import absorb_movement, is_stray, reshapes
 from harness.passes.padding import mask_padding
 from harness.passes.rewriter import MAIN
@@ -34,14 +37,14 @@ from harness.tvm_api import (
 def fuse(module: tvm.IRModule, level: FusionLevel) -> tvm.IRModule:
     """Legalise a canonical network and group its operators into kernels.
 
-    The result's `main` calls TIR kernels only, one call a kernel. Raises CellFailure, naming them,
+    The result's `main` calls TIR kernels only, one call a kernel. Raises NoKernel, naming them,
     where TVM has no kernels for some operators.
     """
     transform = relax.transform
-    module = transform.LegalizeOps()(module)
+    module = transform.LegalizeOps(LEGALISATIONS)(module)
     _require_kernels(module)
-    module = transform.FoldConstant()(module)
-    module = transform.AnnotateTIROpPattern()(module)
+    module = transform.FoldConstant()(with_infinite_identities(module))
+    module = _without_fusing(transform.AnnotateTIROpPattern()(module), is_opaque)
     if level == "elementwise":
         module = _keep_anchors_alone(module)
     if level != "none":
@@ -60,16 +63,20 @@ def _require_kernels(legalised: tvm.IRModule) -> None:
     }
     lacking = sorted(names - {"", "relax.call_tir"})
     if lacking:
-        raise CellFailure(
+        raise NoKernel(
             f"TVM has no kernel for {', '.join(name.removeprefix('relax.') for name in lacking)}: "
             "the network is imported, but cannot be compiled; cut the model before it"
         )
 
 
 def _keep_anchors_alone(module: tvm.IRModule) -> tvm.IRModule:
+    return _without_fusing(module, lambda kernel: kernel.attrs.get("op_pattern") == OUT_FUSABLE)
+
+
+def _without_fusing(module: tvm.IRModule, alone: Callable[[PrimFunc], bool]) -> tvm.IRModule:
     module = module.clone()
     for name, function in module.functions.items():
-        if isinstance(function, PrimFunc) and function.attrs.get("op_pattern") == OUT_FUSABLE:
+        if isinstance(function, PrimFunc) and alone(function):
             module.update_func(name, function.with_attr("op_pattern", OPAQUE))
     return module
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from harness.tvm_api import SBlock, Schedule, TensorLoad, structural_walk, tvm
+from harness.tvm_api import PrimFunc, SBlock, Schedule, TensorLoad, structural_walk, tvm
 
 _FREE = {"prim.if_then_else", "tirx.reinterpret"}
 """Calls that are a choice or no operation at all."""
@@ -51,6 +51,14 @@ def calls_functions(block: SBlock) -> bool:
     found: list[str] = []
     structural_walk(block.body, (tvm.ir.Call, lambda call: found.append(str(call.op.name))))
     return not _FREE.issuperset(found)
+
+
+def is_opaque(kernel: PrimFunc) -> bool:
+    """Whether a kernel does not say what it reads and writes: TVM writes the loops of some itself,
+    as ScatterND's, and neither fusing nor scheduling may touch those."""
+    found: list[SBlock] = []
+    structural_walk(kernel.body, (SBlock, found.append))
+    return not all(block.writes for block in found if block.name_hint != "root")
 
 
 def loads(body: Any) -> list[Any]:

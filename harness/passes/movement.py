@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from harness.passes.kernel_blocks import loads
+from harness.passes.kernel_blocks import is_opaque
 from harness.passes.rewriter import MAIN
 from harness.tvm_api import (
     PrimFunc,
@@ -25,12 +25,12 @@ from harness.tvm_api import (
 def is_stray(kernel: PrimFunc) -> bool:
     """Whether a kernel does nothing but move or clip data: it should have been fused.
 
-    Resampling is not movement: it is an operator of its own, whatever its interpolation. Nor is
-    scattering, whose indices are data.
+    Resampling is not movement: it is an operator of its own, whatever its interpolation. Nor are
+    kernels that do not say what they read and write, as scattering ones.
     """
     values = _stored(kernel)
     pure = all(_moves(value) or _clips(value) for value in values)
-    return bool(values) and pure and not _resamples(kernel) and not _scatters(kernel)
+    return bool(values) and pure and not _resamples(kernel) and not is_opaque(kernel)
 
 
 _LITERALS = (tirx.FloatImm, tirx.IntImm)
@@ -47,12 +47,6 @@ def _resamples(kernel: PrimFunc) -> bool:
     blocks: list[str] = []
     structural_walk(kernel.body, (SBlock, lambda block: blocks.append(str(block.name_hint))))
     return any(name.startswith("resize") for name in blocks)
-
-
-def _scatters(kernel: PrimFunc) -> bool:
-    stores: list[tirx.BufferStore] = []
-    structural_walk(kernel.body, (tirx.BufferStore, stores.append))
-    return any(loads(index) for store in stores for index in store.indices)
 
 
 def _pads(kernel: PrimFunc) -> bool:
@@ -122,6 +116,7 @@ def _pairs(module: tvm.IRModule) -> list[tuple[relax.Var, relax.Var]]:
         readers[argument].append(None)
 
     kernels = {variable: module[call.args[0]] for variable, call in calls.items()}
+    kernels = {variable: kernel for variable, kernel in kernels.items() if not is_opaque(kernel)}
     moving = [variable for variable, kernel in kernels.items() if is_stray(kernel)]
     taken: set[relax.Var] = set()
     pairs = []
@@ -129,12 +124,12 @@ def _pairs(module: tvm.IRModule) -> list[tuple[relax.Var, relax.Var]]:
         writers = [
             (argument, mover)
             for argument in _inputs(calls[mover])
-            if argument in calls
+            if argument in kernels
             and len(readers[argument]) == 1
             and not isinstance(argument.ty, relax.TupleType)
         ]
         reader = readers[mover][0] if len(readers[mover]) == 1 else None
-        after = [(mover, reader)] if reader in calls else []
+        after = [(mover, reader)] if reader in kernels else []
         candidates = after + writers if _pads(kernels[mover]) else writers + after
         for pair in candidates:
             if taken.isdisjoint(pair):

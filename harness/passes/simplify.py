@@ -9,6 +9,7 @@ from functools import reduce
 
 import numpy as np
 
+from harness.errors import CellFailure
 from harness.passes.rewriter import Rewriter, permutation
 from harness.tvm_api import constant_array, operator_name, relax, shape_of
 
@@ -40,7 +41,8 @@ class Simplify(Rewriter):
         if name == "relax.strided_slice":
             return call.args[0] if _same_shape(call, original) and _ascending(call) else None
         if name == "relax.take":
-            return self._contiguous(call, original)
+            contiguous = self._contiguous(call, original)
+            return _taken_within(call) if contiguous is None else contiguous
         if name in _OF_MANY:
             if call.attrs.axis is not None and _size(call.args[0]) == _size(original.var):
                 return relax.op.reshape(call.args[0], shape_of(original.var))
@@ -134,6 +136,7 @@ class Simplify(Rewriter):
         shape = shape_of(call.args[0])
         axis = int(call.attrs.axis) % len(shape)
         flat = indices.reshape(-1)
+        flat = np.where(flat < 0, flat + shape[axis], flat)
         first, last = int(flat[0]), int(flat[-1])
         if first < 0 or last >= shape[axis] or not np.array_equal(flat, np.arange(first, last + 1)):
             return None
@@ -143,6 +146,28 @@ class Simplify(Rewriter):
                 relax.op.strided_slice(taken, axes=[axis], begin=[first], end=[last + 1])
             )
         return taken if indices.ndim else relax.op.reshape(taken, shape_of(original.var))
+
+
+def _taken_within(call: relax.Call) -> relax.Expr | None:
+    """`take` that counts negative indices from the end. Frontends ask for the mode that reads
+    wherever an index says, outside of the memory, too.
+
+    Raises CellFailure for a constant index beyond the end.
+    """
+    if call.attrs.mode != "fast":
+        return None
+    data, indices, axis = call.args[0], call.args[1], call.attrs.axis
+    values = constant_array(indices)
+    if values is None:
+        return relax.op.take(data, indices, axis, mode="wrap")
+    extent = _size(data) if axis is None else shape_of(data)[int(axis)]
+    beyond = values[(values < -extent) | (values >= extent)]
+    if beyond.size:
+        raise CellFailure(f"element {int(beyond.flat[0])} is taken of an axis of {extent} elements")
+    if np.all(values >= 0):
+        return None
+    positive = relax.const(np.where(values < 0, values + extent, values), str(values.dtype))
+    return relax.op.take(data, positive, axis, mode="fast")
 
 
 def _same_shape(call: relax.Call, original: relax.VarBinding) -> bool:

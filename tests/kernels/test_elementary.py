@@ -12,63 +12,113 @@ from harness.kernels import elementary
 from harness.tvm_api import Schedule, te, tirx, tvm
 
 COUNT = 4096
-ENDS = [-np.inf, -1e30, -100.0, -88.0, -1e-30, -0.0, 0.0, 1e-30, 1e-4, 88.0, 100.0, 1e30, np.inf]
+NAN, INFINITY = float("nan"), float("inf")
+ENDS = [NAN, -INFINITY, -1e30, -1e-30, -0.0, 0.0, 1e-30, 1e-4, 1e30, INFINITY]
+EXPONENTIALS = {  # around the ends of what a result can be
+    "float32": [88.72, 88.7228, 88.73, 89.5, -87.3, -87.4, -95.0, -103.9, -104.1, -1000.0],
+    "float64": [709.7, 709.782, 709.79, 711.0, -708.3, -708.5, -730.0, -745.1, -745.2, -1e4],
+}
+Function = Callable[[tvm.ir.Expr], tvm.ir.Expr]
 
 
-def inputs() -> np.ndarray:
-    """Both ends, both signs, and a fine grid between."""
-    grid = np.linspace(-12, 12, COUNT - len(ENDS))
-    return np.concatenate([ENDS, grid]).astype(np.float32)
+def inputs(dtype: str) -> np.ndarray:
+    """Both ends, both signs, a fine grid where functions bend, and a coarse one over all."""
+    special_ones = [*ENDS, *EXPONENTIALS[dtype]]
+    reach = 88.7 if dtype == "float32" else 709.7
+    coarse = np.linspace(-1.2 * reach, reach, COUNT // 2)
+    fine = np.linspace(-12, 12, COUNT - len(special_ones) - len(coarse))
+    return np.concatenate([special_ones, coarse, fine]).astype(dtype)
 
 
-def computed(function: Callable[[tvm.ir.Expr], tvm.ir.Expr]) -> np.ndarray:
-    """What a compiled kernel gives, in vectors for most inputs and one by one for the rest."""
+def compiled(
+    function: Callable[..., tvm.ir.Expr], arguments: int, dtype: str, target: dict[str, str]
+) -> tvm.runtime.Executable:
+    """A kernel that computes a function of so many arguments in vectors of 8."""
     elementary.use_vector_arithmetic()
-    source = te.placeholder((COUNT,), name="source")
-    result = te.compute((COUNT,), lambda at: function(source[at]), name="result")
-    schedule = Schedule(tvm.IRModule({"main": te.create_prim_func([source, result])}))
+    sources = [te.placeholder((COUNT,), dtype, name=f"source{at}") for at in range(arguments)]
+    result = te.compute((COUNT,), lambda at: function(*(s[at] for s in sources)), name="result")
+    schedule = Schedule(tvm.IRModule({"main": te.create_prim_func([*sources, result])}))
     _, inner = schedule.split(schedule.get_loops("result")[0], [None, 8])
     schedule.vectorize(inner)
-    compiled = tvm.compile(schedule.mod, target=tvm.target.Target("llvm"))
-    text = compiled.mod.inspect_source("ll") if hasattr(compiled, "mod") else ""
-    assert not any(f"call float @{name}f(" in text for name in ("exp", "tanh", "erf"))
-    found = tvm.runtime.tensor(np.empty(COUNT, np.float32))
-    compiled.jit()["main"](tvm.runtime.tensor(inputs()), found)
+    return tvm.compile(schedule.mod, target=tvm.target.Target(target))
+
+
+def computed(function: Callable[..., tvm.ir.Expr], *given: np.ndarray) -> np.ndarray:
+    """What a compiled kernel gives, which calls nothing of the C library."""
+    executable = compiled(function, len(given), str(given[0].dtype), {"kind": "llvm"})
+    code = executable.mod.inspect_source("ll")
+    for name in ("exp", "tanh", "erf", "sinh", "cosh", "fmax", "fmin"):
+        assert not any(f"@{name}{end}(" in code for end in ("", "f"))
+    found = tvm.runtime.tensor(np.empty_like(given[0]))
+    executable.jit()["main"](*map(tvm.runtime.tensor, given), found)
     return found.numpy()
 
 
 @pytest.mark.parametrize(
-    ("function", "exact", "tolerance"),
+    ("function", "exact", "single", "double"),
     [
-        (tirx.tanh, np.tanh, 4e-7),
-        (tirx.erf, special.erf, 5e-7),
-        (tirx.sigmoid, special.expit, 3e-7),
+        (tirx.tanh, np.tanh, 4e-7, 4e-16),
+        (tirx.erf, special.erf, 5e-7, 4e-16),
+        (tirx.sigmoid, special.expit, 3e-7, 4e-16),
     ],
 )
 def test_bounded_functions_are_exact_to_their_stated_error(
-    function: Callable[[tvm.ir.Expr], tvm.ir.Expr],
+    function: Function,
     exact: Callable[[np.ndarray], np.ndarray],
+    single: float,
+    double: float,
+) -> None:
+    for dtype, tolerance in (("float32", single), ("float64", double)):
+        x = inputs(dtype)
+        np.testing.assert_allclose(
+            computed(function, x), exact(x.astype(np.float64)), rtol=0, atol=tolerance
+        )
+
+
+@pytest.mark.parametrize(
+    ("function", "exact"), [(tirx.exp, np.exp), (tirx.sinh, np.sinh), (tirx.cosh, np.cosh)]
+)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 4e-7), ("float64", 1e-15)])
+def test_exponentials_are_exact_up_to_infinity_and_down_to_the_last_denormal_number(
+    function: Function,
+    exact: Callable[[np.ndarray], np.ndarray],
+    dtype: str,
     tolerance: float,
 ) -> None:
-    assert np.abs(computed(function) - exact(inputs().astype(np.float64))).max() < tolerance
+    x = inputs(dtype)
+    with np.errstate(all="ignore"):
+        right = exact(x.astype(np.longdouble)).astype(dtype)
+    step = float(np.finfo(dtype).smallest_subnormal)
+    np.testing.assert_allclose(computed(function, x), right, rtol=tolerance, atol=step)
 
 
-def test_exponential_is_exact_to_its_stated_error_when_result_is_a_normal_number() -> None:
-    x = inputs().astype(np.float64)
-    normal = (x > -87) & (x < 88.3)
-    found = computed(tirx.exp)
-    assert np.abs(found[normal] / np.exp(x[normal]) - 1).max() < 2e-7
-    assert np.all(found[x < -87] < 2e-38) and np.all(found[x > 89] > 2e38)
+@pytest.mark.parametrize(("extremum", "right"), [(tirx.max, np.maximum), (tirx.min, np.minimum)])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_extrema_keep_nan_whichever_operand_it_is(
+    extremum: Callable[[tvm.ir.Expr, object], tvm.ir.Expr], right: np.ufunc, dtype: str
+) -> None:
+    with np.errstate(all="ignore"):
+        first = np.resize(np.array([NAN, 1, -2, INFINITY, -INFINITY, 3, NAN], dtype), COUNT)
+        second = np.resize(np.array([1, NAN, 2, 0.5], dtype), COUNT)
+    np.testing.assert_array_equal(computed(extremum, first, second), right(first, second))
+    limit = tirx.const(1.5, dtype)
+    for bounded in (lambda x: extremum(x, limit), lambda x: extremum(limit, x)):
+        np.testing.assert_array_equal(
+            computed(bounded, first), right(first, np.asarray(1.5, dtype))
+        )
 
 
-def test_double_precision_is_left_to_the_c_library() -> None:
-    elementary.use_vector_arithmetic()
-    source = te.placeholder((8,), dtype="float64", name="source")
-    result = te.compute((8,), lambda at: tirx.exp(source[at]), name="result")
-    module = tvm.IRModule({"main": te.create_prim_func([source, result])})
-    given = np.linspace(-3, 3, 8)
-    found = tvm.runtime.tensor(np.empty(8))
-    tvm.compile(module, target=tvm.target.Target("llvm")).jit()["main"](
-        tvm.runtime.tensor(given), found
-    )
-    np.testing.assert_allclose(found.numpy(), np.exp(given), rtol=1e-15)
+@pytest.mark.parametrize(
+    ("target", "instruction"),
+    [
+        ({"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "haswell"}, "vmaxps"),
+        ({"kind": "llvm", "mtriple": "aarch64-linux-gnu"}, "fmax"),
+    ],
+)
+def test_a_lower_bound_that_keeps_nan_is_one_instruction(
+    target: dict[str, str], instruction: str
+) -> None:
+    executable = compiled(lambda x: tirx.max(x, tirx.const(0.0, "float32")), 1, "float32", target)
+    code = executable.mod.inspect_source("s")
+    assert instruction in code
+    assert not any(other in code for other in ("vblendv", "vcmp", "fcm", "bsl\t", "bif\t"))

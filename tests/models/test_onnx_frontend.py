@@ -13,7 +13,7 @@ import small_models
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
-from small_models import FLOAT
+from small_models import FLOAT, INT64
 from tvm_runs import assert_same_numbers, operators_of
 
 from harness.baselines.registry import open_session
@@ -168,20 +168,20 @@ def test_fixed_shapes_are_those_asked_for_whatever_was_dynamic(
 
 def test_import_lists_every_unsupported_operator_when_there_are_several(tmp_path: Path) -> None:
     branch = helper.make_graph(
-        [helper.make_node("Celu", ["x"], ["inner"], name="inside")],
+        [helper.make_node("Det", ["m"], ["inner"], name="inside")],
         "then",
         [],
-        [helper.make_tensor_value_info("inner", FLOAT, [2, 4])],
+        [helper.make_tensor_value_info("inner", FLOAT, [])],
     )
     other = helper.make_graph(
-        [helper.make_node("Neg", ["x"], ["outer"])],
+        [helper.make_node("ReduceMean", ["m"], ["outer"], keepdims=0)],
         "else",
         [],
-        [helper.make_tensor_value_info("outer", FLOAT, [2, 4])],
+        [helper.make_tensor_value_info("outer", FLOAT, [])],
     )
     model = small_models.onnx_model(
         [
-            helper.make_node("Celu", ["x"], ["a"], name="first"),
+            helper.make_node("ReverseSequence", ["x", "n"], ["a"], name="first", time_axis=0),
             helper.make_node("Det", ["m"], ["b"], name="determinant"),
             helper.make_node(
                 "If", ["c"], ["d"], name="choice", then_branch=branch, else_branch=other
@@ -189,11 +189,12 @@ def test_import_lists_every_unsupported_operator_when_there_are_several(tmp_path
         ],
         [("x", FLOAT, [2, 4]), ("m", FLOAT, [3, 3]), ("c", TensorProto.BOOL, [])],
         ["a", "b", "d"],
+        {"n": np.ones(4, np.int64)},
     )
     text = refused(model, tmp_path)
     assert "model.onnx" in text
-    assert "Celu (nodes 'first', 'inside')" in text
-    assert "Det (node 'determinant')" in text
+    assert "Det (nodes 'determinant', 'inside')" in text
+    assert "ReverseSequence (node 'first')" in text
 
 
 def test_import_names_the_domain_when_an_operator_is_of_a_custom_one(tmp_path: Path) -> None:
@@ -217,15 +218,17 @@ def test_import_names_the_operator_when_onnx_has_none_of_that_name(tmp_path: Pat
     assert "typo" in text
 
 
-def test_import_names_the_node_when_a_converter_gives_up(tmp_path: Path, capfd) -> None:
+def test_import_names_the_node_in_our_own_words_when_a_converter_gives_up(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     model = small_models.onnx_model(
-        [helper.make_node("Upsample", ["x", "s"], ["y"], name="bigger", mode="nearest")],
-        [("x", FLOAT, [1, 1, 4, 4]), ("s", FLOAT, [4])],
-        [("y", FLOAT, [None, None, None, None])],
-        opset=9,
+        [helper.make_node("CumSum", ["x", "n"], ["y"], name="sums")],
+        [("x", FLOAT, [1, 4]), ("n", INT64, [])],
+        [("y", FLOAT, [1, 4])],
     )
     text = refused(model, tmp_path)
-    assert "operator Upsample of node 'bigger'" in text
+    assert "operator CumSum of node 'sums' is not supported in this form" in text
+    assert "at opset 17 for float32[1, 4], int64[]" in text
     assert capfd.readouterr().out == ""
 
 

@@ -63,6 +63,26 @@ def test_import_names_operator_and_output_when_there_is_no_converter(tmp_path: P
     assert "LSH_PROJECTION → 'activated' (not supported)" in text
 
 
+def test_import_names_operator_and_output_when_a_converter_gives_up(tmp_path: Path) -> None:
+    # The operator lacks its second input.
+    text = refused(small_models.save_tflite(tmp_path / "model.tflite", operator="EXPAND_DIMS"))
+    assert text.endswith(
+        "operator EXPAND_DIMS of 'activated' is not supported in this form: TVM's converter fails "
+        "for (float32[1, 4, 4, 3])"
+    )
+
+
+def test_dimension_is_added_where_the_model_says(tmp_path: Path) -> None:
+    imported = import_model(small_models.save_expanded_tflite(tmp_path / "m.tflite"), {}, tmp_path)
+    feeds = small_models.feeds(imported.inputs)
+    assert_same_numbers(imported, feeds, [feeds["x"][:, None]])
+
+
+def test_import_says_what_is_missing_when_tensors_have_no_names(tmp_path: Path) -> None:
+    text = refused(small_models.save_expanded_tflite(tmp_path / "model.tflite", named=False))
+    assert "tensor 1 has no name" in text
+
+
 def test_import_says_convert_again_when_a_shape_is_not_the_one_in_the_file(tmp_path: Path) -> None:
     path = small_models.save_tflite(tmp_path / "model.tflite")
     assert "is fixed in the file" in refused(path, {"x": (2, 4, 4, 2)})

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import small_models
+from compiling import run_fused
 from tvm_runs import assert_same_numbers
 
 from harness.baselines.registry import open_session
 from harness.errors import InputError
 from harness.models.imported import import_model
 from harness.models.tensors import TensorSpec
+from harness.passes.canonicalise import canonicalise
+from harness.passes.fusion import fuse
 
 torch = pytest.importorskip("torch", reason="needs the extra: pip install 'layeredge[torch]'")
 
@@ -342,3 +347,43 @@ def test_import_refuses_when_an_operator_reads_or_writes_files(
     with pytest.raises(InputError, match="reads or writes files"):
         open_session("torch", path, 1)
     assert not victim.exists()
+
+
+def test_last_step_of_a_recurrent_network_is_the_last_one(tmp_path: Path) -> None:
+    class Last(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gates = torch.nn.GRU(3, 4, batch_first=True)
+
+        def forward(self, x: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+            steps = self.gates(x)[0]
+            return steps[:, -1] + steps[0, at]
+
+    torch.manual_seed(0)
+    network = Last().eval()
+    given = (torch.randn(1, 5, 3), torch.tensor([-2]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of weights, which PyTorch flattens itself
+        program = torch.export.export(network, given)
+    torch.export.save(program, tmp_path / "last.pt2")
+    imported = import_model(tmp_path / "last.pt2", {}, tmp_path)
+    fused = fuse(canonicalise(imported.module), "full")
+    (found,) = run_fused(fused, [each.numpy() for each in given])
+    np.testing.assert_allclose(found, network(*given).detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_import_names_the_node_in_our_own_words_when_a_converter_gives_up(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tvm.relax.frontend.torch.exported_program_translator import ExportedProgramImporter
+
+    def fails(importer: object, node: object) -> None:
+        raise TypeError("of TVM")
+
+    monkeypatch.setattr(ExportedProgramImporter, "_convolution", fails)
+    text = refused(exported)
+    assert (
+        "operator aten.convolution.default of node 'convolution' is not supported in this form"
+        in text
+    )
+    assert "of TVM" not in text and "float32[1, 3, 8, 8]" in text

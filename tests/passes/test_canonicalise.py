@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compiling import assert_agrees, compiled, imported, kernel_names
+from compiling import assert_agrees, compiled, imported, kernel_names, run_fused
 from onnx import ModelProto, helper
 from small_models import FLOAT, INT64, onnx_model, weights
 from tvm_runs import operators_of
 
 from harness.errors import CellFailure
 from harness.passes.canonicalise import canonicalise
+from harness.passes.fusion import fuse
 from harness.tvm_api import relax, tvm
 
 _CONV = {"w": weights(8, 3, 3, 3), "b": weights(8, seed=1)}
@@ -152,6 +153,36 @@ def test_gather_becomes_a_slice_when_indices_are_contiguous(
     found = set(operators_of(canonicalise(network.module))) - {"relax.reshape"}
     assert found == {f"relax.{name}" for name in expected}
     assert_agrees(model, network, compiled(network))
+
+
+@pytest.mark.parametrize("indices", [-1, [-1, -5, 2], "given"])
+def test_elements_are_taken_from_the_end_when_indices_are_negative(
+    indices: int | list[int] | str,
+) -> None:
+    data = np.arange(15, dtype=np.float32).reshape(5, 3)
+    places = np.array([-2, 4, 0] if indices == "given" else indices)
+    x = relax.Var("x", relax.TensorType((5, 3), "float32"))
+    at = relax.Var("at", relax.TensorType(places.shape, "int64"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x, at]):
+        with builder.dataflow():
+            index = at if indices == "given" else relax.const(places)
+            taken = builder.emit_output(builder.emit(relax.op.take(x, index, axis=0)))
+        builder.emit_func_output(taken)
+    (found,) = run_fused(fuse(canonicalise(builder.get()), "full"), [data, places])
+    np.testing.assert_array_equal(found, data[places])
+
+
+def test_element_beyond_the_end_is_refused() -> None:
+    x = relax.Var("x", relax.TensorType((5, 3), "float32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            beyond = relax.op.take(x, relax.const(np.array([0, 5])), axis=0)
+            taken = builder.emit_output(builder.emit(beyond))
+        builder.emit_func_output(taken)
+    with pytest.raises(CellFailure, match="element 5 is taken of an axis of 5 elements"):
+        canonicalise(builder.get())
 
 
 def test_slice_of_everything_vanishes_but_a_reversed_one_stays(tmp_path: Path) -> None:

@@ -1,0 +1,335 @@
+"""TVM's importer of ONNX graphs, held to what the graph says.
+
+TVM's converters look operators up by name, take what they know of attributes and inputs, and leave
+the rest unread. Here a node is refused whose meaning they cannot have had: one with an attribute or
+an input that its converter did not look at, or whose outputs have other shapes or types than ONNX
+says. Whatever fails is told by its operator, node and reason, never in the words of TVM.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import onnx
+
+from harness.lean_import import lean_import
+from harness.models.onnx_converters import CONVERTERS
+from harness.models.onnx_file import STANDARD_DOMAINS, walk_nodes
+from harness.models.onnx_refusal import Unsupported
+from harness.tvm_api import relax, tvm
+
+with lean_import():
+    from tvm.relax.frontend.onnx.onnx_frontend import (
+        ONNXGraphImporter,
+        _get_convert_map,
+        onnx_input,
+    )
+
+RUNTIME_DOMAIN = "com.microsoft"
+"""TVM looks operators up by name alone. Of ONNX Runtime's own operators it converts a few; in any
+other domain a name may mean anything."""
+
+_CONVERTED_BY_IMPORTER = frozenset({"If", "Constant"})
+"""Not in the map of converters, yet converted."""
+_ANOTHER_MEANING = frozenset({"Attention"})
+"""TVM has a converter of this name, for an operator of ONNX Runtime's own; ONNX's is another."""
+_WITHOUT_EFFECT = frozenset(
+    {
+        "kernel_shape",  # the weights have it
+        "storage_order",  # of the indices that MaxPool may give, which are refused
+        "saturate",  # of casts to floats of 8 bits, which are refused
+        "consumed_inputs",  # of the first opsets, for memory
+        "is_test",  # an inference always is
+        "spatial",  # of batch normalisation; 0 was never implemented
+    }
+)
+_MISJUDGED = frozenset({"AveragePool", "LpPool", "MaxPool"})
+"""With `ceil_mode`, ONNX's shape inference counts windows that begin in the padding, which neither
+its specification nor ONNX Runtime does."""
+_LONGEST_VALUE = 60
+
+
+class ConversionError(Exception):
+    """A node that cannot be imported; the text names operator, node and reason."""
+
+
+class Importer(ONNXGraphImporter):  # type: ignore[misc]
+    """Converts one graph. `origins` has what each variable of the result was converted from."""
+
+    def __init__(self, model: onnx.ModelProto, types: Mapping[str, onnx.TypeProto]) -> None:
+        """`types` has what is known of the types of the model's values."""
+        super().__init__({}, "float32", keep_params_in_input=False, sanitize=False)
+        self.origins: dict[str, str] = {}
+        self._model = model
+        self._types = types
+        self._opset_version = opset_of(model)
+        self._numbered: dict[str, onnx.NodeProto] = {}
+        self._at = model.graph.node[0]
+        self._labels: dict[str, str] = {}
+
+    def module(self) -> tvm.IRModule:
+        """The graph in Relax. Raises ConversionError."""
+        # The importer prints the arguments of a node that fails.
+        with self._numbered_nodes(), contextlib.redirect_stdout(io.StringIO()):
+            try:
+                return self.from_onnx(self._model.graph, self._opset_version)
+            except ConversionError:
+                raise
+            except Exception as error:
+                raise ConversionError(self._failed(self._at, self._form(self._at))) from error
+
+    @contextlib.contextmanager
+    def _numbered_nodes(self) -> Iterator[None]:
+        """Give nodes numbers for names, as their own may be missing or equal."""
+        names = [node.name for node in walk_nodes(self._model.graph)]
+        for number, node in enumerate(walk_nodes(self._model.graph)):
+            self._labels[str(number)] = label(node)
+            self._numbered[str(number)] = node
+            node.name = str(number)
+        try:
+            yield
+        finally:
+            for node, name in zip(walk_nodes(self._model.graph), names, strict=True):
+                node.name = name
+
+    def _parse_value_proto(self, value_proto: Any) -> Any:
+        if isinstance(value_proto, onnx.NodeProto):
+            self._at = value_proto  # the importer begins a node with this
+        return super()._parse_value_proto(value_proto)
+
+    def _check_for_unsupported_ops(self, graph: onnx.GraphProto) -> None:
+        """What is not converted is refused before, all of it at once."""
+
+    def _convert_operator(
+        self, op_name: str, inputs: list[Any], attrs: dict[str, Any], opset: int
+    ) -> Any:
+        node = self._numbered[attrs["tvm_custom"]["name"]]
+        read_inputs, read_attributes = _Inputs(inputs), _Attributes(attrs)
+        try:
+            result = self._converted(op_name, read_inputs, read_attributes, opset)
+            self._require_all_read(node, read_inputs, read_attributes)
+            self._require_outputs(node, result)
+            result = self._traced(node, result)
+        except ConversionError:
+            raise
+        except Unsupported as error:
+            raise ConversionError(self._failed(node, str(error))) from error
+        except Exception as error:
+            raise ConversionError(self._failed(node, self._form(node))) from error
+        return result
+
+    def _converted(
+        self, op_name: str, inputs: _Inputs, attributes: _Attributes, opset: int
+    ) -> relax.Expr:
+        own = CONVERTERS.get(op_name)
+        if own is None:
+            return super()._convert_operator(op_name, inputs, attributes, opset)
+        return self.bb.normalize(own(self.bb, inputs, attributes, opset))
+
+    def _traced(self, node: onnx.NodeProto, result: relax.Expr) -> relax.Expr:
+        """A node's result in variables of which it is known where they come from. What else was
+        computed for it stands before them."""
+        if isinstance(result, relax.Tuple):
+            return relax.Tuple([self._traced(node, field) for field in result.fields])
+        if isinstance(result, (relax.Call, relax.TupleGetItem)):
+            result = self.bb.emit(result, f"node{node.name}")
+        if isinstance(result, relax.Var):  # of an earlier node, where this one gives its input
+            self.origins.setdefault(str(result.name), self._named(node))
+        return result
+
+    def _require_all_read(
+        self, node: onnx.NodeProto, inputs: _Inputs, attributes: _Attributes
+    ) -> None:
+        schema = _schema(node, self._opset_version)
+        for attribute in node.attribute:
+            name = attribute.name
+            if name in attributes.read or name in _WITHOUT_EFFECT:
+                continue
+            value = onnx.helper.get_attribute_value(attribute)
+            default = schema.attributes[name].default_value if schema else None
+            if (
+                default is None
+                or not default.name
+                or value != (onnx.helper.get_attribute_value(default))
+            ):
+                raise Unsupported(
+                    f"TVM's converter does not know its attribute {name}={_short(value)}"
+                )
+        for at, name in enumerate(node.input):
+            if not name or at in inputs.read:
+                continue
+            parameters = schema.inputs if schema else ()
+            if (
+                at >= len(parameters)
+                or parameters[at].option == type(parameters[at].option).Variadic
+            ):
+                continue
+            raise Unsupported(f"TVM's converter does not know its input '{parameters[at].name}'")
+
+    def _require_outputs(self, node: onnx.NodeProto, result: relax.Expr) -> None:
+        """Raises Unsupported where outputs are not what ONNX says."""
+        found = _types_of(result)
+        wanted = [name for name in node.output if name]
+        if len(node.output) > len(found):
+            missing = ", ".join(f"'{name}'" for name in list(node.output)[len(found) :])
+            raise Unsupported(f"TVM's converter does not give its output {missing}")
+        if len(found) == 1 and len(wanted) > 1:
+            return
+        for name, given in zip(node.output, found, strict=False):
+            if not name or not isinstance(given, relax.TensorType):
+                continue
+            shape = _static(given)
+            if shape is None:
+                raise Unsupported(f"the shape of its output '{name}' depends on the inputs' values")
+            right = self._types.get(name)
+            if node.op_type in _MISJUDGED and "ceil_mode" in {a.name for a in node.attribute}:
+                continue
+            if right is not None and not _agrees(right.tensor_type, shape, str(given.dtype)):
+                raise Unsupported(
+                    f"TVM's converter makes its output '{name}' {given.dtype}{list(shape)}, "
+                    f"expected {_text(right)}"
+                )
+
+    def _failed(self, node: onnx.NodeProto, reason: str) -> str:
+        return f"{self._named(node)} is not supported in this form: {reason}"
+
+    def _named(self, node: onnx.NodeProto) -> str:
+        return f"operator {operator(node)} of node '{self._labels[node.name]}'"
+
+    def _form(self, node: onnx.NodeProto) -> str:
+        """What TVM's converter was given, where that is all that can be said."""
+        values = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        attributes = ", ".join(f"{name}={_short(value)}" for name, value in values.items())
+        inputs = ", ".join(_text(self._types.get(name)) for name in node.input if name)
+        return (
+            f"TVM's converter fails at opset {self._opset_version}"
+            f"{f' with {attributes}' if attributes else ''}"
+            f"{f' for {inputs}' if inputs else ''}"
+        )
+
+
+class _Attributes(dict[str, Any]):
+    """Attributes that remember which of them were looked at."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self.read: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        self.read.add(name)
+        return super().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        self.read.add(str(name))
+        return super().__contains__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.read.add(name)
+        return super().get(name, default)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        self.read.add(name)
+        return super().pop(name, *default)
+
+
+class _Inputs(onnx_input):  # type: ignore[misc]
+    """Inputs that remember which of them were looked at; None beyond the last."""
+
+    def __init__(self, values: list[Any]) -> None:
+        super().__init__(values)
+        self.read: set[int] = set()
+
+    def __getitem__(self, item: Any) -> Any:
+        if isinstance(item, slice):
+            stop = len(self) if item.stop is None else item.stop
+            return [self[at] for at in range(stop)[item]]
+        at = item if item >= 0 else len(self) + item
+        self.read.add(at)
+        return list.__getitem__(self, at) if at < len(self) else None
+
+    def __iter__(self) -> Iterator[Any]:
+        self.read |= set(range(len(self)))
+        return list.__iter__(self)
+
+
+def is_converted(node: onnx.NodeProto) -> bool:
+    """Whether there is a converter for an operator, in one form at least."""
+    if node.op_type in _ANOTHER_MEANING and node.domain in STANDARD_DOMAINS:
+        return False
+    return (
+        node.op_type in _get_convert_map()
+        or node.op_type in CONVERTERS
+        or node.op_type in _CONVERTED_BY_IMPORTER
+    )
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of ONNX's own operators in a model."""
+    return next(int(o.version) for o in model.opset_import if o.domain in STANDARD_DOMAINS)
+
+
+def operator(node: onnx.NodeProto) -> str:
+    """An operator's name, with its domain unless it is ONNX's own."""
+    return f"{node.domain}.{node.op_type}" if node.domain else str(node.op_type)
+
+
+def label(node: onnx.NodeProto) -> str:
+    """A node's name, or what it computes where it has none."""
+    return node.name or f"{node.op_type} → {next(iter(node.output), '?')}"
+
+
+def _schema(node: onnx.NodeProto, opset: int) -> Any:
+    if node.domain not in STANDARD_DOMAINS:
+        return None
+    return onnx.defs.get_schema(node.op_type, opset, "")
+
+
+def _types_of(result: relax.Expr) -> list[Any]:
+    if isinstance(result, relax.Tuple):
+        return [field.ty for field in result.fields]
+    return list(result.ty.fields) if isinstance(result.ty, relax.TupleType) else [result.ty]
+
+
+def _static(given: Any) -> tuple[int, ...] | None:
+    try:
+        return tuple(int(extent) for extent in given.shape)
+    except (AttributeError, TypeError):
+        return None
+
+
+def _agrees(right: onnx.TypeProto.Tensor, shape: tuple[int, ...], dtype: str) -> bool:
+    if right.elem_type and dtype != _dtype(right.elem_type):
+        return False
+    if not right.HasField("shape"):
+        return True
+    dims = [d.dim_value if d.HasField("dim_value") else None for d in right.shape.dim]
+    return len(dims) == len(shape) and all(
+        known in (None, extent) for known, extent in zip(dims, shape, strict=True)
+    )
+
+
+def _dtype(element: int) -> str:
+    return str(onnx.helper.tensor_dtype_to_np_dtype(element))
+
+
+def _text(value: onnx.TypeProto | None) -> str:
+    """A type as messages have it: `float32[1, 3, 8, 8]`."""
+    if value is None or not value.HasField("tensor_type"):
+        return "of unknown type"
+    tensor = value.tensor_type
+    dims = ", ".join(str(d.dim_value) if d.HasField("dim_value") else "?" for d in tensor.shape.dim)
+    return f"{_dtype(tensor.elem_type)}[{dims}]"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if isinstance(value, onnx.TensorProto):
+        value = f"a tensor of {list(value.dims)}"
+    if isinstance(value, (onnx.GraphProto, onnx.SparseTensorProto, onnx.TypeProto)):
+        value = f"a {type(value).__name__}"
+    text = " ".join(str(value).split())
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"

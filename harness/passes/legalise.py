@@ -1,0 +1,191 @@
+"""Kernels of operators for which TVM has none, or one that gives other numbers than IEEE 754 does.
+
+`LEGALISATIONS` goes to TVM's LegalizeOps, whose own rules are for all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.tvm_api import (
+    PrimFunc,
+    SBlock,
+    relax,
+    shape_of,
+    structural_map,
+    structural_walk,
+    te,
+    tirx,
+    topi,
+    tvm,
+)
+
+Legalisation = Callable[[relax.BlockBuilder, relax.Call], relax.Expr]
+
+
+def _sign(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+    """-1, 0 or 1; NaN stays NaN."""
+    dtype = str(call.ty.dtype)
+
+    def of(x: Any) -> Any:
+        zero, one = tirx.const(0, dtype), tirx.const(1, dtype)
+        return tirx.Select(x < zero, zero - one, tirx.Select(x > zero, one, x))
+
+    return builder.call_te(
+        lambda data: te.compute(data.shape, lambda *at: of(data[at]), name="sign"),
+        call.args[0],
+        primfunc_name_hint="sign",
+    )
+
+
+def _cumulative_sum(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+    """Sums of 2, 4, 8 … neighbours, each from two of the step before (Hillis and Steele)."""
+    dtype = str(call.ty.dtype)
+    data = call.args[0]
+    if call.attrs.axis is None:
+        data = builder.emit(relax.op.reshape(data, shape_of(call)))
+    if str(data.ty.dtype) != dtype:
+        data = builder.emit(relax.op.astype(data, dtype))
+    shape = shape_of(data)
+    axis = int(call.attrs.axis or 0) % len(shape)
+    step = 1
+    while step < shape[axis]:
+        data = builder.emit_te(_shifted, data, axis, step, True, primfunc_name_hint="cumsum")
+        step *= 2
+    if call.attrs.exclusive:
+        data = builder.emit_te(_shifted, data, axis, 1, False, primfunc_name_hint="cumsum")
+    return data
+
+
+def _shifted(data: te.Tensor, axis: int, step: int, added: bool) -> te.Tensor:
+    """What stands `step` places before along an axis, 0 before the first; `added` to the data."""
+
+    def of(*at: Any) -> Any:
+        before = (*at[:axis], at[axis] - step, *at[axis + 1 :])
+        shifted = tirx.if_then_else(at[axis] >= step, data[before], tirx.const(0, data.dtype))
+        return data[at] + shifted if added else shifted
+
+    return te.compute(data.shape, of, name="cumsum")
+
+
+def _first_extremum(greatest: bool) -> Legalisation:
+    """The place of an extremum: the first or the last of equal ones. NaN is beyond all numbers."""
+
+    def legalise(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+        data, axis, shape = call.args[0], call.attrs.axis, shape_of(call)
+        if axis is None:
+            size = 1
+            for extent in shape_of(data):
+                size *= extent
+            data, axis = builder.emit(relax.op.reshape(data, (size,))), 0
+            rest: Sequence[int] = ()
+        else:
+            axis = int(axis) % len(shape_of(data))
+            rest = [extent for at, extent in enumerate(shape_of(data)) if at != axis]
+        last = bool(getattr(call.attrs, "select_last_index", False))
+        name = "argmax" if greatest else "argmin"
+        return builder.call_te(
+            _place, data, axis, rest, shape, greatest, last, name, primfunc_name_hint=name
+        )
+
+    return legalise
+
+
+def _place(
+    data: te.Tensor,
+    axis: int,
+    rest: Sequence[int],
+    shape: Sequence[int],
+    greatest: bool,
+    last: bool,
+    name: str,
+) -> te.Tensor:
+    dtype = str(data.dtype)
+    along = te.reduce_axis((0, data.shape[axis]), "along")
+
+    def combined(left: Any, right: Any) -> tuple[Any, Any]:
+        (at, value), (other_at, other) = left, right
+        nan, other_nan = _is_nan(value, dtype), _is_nan(other, dtype)
+        beyond = value > other if greatest else value < other
+        same = tirx.any(value == other, tirx.all(nan, other_nan))
+        before = at > other_at if last else at < other_at
+        wins = tirx.any(
+            tirx.all(nan, tirx.Not(other_nan)),
+            tirx.all(tirx.Not(other_nan), beyond),
+            tirx.all(same, before),
+        )
+        return tirx.Select(wins, at, other_at), tirx.Select(wins, value, other)
+
+    def identity(at_dtype: Any, dtype: Any) -> tuple[Any, Any]:
+        # Any place is before this one, as nothing may be beyond the least of all values.
+        nowhere = tirx.const(-1, at_dtype) if last else tirx.max_value(at_dtype)
+        return nowhere, _least(dtype, greatest)
+
+    reducer = te.comm_reducer(combined, identity, name=name)
+
+    def reduced(*at: Any) -> Any:
+        return reducer((along.var, data[(*at[:axis], along, *at[axis:])]), axis=along)
+
+    places, _ = te.compute(tuple(rest), reduced, name=f"{name}_along")
+    return topi.cast(topi.reshape(places, tuple(shape)), "int64")
+
+
+def _is_nan(value: Any, dtype: str) -> Any:
+    """By a float's bits: TVM's simplifier takes comparisons of floats for those of numbers."""
+    if not dtype.startswith("float"):
+        return tirx.const(False, "bool")
+    integer = dtype.replace("float", "int")
+    infinity = int(np.asarray(np.inf, dtype).view(integer))
+    size = tirx.bitwise_and(
+        tirx.reinterpret(integer, value), tirx.const(np.iinfo(integer).max, integer)
+    )
+    return size > tirx.const(infinity, integer)
+
+
+def with_infinite_identities(module: tvm.IRModule) -> tvm.IRModule:
+    """Kernels of single operators whose maxima begin with -∞, and minima with ∞: TVM has them begin
+    with the least and the greatest finite number, which they then give for infinite values only."""
+    result = module.clone()
+    for variable, kernel in module.functions_items():
+        if isinstance(kernel, PrimFunc) and (finite := _finite_identities(kernel)):
+
+            def replaced(literal: Any, finite: frozenset[float] = finite) -> Any:
+                if literal.value not in finite:
+                    return literal
+                return tirx.const(float(np.copysign(np.inf, literal.value)), str(literal.ty))
+
+            body = structural_map(kernel.body, (tirx.FloatImm, replaced))
+            result.update_func(variable, kernel.with_body(body))
+    return result
+
+
+def _finite_identities(kernel: PrimFunc) -> frozenset[float]:
+    """The literals that a kernel's maxima and minima begin with."""
+    found: set[float] = set()
+
+    def add(block: SBlock) -> None:
+        extremum = getattr(block.body, "value", None)
+        first = getattr(block.init, "value", None)
+        if isinstance(extremum, (tirx.Max, tirx.Min)) and isinstance(first, tirx.FloatImm):
+            found.add(float(first.value))
+
+    structural_walk(kernel.body, (SBlock, add))
+    return frozenset(found)
+
+
+def _least(dtype: Any, greatest: bool) -> Any:
+    """What no value is less than; greater, when the least is looked for."""
+    if str(dtype).startswith("float"):
+        return tirx.const(float("-inf" if greatest else "inf"), dtype)
+    return tirx.min_value(dtype) if greatest else tirx.max_value(dtype)
+
+
+LEGALISATIONS: dict[str, Legalisation] = {
+    "relax.argmax": _first_extremum(greatest=True),
+    "relax.argmin": _first_extremum(greatest=False),
+    "relax.cumsum": _cumulative_sum,
+    "relax.sign": _sign,
+}
