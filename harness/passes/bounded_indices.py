@@ -8,6 +8,7 @@ ONNX and PyTorch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -15,6 +16,8 @@ import numpy as np
 from harness.passes.rewriter import Rewriter
 from harness.tvm_api import constant_array, operator_name, relax, shape_of
 
+_SIGNED = ("int32", "int64")
+"""Types of indices that hold every extent, and what is behind it."""
 _Bounded = Callable[["BoundIndices", relax.Call], list[relax.Expr]]
 
 
@@ -24,7 +27,7 @@ class BoundIndices(Rewriter):
     def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
         name = operator_name(call)
         if name == "relax.take":
-            return _bounded_take(call)
+            return self._bounded_take(call)
         if name not in _OPERATORS:
             return None
         try:
@@ -40,27 +43,29 @@ class BoundIndices(Rewriter):
         limits = np.asarray(extents[0] if len(extents) == 1 else extents)
         if known is not None and bool(np.all((known >= 0) & (known < limits))):
             return indices
+        counted = self._counted(indices, limits)
+        dtype = str(counted.ty.dtype)
+        low = self.builder.emit(relax.op.maximum(counted, relax.const(0, dtype)))
+        return self.builder.emit(relax.op.minimum(low, relax.const(limits - 1, dtype)))
+
+    def _counted(self, indices: relax.Expr, limits: np.ndarray) -> relax.Expr:
+        """Indices that are counted from the end where they are negative."""
+        if str(indices.ty.dtype) not in _SIGNED:
+            indices = self.builder.emit(relax.op.astype(indices, _SIGNED[-1]))
         dtype = str(indices.ty.dtype)
-        last, zero = relax.const(limits - 1, dtype), relax.const(0, dtype)
         behind = self.builder.emit(relax.op.add(indices, relax.const(limits, dtype)))
-        negative = self.builder.emit(relax.op.less(indices, zero))
-        counted = self.builder.emit(relax.op.where(negative, behind, indices))
-        low = self.builder.emit(relax.op.maximum(counted, zero))
-        return self.builder.emit(relax.op.minimum(low, last))
+        negative = self.builder.emit(relax.op.less(indices, relax.const(0, dtype)))
+        return self.builder.emit(relax.op.where(negative, behind, indices))
 
-
-def _bounded_take(call: relax.Call) -> relax.Expr | None:
-    """Frontends have counted indices from the begin already."""
-    values, indices = call.args
-    if call.attrs.mode != "fast":
-        return None
-    axis = None if call.attrs.axis is None else int(call.attrs.axis)
-    known = constant_array(indices)
-    if known is not None and axis is not None:
-        extent = shape_of(values)[axis]
-        if bool(np.all((known >= 0) & (known < extent))):
+    def _bounded_take(self, call: relax.Call) -> relax.Expr | None:
+        """`take`, which has a mode that clamps. Constant indices are looked at by `Simplify`."""
+        values, indices = call.args
+        if call.attrs.mode != "fast" or constant_array(indices) is not None:
             return None
-    return relax.op.take(values, indices, axis, mode="clip")
+        axis = None if call.attrs.axis is None else int(call.attrs.axis)
+        shape = shape_of(values)
+        limit = math.prod(shape) if axis is None else shape[axis]
+        return relax.op.take(values, self._counted(indices, np.asarray(limit)), axis, mode="clip")
 
 
 def _along_axis(walker: BoundIndices, call: relax.Call) -> list[relax.Expr]:

@@ -149,17 +149,14 @@ class Simplify(Rewriter):
 
 
 def _taken_within(call: relax.Call) -> relax.Expr | None:
-    """`take` that counts negative indices from the end. Frontends ask for the mode that reads
-    wherever an index says, outside of the memory, too.
+    """`take` that counts constant negative indices from the end.
 
     Raises CellFailure for a constant index beyond the end.
     """
-    if call.attrs.mode != "fast":
-        return None
     data, indices, axis = call.args[0], call.args[1], call.attrs.axis
     values = constant_array(indices)
-    if values is None:
-        return relax.op.take(data, indices, axis, mode="wrap")
+    if values is None or call.attrs.mode != "fast":
+        return None
     extent = _size(data) if axis is None else shape_of(data)[int(axis)]
     beyond = values[(values < -extent) | (values >= extent)]
     if beyond.size:
