@@ -44,7 +44,21 @@ def _unchecked(schedule: type[Schedule]) -> None:
             setattr(schedule, name, plain)
 
 
+def _silent_when_abandoned(builder: type[relax.BlockBuilder]) -> None:
+    """Let a function that an error ends close its block, which TVM reports on standard error when
+    it stays open."""
+    leave = builder._exit_function_scope
+
+    def left(self: Any, kind: object, value: object, trace: object) -> None:
+        if kind is not None:
+            self._end_block()
+        leave(self, kind, value, trace)
+
+    builder._exit_function_scope = left
+
+
 _unchecked(Schedule)
+_silent_when_abandoned(relax.BlockBuilder)
 
 # Kinds of targets that TVM compiles for with the help of Python.
 _BACKENDS = ("cuda", "opencl")
