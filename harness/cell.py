@@ -10,7 +10,6 @@ harness.cell`), because every stage of it may crash, hang or eat memory.
 
 from __future__ import annotations
 
-import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from harness.edges.calibration import Calibration
     from harness.edges.costs import Prices
     from harness.edges.layers import Layer
+    from harness.measure.memory_safety import MemoryCheck
     from harness.models.imported import Imported
     from harness.passes.weight_values import Values
     from harness.record import Compression, KernelVerification, Tuning
@@ -241,63 +241,40 @@ class _Cell:
         model's own runtime gives is another network's output. No kernel is fused, sparse or tuned.
         """
         from harness.build import Made, Scrutiny, build
-        from harness.passes.fusion import fuse, kernels, summarise
+        from harness.passes.fusion import fuse, summarise
         from harness.tuning.database import database_of
 
         plain, folder = fuse(canonical, "none"), reference_of(self._order.artifact)
         made = Made(self._imported, summarise(canonical, plain))
-        names = [kernel.name for kernel in kernels(plain)]
-        here = Scrutiny(unsafe=partial(self._unsafe_here, names))
-        build(plain, self._here, self._threads, database_of([], {}), folder, made, here)
+        looked_at = Scrutiny(unsafe=self._memory_check(plain, self._here, runs_here=True))
+        build(plain, self._here, self._threads, database_of([], {}), folder, made, looked_at)
 
     def _scrutiny(self, fused: tvm.IRModule) -> Scrutiny:
         """What is looked at in code for a device that is not here."""
         from harness.build import Scrutiny
         from harness.devices.loop_throughput import loop_throughputs
-        from harness.passes.fusion import kernels
 
-        kind = self._spec.device.kind
-        unsafe = partial(self._unsafe, [kernel.name for kernel in kernels(fused)])
+        kind, multiprocessor = self._spec.device.kind, self._spec.hardware.multiprocessor
         if kind == "static":
-            multiprocessor = self._spec.hardware.multiprocessor
             return Scrutiny(multiprocessor, verify=partial(self._verified, fused))
+        unsafe = self._memory_check(fused, self._target, runs_here=kind == "local")
         if kind == "emulated":
             return Scrutiny(estimate=partial(loop_throughputs, self._spec), unsafe=unsafe)
-        return Scrutiny(self._spec.hardware.multiprocessor, unsafe=unsafe)
+        return Scrutiny(multiprocessor, unsafe=unsafe)
 
-    def _unsafe(
-        self, names: Sequence[str], scheduled: tvm.IRModule, library: Path
-    ) -> dict[str, str] | None:
-        """The kernels of a compiled network that access memory outside their arguments; None for a
-        graphics processor's. What is for another processor is compiled for this one to see it."""
-        from harness.build import compile_scheduled
-        from harness.devices.linker import linker
-        from harness.tvm_api import is_graphics
-
-        if is_graphics(self._target):
-            return None
-        if self._spec.device.kind == "local":
-            return self._unsafe_here(names, scheduled, library)
-        with self._folder() as folder:
-            _, executable = compile_scheduled(scheduled, self._here)
-            executable.export_library(str(folder / library.name), cc=linker(None))
-            return self._unsafe_here(names, scheduled, folder / library.name)
-
-    def _unsafe_here(self, names: Sequence[str], _: tvm.IRModule, library: Path) -> dict[str, str]:
-        """The same of a network that is compiled for this processor."""
+    def _memory_check(
+        self, fused: tvm.IRModule, target: tvm.target.Target, *, runs_here: bool
+    ) -> MemoryCheck:
         from harness.measure.inputs import verification_inputs
-        from harness.measure.memory_safety import unsafe_kernels
+        from harness.measure.memory_safety import MemoryCheck
+        from harness.passes.fusion import kernels
 
-        self._tell({"stage": "verify"})
         feeds = self._samples(self._order.inputs)
         if not feeds:
             drawn, _ = verification_inputs(None, self._imported.inputs, 1, self._order.seed)
             feeds = [list(each.values()) for each in drawn]
-        with self._folder() as folder:  # of a path that it knows the system loads nothing anew
-            copy = Path(shutil.copy(library, folder))
-            found = unsafe_kernels(copy, names, feeds[0])
-        self._tell({"stage": "build"})
-        return found
+        names = [kernel.name for kernel in kernels(fused)]
+        return MemoryCheck(names, feeds[0], target, self._here, runs_here, self._order.work)
 
     def _verified(self, fused: tvm.IRModule, scheduled: tvm.IRModule) -> KernelVerification | None:
         """How a network's schedules did for a device that is not here, where PoCL is there."""

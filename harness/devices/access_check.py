@@ -19,6 +19,7 @@ import numpy as np
 from harness.devices.fork_join import in_this_thread
 from harness.devices.guard_pages import SIDES, GuardedMemory, Side
 from harness.devices.temporaries import guarded_temporaries
+from harness.tvm_api import tvm
 
 Kernel = Callable[[Sequence[np.ndarray]], object]
 """Runs with some arrays for arguments, outputs included, and writes the outputs where they are."""
@@ -48,6 +49,11 @@ def access_outside(kernel: Kernel, arguments: Sequence[np.ndarray]) -> str | Non
                 return f"{ended} {side} {name}"
         return f"{ended} {side} its arguments"
     return None
+
+
+def on_arrays(kernel: Callable[..., object]) -> Callable[[Sequence[np.ndarray]], object]:
+    """A compiled kernel as a function of arrays, which it reads and writes where they are."""
+    return lambda arrays: kernel(*map(tvm.runtime.from_dlpack, arrays))
 
 
 def _forked(kernel: Kernel, arguments: Sequence[np.ndarray], sides: _Sides) -> str | None:

@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import shutil
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from harness.devices.access_check import access_outside
+from harness.build import compile_scheduled
+from harness.devices.access_check import access_outside, on_arrays
 from harness.devices.fork_join import in_this_thread, use_fork_join
+from harness.devices.linker import linker
 from harness.devices.temporaries import loading_for_guards
 from harness.passes.rewriter import MAIN
-from harness.tvm_api import relax, tvm
+from harness.tvm_api import is_graphics, relax, tvm
+
+
+@dataclass(frozen=True)
+class MemoryCheck:
+    """Looks at the kernels of a network that is built, by their names: `feeds` are the network's
+    inputs in order, `target` is what it is built for, and `work` a folder for scratch files. Code
+    for another processor than that of `here` is compiled for that too, to be looked at."""
+
+    kernels: Collection[str]
+    feeds: Sequence[np.ndarray]
+    target: tvm.target.Target
+    here: tvm.target.Target
+    runs_here: bool
+    work: Path
+
+    def __call__(self, scheduled: tvm.IRModule, library: Path) -> dict[str, str] | None:
+        """The kernels that access memory outside their arguments and intermediate results, with how
+        they do; None for those of a graphics processor, at which nothing looks."""
+        if is_graphics(self.target):
+            return None
+        with TemporaryDirectory(dir=self.work, prefix="memory-") as folder:
+            copy = Path(folder) / library.name
+            if self.runs_here:  # what was loaded before is loaded anew from another path only
+                shutil.copy(library, copy)
+            else:
+                _, executable = compile_scheduled(scheduled, self.here)
+                executable.export_library(str(copy), cc=linker(None))
+            return unsafe_kernels(copy, self.kernels, self.feeds)
 
 
 def unsafe_kernels(
@@ -43,8 +76,3 @@ def unsafe_kernels(
     with in_this_thread():
         machine[MAIN](*map(tvm.runtime.tensor, feeds))
     return unsafe
-
-
-def on_arrays(kernel: Callable[..., object]) -> Callable[[Sequence[np.ndarray]], object]:
-    """A compiled kernel as a function of arrays, which it reads and writes where they are."""
-    return lambda arrays: kernel(*map(tvm.runtime.from_dlpack, arrays))

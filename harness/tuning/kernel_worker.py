@@ -18,7 +18,7 @@ import numpy as np
 
 from harness.awake import KeepAwake, spread_threads
 from harness.child import Message, channel
-from harness.devices.access_check import access_outside
+from harness.devices.access_check import access_outside, on_arrays
 from harness.devices.cuda_compiler import CudaCompiler
 from harness.devices.fork_join import use_fork_join
 from harness.devices.graphics_work import with_work
@@ -27,7 +27,6 @@ from harness.devices.opencl import NotOpenCL
 from harness.errors import reason
 from harness.kernels.elementary import use_vector_arithmetic
 from harness.measure.inputs import write_arrays
-from harness.measure.memory_safety import on_arrays
 from harness.tuning.arguments import Arguments
 from harness.tuning.difference import Reference, as_row, first_difference
 from harness.tuning.graphics_function import GraphicsFunction

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from harness.devices import temporaries
-from harness.devices.access_check import access_outside
+from harness.devices.access_check import access_outside, on_arrays
 from harness.devices.guard_pages import GuardedMemory, Side
 from harness.devices.temporaries import loading_for_guards
-from harness.measure.memory_safety import on_arrays
 from harness.tvm_api import te, tirx, tvm
 
 EXTENT = 64
