@@ -200,6 +200,10 @@ class DistantTask:
         """The first `count` (or fewer) real inputs."""
         return self.source.inputs("task", count)
 
+    def require(self) -> None:
+        """Raises InputError where the metric does not work here."""
+        self.source.ask({"do": "require"})
+
     def evaluate(
         self, run: Run, progress: Progress, limit: int | None = None, skip: int = 0
     ) -> Accuracy:

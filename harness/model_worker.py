@@ -51,8 +51,14 @@ class ModelWorker:
         task = _unchanged(message).task
         if task is None:
             return {"samples": 0, "remarks": []}
-        task.require()
         return {"samples": len(task.inputs(message["count"])), "remarks": task.remarks()}
+
+    def require(self, message: Message) -> Message:
+        """See that a model's data can be scored here."""
+        task = _unchanged(message).task
+        assert task is not None
+        task.require()
+        return {}
 
     def inputs(self, message: Message) -> Message:
         """Write the first inputs of a model's labelled data, or of those it is trained on."""

@@ -229,6 +229,8 @@ class _GroupRun:
         require_scored(model, unscored)
         for remark in remarks:
             self._listener.note(remark)
+        if model.task is not None:
+            model.task.require()
         self._group = replace(self._group, model=model)
         self._inputs = CellInputs(model, self._work, self._sweep.seed)
 

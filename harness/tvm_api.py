@@ -104,7 +104,8 @@ def is_graphics(target: tvm.target.Target) -> bool:
 def triple_of(target: tvm.target.Target) -> str | None:
     """What the processor's code is for: a graphics processor's is that of its host."""
     processor = target.host if is_graphics(target) else target
-    return str(processor.attrs["mtriple"]) if "mtriple" in processor.attrs else None
+    known = processor is not None and "mtriple" in processor.attrs
+    return str(processor.attrs["mtriple"]) if known else None
 
 
 def lowering_passes(target: tvm.target.Target) -> tuple[list[Any], list[Any]]:
@@ -114,14 +115,19 @@ def lowering_passes(target: tvm.target.Target) -> tuple[list[Any], list[Any]]:
     return pipeline.dataflow_lower_passes(target), pipeline.finalize_passes(target)
 
 
-def wrap_finalization(make: Callable[[], Any]) -> None:
-    """Have TVM end every lowering of kernels, for processors and devices, with a pass of ours."""
+def wrap_lowering(first: Callable[[], Any], last: Callable[[], Any]) -> None:
+    """Have TVM begin every lowering of scheduled kernels with a pass of ours, and end it, for
+    processors and devices, with another."""
     default = compilation_pipeline.PIPELINE_MAP["s_tir"]
 
     def pipeline() -> tuple[Any, Callable[[], Any], Callable[[], Any]]:
         lower, host, device = default()
         sequence = tvm.transform.Sequential
-        return lower, lambda: sequence([host(), make()]), lambda: sequence([device(), make()])
+        return (
+            sequence([first(), lower]),
+            lambda: sequence([host(), last()]),
+            lambda: sequence([device(), last()]),
+        )
 
     compilation_pipeline.register_tir_pipeline("s_tir", pipeline)
 
@@ -246,5 +252,5 @@ __all__ = [
     "trace_json",
     "triple_of",
     "tvm",
-    "wrap_finalization",
+    "wrap_lowering",
 ]

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import tvm_ffi
-
 from harness.devices.guard_pages import GuardedMemory, Side
 from harness.errors import CellFailure
 from harness.tvm_api import tvm
@@ -60,6 +58,8 @@ def loading_for_guards() -> Iterator[None]:
 
 def _register(functions: Mapping[bytes, Any]) -> None:
     """Have what TVM loads from now on call these functions."""
+    import tvm_ffi  # imported before TVM is, as `tvm_api` does it, it would import PyTorch
+
     interface = ctypes.CDLL(tvm_ffi.libinfo.find_libtvm_ffi())
     for name, function in functions.items():
         address = ctypes.cast(function, ctypes.c_void_p)

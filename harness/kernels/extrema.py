@@ -14,8 +14,17 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from harness.kernels.arithmetic import Value, element, named
-from harness.tvm_api import PrimFunc, structural_map, tirx, triple_of, tvm, wrap_finalization
+import numpy as np
+
+from harness.kernels.arithmetic import Value, constant, element, named
+from harness.tvm_api import (
+    PrimFunc,
+    SBlock,
+    structural_map,
+    tirx,
+    triple_of,
+    wrap_lowering,
+)
 
 _ARM = ("aarch64", "arm", "thumb")
 _INTRINSICS: dict[type, str] = {tirx.Max: "llvm.maximum", tirx.Min: "llvm.minimum"}
@@ -24,11 +33,64 @@ _COMPARISONS: dict[type, Any] = {tirx.Max: tirx.GT, tirx.Min: tirx.LT}
 
 @cache  # a pipeline is wrapped once
 def keep_nan() -> None:
-    """Have every kernel that this process compiles keep NaN in maxima and minima."""
-    wrap_finalization(lambda: tirx.transform.prim_func_pass(_rewritten, opt_level=0))
+    """Have every kernel that this process compiles keep NaN in maxima and minima, and have those
+    over an axis begin with an infinity."""
+    wrap_lowering(
+        first=lambda: tirx.transform.prim_func_pass(_begun_infinite, opt_level=0),
+        last=lambda: tirx.transform.prim_func_pass(_rewritten, opt_level=0),
+    )
 
 
-def _rewritten(function: PrimFunc, module: tvm.IRModule, context: Any) -> PrimFunc:
+def _begun_infinite(function: PrimFunc, module: Any, context: Any) -> PrimFunc:
+    """A scheduled kernel whose maxima begin with -∞, and minima with ∞: TVM has them begin with the
+    least and the greatest finite number, which they then give for infinite values only. It knows
+    the reductions of schedules by these, so that they stay until here; in those that go through the
+    threads of a graphics processor they stay for good."""
+    target = (function.attrs or {}).get("target")
+    if target is None or str(target.kind.name) != "llvm":
+        return function
+    return function.with_body(structural_map(function.body, (SBlock, _with_infinity)))
+
+
+def _with_infinity(block: SBlock) -> SBlock:
+    """A block, or the initialisation that a schedule made a block of its own."""
+    if block.init is not None:
+        if not isinstance(getattr(block.body, "value", None), (tirx.Max, tirx.Min)):
+            return block
+        return _replaced(block, block.body, _infinite(block.init))
+    if block.name_hint.endswith("_init"):
+        return _replaced(block, _infinite(block.body), None)
+    return block
+
+
+def _infinite(store: Any) -> Any:
+    """A store of the least or the greatest finite number, with the infinity beyond it."""
+    value = getattr(store, "value", None)
+    literal = value.value if isinstance(value, tirx.Broadcast) else value
+    if not isinstance(literal, tirx.FloatImm):
+        return store
+    dtype = element(literal)
+    if not dtype.startswith("float") or abs(literal.value) != np.finfo(dtype).max:
+        return store
+    infinity = constant(float(np.copysign(np.inf, literal.value)), value)
+    return tirx.BufferStore(store.buffer, infinity, store.indices)
+
+
+def _replaced(block: SBlock, body: Any, init: Any) -> SBlock:
+    return SBlock(
+        block.iter_vars,
+        block.reads,
+        block.writes,
+        block.name_hint,
+        body,
+        init,
+        block.alloc_buffers,
+        block.match_buffers,
+        block.annotations,
+    )
+
+
+def _rewritten(function: PrimFunc, module: Any, context: Any) -> PrimFunc:
     target = (function.attrs or {}).get("target")
     triple = (triple_of(target) or "") if target is not None else ""
     rule = _by_intrinsic if triple.startswith(_ARM) else _by_selection

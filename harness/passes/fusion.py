@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from harness.errors import NoKernel
 from harness.passes.indices import simplify_indices
 from harness.passes.kernel_blocks import is_opaque
-from harness.passes.legalise import LEGALISATIONS, with_infinite_identities
+from harness.passes.legalise import LEGALISATIONS
 from harness.passes.movement import absorb_movement, is_stray, reshapes
 from harness.passes.padding import mask_padding
 from harness.passes.rewriter import MAIN
@@ -43,7 +43,7 @@ def fuse(module: tvm.IRModule, level: FusionLevel) -> tvm.IRModule:
     transform = relax.transform
     module = transform.LegalizeOps(LEGALISATIONS)(module)
     _require_kernels(module)
-    module = transform.FoldConstant()(with_infinite_identities(module))
+    module = transform.FoldConstant()(module)
     module = _without_fusing(transform.AnnotateTIROpPattern()(module), is_opaque)
     if level == "elementwise":
         module = _keep_anchors_alone(module)

@@ -11,16 +11,11 @@ from typing import Any
 import numpy as np
 
 from harness.tvm_api import (
-    PrimFunc,
-    SBlock,
     relax,
     shape_of,
-    structural_map,
-    structural_walk,
     te,
     tirx,
     topi,
-    tvm,
 )
 
 Legalisation = Callable[[relax.BlockBuilder, relax.Call], relax.Expr]
@@ -143,37 +138,6 @@ def _is_nan(value: Any, dtype: str) -> Any:
         tirx.reinterpret(integer, value), tirx.const(np.iinfo(integer).max, integer)
     )
     return size > tirx.const(infinity, integer)
-
-
-def with_infinite_identities(module: tvm.IRModule) -> tvm.IRModule:
-    """Kernels of single operators whose maxima begin with -∞, and minima with ∞: TVM has them begin
-    with the least and the greatest finite number, which they then give for infinite values only."""
-    result = module.clone()
-    for variable, kernel in module.functions_items():
-        if isinstance(kernel, PrimFunc) and (finite := _finite_identities(kernel)):
-
-            def replaced(literal: Any, finite: frozenset[float] = finite) -> Any:
-                if literal.value not in finite:
-                    return literal
-                return tirx.const(float(np.copysign(np.inf, literal.value)), str(literal.ty))
-
-            body = structural_map(kernel.body, (tirx.FloatImm, replaced))
-            result.update_func(variable, kernel.with_body(body))
-    return result
-
-
-def _finite_identities(kernel: PrimFunc) -> frozenset[float]:
-    """The literals that a kernel's maxima and minima begin with."""
-    found: set[float] = set()
-
-    def add(block: SBlock) -> None:
-        extremum = getattr(block.body, "value", None)
-        first = getattr(block.init, "value", None)
-        if isinstance(extremum, (tirx.Max, tirx.Min)) and isinstance(first, tirx.FloatImm):
-            found.add(float(first.value))
-
-    structural_walk(kernel.body, (SBlock, add))
-    return frozenset(found)
 
 
 def _least(dtype: Any, greatest: bool) -> Any:

@@ -16,8 +16,9 @@ from harness.edges.layers import layers_of
 from harness.errors import CellFailure
 from harness.hardware import HOST, load_target
 from harness.passes.canonicalise import canonicalise
+from harness.passes.vectors import vector_lanes
 from harness.tuning.database import TuningDatabase
-from harness.tvm_api import tvm
+from harness.tvm_api import target_of, tvm
 
 SPARSITIES = (0.0, 0.5, 0.75)
 
@@ -39,8 +40,16 @@ def three_products(folder: Path) -> tvm.IRModule:
 def appraiser(
     target: str, database: TuningDatabase, folder: Path, heard: list[object]
 ) -> Appraiser:
+    lanes = vector_lanes(target_of(load_target(target).tvm.as_tvm()))
     return Appraiser(
-        load_target(target), "full", 8, database, lambda fused, into: {}, folder, 0, heard.append
+        load_target(target),
+        "full",
+        lanes,
+        database,
+        lambda fused, into: {},
+        folder,
+        0,
+        heard.append,
     )
 
 
