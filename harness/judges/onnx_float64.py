@@ -7,6 +7,7 @@ run in NumPy: without VNNI those of ONNX Runtime saturate.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -96,7 +97,7 @@ class OnnxFloat64:
             for name, array in zip(node.output, self._node(at, node, given), strict=False):
                 if rounding and node.op_type not in _MOVES and array.dtype == np.float64:
                     dtype = self._dtypes.get(name, "float32")
-                    array = rounding(array, dtype, summed=node.op_type in _SUMS)
+                    array = rounding(array, dtype, terms=_terms(node, given, array))
                 values[name] = array
             for name in reads:
                 left[name] -= 1
@@ -216,3 +217,16 @@ def _float_dtypes(model: onnx.ModelProto) -> dict[str, str]:
         for value in (*inferred.value_info, *inferred.output)
         if value.type.tensor_type.elem_type in names
     }
+
+
+def _terms(node: onnx.NodeProto, given: Values, result: np.ndarray) -> int:
+    """How many terms each value of a node's result is a sum of, about; 1 for what sums nothing."""
+    if node.op_type not in _SUMS:
+        return 1
+    first, *rest = (int(given[name].size) for name in node.input if name in given)
+    values = max(1, int(result.size))
+    if node.op_type == "Conv":
+        return rest[0] // max(1, int(given[node.input[1]].shape[0]))
+    if node.op_type in ("MatMul", "Gemm"):
+        return max(2, round(math.sqrt(first * rest[0] / values)))  # m × k by k × n
+    return max(2, first // values)

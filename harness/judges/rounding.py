@@ -3,10 +3,12 @@ arithmetic, Parker 1997)."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 _ROUNDINGS = 2.0
-"""How many each result may be off by: sums are rounded more than once."""
+"""How many each result may be off by, at least."""
 
 _MOST_CANCELLED = 2.0**8
 """How many times as large as a sum its terms are taken for, at most."""
@@ -21,10 +23,11 @@ class Rounding:
     def __init__(self, seed: int) -> None:
         self._generator = np.random.default_rng(seed)
 
-    def __call__(self, exact: np.ndarray, dtype: str, *, summed: bool) -> np.ndarray:
+    def __call__(self, exact: np.ndarray, dtype: str, *, terms: int) -> np.ndarray:
         """A float64 result as a network of `dtype` floats may have it. Values that such floats hold
-        exactly, as those of masks and indices, stay as they are. What is `summed` was rounded when
-        it was larger than what cancelling left of it."""
+        exactly, as those of masks and indices, stay as they are. What is a sum of several `terms`
+        was rounded when it was larger than what cancelling left of it, and as many times: errors
+        of n independent roundings add up to √n of them (Higham 2002, section 2.6)."""
         narrow = FLOATS.get(dtype)
         if narrow is None or exact.size == 0:
             return exact
@@ -33,8 +36,8 @@ class Rounding:
         if not rounded.any():
             return exact
         magnitude = np.abs(exact)
-        unit = _ROUNDINGS * float(np.finfo(narrow).eps) / 2
-        if summed:
+        unit = max(_ROUNDINGS, math.sqrt(terms)) * float(np.finfo(narrow).eps) / 2
+        if terms > 1:
             around = np.minimum(np.median(magnitude[rounded]), _MOST_CANCELLED * magnitude)
             magnitude = magnitude + around
         moved = exact + unit * magnitude * self._generator.uniform(-1, 1, exact.shape)

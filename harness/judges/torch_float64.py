@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,15 +61,29 @@ class _Interpreter(torch.fx.Interpreter):  # type: ignore[misc]
         found, rounding = super().run_node(node), self._rounding
         if rounding is None or node.op != "call_function":
             return found
+        given = [
+            value
+            for value in torch.utils._pytree.tree_leaves(self.fetch_args_kwargs_from_env(node))
+            if isinstance(value, torch.Tensor)
+        ]
         summed = any(part in str(node.target) for part in _SUMS)
 
         def rounded(tensor: torch.Tensor) -> torch.Tensor:
             if tensor.dtype != torch.float64:
                 return tensor
-            moved = rounding(tensor.numpy(), "float32", summed=summed)
+            terms = _terms(given, tensor) if summed else 1
+            moved = rounding(tensor.numpy(), "float32", terms=terms)
             return torch.from_numpy(np.ascontiguousarray(moved))
 
         return torch.utils._pytree.tree_map_only(torch.Tensor, rounded, found)
+
+
+def _terms(given: Sequence[torch.Tensor], result: torch.Tensor) -> int:
+    """How many terms each value of a sum has, about: those of the product of the two largest
+    tensors that are given, or of the mean of the only one."""
+    sizes = sorted((each.numel() for each in given), reverse=True)
+    terms = math.prod(sizes[:2]) / max(1, result.numel())
+    return max(2, round(math.sqrt(terms) if len(sizes) > 1 else terms))
 
 
 def _wide(value: Any) -> Any:

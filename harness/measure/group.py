@@ -242,8 +242,8 @@ class Group:
         inputs = self._work / "inputs.npz"
         try:
             reference, real = self._given(inputs)
-            limit = self._limits.memory_mb
-            with NetworkJudge(self._subject.reference_path, inputs, limit) as judge:
+            limits = self._limits.memory_mb, answer_seconds(self._limits)
+            with NetworkJudge(self._subject.reference_path, inputs, *limits) as judge:
                 for contestant in contestants:
                     self._listener("verify", contestant.label, 0, 1)
                     self._runners.append(self._runner(contestant))

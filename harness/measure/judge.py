@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import monotonic
 
 from harness.child import Child, ChildLost
 from harness.judges.registry import JUDGES
+from harness.limits import lost_reason
 from harness.measure.inputs import read_arrays
 from harness.measure.judgement import Opinion, Opinions
 from harness.models.formats import format_of
-
-_SECONDS = 300.0
-"""What judging one input may take."""
 
 
 class NetworkJudge:
     """The judge of the network in a file on the inputs in another. Use as a context manager.
 
-    Its process may use `memory_mb`, and is started when an opinion is first asked for. What it
-    cannot do once it is not asked again.
+    Its process may use `memory_mb` and, for all inputs together, `seconds`, and is started when an
+    opinion is first asked for. What it cannot do once it is not asked again.
     """
 
-    def __init__(self, model: Path, inputs: Path, memory_mb: float) -> None:
+    def __init__(self, model: Path, inputs: Path, memory_mb: float, seconds: float) -> None:
         self._model = model
         self._inputs = inputs
         self._memory_mb = memory_mb
+        self._allowed = self._left = seconds
         self._child: Child | None = None
         self._found: dict[tuple[int, bool], Opinions] = {}
         self._absent: str | None = None
@@ -42,10 +42,12 @@ class NetworkJudge:
         decides; or why it has none."""
         asked = at, others
         if asked not in self._found and self._absent is None:
+            started = monotonic()
             try:
                 self._found[asked] = self._evaluated(at, others)
             except ChildLost as error:
-                self._absent = f"evaluating the network {error}"
+                self._absent = f"evaluating the network {lost_reason(error)}"
+            self._left = max(0.1, self._left - (monotonic() - started))
         return self._absent if self._absent is not None else self._found[asked]
 
     def _evaluated(self, at: int, others: bool) -> Opinions:
@@ -53,16 +55,16 @@ class NetworkJudge:
         if self._child is None:
             self._child = Child("harness.judges.worker", memory_mb=self._memory_mb)
         outputs = self._inputs.with_name("judged.npz")
-        answer = self._child.call(
+        self._child.send(
             {
                 "model": str(self._model),
                 "inputs": str(self._inputs),
                 "at": at,
                 "all": others,
                 "outputs": str(outputs),
-            },
-            _SECONDS,
+            }
         )
+        answer = self._child.receive(self._left, allowed=self._allowed)
         if "error" in answer:
             raise ChildLost(f"failed: {answer['error']}")
         try:

@@ -111,8 +111,10 @@ def _rule_floats(
     finite = theirs[np.isfinite(theirs)]
     usual = min(float(np.quantile(finite, _USUAL)), _MOST) if finite.size else 0.0
     as_good = _OF_REFERENCE * np.where(theirs <= _MOST, np.maximum(theirs, usual), usual)
-    fits = ours <= np.maximum.reduce([np.full(size.shape, tolerance.certain), doubt, as_good])
     known = np.maximum(tolerance.stated, doubt)
+    fits = ours <= np.maximum(known, as_good)
     believed = np.minimum(ours, theirs) <= known
-    right = np.where(believed, fits, allowed)
+    # Closer to the judge than the reference is nobody wrong, as long as the judge is near at all.
+    closer = (ours <= theirs) & (ours <= _MOST)
+    right = np.where(believed, fits, allowed) | closer
     return Ruling(right, right & believed & (theirs > known))

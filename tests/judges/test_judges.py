@@ -158,8 +158,8 @@ def test_what_cannot_be_evaluated_says_why(tmp_path: Path) -> None:
 
 def test_rounding_moves_what_is_rounded_and_nothing_else() -> None:
     exact = np.array([0.0, 1.0, -3.0, 1 / 3, 1e-9 / 3, np.inf, np.nan])
-    moved = Rounding(0)(exact, "float32", summed=False)
+    moved = Rounding(0)(exact, "float32", terms=1)
     assert np.array_equal(moved[[0, 1, 2, 5, 6]], exact[[0, 1, 2, 5, 6]], equal_nan=True)
     assert 0 < abs(moved[3] / exact[3] - 1) < 1e-6 and 0 < abs(moved[4] / exact[4] - 1) < 1e-6
-    assert 1e-6 < abs(Rounding(0)(exact, "float32", summed=True)[4] / exact[4] - 1) < 1e-4
-    assert np.array_equal(Rounding(0)(exact, "float64", summed=True), exact, equal_nan=True)
+    assert 1e-6 < abs(Rounding(0)(exact, "float32", terms=2)[4] / exact[4] - 1) < 1e-4
+    assert np.array_equal(Rounding(0)(exact, "float64", terms=2), exact, equal_nan=True)

@@ -28,7 +28,7 @@ def sigmoid(tmp_path: Path) -> Path:
 
 
 def judge_of(path: Path, memory_mb: float = 4096) -> NetworkJudge:
-    return NetworkJudge(path, path.with_name("inputs.npz"), memory_mb)
+    return NetworkJudge(path, path.with_name("inputs.npz"), memory_mb, 60.0)
 
 
 def test_a_sigmoid_that_is_right_is_right_whatever_the_reference_says(sigmoid: Path) -> None:

@@ -119,15 +119,24 @@ def test_two_that_are_off_on_both_sides_of_the_judge_are_right() -> None:
     assert found.judge == "float64" and found.blame is None
 
 
-def test_the_judge_sees_what_the_tolerance_does_not() -> None:
+def test_within_the_tolerance_of_the_judge_is_right_though_the_reference_is_exact() -> None:
+    opinions = judge([1.0, 2.0, 3.0])
+    found = verify("r", single(1, 2, 3), single(1, 2, 3.0004), True, judge=lambda *_: opinions)
+    assert found.right and found.blame is None
     with pytest.raises(CellFailure, match="1 of 3 values"):
-        verify(
-            "r",
-            single(1, 2, 3),
-            single(1, 2, 3.0004),
-            True,
-            judge=lambda *_: judge([1.0, 2.0, 3.0]),
-        )
+        verify("r", single(1, 2, 3), single(1, 2, 3.0007), True, judge=lambda *_: opinions)
+
+
+@pytest.mark.parametrize(
+    ("reference", "ours", "exact"),
+    [(0.164550483, 0.164634302, 0.164610412), (0.0, 2.63988991e-08, 2.63922549e-08)],
+)
+def test_closer_to_the_judge_than_the_reference_is_right(
+    reference: float, ours: float, exact: float
+) -> None:
+    """Both are beyond the tolerance, as in a text detector's probabilities."""
+    opinions = judge([exact])
+    assert verify("r", single(reference), single(ours), True, judge=lambda *_: opinions).right
 
 
 def test_what_rounding_decides_is_nobodys_error() -> None:

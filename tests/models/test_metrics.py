@@ -241,3 +241,9 @@ def test_outcomes_of_a_share_say_which_samples_hit() -> None:
     bits = np.unpackbits(np.frombuffer(bytes.fromhex(found.outcomes), np.uint8))
     np.testing.assert_array_equal(bits[: found.samples], hits)
     assert accuracy(metric("spearman"), np.random.default_rng(0).random((20, 2))).outcomes is None
+
+
+def test_results_that_are_nan_in_the_same_places_agree() -> None:
+    rows = [[np.array([[np.nan, 1.0]])], [np.array([[np.nan, np.nan]])]]
+    assert agreement(rows, rows).value == 1.0
+    assert agreement(rows, [rows[0], [np.array([[np.nan, 0.0]])]]).value == 0.5
