@@ -266,6 +266,8 @@ class _TfliteBuilder:
         code = self.schema.OperatorCodeT()
         code.builtinCode = getattr(self.schema.BuiltinOperator, name)
         code.deprecatedBuiltinCode = min(code.builtinCode, 127)
+        if name == "CUSTOM":
+            code.customCode = "Landmarks"
         # Version 4 is the first in which dense layers take integer weights without a bias.
         code.version = 4 if name == "FULLY_CONNECTED" else 1
         operator = self.schema.OperatorT()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +21,8 @@ _DAMAGED = (AttributeError, IndexError, TypeError, ValueError, struct.error)
 _STATEFUL = frozenset({"ASSIGN_VARIABLE", "CALL_ONCE", "READ_VARIABLE", "VAR_HANDLE"})
 _FLOATS = ("float16", "float32", "float64")
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_SHOWN = 5
+"""Outputs of operators of one kind that are named."""
 _NUMBERS = ("bool", *_FLOATS, *_INTEGERS)
 
 
@@ -62,6 +64,7 @@ def import_tflite(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Imported
 
 def _naming_converter(path: Path) -> Any:
     """TVM's converter of operators, which names the operators it refuses and where they are."""
+    import tflite
     from tvm.relax.frontend.tflite.tflite_frontend import OperatorConverter
 
     from harness.tvm_api import relax
@@ -97,8 +100,14 @@ def _naming_converter(path: Path) -> Any:
                 if (reason := self._refusal(operator))
             ]
             if refused:
-                found = "; ".join(f"{name} → '{out}' ({why})" for name, out, why in refused)
-                raise InputError(f"{path}: operators that TVM cannot import: {found}")
+                raise InputError(f"{path}: operators that TVM cannot import: {_listed(refused)}")
+
+        def get_op_code_str(self, operator: Any) -> str:
+            """The name of an operator. TVM's own raises for those that TFLite does not define."""
+            code = self.model.OperatorCodes(operator.OpcodeIndex())
+            if code.BuiltinCode() != tflite.BuiltinOperator.CUSTOM:
+                return str(super().get_op_code_str(operator))
+            return f"{(code.CustomCode() or b'').decode(errors='replace')} (custom)"
 
         def _refusal(self, operator: Any) -> str:
             """Why an operator cannot be imported, or the empty text; as TVM's own check decides."""
@@ -119,6 +128,19 @@ def _naming_converter(path: Path) -> Any:
             return ""
 
     return NamingConverter
+
+
+def _listed(refused: Sequence[tuple[str, str, str]]) -> str:
+    """Operators, the outputs of some of each, and why they are refused."""
+    outputs: dict[tuple[str, str], list[str]] = {}
+    for name, output, why in refused:
+        outputs.setdefault((name, why), []).append(f"'{output}'")
+    return "; ".join(
+        f"{name} → {', '.join(found[:_SHOWN])}"
+        + (f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
+        + f" ({why})"
+        for (name, why), found in outputs.items()
+    )
 
 
 def _require_names(graph: Any, path: Path) -> None:

@@ -63,6 +63,11 @@ def test_import_names_operator_and_output_when_there_is_no_converter(tmp_path: P
     assert "LSH_PROJECTION → 'activated' (not supported)" in text
 
 
+def test_import_names_a_custom_operator_by_its_own_name(tmp_path: Path) -> None:
+    text = refused(small_models.save_tflite(tmp_path / "model.tflite", operator="CUSTOM"))
+    assert "Landmarks (custom) → 'activated' (not supported)" in text
+
+
 def test_import_names_operator_and_output_when_a_converter_gives_up(tmp_path: Path) -> None:
     # The operator lacks its second input.
     text = refused(small_models.save_tflite(tmp_path / "model.tflite", operator="EXPAND_DIMS"))
