@@ -17,7 +17,7 @@ from harness.edges.sensitivity import output_losses
 from harness.passes.canonicalise import canonicalise
 
 GROUP = 4
-COUNTS = 1
+COUNTS = 0
 """The place of the layer that does."""
 LEVELS = (0.0, 0.25, 0.5, 0.75)
 
