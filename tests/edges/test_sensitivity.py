@@ -65,7 +65,7 @@ def lost(calibration: Calibration, fit: bool) -> dict[str, np.ndarray]:
 
 def test_what_hardly_counts_loses_little(calibration: Calibration) -> None:
     found = lost(calibration, fit=False)
-    hardly, counts = (found[layer.name] for layer in calibration.layers)
+    counts, hardly = (found[layer.name] for layer in calibration.layers)
     assert counts[0] == hardly[0] == 0
     assert (np.diff(counts) > 0).all() and (np.diff(hardly) > 0).all()
     assert (hardly[1:] < 0.01 * counts[1:]).all()
