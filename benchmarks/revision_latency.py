@@ -115,11 +115,13 @@ def compared(
 ) -> tuple[list[float], Verdict]:
     """The medians of two networks of a model in milliseconds, and how they compare."""
     model = resolve(ModelSpec(name=name), fetch_missing=True)
+    prepared = [*now.parents[1].glob("work/*/prepared.onnx")]
+    runnable = prepared[0] if prepared else model.path
     inputs = tuple(
         TensorSpec(each.name, each.shape, each.dtype) for each in Artifact.read(now).inputs
     )
     group = Group(
-        GroupSubject(ModelSpec(name=name), inputs, model.task, "onnxruntime", model.path),
+        GroupSubject(ModelSpec(name=name), inputs, model.task, "onnxruntime", runnable),
         Measure(repeats=repeats, min_seconds=3),
         Limits(),
         load_target(HOST).tvm.num_cores,
