@@ -108,6 +108,13 @@ def triple_of(target: tvm.target.Target) -> str | None:
     return str(processor.attrs["mtriple"]) if known else None
 
 
+def features_of(target: tvm.target.Target) -> frozenset[str]:
+    """Every LLVM feature that code for a processor may use; none for a graphics processor."""
+    if str(target.kind.name) != "llvm":
+        return frozenset()
+    return frozenset(map(str, tvm.target.codegen.llvm_get_cpu_features(target)))
+
+
 def lowering_passes(target: tvm.target.Target) -> tuple[list[Any], list[Any]]:
     """What TVM does to a network of scheduled kernels before it compiles it: the passes that lower
     its data flow, and those that come after them."""
@@ -115,16 +122,16 @@ def lowering_passes(target: tvm.target.Target) -> tuple[list[Any], list[Any]]:
     return pipeline.dataflow_lower_passes(target), pipeline.finalize_passes(target)
 
 
-def wrap_lowering(first: Callable[[], Any], last: Callable[[], Any]) -> None:
-    """Have TVM begin every lowering of scheduled kernels with a pass of ours, and end it, for
-    processors and devices, with another."""
+def wrap_lowering(*, first: Callable[[], Any] | None = None, last: Callable[[], Any]) -> None:
+    """Have TVM begin every lowering of scheduled kernels with a pass of ours, if one is given, and
+    end it, for processors and devices, with another. What was wrapped before stays within."""
     default = compilation_pipeline.PIPELINE_MAP["s_tir"]
 
     def pipeline() -> tuple[Any, Callable[[], Any], Callable[[], Any]]:
         lower, host, device = default()
         sequence = tvm.transform.Sequential
         return (
-            sequence([first(), lower]),
+            sequence([first(), lower]) if first else lower,
             lambda: sequence([host(), last()]),
             lambda: sequence([device(), last()]),
         )
@@ -231,6 +238,7 @@ __all__ = [
     "dlight_rules",
     "estimate_tir_flops",
     "extract_tasks",
+    "features_of",
     "intrinsics_of",
     "is_graphics",
     "load_tensor_intrinsics",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.hardware.llvm import register_bits
-from harness.tvm_api import is_graphics, tvm
+from harness.tvm_api import features_of, is_graphics, tvm
 
 _FLOAT_BYTES = 4
 
@@ -15,7 +15,7 @@ def vector_registers(target: tvm.target.Target) -> tuple[int, int]:
     64-bit ARM has 32, and so has AVX-512, which multiplies by a number that it broadcasts from
     memory. AVX and before have 16, of which one is for the broadcast number.
     """
-    features = frozenset(map(str, tvm.target.codegen.llvm_get_cpu_features(target)))
+    features = features_of(target)
     vector_bytes = register_bits(features) // 8
     x86 = "x86" in str(target.attrs.get("mtriple", "x86"))
     return vector_bytes, 15 if x86 and "avx512f" not in features else 32
