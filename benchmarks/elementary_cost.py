@@ -31,10 +31,10 @@ _BUILD = """
 import sys
 from harness.hardware import load_target
 from harness.hardware.workplace import working_target
-from harness.kernels.elementary import use_vector_arithmetic
+from harness.kernels.lowering import use_our_lowering
 from harness.tvm_api import Schedule, target_of, te, tirx, tvm
 
-use_vector_arithmetic()
+use_our_lowering()
 zero, six = tirx.const(0, "float32"), tirx.const(6, "float32")
 functions = {
     "exp": tirx.exp,

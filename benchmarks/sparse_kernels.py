@@ -35,7 +35,7 @@ from harness.edges.patterns import group_of, mask_of
 from harness.edges.scores import grouped
 from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
-from harness.kernels.elementary import use_vector_arithmetic
+from harness.kernels.lowering import use_our_lowering
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
@@ -186,7 +186,7 @@ class Maker:
 
     def __init__(self, trials: int, seed: int) -> None:
         load_tensor_intrinsics("x86")
-        use_vector_arithmetic()
+        use_our_lowering()
         self.spec = with_measured_roofs(load_target(HOST))
         self._target = tvm.target.Target(self.spec.tvm.as_tvm())
         self._threads = self.spec.tvm.num_cores

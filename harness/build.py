@@ -28,7 +28,7 @@ from harness.devices.cuda_compiler import CudaCompiler
 from harness.devices.graphics_work import with_work
 from harness.devices.linker import linker
 from harness.errors import CellFailure
-from harness.kernels.elementary import use_vector_arithmetic
+from harness.kernels.lowering import use_our_lowering
 from harness.models.imported import Imported
 from harness.passes.default_schedule import SCHEDULED, schedule_untuned
 from harness.passes.fusion import KernelCall, kernels
@@ -168,7 +168,7 @@ def compile_scheduled(
     processor the kernels are started `at_once`, from a graph that the first inference records:
     starting one by one takes longer than running them, where they are small.
     """
-    use_vector_arithmetic()
+    use_our_lowering()
     config = {}
     if is_graphics(target):
         config = {_GRAPH: at_once}

@@ -33,7 +33,13 @@ with lean_import():
     from tvm.s_tir.schedule import Trace
     from tvm.sym import Analyzer
     from tvm.tirx import PrimFunc, compilation_pipeline
-    from tvm_ffi import structural_equal, structural_hash, structural_map, structural_walk
+    from tvm_ffi import (
+        structural_equal,
+        structural_hash,
+        structural_map,
+        structural_mutate,
+        structural_walk,
+    )
 
 
 def _unchecked(schedule: type[Schedule]) -> None:
@@ -122,16 +128,16 @@ def lowering_passes(target: tvm.target.Target) -> tuple[list[Any], list[Any]]:
     return pipeline.dataflow_lower_passes(target), pipeline.finalize_passes(target)
 
 
-def wrap_lowering(*, first: Callable[[], Any] | None = None, last: Callable[[], Any]) -> None:
-    """Have TVM begin every lowering of scheduled kernels with a pass of ours, if one is given, and
-    end it, for processors and devices, with another. What was wrapped before stays within."""
+def wrap_lowering(first: Callable[[], Any], last: Callable[[], Any]) -> None:
+    """Have TVM begin every lowering of scheduled kernels with a pass of ours, and end it, for
+    processors and devices, with another."""
     default = compilation_pipeline.PIPELINE_MAP["s_tir"]
 
     def pipeline() -> tuple[Any, Callable[[], Any], Callable[[], Any]]:
         lower, host, device = default()
         sequence = tvm.transform.Sequential
         return (
-            sequence([first(), lower]) if first else lower,
+            sequence([first(), lower]),
             lambda: sequence([host(), last()]),
             lambda: sequence([device(), last()]),
         )
@@ -252,6 +258,7 @@ __all__ = [
     "structural_equal",
     "structural_hash",
     "structural_map",
+    "structural_mutate",
     "structural_walk",
     "target_of",
     "te",

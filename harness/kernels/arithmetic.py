@@ -51,8 +51,8 @@ def clipped(value: Value, low: float, high: float) -> Value:
     when one of both is NaN: LLVM makes one instruction of each.
     """
     top, bottom = constant(high, value), constant(low, value)
-    return named(
+    return named("given", value, lambda given: named(
         "lower",
-        tirx.Select(tirx.LT(top, value), top, value),
-        lambda x: tirx.Select(tirx.GT(bottom, x), bottom, x),
-    )
+        tirx.Select(tirx.LT(top, given), top, given),
+        lambda lower: tirx.Select(tirx.GT(bottom, lower), bottom, lower),
+    ))  # fmt: skip

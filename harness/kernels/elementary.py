@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from harness.kernels.arithmetic import (
     Function,
@@ -30,8 +29,6 @@ from harness.kernels.arithmetic import (
     named,
     polynomial,
 )
-from harness.kernels.extrema import keep_nan
-from harness.kernels.selections import select_for_masks
 from harness.tvm_api import tirx
 
 _ABOVE_TVM = 100
@@ -238,14 +235,11 @@ _FUNCTIONS: Mapping[str, Function] = {
 }
 
 
-@cache  # TVM admits one rule of a level
-def use_vector_arithmetic() -> None:
-    """Have every kernel that this process compiles for a CPU use these functions, and every kernel
-    keep NaN in maxima and minima and select where it has masks."""
+def register_functions() -> None:
+    """Have every kernel that this process compiles for a CPU use these functions. Once a process:
+    TVM admits one rule of a level."""
     for name, function in _FUNCTIONS.items():
         tirx.register_intrin_lowering(name, "llvm", f=_rule(function), level=_ABOVE_TVM)
-    keep_nan()
-    select_for_masks()
 
 
 def _rule(function: Function) -> Function:

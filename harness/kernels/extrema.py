@@ -11,7 +11,6 @@ takes a comparison and a selection more (`benchmarks/elementary_cost.py`).
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,6 @@ from harness.tvm_api import (
     structural_map,
     tirx,
     triple_of,
-    wrap_lowering,
 )
 
 _ARM = ("aarch64", "arm", "thumb")
@@ -31,17 +29,7 @@ _INTRINSICS: dict[type, str] = {tirx.Max: "llvm.maximum", tirx.Min: "llvm.minimu
 _COMPARISONS: dict[type, Any] = {tirx.Max: tirx.GT, tirx.Min: tirx.LT}
 
 
-@cache  # a pipeline is wrapped once
-def keep_nan() -> None:
-    """Have every kernel that this process compiles keep NaN in maxima and minima, and have those
-    over an axis begin with an infinity."""
-    wrap_lowering(
-        first=lambda: tirx.transform.prim_func_pass(_begun_infinite, opt_level=0),
-        last=lambda: tirx.transform.prim_func_pass(_rewritten, opt_level=0),
-    )
-
-
-def _begun_infinite(function: PrimFunc, module: Any, context: Any) -> PrimFunc:
+def begin_infinite(function: PrimFunc, module: Any, context: Any) -> PrimFunc:
     """A scheduled kernel whose maxima begin with -∞, and minima with ∞: TVM has them begin with the
     least and the greatest finite number, which they then give for infinite values only. It knows
     the reductions of schedules by these, so that they stay until here; in those that go through the
@@ -90,7 +78,8 @@ def _replaced(block: SBlock, body: Any, init: Any) -> SBlock:
     )
 
 
-def _rewritten(function: PrimFunc, module: Any, context: Any) -> PrimFunc:
+def keep_nan(function: PrimFunc, module: Any, context: Any) -> PrimFunc:
+    """A lowered kernel whose maxima and minima of floats are NaN where an operand is."""
     target = (function.attrs or {}).get("target")
     triple = (triple_of(target) or "") if target is not None else ""
     rule = _by_intrinsic if triple.startswith(_ARM) else _by_selection

@@ -9,7 +9,6 @@ rewrite here is TVM's very last lowering: the simplifier does not see the select
 from __future__ import annotations
 
 from collections.abc import Set
-from functools import cache
 from typing import Any
 
 from harness.kernels.arithmetic import Value, constant
@@ -19,18 +18,12 @@ from harness.tvm_api import (
     structural_map,
     structural_walk,
     tirx,
-    wrap_lowering,
 )
 
 
-@cache  # a pipeline is wrapped once
-def select_for_masks() -> None:
-    """Have every kernel that this process compiles for AVX-512 select by a condition where its TIR
-    has a mask of all bits or none."""
-    wrap_lowering(last=lambda: tirx.transform.prim_func_pass(_rewritten, opt_level=0))
-
-
-def _rewritten(function: PrimFunc, module: Any, context: Any) -> PrimFunc:
+def select_for_masks(function: PrimFunc, module: Any, context: Any) -> PrimFunc:
+    """A lowered kernel that selects by a condition, if it is for AVX-512, where it has a mask of
+    all bits or none."""
     target = (function.attrs or {}).get("target")
     if target is None or "avx512f" not in features_of(target):
         return function

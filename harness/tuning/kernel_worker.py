@@ -25,7 +25,7 @@ from harness.devices.graphics_work import with_work
 from harness.devices.linker import linker
 from harness.devices.opencl import NotOpenCL
 from harness.errors import reason
-from harness.kernels.elementary import use_vector_arithmetic
+from harness.kernels.lowering import use_our_lowering
 from harness.measure.inputs import write_arrays
 from harness.tuning.arguments import Arguments
 from harness.tuning.difference import Reference, as_row, first_difference
@@ -303,7 +303,7 @@ def _name(slot: int) -> str:
 
 def main() -> None:
     parent = channel()
-    use_vector_arithmetic()
+    use_our_lowering()
     worker = Worker()
     gc.freeze()  # TVM's Python modules, or every collection walks through them
     for message in parent:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.kernels.elementary import use_vector_arithmetic
+from harness.kernels.lowering import use_our_lowering
 from harness.measure.comparison import errors, is_float, tolerance_of
 from harness.tuning.arguments import given_in
 from harness.tuning.difference import Reference, admitted_errors
@@ -34,7 +34,7 @@ def references(
     random arguments, `arrays`, of which the last are `outputs`; and on real ones, an `.npz` of what
     the kernel is given in an inference, where there is one. How far off a value may be goes by how
     far it moves when what the kernel is given is rounded differently."""
-    use_vector_arithmetic()
+    use_our_lowering()
     target = target_of({**processor, **_PLAINLY})
     kernel = module["main"].with_attr("global_symbol", _NAME)
     function = tvm.compile(tvm.IRModule({_NAME: kernel}), target=target).jit()[_NAME]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from harness.kernels import elementary
+from harness.kernels.lowering import use_our_lowering
 from harness.tvm_api import Schedule, te, tirx, tvm
 
 COUNT = 4096
@@ -34,7 +34,7 @@ def compiled(
     function: Callable[..., tvm.ir.Expr], arguments: int, dtype: str, target: dict[str, str]
 ) -> tvm.runtime.Executable:
     """A kernel that computes a function of so many arguments in vectors of 8."""
-    elementary.use_vector_arithmetic()
+    use_our_lowering()
     sources = [te.placeholder((COUNT,), dtype, name=f"source{at}") for at in range(arguments)]
     result = te.compute((COUNT,), lambda at: function(*(s[at] for s in sources)), name="result")
     schedule = Schedule(tvm.IRModule({"main": te.create_prim_func([*sources, result])}))

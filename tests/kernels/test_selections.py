@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.kernels.elementary import use_vector_arithmetic
+from harness.kernels.lowering import use_our_lowering
 from harness.tvm_api import Schedule, features_of, te, tirx, tvm
 
 ROWS, LANES, EVERY = 66, 8, 3
@@ -18,7 +18,7 @@ SHOWN = np.arange(1, ROWS * LANES + 1, dtype="float32").reshape(ROWS, LANES)
 def kernel(mask: Any, processor: dict[str, str]) -> tvm.runtime.Executable:
     """Rows of a tensor moved down by one, their bits under a mask that a function of the row
     gives."""
-    use_vector_arithmetic()
+    use_our_lowering()
     source = te.placeholder((ROWS, LANES), "float32", name="source")
 
     def masked(row: Any, lane: Any) -> Any:

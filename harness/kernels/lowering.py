@@ -1,0 +1,34 @@
+"""Our part of TVM's lowering of scheduled kernels: its first pass, its last ones, and the rules of
+elementary functions.
+
+Passes, schedules and cost models see plain functions, maxima and masks; what these become is the
+last thing that happens to them.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from harness.kernels.elementary import register_functions
+from harness.kernels.extrema import begin_infinite, keep_nan
+from harness.kernels.named_values import store_named_values
+from harness.kernels.selections import select_for_masks
+from harness.tvm_api import tirx, tvm, wrap_lowering
+
+_LAST = (keep_nan, select_for_masks, store_named_values)
+"""In this order: the first names values, which the last one stores."""
+
+
+@cache  # TVM admits one rule of a level, and a pipeline is wrapped once
+def use_our_lowering() -> None:
+    """Have every kernel that this process compiles compute elementary functions in vectors if it is
+    for a processor, keep NaN in maxima and minima, and select where it has masks."""
+    register_functions()
+    wrap_lowering(
+        lambda: _pass(begin_infinite), lambda: tvm.transform.Sequential(list(map(_pass, _LAST)))
+    )
+
+
+def _pass(rewrite: Any) -> Any:
+    return tirx.transform.prim_func_pass(rewrite, opt_level=0)
