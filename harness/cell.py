@@ -145,6 +145,7 @@ class _Cell:
                 canonical, edges.bypass, samples, self._here, self._threads
             )
         if in_blocks(edges.pattern):
+            self._tell({"stage": "order"})
             checked_on = samples or self._samples(self._order.inputs)
             canonical = reordered(canonical, group, checked_on, self._here, self._threads)
         training, seen = self._samples(self._order.training) or samples, samples

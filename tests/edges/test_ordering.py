@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
+from harness.edges import ordering
 from harness.edges.layers import ReplaceConstants, layers_of
 from harness.edges.ordering import check_same, neighbours, reordered, side_by_side
 from harness.edges.patterns import mask_of
@@ -127,3 +128,19 @@ def test_another_network_is_told(tmp_path: Path) -> None:
     other = ReplaceConstants.apply(module, {first.variable: first.weights[::-1].copy()})
     with pytest.raises(CellFailure, match="in another order the network gives outputs"):
         check_same(module, other, sample, TARGET, 2)
+
+
+@pytest.mark.parametrize("outputs", [16, 24, 100])
+def test_large_layers_are_ordered_by_a_part_of_them(
+    outputs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outputs that read the first or the second half of the inputs, by turns."""
+    monkeypatch.setattr(ordering, "_CANDIDATES", 10)
+    monkeypatch.setattr(ordering, "_MOST_INPUTS", 64)
+    weights = np.random.default_rng(0).uniform(0.5, 1, (1000, outputs)).astype(np.float32)
+    weights[:500, ::2] = weights[500:, 1::2] = 0
+    order = neighbours([weights], 4, 0.5)
+    assert sorted(order) == list(range(outputs))
+    vectors = [vector % 2 for vector in order.reshape(-1, 4)]
+    alike = [len(set(vector)) == 1 for vector in vectors]
+    assert sum(alike) >= len(alike) - 1
