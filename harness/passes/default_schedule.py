@@ -38,7 +38,7 @@ from harness.passes.kernel_blocks import (
 )
 from harness.passes.padding import is_masked_padding
 from harness.passes.vectors import vector_registers
-from harness.tvm_api import PrimFunc, SBlock, Schedule, is_graphics, tirx, tvm
+from harness.tvm_api import PrimFunc, SBlock, Schedule, is_graphics, structural_map, tirx, tvm
 
 SCHEDULED = "tirx.is_scheduled"
 _PARALLEL_OPERATIONS = 20_000
@@ -89,9 +89,14 @@ def _depends(index: Any, variable: Any) -> bool:
     return any(variable.same_as(each) for each in variables(index))
 
 
-def _is_vector_of(index: Any, variable: Any) -> bool:
-    """Whether an index is the vector that a channel is in, as in packed weights."""
-    return isinstance(index, tirx.FloorDiv) and variable.same_as(index.a)
+def _varies_in_vectors(index: Any, channel: Any) -> bool:
+    """Whether an index is another for channels of the same vector. It is not where it is of the
+    vector alone, as those of packed weights are, and of what sparse ones gather."""
+
+    def of_the_first(vector: Any) -> Any:
+        return tirx.const(0, str(vector.ty)) if channel.same_as(vector.a) else vector
+
+    return _depends(structural_map(index, (tirx.FloorDiv, of_the_first)), channel)
 
 
 class KernelSchedule:
@@ -163,7 +168,7 @@ class KernelSchedule:
         along = False
         for read in block.reads:
             *outer, inner = [element.min for element in read.region]
-            if any(_depends(index, last) and not _is_vector_of(index, last) for index in outer):
+            if any(_varies_in_vectors(index, last) for index in outer):
                 return False
             along = along or _depends(inner, last)
         return along

@@ -7,6 +7,7 @@ from compiling import run_kernel
 
 from harness.kernels import block_sparse, packed
 from harness.kernels.block_sparse import WIDE
+from harness.passes.default_schedule import schedule_untuned
 from harness.passes.vectors import vector_lanes
 from harness.tuning.difference import difference
 from harness.tuning.sketches import Sketches
@@ -39,6 +40,16 @@ def sparse(rows: int, inputs: int, vectors: int, kept: int, width: int = LANES) 
     weights = te.placeholder((vectors, kept, width), name="weights")
     indices = te.placeholder((vectors, kept), name="indices", dtype="int32")
     result = block_sparse.matmul(data, weights, indices)
+    return tvm.IRModule({"main": te.create_prim_func([data, weights, indices, result])})
+
+
+def gathering(size: int, inputs: int, vectors: int, kept: int, taps: int) -> tvm.IRModule:
+    """A convolution with block-sparse weights."""
+    data = te.placeholder((1, size, size, inputs), name="data")
+    weights = te.placeholder((vectors, kept, LANES), name="weights")
+    indices = te.placeholder((vectors, kept), name="indices", dtype="int32")
+    at = [1, 1], [taps // 2] * 4, [1, 1]
+    result = topi.nn.relu(block_sparse.conv2d(data, weights, indices, [taps, taps], *at))
     return tvm.IRModule({"main": te.create_prim_func([data, weights, indices, result])})
 
 
@@ -126,6 +137,20 @@ def test_wide_blocks_share_what_is_loaded() -> None:
     expected = run_kernel(kernel, TARGET, below=8)
     for schedule in odd.promising():
         assert difference(expected, run_kernel(schedule.mod, TARGET, below=8)) is None
+
+
+@pytest.mark.parametrize("taps", [1, 3])
+def test_sparse_convolutions_are_tiled_whether_tuned_or_not(taps: int) -> None:
+    """With three taps no vector was known in the output: it took a hundred times as long."""
+    kernel = gathering(7, 8, 2, 5, taps)
+    first = (taps - 1) * (7 + taps - 1) * 8 + (taps - 1) * 8 + 8  # below it a place is inside
+    expected = run_kernel(kernel, TARGET, below=first)
+    schedules = [schedule.mod for schedule in Sketches(kernel, TARGET, 2).promising()]
+    assert schedules
+    for module in (schedule_untuned(kernel, TARGET, 2), *schedules):
+        text = module.script()
+        assert 'scope="local"' in text and f"T.vectorized({LANES})" in text
+        assert difference(expected, run_kernel(module, TARGET, below=first)) is None
 
 
 def test_reductions_are_in_parts_where_rows_do_not_fit_the_nearest_cache() -> None:
