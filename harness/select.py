@@ -72,7 +72,12 @@ def narrow(
     engine: str | None = None,
 ) -> list[Record]:
     """The records of one model, and of one target and engine where given. Raises InputError for a
-    name that is not there, and where one of several models has to be named."""
+    name that is not there, where one of several models has to be named, and where there are no
+    records."""
+    if not records:
+        raise InputError(
+            "no cell has a result yet; records are written when a group of cells is done"
+        )
     for kind, wanted in (("model", model), ("target", target), ("engine", engine)):
         known = {getattr(record.key, kind) for record in records}
         if wanted is not None:

@@ -432,6 +432,11 @@ def test_select_refuses_to_compare_prices_in_two_currencies() -> None:
         select(cells, Constraints(), "price")
 
 
+def test_narrow_says_so_when_nothing_has_a_result() -> None:
+    with pytest.raises(InputError, match="no cell has a result yet"):
+        narrow([], model="n1")
+
+
 def test_narrow_raises_when_several_models_are_there_and_none_is_named() -> None:
     other = cell("quick").model_copy(
         update={"key": CellKey(model="n2", target="x86-host", configuration="a", engine="tvm")}
