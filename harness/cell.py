@@ -184,7 +184,7 @@ class _Cell:
 
         adapted = adapt(canonical, self._spec.passes, self._target, dense)
         self._tell({"stage": "fuse"})
-        return adapted, fuse(adapted, self._configuration.fusion)
+        return adapted, fuse(adapted, self._configuration.fusion, self._target)
 
     def _tuned(
         self,

@@ -68,7 +68,7 @@ def inspect(
         compiled_for = target_of(target.tvm.as_tvm())
         network = adapt(canonicalise(imported.module), target.passes, compiled_for)
         with tvm.transform.PassContext(instruments=[groups]):
-            fused = fuse(network, level)
+            fused = fuse(network, level, compiled_for)
         fusion = summarise(network, fused)
         shown = _kernels(fused, fusion, groups.members)
     return Inspection(

@@ -45,7 +45,7 @@ def layer_times(
     machine's roofs are not known.
     """
     target = target_of(spec.tvm.as_tvm())
-    fused = fuse(adapt(canonical, spec.passes, target), "full")
+    fused = fuse(adapt(canonical, spec.passes, target), "full", target)
     found = kernels(fused)
     by_weights = owners(fused)
     names = [by_weights.get(values_of(array)) for array in weights]

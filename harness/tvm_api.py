@@ -26,7 +26,7 @@ with lean_import():
     from tvm.relax.backend.cpu_generic import pipeline as processor_pipeline
     from tvm.relax.backend.cuda import pipeline as cuda_pipeline
     from tvm.relax.op.grad import no_grad as no_gradient
-    from tvm.s_tir import SBlock, Schedule, meta_schedule
+    from tvm.s_tir import SBlock, SBlockRealize, Schedule, meta_schedule
     from tvm.s_tir.analysis import estimate_tir_flops
     from tvm.s_tir.meta_schedule.arg_info import ArgInfo
     from tvm.s_tir.meta_schedule.relax_integration import extract_tasks
@@ -236,6 +236,7 @@ __all__ = [
     "Op",
     "PrimFunc",
     "SBlock",
+    "SBlockRealize",
     "Schedule",
     "TensorLoad",
     "Trace",

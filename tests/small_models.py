@@ -155,17 +155,19 @@ def save_torch(path: Path, **export_options: Any) -> Path:
     return path
 
 
-def save_tflite(path: Path, weight_type: str = "float32", operator: str = "RELU6") -> Path:
+def save_tflite(
+    path: Path, weight_type: str = "float32", operator: str = "RELU6", free: Sequence[int] = ()
+) -> Path:
     """A TFLite model: convolution with ReLU6, reshape, dense layer; `x` (1×4×4×2) to `y` (1×3).
 
     With `weight_type` int8 the dense layer's weights are integers while its input is not, which is
     dynamic range quantization. `operator` replaces the activation by one of its own when it is not
-    a fused one.
+    a fused one. `free` are dimensions of `x` that its signature leaves open.
     """
     from ai_edge_litert import schema_py_generated as schema
 
     builder = _TfliteBuilder(schema)
-    x = builder.tensor("x", [1, 4, 4, 2])
+    x = builder.tensor("x", [1, 4, 4, 2], free=free)
     kernel = builder.tensor("kernel", [3, 3, 3, 2], weights(3, 3, 3, 2))
     bias = builder.tensor("bias", [3], weights(3, seed=1))
     convolved = builder.tensor("convolved", [1, 4, 4, 3])
@@ -209,6 +211,45 @@ def save_expanded_tflite(path: Path, named: bool = True) -> Path:
     return path
 
 
+def save_free_tflite(path: Path) -> Path:
+    """A TFLite model whose batch and length are free: `x` (?×?×3), by a matrix (3×2), to `y`
+    (?×?×2), and the `sum` of that over the length."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    builder = _TfliteBuilder(schema)
+    x = builder.tensor("x", [1, 1, 3], free=[0, 1])
+    matrix = builder.tensor("matrix", [3, 2], weights(3, 2))
+    axis = builder.tensor("axis", [1], np.array([1], np.int32))
+    y = builder.tensor("y", [1, 1, 2], free=[0, 1])
+    total = builder.tensor("sum", [1, 2], free=[0])
+    product, summed = schema.BatchMatMulOptionsT(), schema.ReducerOptionsT()
+    builder.operator("BATCH_MATMUL", [x, matrix], [y], "BatchMatMulOptions", product)
+    builder.operator("SUM", [y, axis], [total], "ReducerOptions", summed)
+    path.write_bytes(builder.finish([x], [y, total]))
+    return path
+
+
+def save_sharing_tflite(path: Path) -> Path:
+    """A TFLite model that adds a constant (1×3) to `x` (?×3), in whose file both have one shape."""
+    import tflite
+    from ai_edge_litert import schema_py_generated as schema
+
+    builder = _TfliteBuilder(schema)
+    x = builder.tensor("x", [1, 3], free=[0])
+    bias = builder.tensor("bias", [1, 3], weights(1, 3))
+    y = builder.tensor("y", [1, 3], free=[0])
+    builder.operator("ADD", [x, bias], [y], "AddOptions", schema.AddOptionsT())
+    content = bytearray(builder.finish([x], [y]))
+    graph = tflite.Model.GetRootAsModel(content, 0).Subgraphs(0)
+    # The first field of a tensor's table says how far behind it its shape is.
+    tables = [graph.Tensors(at)._tab for at in (x, bias)]
+    first, last = sorted(table.Pos + table.Offset(4) for table in tables)
+    shape = last + int.from_bytes(content[last : last + 4], "little")
+    content[first : first + 4] = (shape - first).to_bytes(4, "little")
+    path.write_bytes(content)
+    return path
+
+
 def save_int8_tflite(path: Path) -> Path:
     """A TFLite model in integers throughout: dense layer, `x` int8 1×8 to `y` int8 1×3."""
     from ai_edge_litert import schema_py_generated as schema
@@ -240,9 +281,12 @@ class _TfliteBuilder:
         values: np.ndarray | None = None,
         dtype: Any = np.float32,
         scale: float | None = None,
+        free: Sequence[int] = (),
     ) -> int:
         tensor = self.schema.TensorT()
         tensor.name, tensor.shape = name.encode(), list(shape)
+        if free:
+            tensor.shapeSignature = [-1 if at in free else each for at, each in enumerate(shape)]
         if values is not None:
             dtype = values.dtype
             tensor.buffer = len(self.buffers)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import yaml
-from onnx import TensorProto, helper
-from small_models import FLOAT, INT64, onnx_model, save, save_tflite
+from onnx import TensorProto, helper, numpy_helper
+from small_models import FLOAT, INT64, onnx_model, save, save_tflite, weights
 from sweeps import FUSED, QUICK, Heard
 
 from harness.baselines.registry import ENGINES, open_session
 from harness.errors import CellFailure, InputError
+from harness.models.imported import import_model
 from harness.models.runnable import runnable_model
 from harness.models.tensors import TensorSpec
 from harness.record import Record
@@ -107,6 +109,45 @@ def test_network_takes_the_inputs_that_stand_in_its_file(tmp_path: Path) -> None
     assert found.path.parent == tmp_path / "work"
     with pytest.raises(InputError, match="--shape x=<n>,3 --shape lengths=<n>"):
         runnable_model(path, {}, tmp_path / "work")
+
+
+def branching() -> onnx.ModelProto:
+    """`x` (any × any) by one of two matrices, of 4 and of 6 rows, as `wide` says."""
+    branches = {}
+    for name, rows in {"then_branch": 6, "else_branch": 4}.items():
+        matrix = numpy_helper.from_array(weights(rows, 2), f"matrix_{rows}")
+        product = helper.make_node("MatMul", ["x", matrix.name], [f"product_{rows}"])
+        result = helper.make_tensor_value_info(f"product_{rows}", FLOAT, [None, 2])
+        branches[name] = helper.make_graph([product], name, [], [result], [matrix])
+    choice = helper.make_node("If", ["wide"], ["y"], name="choice", **branches)
+    inputs = [("x", FLOAT, [None, None]), ("wide", TensorProto.BOOL, [])]
+    return onnx_model([choice], inputs, ["y"])
+
+
+def test_branch_that_is_not_taken_may_not_fit_the_shapes(tmp_path: Path) -> None:
+    path = save(branching(), tmp_path / "model.onnx")
+    for width, wide in ((4, False), (6, True)):
+        shapes: dict[str, tuple[int, ...]] = {"x": (3, width), "wide": ()}
+        with pytest.raises(InputError, match="ONNX Runtime refuses it with these shapes"):
+            import_model(path, shapes, tmp_path / "work")
+        found = runnable_model(path, shapes, tmp_path / "work")
+        specs = TensorSpec("x", (3, width), "float32"), TensorSpec("wide", (), "bool")
+        assert found.inputs == specs
+        session = open_session("onnxruntime", found.path, 1)
+        feeds = {"x": np.ones((3, width), np.float32), "wide": np.array(wide)}
+        session.bind(feeds)()
+        (y,) = session.run(feeds)
+        np.testing.assert_allclose(y, feeds["x"] @ weights(width, 2), rtol=1e-5)
+        with pytest.raises(InputError, match="expected float32"):
+            session.run({"x": np.ones((2, width), np.float32), "wide": np.array(wide)})
+
+
+def test_shapes_that_fit_nothing_are_refused_where_there_is_no_branch(tmp_path: Path) -> None:
+    product = helper.make_node("MatMul", ["x", "w"], ["y"])
+    model = onnx_model([product], [("x", FLOAT, [None, None])], ["y"], {"w": weights(4, 2)})
+    path = save(model, tmp_path / "model.onnx")
+    with pytest.raises(InputError, match=f"{path}: ONNX Runtime refuses it with these shapes"):
+        runnable_model(path, {"x": (3, 6)}, tmp_path / "work")
 
 
 def test_exported_program_takes_its_own_inputs(tmp_path: Path) -> None:

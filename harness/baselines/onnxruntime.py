@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,8 +19,14 @@ from harness.models.tensors import TensorSpec
 _DTYPES = {"float": "float32", "double": "float64"}
 
 
+INPUT_SHAPES = "layeredge.input_shapes"
+"""The metadata property of a model that is not static which says what it is fed: JSON, the shape of
+each input by its name."""
+
+
 class OnnxRuntimeSession:
-    """A static ONNX model in ONNX Runtime, all graph optimisations on, one operator at a time."""
+    """An ONNX model in ONNX Runtime, all graph optimisations on, one operator at a time. It is
+    static, or says what shapes it is fed."""
 
     def __init__(self, path: Path, threads: int) -> None:
         options = onnxruntime.SessionOptions()
@@ -30,7 +37,12 @@ class OnnxRuntimeSession:
         self._session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
-        self.inputs = tuple(_spec(value, path) for value in self._session.get_inputs())
+        properties = self._session.get_modelmeta().custom_metadata_map
+        fed = json.loads(properties.get(INPUT_SHAPES, "{}"))
+        self.inputs = tuple(
+            _spec(value, fed.get(value.name, value.shape), path)
+            for value in self._session.get_inputs()
+        )
         for value in self._session.get_outputs():
             require_numbers("output", value.name, _dtype(value), path)
 
@@ -67,13 +79,13 @@ class _Bound:
         self._run(self._binding)
 
 
-def _spec(value: Any, path: Path) -> TensorSpec:
+def _spec(value: Any, shape: Sequence[Any], path: Path) -> TensorSpec:
     require_numbers("input", value.name, _dtype(value), path)
-    if not all(isinstance(extent, int) for extent in value.shape):
+    if not all(isinstance(extent, int) for extent in shape):
         raise InputError(
-            f"{path}: input '{value.name}' is {value.shape}, expected a model with static shapes"
+            f"{path}: input '{value.name}' is {shape}, expected a model with static shapes"
         )
-    return TensorSpec(value.name, tuple(value.shape), _dtype(value))
+    return TensorSpec(value.name, tuple(shape), _dtype(value))
 
 
 def _dtype(value: Any) -> str:

@@ -146,7 +146,7 @@ class Appraiser:
         target: tvm.target.Target,
     ) -> tvm.IRModule:
         network = ReplaceConstants.apply(canonical, weights)
-        return fuse(adapt(network, self.spec.passes, target), self.fusion)
+        return fuse(adapt(network, self.spec.passes, target), self.fusion, target)
 
 
 def _in_turns(

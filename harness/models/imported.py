@@ -26,7 +26,7 @@ class Imported:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     prepared: Path | None
-    """The static ONNX file that reference and baselines run; None when they run the file itself."""
+    """The static file that reference and baselines run; None when they run the file itself."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Variables of `main` to the operator and node that they were converted from, where the format
     names those; what else was computed for a node stands before its variable."""
@@ -51,7 +51,7 @@ def import_model(path: Path, shapes: Mapping[str, tuple[int, ...]], work: Path) 
         case "tflite":
             from harness.models.tflite_frontend import import_tflite
 
-            return import_tflite(path, shapes)
+            return import_tflite(path, shapes, work)
 
 
 def output_specs(module: tvm.IRModule, names: Sequence[str], path: Path) -> tuple[TensorSpec, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 import onnx
 import onnxruntime
 
+from harness.baselines.onnxruntime import INPUT_SHAPES
 from harness.errors import InputError, unknown_name
 from harness.models.foreign_errors import first_line
 from harness.models.onnx_file import STANDARD_DOMAINS, check_onnx, load_onnx, walk_nodes
@@ -25,16 +27,34 @@ _DISABLED_OPTIMISERS = ["MatMulAddFusion"]
 # Some exporters write this for every dimension they do not know; it names none.
 _ANONYMOUS = "?"
 
+_BRANCHING = frozenset({"If", "Loop", "Scan"})
+
+
+class ShapesRefused(InputError):
+    """ONNX Runtime cannot infer all shapes within a model from those of its inputs."""
+
 
 def write_static(path: Path, shapes: Shapes, work: Path) -> Path:
     """Write the static model of an ONNX file to `work/prepared.onnx`, and return its path.
+
+    Shapes are inferred in every branch of an `If`, and in one that is not taken they may contradict
+    each other. A model with branches that is refused is written as it is, with its inputs' shapes
+    beside it for the session, see `harness.baselines.onnxruntime.INPUT_SHAPES`.
 
     Raises InputError for a file that is not a valid ONNX model, and dimensions that are not fixed.
     """
     model = load_onnx(path)
     check_onnx(model, path)
     fix_shapes(model, shapes, path)
-    write_model(fold(model, path), work / PREPARED)
+    try:
+        static = fold(model, path)
+    except ShapesRefused:
+        if not any(node.op_type in _BRANCHING for node in walk_nodes(model.graph)):
+            raise
+        static = load_onnx(path)
+        fed = {value.name: _dimensions(value) for value in graph_inputs(model.graph)}
+        onnx.helper.set_model_props(static, {INPUT_SHAPES: json.dumps(fed)})
+    write_model(static, work / PREPARED)
     return work / PREPARED
 
 
@@ -91,7 +111,7 @@ def fold(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     normalisation into convolutions; the result holds standard ONNX operators, and those of other
     domains that were there before.
 
-    Raises InputError when ONNX Runtime refuses the model with these shapes.
+    Raises ShapesRefused when ONNX Runtime refuses the model with these shapes.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
@@ -108,7 +128,7 @@ def fold(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
             )
         except Exception as error:
             # ONNX Runtime's errors are several C++ types without a common base.
-            raise InputError(
+            raise ShapesRefused(
                 f"{path}: ONNX Runtime refuses it with these shapes: {first_line(error)}"
             ) from None
         folded = onnx.load(written)
@@ -148,6 +168,10 @@ def _fix(
         if symbol:
             settled[symbol] = extent
         dimension.dim_value = extent
+
+
+def _dimensions(value: onnx.ValueInfoProto) -> list[int]:
+    return [int(dimension.dim_value) for dimension in value.type.tensor_type.shape.dim]
 
 
 def _is_static(dimension: onnx.TensorShapeProto.Dimension) -> bool:

@@ -36,6 +36,10 @@ def runnable_model(path: Path, shapes: Mapping[str, tuple[int, ...]], work: Path
         from harness.models.onnx_shapes import write_static
 
         runnable = write_static(path, shapes, work)
+    elif format == "tflite":
+        from harness.models.tflite_shapes import static_file
+
+        runnable = static_file(path, shapes, work)
     try:
         inputs = open_session(reference_engine(format), runnable, threads=1).inputs
     except HarnessError as error:

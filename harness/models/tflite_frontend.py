@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +12,7 @@ import numpy as np
 from harness.errors import InputError
 from harness.models.imported import Imported, output_specs, require_shapes
 from harness.models.tensors import TensorSpec
-
-# What reading beyond the end of a damaged flat buffer raises.
-_DAMAGED = (AttributeError, IndexError, TypeError, ValueError, struct.error)
+from harness.models.tflite_shapes import DAMAGED, static_file, tensor_name
 
 _STATEFUL = frozenset({"ASSIGN_VARIABLE", "CALL_ONCE", "READ_VARIABLE", "VAR_HANDLE"})
 _FLOATS = ("float16", "float32", "float64")
@@ -26,29 +22,26 @@ _SHOWN = 5
 _NUMBERS = ("bool", *_FLOATS, *_INTEGERS)
 
 
-def import_tflite(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Imported:
-    """Import a `.tflite` file, in floats or fully quantized to integers.
+def import_tflite(path: Path, shapes: Mapping[str, tuple[int, ...]], work: Path) -> Imported:
+    """Import a `.tflite` file, in floats or fully quantized to integers. Where its converter left
+    dimensions free, the static model that is imported is written to `work/prepared.tflite`.
 
-    Shapes are those that stand in the file; where a converter marked a dimension as dynamic, that
-    is 1, as it is for LiteRT.
-
-    Raises InputError when the package `tflite` is not installed, the file is damaged, and for
-    operators that are not supported, named with their outputs: custom ones, and those with
-    integer weights and float inputs (dynamic range quantization).
+    Raises InputError as `static_file` does, when the file is damaged, and for operators that are
+    not supported, named with their outputs: custom ones, and those with integer weights and float
+    inputs (dynamic range quantization).
     """
-    if find_spec("tflite") is None:
-        raise InputError(f"{path}: tflite is not installed: pip install 'layeredge[tflite]'")
+    static = static_file(path, shapes, work)
     import tflite
     from tvm.relax.frontend.tflite import from_tflite
 
-    content = path.read_bytes()
+    content = static.read_bytes()
     try:
         model = tflite.Model.GetRootAsModel(content, 0)
         graph = model.Subgraphs(0)
         _require_names(graph, path)
         inputs = tuple(_spec(graph.Tensors(index), path) for index in graph.InputsAsNumpy())
-        outputs = [_name(graph.Tensors(index)) for index in graph.OutputsAsNumpy()]
-    except _DAMAGED:
+        outputs = [tensor_name(graph.Tensors(index)) for index in graph.OutputsAsNumpy()]
+    except DAMAGED:
         raise InputError(f"{path}: a damaged or truncated TFLite model") from None
     require_shapes(shapes, inputs, path)
     try:
@@ -59,7 +52,8 @@ def import_tflite(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Imported
         raise InputError(
             f"{path}: TVM's importer fails on this model, though it knows each of its operators"
         ) from error
-    return Imported(module, inputs, output_specs(module, outputs, path), prepared=None)
+    prepared = None if static == path else static
+    return Imported(module, inputs, output_specs(module, outputs, path), prepared)
 
 
 def _naming_converter(path: Path) -> Any:
@@ -67,7 +61,11 @@ def _naming_converter(path: Path) -> Any:
     import tflite
     from tvm.relax.frontend.tflite.tflite_frontend import OperatorConverter
 
-    from harness.tvm_api import relax
+    from harness.tvm_api import relax, shape_of
+
+    def _adjoint(matrices: relax.Expr) -> relax.Expr:
+        *batch, rows, columns = range(len(shape_of(matrices)))
+        return relax.op.permute_dims(matrices, [*batch, columns, rows])
 
     class NamingConverter(OperatorConverter):  # type: ignore[misc]
         def __init__(self, *arguments: Any) -> None:
@@ -91,6 +89,16 @@ def _naming_converter(path: Path) -> Any:
             data, axis = self.get_input_tensors(op)
             place = int(np.ravel(self.get_tensor_value(axis))[0])
             return relax.op.expand_dims(self.get_tensor_expr(data), place)
+
+        def convert_batch_matmul(self, op: Any) -> Any:
+            """TVM's own fails where the two have batches of different ranks."""
+            if self.is_quantized(op):
+                return super().convert_batch_matmul(op)
+            options, table = tflite.BatchMatMulOptions(), op.BuiltinOptions()
+            options.Init(table.Bytes, table.Pos)
+            left, right = map(self.get_tensor_expr, self.get_input_tensors(op))
+            left = _adjoint(left) if options.AdjX() else left
+            return relax.op.matmul(left, _adjoint(right) if options.AdjY() else right)
 
         def check_unsupported_ops(self) -> None:
             operators = map(self.subgraph.Operators, range(self.subgraph.OperatorsLength()))
@@ -161,18 +169,14 @@ def _type_text(wrapped: Any) -> str:
 
 
 def _output_name(graph: Any, operator: Any) -> str:
-    return _name(graph.Tensors(operator.Outputs(0))) if operator.OutputsLength() else "?"
-
-
-def _name(tensor: Any) -> str:
-    return str(tensor.Name().decode())
+    return tensor_name(graph.Tensors(operator.Outputs(0))) if operator.OutputsLength() else "?"
 
 
 def _spec(tensor: Any, path: Path) -> TensorSpec:
     import tflite
 
     dtypes = {getattr(tflite.TensorType, dtype.upper()): dtype for dtype in _NUMBERS}
-    name = _name(tensor)
+    name = tensor_name(tensor)
     if tensor.Type() not in dtypes:
         raise InputError(f"{path}: input '{name}' holds no plain numbers (type {tensor.Type()})")
     shape = tuple(tensor.Shape(axis) for axis in range(tensor.ShapeLength()))

@@ -37,6 +37,7 @@ from harness.passes.kernel_blocks import (
     vector_width,
 )
 from harness.passes.padding import is_masked_padding
+from harness.passes.summation import is_part
 from harness.passes.vectors import vector_registers
 from harness.tvm_api import PrimFunc, SBlock, Schedule, is_graphics, structural_map, tirx, tvm
 
@@ -332,15 +333,17 @@ class KernelSchedule:
                 axes = self._block(name).iter_vars
                 inside = list(zip(axes, schedule.get_loops(name)[1:], strict=True))
                 taps = [loop for axis, loop in inside if axis.iter_type != 0]
-                kept = [loop for axis, loop in inside if axis.iter_type == 0]
-                kept.sort(key=lambda loop: loop_extent(schedule, loop))
-                schedule.reorder(*taps, *kept)
-                schedule.vectorize(kept[-1])
+                lane = self._block(name).writes[0].region[-1].min
+                (vector,) = (loop for axis, loop in inside if axis.var.same_as(lane))
+                schedule.reorder(*taps, vector)
+                schedule.vectorize(vector)
                 self._decompose(name, taps[0])
         self.done |= set(names)
 
     def _split_by_lanes(self, name: str) -> str | None:
         """Reduce into one partial result a vector lane; the name of the block that does it."""
+        if is_part(self._block(name)):
+            return name
         schedule, lanes = self.schedule, self._lanes(name)
         tap = schedule.get_loops(name)[-1]
         extent = loop_extent(schedule, tap)

@@ -21,6 +21,7 @@ from harness.passes.legalise import LEGALISATIONS
 from harness.passes.movement import absorb_movement, is_stray, reshapes
 from harness.passes.padding import mask_padding
 from harness.passes.rewriter import MAIN
+from harness.passes.summation import cut_sums
 from harness.record import Fusion
 from harness.spec import FusionLevel
 from harness.tvm_api import (
@@ -28,14 +29,18 @@ from harness.tvm_api import (
     OUT_FUSABLE,
     Constant,
     PrimFunc,
+    is_graphics,
     operator_name,
     relax,
     tvm,
 )
 
 
-def fuse(module: tvm.IRModule, level: FusionLevel) -> tvm.IRModule:
-    """Legalise a canonical network and group its operators into kernels.
+def fuse(
+    module: tvm.IRModule, level: FusionLevel, target: tvm.target.Target | None = None
+) -> tvm.IRModule:
+    """Legalise a canonical network and group its operators into kernels, for a processor unless a
+    target says otherwise: the threads of a graphics processor each sum a part as it is.
 
     The result's `main` calls TIR kernels only, one call a kernel. Raises NoKernel, naming them,
     where TVM has no kernels for some operators.
@@ -52,6 +57,8 @@ def fuse(module: tvm.IRModule, level: FusionLevel) -> tvm.IRModule:
         module = transform.FuseTIR()(module)
     if level == "full":
         module = simplify_indices(mask_padding(absorb_movement(module)))
+    if target is None or not is_graphics(target):
+        module = cut_sums(module)
     return transform.DeadCodeElimination()(module)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from harness.tvm_api import PrimFunc, SBlock, Schedule, TensorLoad, structural_walk, tvm
+from harness.tvm_api import PrimFunc, SBlock, Schedule, TensorLoad, structural_walk, tirx, tvm
 
 _FREE = {"prim.if_then_else", "tirx.reinterpret"}
 """Calls that are a choice or no operation at all."""
@@ -71,6 +71,13 @@ def loads(body: Any) -> list[Any]:
 def reads(body: Any, buffer: Any = None) -> int:
     """How many times a statement's text reads a buffer, or any."""
     return sum(buffer is None or load.source.same_as(buffer) for load in loads(body))
+
+
+def walks_along(index: Any, variable: Any) -> bool:
+    """Whether an index is a variable, or that and something else, so that it goes up with it by
+    one."""
+    summands = (index.a, index.b) if isinstance(index, tirx.Add) else (index,)
+    return any(part.same_as(variable) for part in summands)
 
 
 def gathered(block: SBlock) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.passes.normalisation import group_norm, instance_norm
 from harness.tvm_api import (
     relax,
     shape_of,
@@ -151,5 +152,7 @@ LEGALISATIONS: dict[str, Legalisation] = {
     "relax.argmax": _first_extremum(greatest=True),
     "relax.argmin": _first_extremum(greatest=False),
     "relax.cumsum": _cumulative_sum,
+    "relax.nn.group_norm": group_norm,
+    "relax.nn.instance_norm": instance_norm,
     "relax.sign": _sign,
 }

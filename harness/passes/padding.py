@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.passes.kernel_blocks import loads, variables
+from harness.passes.kernel_blocks import loads, variables, walks_along
 from harness.tvm_api import (
     PrimFunc,
     SBlock,
@@ -96,17 +96,11 @@ def _read_by_vectors(buffer: Any, blocks: list[SBlock]) -> bool:
         kept = [axis.var for axis in block.iter_vars if axis.iter_type == 0]
         if kept:  # the outermost block, which holds the others, has none
             found += [
-                _walks_along(load.indices, kept[-1])
+                walks_along(load.indices[-1], kept[-1])
                 for load in loads(block.body)
                 if load.source.same_as(buffer)
             ]
     return bool(found) and all(found)
-
-
-def _walks_along(indices: list[Any], variable: Any) -> bool:
-    last = indices[-1]
-    summands = (last.a, last.b) if isinstance(last, tirx.Add) else (last,)
-    return any(part.same_as(variable) for part in summands)
 
 
 def _masked(block: SBlock) -> SBlock:

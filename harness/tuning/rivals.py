@@ -44,7 +44,7 @@ def slower_when_sparse(
     """
     target, threads = target_of(spec.tvm.as_tvm()), spec.tvm.num_cores
     plain = spec.passes.model_copy(update={"sparse_kernels": False})
-    dense = fuse(adapt(canonical, plain, target), level)
+    dense = fuse(adapt(canonical, plain, target), level, target)
     pairs = _pairs(lowered, tasks, dense, tasks_of(dense, target), chosen)
     slower: set[Values] = set()
     if not pairs:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +11,10 @@ import pytest
 import small_models
 from tvm_runs import assert_same_numbers, run_on_cpu
 
-from harness.baselines.registry import open_session
+from harness.baselines.registry import ENGINES, open_session
 from harness.errors import InputError
 from harness.models.imported import import_model
+from harness.models.runnable import runnable_model
 from harness.models.tensors import TensorSpec
 
 REASON = "needs the extra: pip install 'layeredge[tflite]'"
@@ -99,3 +102,61 @@ def test_import_refuses_when_the_file_is_truncated(tmp_path: Path, keep: float) 
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * keep)])
     refused(path)
+
+
+FREE = {"x": (2, 5, 3)}
+
+
+def test_free_dimensions_are_what_the_user_says(tmp_path: Path) -> None:
+    path = small_models.save_free_tflite(tmp_path / "model.tflite")
+    before = path.read_bytes()
+    imported = import_model(path, FREE, tmp_path / "work")
+    assert imported.prepared is not None and imported.prepared.parent == tmp_path / "work"
+    assert imported.inputs == (TensorSpec("x", (2, 5, 3), "float32"),)
+    assert [spec.shape for spec in imported.outputs] == [(2, 5, 2), (2, 2)]
+    found = runnable_model(path, FREE, tmp_path / "work")
+    assert (found.path, found.inputs) == (imported.prepared, imported.inputs)
+    feeds = small_models.feeds(imported.inputs)
+    y = feeds["x"] @ small_models.weights(3, 2)
+    for engine in ("litert", "openvino"):
+        if find_spec(ENGINES[engine].package):
+            outputs = open_session(engine, found.path, 1).run(feeds)
+            for one, other in zip(outputs, [y, y.sum(1)], strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+    assert_same_numbers(imported, feeds, [y, y.sum(1)])
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("made", [import_model, runnable_model])
+@pytest.mark.parametrize(
+    ("shapes", "text"),
+    [
+        ({}, "input 'x' is [?, ?, 3]; every dimension must be a number: --shape x=<?>,<?>,3"),
+        ({"x": (1, 1, 4)}, "input 'x' is [?, ?, 3] in the file, --shape asks for [1, 1, 4]"),
+        ({"x": (1, 3)}, "input 'x' is [?, ?, 3] in the file, --shape asks for [1, 3]"),
+        ({"x": (1, 0, 3)}, "input 'x' is [?, ?, 3] in the file, --shape asks for [1, 0, 3]"),
+        ({"z": (1, 1, 3)}, "no input 'z'"),
+    ],
+)
+def test_free_dimension_is_asked_for(
+    tmp_path: Path,
+    made: Callable[[Path, Mapping[str, tuple[int, ...]], Path], object],
+    shapes: dict[str, tuple[int, ...]],
+    text: str,
+) -> None:
+    path = small_models.save_free_tflite(tmp_path / "model.tflite")
+    with pytest.raises(InputError) as error:
+        made(path, shapes, tmp_path)
+    assert text in str(error.value) and "\n" not in str(error.value)
+
+
+def test_shapes_that_litert_refuses_are_told(tmp_path: Path) -> None:
+    path = small_models.save_tflite(tmp_path / "model.tflite", free=[1])
+    text = refused(path, {"x": (1, 9, 4, 2)})
+    assert "LiteRT refuses it with these shapes" in text
+
+
+def test_shapes_that_two_tensors_share_in_the_file_are_not_guessed(tmp_path: Path) -> None:
+    path = small_models.save_sharing_tflite(tmp_path / "model.tflite")
+    text = refused(path, {"x": (4, 3)})
+    assert "cannot be written into the file; convert the model again" in text

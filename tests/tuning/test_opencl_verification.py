@@ -51,7 +51,7 @@ def test_all_default_schedules_of_an_embedded_network_are_right(name: str, tmp_p
     spec = load_target(name)
     target = target_of(spec.tvm.as_tvm())
     imported = import_named("fashion-resnet8", {})
-    fused = fuse(adapt(canonicalise(imported.module), spec.passes, target), "full")
+    fused = fuse(adapt(canonicalise(imported.module), spec.passes, target), "full", target)
     image = np.random.default_rng(0).random(imported.inputs[0].shape).astype(np.float32)
     recorded = record_kernel_inputs(fused, HERE, 2, [image], tmp_path)
     calls = kernels(fused)
