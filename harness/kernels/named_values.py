@@ -27,7 +27,11 @@ def _flattened(statement: Any, _: Any) -> Any:
         return statement
     variables = _Variables()
     flat = variables.without_names(statement)
-    return tirx.SeqStmt([*variables.before, flat]) if variables.before else flat
+    return _sequence([*variables.before, flat])
+
+
+def _sequence(statements: list[Any]) -> Any:
+    return tirx.SeqStmt(statements) if len(statements) > 1 else statements[0]
 
 
 def _names_values(root: Any) -> bool:
@@ -81,8 +85,8 @@ class _Variables:
             variable.declared,
             tirx.IfThenElse(
                 condition,
-                tirx.SeqStmt([*before_first, variable.assigned(first)]),
-                tirx.SeqStmt([*before_second, variable.assigned(second)]),
+                _sequence([*before_first, variable.assigned(first)]),
+                _sequence([*before_second, variable.assigned(second)]),
             ),
         ]
         return variable.read

@@ -28,7 +28,8 @@ def static_file(path: Path, shapes: Shapes, work: Path) -> Path:
     of all its tensors for inputs of `shapes`.
 
     Beside each tensor's shape, in which a free dimension is 1, a file has a signature, in which it
-    is -1. Raises InputError for a damaged file, when the packages `tflite` and `ai_edge_litert` are
+    is -1. A first dimension that is free alone is a batch, and 1 unless `shapes` has another.
+    Raises InputError for a damaged file, when the packages `tflite` and `ai_edge_litert` are
     not installed, for a name that is no input, another shape than the file's where it is fixed, a
     dimension that is left free, and shapes that LiteRT refuses.
     """
@@ -48,6 +49,10 @@ def static_file(path: Path, shapes: Shapes, work: Path) -> Path:
     if all(_FREE not in extents for extents in described.values()):
         return path
     _require_settled(described, shapes, path)
+    alone = {name: (1, *extents[1:]) for name, extents in described.items() if _is_batch(extents)}
+    shapes = {**alone, **shapes}
+    if all(shapes[name] == tuple(inputs[name].ShapeAsNumpy()) for name in inputs if name in shapes):
+        return path
     resized = _resized(path, shapes, len(tensors))
     for tensor, shape in zip(tensors, resized, strict=True):
         if len(shape) == tensor.ShapeLength():
@@ -91,7 +96,7 @@ def _require_settled(described: Mapping[str, list[int]], shapes: Shapes, path: P
     free = {
         name: extents
         for name, extents in described.items()
-        if _FREE in extents and name not in shapes
+        if _FREE in extents and name not in shapes and not _is_batch(extents)
     }
     if free:
         found = "; ".join(
@@ -101,6 +106,11 @@ def _require_settled(described: Mapping[str, list[int]], shapes: Shapes, path: P
             f"--shape {name}={','.join(_shown(extents, '<?>'))}" for name, extents in free.items()
         )
         raise InputError(f"{path}: {found}; every dimension must be a number: {flags}")
+
+
+def _is_batch(extents: list[int]) -> bool:
+    """Whether the first dimension of an input is the only free one."""
+    return extents[:1] == [_FREE] and _FREE not in extents[1:]
 
 
 def _shown(extents: list[int], free: str = "?") -> list[str]:

@@ -150,6 +150,19 @@ def test_free_dimension_is_asked_for(
     assert text in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("shapes", [{}, {"x": (1, 4, 4, 2)}])
+def test_batch_that_is_free_alone_is_one(
+    tmp_path: Path, shapes: dict[str, tuple[int, ...]]
+) -> None:
+    path = small_models.save_tflite(tmp_path / "model.tflite", free=[0])
+    imported = import_model(path, shapes, tmp_path / "work")
+    assert [spec.shape for spec in imported.inputs] == [(1, 4, 4, 2)]
+    found = runnable_model(path, shapes, tmp_path / "work")
+    assert (found.path, found.inputs) == (path, imported.inputs)
+    feeds = small_models.feeds(imported.inputs)
+    assert_same_numbers(imported, feeds, open_session("litert", found.path, 1).run(feeds))
+
+
 def test_shapes_that_litert_refuses_are_told(tmp_path: Path) -> None:
     path = small_models.save_tflite(tmp_path / "model.tflite", free=[1])
     text = refused(path, {"x": (1, 9, 4, 2)})
