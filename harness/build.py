@@ -115,7 +115,7 @@ def build(
             scheduled = schedule_untuned(tuned, target, threads)
             schedules = scrutiny.verify(scheduled)
             lowered, executable = compile_scheduled(scheduled, target)
-            executable.export_library(str(part / LIBRARY), cc=compiler)
+            _link(executable, part / LIBRARY, compiler)
             unsafe = scrutiny.unsafe(scheduled, part / LIBRARY)
             if not unsafe:
                 break
@@ -124,7 +124,7 @@ def build(
         launches: list[Launch] = []
         if is_graphics(target):
             _, single = compile_scheduled(scheduled, target, at_once=False)
-            single.export_library(str(part / KERNELS), cc=compiler)
+            _link(single, part / KERNELS, compiler)
             cuda = CudaCompiler(str(target.attrs["arch"]))
             cuda.keep(single.mod, part)
             launches = _with_work(
@@ -152,11 +152,16 @@ def build(
         write_atomically(part / DESCRIPTION, artifact.model_dump_json(indent=1))
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(part, folder)
-    except RuntimeError as error:
-        raise CellFailure(f"the compiled model cannot be linked: {_last_line(error)}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return artifact
+
+
+def _link(executable: Any, library: Path, compiler: Any) -> None:
+    try:
+        executable.export_library(str(library), cc=compiler)
+    except RuntimeError as error:
+        raise CellFailure(f"the compiled model cannot be linked: {_last_line(error)}") from error
 
 
 def compile_scheduled(

@@ -26,6 +26,7 @@ from harness.devices.tracker import Servers
 from harness.documents import Frozen
 from harness.errors import CellSkipped, HarnessError
 from harness.import_stage import MODEL_STAGES, ImportOrder
+from harness.models.foreign_errors import first_line
 from harness.spec import Configuration
 from harness.target_spec import TargetSpec
 
@@ -384,8 +385,7 @@ def main() -> None:
             answer = _answer(message, parent)
         except Exception as error:
             # Whatever a stage raises is this cell's failure; the sweep goes on.
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            words = f"{type(error).__name__}: {lines[-1] if lines else error!r}"
+            words = f"{type(error).__name__}: {first_line(error)}"
             parent.send(
                 {
                     "error": str(error) if isinstance(error, HarnessError) else words,

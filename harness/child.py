@@ -31,6 +31,7 @@ Exceeded = Literal["time", "memory"]
 _CHANNEL = "LAYEREDGE_CHANNEL"
 _PARENT = "LAYEREDGE_PARENT"
 _SET_PARENT_DEATH_SIGNAL = 1  # prctl(2)
+_HINTS = {"SIGKILL": " (out of memory?)", "SIGFPE": " (an integer divided by 0?)"}
 _WATCH_SECONDS = 0.25
 _REASON_CHARACTERS = 300
 
@@ -194,8 +195,7 @@ class Child:
         self.kill()
         if code is not None and code < 0:
             name = signal.Signals(-code).name
-            hint = " (out of memory?)" if name == "SIGKILL" else ""
-            return f"crashed with {name}{hint}"
+            return f"crashed with {name}{_HINTS.get(name, '')}"
         return f"ended unexpectedly: {said}" if said else f"ended with exit code {code}"
 
     def _last_words(self) -> str:

@@ -43,13 +43,13 @@ class Latency(Frozen):
     """Latency of one inference. `median_ms`, percentiles and the 95 % interval of the median are
     over `samples` interleaved samples, kept raw in the store."""
 
-    median_ms: float
-    p90_ms: float
-    p99_ms: float | None  # None with fewer than 100 samples: it would be the maximum
-    ci_low_ms: float
-    ci_high_ms: float
-    samples: int
-    runs_per_sample: int
+    median_ms: float = Field(ge=0)
+    p90_ms: float = Field(ge=0)
+    p99_ms: float | None = Field(ge=0)  # None with fewer than 100: it would be the maximum
+    ci_low_ms: float = Field(ge=0)
+    ci_high_ms: float = Field(ge=0)
+    samples: int = Field(ge=1)
+    runs_per_sample: int = Field(ge=1)
 
 
 class Memory(Frozen):

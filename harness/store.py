@@ -165,9 +165,11 @@ class Store:
         try:
             return model.model_validate_json(text)
         except ValidationError as error:
+            first = error.errors()[0]
+            at = ".".join(map(str, first["loc"]))
             raise InputError(
-                f"{self.path}: the record of cell {mark} cannot be read by this version: "
-                f"{error.errors()[0]['msg']}; upgrade layeredge, or run the sweep with --fresh"
+                f"{self.path}: the record of cell {mark} cannot be read by this version: {at}: "
+                f"{first['msg']}; upgrade layeredge, or run the sweep with --fresh"
             ) from None
 
     def samples(self, session: str) -> dict[str, np.ndarray]:

@@ -31,6 +31,24 @@ def test_records_come_back_as_written_in_the_order_of_the_plan(tmp_path: Path) -
         assert store.record("unknown") is None
 
 
+def test_record_with_a_latency_below_zero_is_refused(tmp_path: Path) -> None:
+    record = example_record(key("a"))
+    with Store(tmp_path / FILE_NAME, create=True) as store:
+        store.write(record)
+    with sqlite3.connect(tmp_path / FILE_NAME) as database:
+        database.execute(
+            "UPDATE record SET json = json_set(json, '$.latency.median_ms', -1.0) "
+            "WHERE json_extract(json, '$.latency') IS NOT NULL"
+        )
+        assert database.total_changes == 1
+    database.close()
+    with (
+        Store(tmp_path / FILE_NAME) as store,
+        pytest.raises(InputError, match=r"latency\.median_ms"),
+    ):
+        store.record(record.fingerprint)
+
+
 def test_samples_are_kept_bit_for_bit_beside_their_record(tmp_path: Path) -> None:
     record = example_record(key("a")).model_copy(update={"session": "s"})
     seconds = np.random.default_rng(0).random(100)

@@ -95,6 +95,8 @@ class OnnxFloat64:
         for at, (node, reads) in enumerate(self._nodes):
             given = {name: values[name] for name in dict.fromkeys(reads)}
             for name, array in zip(node.output, self._node(at, node, given), strict=False):
+                if not isinstance(array, np.ndarray):
+                    raise CannotJudge(f"operator {node.op_type} gives no tensor")
                 if rounding and node.op_type not in _MOVES and array.dtype == np.float64:
                     dtype = self._dtypes.get(name, "float32")
                     array = rounding(array, dtype, terms=_terms(node, given, array))

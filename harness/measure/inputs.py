@@ -87,7 +87,8 @@ def _drawn(
         dtype, allowed = np.dtype(spec.dtype), ranges.get(spec.name, ValueRange())
         if dtype.kind in "biu":
             low, end = _integers(dtype, allowed)
-            found[spec.name] = generator.integers(low, end, spec.shape, np.int64).astype(dtype)
+            whole = generator.integers(low, end, spec.shape, np.int64)
+            found[spec.name] = np.where(allowed.divides & (whole == 0), 1, whole).astype(dtype)
             continue
         values = np.asarray(draw(generator, spec.shape))
         if dtype.itemsize == 2:

@@ -156,6 +156,19 @@ def _norm(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.E
     return relax.op.where(relax.op.equal(norm, zero), zero, relax.op.divide(x, norm))
 
 
+def _modulo(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+    """A float's remainder has the sign of the dividend with `fmod`, of the divisor without."""
+    x, divisor = inputs[0], inputs[1]
+    if attributes.get("fmod", 0) or not str(x.ty.dtype).startswith("float"):
+        return _by_tvm(builder, inputs, attributes, opset, "Mod")
+    zero = _like(0.0, x)
+    rest = builder.emit(relax.op.mod(x, divisor))
+    sides = [builder.emit(relax.op.less(each, zero)) for each in (rest, divisor)]
+    other = builder.emit(relax.op.logical_xor(*sides))
+    moved = builder.emit(relax.op.logical_and(other, builder.emit(relax.op.not_equal(rest, zero))))
+    return relax.op.where(moved, builder.emit(relax.op.add(rest, divisor)), rest)
+
+
 def _one_hot(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
     """Indices count from the end where they are negative; beyond the depth nothing is hot."""
     depth, values = constant_array(inputs[1]), constant_array(inputs[2])
@@ -215,6 +228,25 @@ def _reduction(name: str, single: Callable[[relax.Expr], relax.Expr]) -> Convert
     return convert
 
 
+def _reduce_log_sum_exp(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+    """Less than the largest is the exponential of, unless that is infinite or NaN."""
+    x = inputs[0]
+    axes = constant_array(inputs[1]) if inputs[1] is not None else attributes.get("axes", ())
+    if axes is None:
+        raise Unsupported("its axes depend on the inputs' values")
+    keep, as_it_is = attributes.get("keepdims", 1), attributes.get("noop_with_empty_axes", 0)
+    if not len(axes) and as_it_is:
+        return x
+    over = [int(axis) for axis in axes] or None
+    largest = builder.emit(relax.op.max(x, over, True))
+    finite = builder.emit(relax.op.isfinite(largest))
+    shift = builder.emit(relax.op.where(finite, largest, _like(0.0, x)))
+    powers = builder.emit(relax.op.exp(relax.op.subtract(x, shift)))
+    logarithm = relax.op.log(relax.op.sum(powers, over, True))
+    result = builder.emit(relax.op.add(logarithm, shift))
+    return result if keep else relax.op.squeeze(result, over)
+
+
 def _slice(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
     """What is cut out is given by attributes before opset 10."""
     if opset >= 10:
@@ -248,6 +280,12 @@ def _split(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.
     return _by_tvm(builder, inputs, attributes, opset, "Split")
 
 
+def _thresholded_relu(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+    x = inputs[0]
+    above = builder.emit(relax.op.greater(x, _like(attributes.get("alpha", 1.0), x)))
+    return relax.op.where(above, x, _like(0.0, x))
+
+
 def _like(value: float, other: relax.Expr) -> relax.Expr:
     return relax.const(value, str(other.ty.dtype))
 
@@ -261,15 +299,18 @@ CONVERTERS: dict[str, Converter] = {
     "IsInf": _is_infinite,
     "LayerNormalization": _layer_normalization,
     "LpNormalization": _norm,
+    "Mod": _modulo,
     "OneHot": _one_hot,
     "Pow": _power,
     "ReduceL1": _reduction("ReduceL1", relax.op.abs),
     "ReduceL2": _reduction("ReduceL2", relax.op.abs),
     "ReduceLogSum": _reduction("ReduceLogSum", relax.op.log),
+    "ReduceLogSumExp": _reduce_log_sum_exp,
     "ReduceSumSquare": _reduction("ReduceSumSquare", relax.op.square),
     "Resize": resize,
     "Slice": _slice,
     "Softplus": _softplus,
     "Split": _split,
+    "ThresholdedRelu": _thresholded_relu,
     "Upsample": upsample,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -27,8 +28,11 @@ def load_onnx(path: Path) -> onnx.ModelProto:
     larger than 2 GiB with its data.
     """
     model = _parsed(path)
-    if not model.opset_import or not model.graph.node:
-        raise InputError(f"{path}: expected an ONNX model, found a file without a graph")
+    if not model.opset_import or not model.graph.output:
+        raise InputError(f"{path}: expected an ONNX model, found a file without outputs")
+    counted = Counter(value.name for value in model.graph.output)
+    if twice := [name for name, count in counted.items() if count > 1]:
+        raise InputError(f"{path}: output '{twice[0]}' is listed twice; expected different names")
     _check_external_data(model, path)
     try:
         load_external_data_for_model(model, str(path.parent))

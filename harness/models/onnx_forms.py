@@ -14,6 +14,8 @@ import onnx
 from onnx import numpy_helper
 from onnx.inliner import inline_selected_functions
 
+from harness.errors import InputError
+from harness.models.foreign_errors import first_line
 from harness.models.onnx_file import STANDARD_DOMAINS
 from harness.models.onnx_importer import is_converted, opset_of
 from harness.models.onnx_shapes import fold
@@ -25,14 +27,20 @@ _SMALL = 1024
 def simplest_form(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """An equal model in which operators that TVM lacks are written out as ONNX's schemas define
     them, and shapes that are known are constants; the same one where there is nothing to write.
-    Raises InputError as `fold` does."""
+    Raises InputError as `fold` does, and where a schema cannot be written out."""
     lacking = sorted({node.op_type for node in model.graph.node if _is_defined(node, model)})
     if lacking:
         functions = [("", name) for name in lacking]
         typed = onnx.ModelProto()
         typed.CopyFrom(model)
         typed.graph.value_info.extend(_inferred(model).value_info)
-        model = inline_selected_functions(typed, functions, inline_schema_functions=True)
+        try:
+            model = inline_selected_functions(typed, functions, inline_schema_functions=True)
+        except RuntimeError as error:
+            raise InputError(
+                f"{path}: operators {', '.join(lacking)} cannot be written out as ONNX's schemas "
+                f"define them: {first_line(error)}"
+            ) from None
         model = fold(model, path)
     known = dict(_known_shapes(model))
     if not known:

@@ -67,7 +67,7 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
         self._types = types
         self._opset_version = opset_of(model)
         self._numbered: dict[str, onnx.NodeProto] = {}
-        self._at = model.graph.node[0]
+        self._at: onnx.NodeProto | None = None
         self._labels: dict[str, str] = {}
 
     def module(self) -> tvm.IRModule:
@@ -79,6 +79,8 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
             except ConversionError:
                 raise
             except Exception as error:
+                if self._at is None:
+                    raise ConversionError("a graph without nodes computes nothing") from error
                 raise ConversionError(self._failed(self._at, self._form(self._at))) from error
 
     @contextlib.contextmanager

@@ -9,11 +9,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ValueRange:
-    """Which values an input can have: integers from 0 to below `extent`, where that is known; and
-    `infinite` ones where the network looks for them."""
+    """Which values an input can have: integers from 0 to below `extent`, where that is known;
+    `infinite` ones where the network looks for them; and none that are 0 where it divides integers
+    by them."""
 
     extent: int | None = None
     infinite: bool = False
+    divides: bool = False
 
 
 @dataclass(frozen=True)

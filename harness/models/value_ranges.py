@@ -19,12 +19,15 @@ _SAME_VALUES = frozenset(
 """Operators whose results are values of their arguments; but for the indices of some."""
 _ARITHMETIC = frozenset({"relax.add", "relax.subtract"})
 """What moves an index by a constant: frontends add the extent to negative ones."""
+_DIVIDE = frozenset(f"relax.{name}" for name in ("divide", "floor_divide", "mod", "floor_mod"))
+"""What a processor stops at where an integer is divided by 0."""
 _LOOK_FOR_INFINITY = frozenset(f"relax.{name}" for name in ("isinf", "isnan", "isfinite"))
 
 
 def value_ranges(imported: Imported) -> dict[str, ValueRange]:
     """The ranges of the inputs that say where to read in a table, as the ids of words do, or are
-    compared with some integers, and of those that are looked at for infinities; by their names.
+    compared with some integers, of those that integers are divided by, and of those that are looked
+    at for infinities; by their names.
 
     Ids are followed to their tables through operators that pass them on.
     """
@@ -36,6 +39,7 @@ def value_ranges(imported: Imported) -> dict[str, ValueRange]:
     highest: dict[str, int] = {}
     compared: dict[str, int] = {}
     infinite: set[str] = set()
+    divisors: set[str] = set()
 
     def of(argument: relax.Expr) -> frozenset[str]:
         if isinstance(argument, relax.Tuple):
@@ -59,14 +63,16 @@ def value_ranges(imported: Imported) -> dict[str, ValueRange]:
                 extent = _compared_with(value)
                 for origin in of(value.args[0]) | of(value.args[1]):
                     compared[origin] = max(compared.get(origin, 0), extent)
+            if name in _DIVIDE and "int" in str(value.ty.dtype):
+                divisors |= of(value.args[1])
             if name in _LOOK_FOR_INFINITY:
                 infinite |= of(value.args[0])
             origins[binding.var] = frozenset().union(*map(of, _passed_on(name, value)))
     extents = {name: highest.get(name) or compared.get(name) or None for name in names}
     return {
-        name: ValueRange(extent=extents[name], infinite=name in infinite)
+        name: ValueRange(extents[name], name in infinite, name in divisors)
         for name in names
-        if extents[name] or name in infinite
+        if extents[name] or name in infinite or name in divisors
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -86,3 +87,13 @@ def test_loops_of_other_threads_are_run_in_the_forked_process(
     monkeypatch.setenv("TVM_NUM_THREADS", "2")
     use_fork_join.cache_clear()
     assert access_outside(lambda arrays: None, arguments()) is None
+
+
+@pytest.mark.parametrize(("limit", "waited", "said"), [("_SECONDS", 0, None), ("_WAITED", 2, "1")])
+def test_time_is_the_processors_or_much_of_the_clocks(
+    monkeypatch: pytest.MonkeyPatch, limit: str, waited: int, said: str | None
+) -> None:
+    """On a busy machine a kernel waits for the processor; one that waits for ever takes none."""
+    monkeypatch.setattr(access_check, limit, 1)
+    found = access_outside(lambda _: time.sleep(waited or 1.5), arguments()[:1])
+    assert (found is None) if said is None else f"does not end in {said} s" in (found or "")

@@ -63,6 +63,12 @@ def test_infinities_are_for_networks_that_look_for_them() -> None:
     assert all(np.isfinite(found[at]["image/0"]).all() for at in (0, 2, 3))
 
 
+def test_nothing_is_divided_by_zero() -> None:
+    found, _ = verification_inputs(None, SPECS, 4, 0, {"bytes": ValueRange(divides=True)})
+    assert all(row["bytes"].all() for row in found)
+    assert any((row["ids"] == 0).any() for row in found)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_cautious_inputs_are_ones_and_zeros(seed: int) -> None:
     for row in cautious_inputs(SPECS, 2, seed):

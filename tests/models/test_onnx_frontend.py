@@ -388,3 +388,26 @@ def test_import_refuses_when_the_file_is_noise(tmp_path: Path) -> None:
 def test_import_refuses_when_the_folder_for_its_work_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "work").write_text("a file")
     assert "cannot be written" in refused(small_models.convolutional(), tmp_path)
+
+
+@pytest.mark.parametrize("node", [None, "Identity"])
+def test_networks_that_compute_nothing_are_imported(tmp_path: Path, node: str | None) -> None:
+    nodes = [helper.make_node(node, ["x"], ["y"])] if node else []
+    given = [("x", FLOAT, [2, 3])]
+    model = small_models.onnx_model(nodes, given, [("y" if node else "x", FLOAT, [2, 3])])
+    imported = import_model(small_models.save(model, tmp_path / "m.onnx"), {}, tmp_path)
+    feeds = small_models.feeds(imported.inputs)
+    assert_same_numbers(imported, feeds, [feeds["x"]])
+
+
+def test_import_refuses_an_output_that_is_listed_twice(tmp_path: Path) -> None:
+    model = small_models.convolutional()
+    model.graph.output.append(model.graph.output[0])
+    assert "output 'y' is listed twice" in refused(model, tmp_path)
+
+
+def test_refusal_has_the_next_line_where_the_first_ends_in_a_colon(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Relu", ["b"], ["y"]), helper.make_node("Relu", ["x"], ["b"])]
+    model = small_models.onnx_model(nodes, [("x", FLOAT, [2])], [("y", FLOAT, [2])])
+    said = refused(model, tmp_path)
+    assert "topologically sorted" in said and not said.endswith(":")

@@ -280,6 +280,53 @@ LIKE_ONNXRUNTIME: dict[str, Case] = {
         {"w": drawn(8, 4), "i": np.array([[-1], [0]]), "u": drawn(2, 4)},
         17,
     ),
+    "ThresholdedRelu": (
+        [node("ThresholdedRelu", "x", alpha=0.4)],
+        ["y"],
+        {"x": np.array(ODD, np.float32)},
+        {},
+        17,
+    ),
+    "ReduceLogSumExp": (
+        [
+            node("ReduceLogSumExp", "x", "a"),
+            node("ReduceLogSumExp", "x", to="z", keepdims=0),
+            node("ReduceLogSumExp", "x", to="s", noop_with_empty_axes=1),
+        ],
+        ["y", "z", "s"],
+        {
+            "x": np.array(
+                [[1, INFINITY], [-INFINITY, -INFINITY], [90, 91], [2, -INFINITY]],
+                np.float32,
+            )
+        },
+        {"a": np.array([1])},
+        18,
+    ),
+    "ReduceLogSumExp of all": (
+        [node("ReduceLogSumExp", "x", axes=[0], keepdims=0)],
+        ["y"],
+        {"x": drawn(3, 4)},
+        {},
+        13,
+    ),
+    "Mod of integers": (
+        [node("Mod", "i", "j"), node("Mod", "i", "j", to="z", fmod=1)],
+        ["y:int32", "z:int32"],
+        {"i": np.array([7, -7, 7, -7], np.int32), "j": np.array([3, 3, -3, -3], np.int32)},
+        {},
+        13,
+    ),
+    "Mod of floats": (
+        [node("Mod", "x", "d", fmod=1)],
+        ["y"],
+        {
+            "x": np.array([7, -7, 2, -2], np.float32),
+            "d": np.array([3, 3, INFINITY, -3], np.float32),
+        },
+        {},
+        13,
+    ),
     "Sinh": ([node("Sinh", "x"), node("Cosh", "x", to="z")], ["y", "z"], ROWS, {}, 17),
 }
 
@@ -294,6 +341,18 @@ def test_operator_gives_what_onnxruntime_does(tmp_path: Path, name: str) -> None
         dtype = value.type.tensor_type.elem_type
         value.CopyFrom(helper.make_tensor_value_info(value.name, dtype, array.shape))
     assert_same(computed(model, feeds, tmp_path), right)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_remainder_of_floats_has_the_sign_of_the_divisor(tmp_path: Path, dtype: str) -> None:
+    """ONNX Runtime takes floats with `fmod` alone before opset 28; what is right is NumPy's."""
+    x = np.array([7, -7, 7, -7, 2, -2, 2, -2, 6, NAN], dtype)
+    d = np.array([3, 3, -3, -3, INFINITY, INFINITY, -INFINITY, -INFINITY, 3, 1], dtype)
+    feeds = {"x": x, "d": d}
+    model = network(
+        [node("Mod", "x", "d")], [f"y:{'float' if x.itemsize == 4 else 'double'}"], feeds
+    )
+    assert_same(computed(model, feeds, tmp_path), [np.mod(x, d)])
 
 
 def test_softplus_is_exact_where_the_exponential_is_tiny_and_where_it_overflows(

@@ -64,3 +64,19 @@ def test_networks_that_look_for_infinities_are_known(tmp_path: Path) -> None:
     )
     imported = import_model(save(model, tmp_path / "m.onnx"), {}, tmp_path)
     assert value_ranges(imported) == {"x": ValueRange(infinite=True)}
+
+
+def test_integers_that_divide_are_known(tmp_path: Path) -> None:
+    model = onnx_model(
+        [
+            helper.make_node("Reshape", ["by", "flat"], ["r"]),
+            helper.make_node("Mod", ["i", "r"], ["m"]),
+            helper.make_node("Div", ["m", "r"], ["q"]),
+            helper.make_node("Cast", ["q"], ["y"], to=TensorProto.FLOAT),
+        ],
+        [("i", TensorProto.INT32, [4]), ("by", TensorProto.INT32, [2, 2])],
+        ["y"],
+        {"flat": np.array([4])},
+    )
+    imported = import_model(save(model, tmp_path / "m.onnx"), {}, tmp_path)
+    assert value_ranges(imported) == {"by": ValueRange(divides=True)}
