@@ -21,6 +21,7 @@ _MOST_DEPTH = 64
 _MOST_VALUES = 100_000
 """With what anchors repeat. The longest files of ours have a few hundred."""
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 def read_yaml(path: Path) -> tuple[Any, dict[Location, int]]:
@@ -54,6 +55,14 @@ class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, which says on which line a value is that it cannot make."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if str(node.tag) in _NUMBERS and ":" in node.value:
+            raise yaml.constructor.ConstructorError(
+                None,
+                None,
+                f"{node.value}, which YAML reads as a number of base 60; write it as a decimal "
+                "number, or in quotes",
+                node.start_mark,
+            )
         try:
             return super().construct_object(node, deep)
         except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError):

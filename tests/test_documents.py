@@ -56,6 +56,7 @@ def test_document_is_read_when_it_is_right(tmp_path: Path) -> None:
         ("schema: " + "[" * 5000, "sweep.yaml:1: more than 100,000 values"),
         (GOOD + f"seed: {'9' * 5000}\n", "sweep.yaml:6: not valid YAML: a value that is no int"),
         (GOOD + f"seed: 0x{'f' * 5000}\n", "found a number of 20000 bits"),
+        (GOOD + "seed: 1:30\n", "sweep.yaml:6: not valid YAML: 1:30, which YAML reads as a number"),
         (GOOD + "name: !!timestamp x\n", "sweep.yaml:6: not valid YAML: a value that is no time"),
         (GOOD + "measure: {min_seconds: .inf}\n", "measure.min_seconds: Input should be a finite"),
         (GOOD + "limits: {cell_minutes: .nan}\n", "sweep.yaml:6: limits.cell_minutes"),

@@ -173,7 +173,7 @@ def agreement(
 
     For a model with one output of shape [1, classes], "the same" is the same largest class; for any
     other it is every output within `tolerance_of_scale` times the largest absolute value of that
-    output in the reference for that input. An output that is not finite never agrees.
+    output in the reference for that input. NaN and infinities agree with themselves alone.
     """
     if len(reference) != len(found) or not reference:
         raise ValueError(f"{len(reference)} reference results against {len(found)}")
@@ -187,22 +187,28 @@ def agreement(
 def _agrees(reference: Outputs, found: Outputs, tolerance_of_scale: float) -> bool:
     if [item.shape for item in reference] != [item.shape for item in found]:
         return False
-    if all(map(_equal, reference, found)):
-        return True  # NaN beside NaN, too
-    if not all(np.isfinite(item).all() for item in found):
+    pairs = list(zip(reference, found, strict=True))
+    if not all(_odd_alike(one, other) for one, other in pairs):
         return False
     first = reference[0]
     if len(reference) == 1 and first.ndim == 2 and first.shape[0] == 1 and first.shape[1] > 1:
         return bool(first.argmax() == found[0].argmax())
-    return all(
-        np.abs(one.astype(np.float64) - other).max(initial=0.0)
-        <= tolerance_of_scale * np.abs(one.astype(np.float64)).max(initial=0.0)
-        for one, other in zip(reference, found, strict=True)
-    )
+    return all(_close(one, other, tolerance_of_scale) for one, other in pairs)
 
 
-def _equal(one: np.ndarray, other: np.ndarray) -> bool:
-    return np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+def _odd_alike(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two arrays have NaN and infinities in the same places."""
+    odd = ~np.isfinite(one)
+    if not np.array_equal(odd, ~np.isfinite(other)):
+        return False
+    return np.array_equal(one[odd], other[odd], equal_nan=one.dtype.kind == "f")
+
+
+def _close(one: np.ndarray, other: np.ndarray, tolerance_of_scale: float) -> bool:
+    finite = np.isfinite(one)
+    wanted = one[finite].astype(np.float64)
+    apart = np.abs(wanted - other[finite]).max(initial=0.0)
+    return bool(apart <= tolerance_of_scale * np.abs(wanted).max(initial=0.0))
 
 
 METRICS: dict[str, Metric] = {

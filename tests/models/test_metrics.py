@@ -230,6 +230,14 @@ def test_agreement_is_denied_when_an_output_is_not_finite(bad: float) -> None:
     assert agreement([reference], [[np.asarray([[bad, 0.9]])]]).value == 0.0
 
 
+def test_agreement_is_of_what_is_finite_beside_the_same_infinities() -> None:
+    reference = [np.array([1.0, np.inf, np.nan]), np.array([5])]
+    near = [np.array([1.001, np.inf, np.nan]), np.array([5])]
+    far = [np.array([1.1, np.inf, np.nan]), np.array([5])]
+    other = [np.array([1.0, -np.inf, np.nan]), np.array([5])]
+    assert agreement([reference] * 3, [near, far, other]).value == pytest.approx(1 / 3)
+
+
 def test_agreement_is_denied_when_shapes_differ() -> None:
     assert agreement([[np.ones((1, 3))]], [[np.ones((1, 4))]]).value == 0.0
 
