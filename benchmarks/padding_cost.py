@@ -1,12 +1,13 @@
 """What does padding by a mask cost over a selection whose load may leave its tensor?
 
-    python benchmarks/padding_cost.py [MODEL ...] [--rounds N] [--trials N]
+    python benchmarks/padding_cost.py [MODEL ...] [--rounds N] [--trials N] [--mcpu NAME]
 
 Each model (default: the eight of the catalog) is compiled twice in the same schedules: as it is,
 and with each mask replaced by `select(inside, load, outside)`, of which TVM's simplifier removes
 the clamp of the index. The two networks take turns in one process; the ratio of their latencies,
 with its 95 % interval, is that of the rounds. `--trials` tunes the kernels first; the schedules are
-those of the masked kernels.
+those of the masked kernels. `--mcpu` compiles for another processor, whose code this one runs:
+`haswell` has AVX2 and no AVX-512, for which a mask becomes a selection in the last lowering.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ RUNS = 5
 @click.argument("models", nargs=-1)
 @click.option("--rounds", default=60, show_default=True)
 @click.option("--trials", default=0, show_default=True, help="Trials of tuning for each model.")
-def main(models: tuple[str, ...], rounds: int, trials: int) -> None:
+@click.option("--mcpu", help="LLVM's name of the processor to compile for; default: this one.")
+def main(models: tuple[str, ...], rounds: int, trials: int, mcpu: str | None) -> None:
     """Compare networks that pad by masks with the same networks that pad by selections."""
     console = Console(width=120)
     for warning in noise_warnings():
@@ -62,7 +64,7 @@ def main(models: tuple[str, ...], rounds: int, trials: int) -> None:
     table = Table("model", "masked kernels", "masked, ms", "÷ selected (95 %)")
     estimates = []
     for model in track(models or CATALOG, "models", console=console):
-        masked, selected, count = networks(model, trials)
+        masked, selected, count = networks(model, trials, mcpu)
         if not count:
             table.add_row(model, "0", "", "")
             continue
@@ -80,10 +82,13 @@ def main(models: tuple[str, ...], rounds: int, trials: int) -> None:
         console.print(f"geometric mean: {float(np.exp(np.mean(np.log(estimates)))):.4f}")
 
 
-def networks(model: str, trials: int) -> tuple[Any, Any, int]:
+def networks(model: str, trials: int, mcpu: str | None = None) -> tuple[Any, Any, int]:
     """Functions that run a network which pads by masks, and by selections, and the number of its
     kernels that pad so."""
     spec = load_target(HOST)
+    if mcpu is not None:
+        features = {"mcpu": mcpu, "mattr": ()}
+        spec = spec.model_copy(update={"tvm": spec.tvm.model_copy(update=features)})
     target = target_of(spec.tvm.as_tvm())
     resolved = resolve(ModelSpec.model_validate(model), fetch_missing=True)
     with tempfile.TemporaryDirectory() as folder:
