@@ -47,8 +47,8 @@ SIDE = 128
 PIXELS = 3 * SIDE**2
 MOST_EXTRA = 4 * PIXELS
 GRAIN = 256
-"""Added work is so many elements, or some times as many: what vectors do not divide takes a
-multiple of the time."""
+"""Added work is a multiple of this many elements: sums whose length vectors do not divide take
+several times as long."""
 CALIBRATIONS, CALIBRATION_GROUPS, CALIBRATED = 8, 7, 0.002
 MEASURE = Measure(repeats=40, min_seconds=3)  # as examples/quickstart.yaml has it
 

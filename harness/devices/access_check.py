@@ -27,8 +27,8 @@ _Sides = Sequence[Side | None]
 """On which side each argument is guarded, and last, the intermediate results."""
 
 _SECONDS, _WAITED = 60, 600
-"""Of the processor's time and of the clock's: on a busy machine the former takes many times as
-long, and a process that waits for ever takes nothing of it."""
+"""Limits of processor time and of elapsed time, in seconds. A busy machine stretches the elapsed
+time of a good kernel; a deadlocked process uses no processor time."""
 _WROTE, _RAISED = 3, 4
 
 

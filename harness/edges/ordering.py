@@ -39,8 +39,8 @@ _SPARSITY = 0.65
 networks that were tried lose within 2 % of what they do in the order that is made for that, and the
 weights, which scores are kept by, are the same."""
 _CANDIDATES, _MOST_INPUTS = 2048, 4096
-"""A vector's outputs are sought among so many, by so many of their inputs: without a limit the
-largest layer of VGG-19, 25,088 inputs to 4,096 outputs, takes a quarter of an hour."""
+"""Limits of the outputs that compete for a vector, and of the inputs that they are compared by: the
+time is quadratic in the outputs, and the largest layer of VGG-19 has 25,088 inputs and 4,096."""
 _TOLERANCE = 1e-3
 """Of the outputs' norm: sums in another order are not the same to the last bit."""
 
@@ -123,8 +123,8 @@ def _shares(matrix: np.ndarray) -> np.ndarray:
 
 
 def _alike(shares: Sequence[np.ndarray], count: int, sparsity: float) -> list[int]:
-    """The first of some outputs, and those that keep the most under the inputs which the vector of
-    all before them keeps."""
+    """The outputs of one vector, chosen greedily: the first, and then each time the output that
+    keeps the largest share of its weights under the inputs that the vector keeps so far."""
     sums = [each[:, 0].copy() for each in shares]
     left = np.ones(shares[0].shape[1], bool)
     chosen = [0]

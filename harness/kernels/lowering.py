@@ -1,8 +1,8 @@
 """Our part of TVM's lowering of scheduled kernels: its first pass, its last ones, and the rules of
 elementary functions.
 
-Passes, schedules and cost models see plain functions, maxima and masks; what these become is the
-last thing that happens to them.
+Passes, schedules and cost models see plain functions, maxima and masks; these rewrites follow all
+of TVM's own.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from harness.tvm_api import PrimFunc, operator_name, structural_mutate, structur
 
 
 def store_named_values(function: PrimFunc, module: Any, context: Any) -> PrimFunc:
-    """A lowered kernel without named values in what it stores, binds and evaluates."""
+    """A lowered kernel whose stores, bindings and evaluations contain no named values."""
     if not _names_values(function.body):
         return function
     statements = (tirx.BufferStore, tirx.Bind, tirx.Evaluate)
@@ -67,8 +67,8 @@ class _Variables:
         return variable.read
 
     def _call(self, call: Any, mutator: Any) -> Value:
-        """A call as it is, unless it computes one of two values: what they name is computed only
-        where they are, as loads among it may be of what is there then alone."""
+        """A call as it is, unless it is a conditional value. The names of each branch are computed
+        inside that branch: a load there may be out of bounds where the condition fails."""
         if operator_name(call) != "prim.if_then_else":
             return mutator.default_mutate(call)
         condition = mutator.mutate(call.args[0])

@@ -48,6 +48,7 @@ def write_static(path: Path, shapes: Shapes, work: Path) -> Path:
     fix_shapes(model, shapes, path)
     try:
         static = fold(model, path)
+        del static.metadata_props[:]  # a file may say anything there
     except ShapesRefused:
         if not any(node.op_type in _BRANCHING for node in walk_nodes(model.graph)):
             raise

@@ -16,10 +16,12 @@ from onnx import TensorProto, helper
 from small_models import FLOAT, INT64
 from tvm_runs import assert_same_numbers, operators_of
 
+from harness.baselines.onnxruntime import INPUT_SHAPES
 from harness.baselines.registry import open_session
 from harness.errors import InputError
 from harness.models.imported import import_model
 from harness.models.onnx_shapes import fix_shapes
+from harness.models.runnable import runnable_model
 from harness.models.tensors import TensorSpec
 
 
@@ -411,3 +413,11 @@ def test_refusal_has_the_next_line_where_the_first_ends_in_a_colon(tmp_path: Pat
     model = small_models.onnx_model(nodes, [("x", FLOAT, [2])], [("y", FLOAT, [2])])
     said = refused(model, tmp_path)
     assert "topologically sorted" in said and not said.endswith(":")
+
+
+def test_shapes_in_the_metadata_of_a_file_are_not_believed(tmp_path: Path) -> None:
+    model = small_models.convolutional()
+    helper.set_model_props(model, {INPUT_SHAPES: "no JSON"})
+    path = small_models.save(model, tmp_path / "m.onnx")
+    found = runnable_model(path, {}, tmp_path / "work")
+    assert found.inputs == import_model(path, {}, tmp_path / "other").inputs

@@ -141,7 +141,7 @@ def test_wide_blocks_share_what_is_loaded() -> None:
 
 @pytest.mark.parametrize("taps", [1, 3])
 def test_sparse_convolutions_are_tiled_whether_tuned_or_not(taps: int) -> None:
-    """With three taps no vector was known in the output: it took a hundred times as long."""
+    """With three taps no vector was recognised in the output, and nothing was tiled."""
     kernel = gathering(7, 8, 2, 5, taps)
     first = (taps - 1) * (7 + taps - 1) * 8 + (taps - 1) * 8 + 8  # below it a place is inside
     expected = run_kernel(kernel, TARGET, below=first)
