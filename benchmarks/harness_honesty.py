@@ -24,11 +24,11 @@ from statistics import median
 
 import numpy as np
 
+from harness.arrays import write_arrays
 from harness.artifact import Artifact
 from harness.child import Child
 from harness.devices.fork_join import fork_join_library
 from harness.measure.group import SETTLING_SECONDS
-from harness.measure.inputs import write_arrays
 from harness.store import FILE_NAME, Store
 
 LIMIT = 0.02

@@ -37,7 +37,7 @@ from harness.edges.scores import grouped
 from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
 from harness.models.catalog import resolve
-from harness.models.imported import import_model
+from harness.models.frontends import import_model
 from harness.passes.vectors import vector_lanes
 from harness.spec import BLOCKS, ModelSpec, Pattern
 from harness.statistics import compare_paired

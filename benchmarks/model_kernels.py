@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from harness.models.catalog import resolve
-from harness.models.imported import import_model
+from harness.models.frontends import import_model
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse

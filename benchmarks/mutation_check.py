@@ -36,7 +36,7 @@ from harness.measure.inputs import verification_inputs
 from harness.measure.judgement import Opinion, Opinions
 from harness.measure.verification import verify
 from harness.models.embedded_models import embedded_file, fashion_task
-from harness.models.imported import import_model
+from harness.models.frontends import import_model
 from harness.models.task import Task
 from harness.models.value_ranges import value_ranges
 

@@ -30,7 +30,7 @@ from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
 from harness.measure.inputs import verification_inputs
 from harness.models.catalog import resolve
-from harness.models.imported import import_model
+from harness.models.frontends import import_model
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.default_schedule import schedule_untuned

@@ -27,7 +27,7 @@ from rich.table import Table
 from harness.artifact import DESCRIPTION, Artifact
 from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
-from harness.measure.group import Contestant, Group, GroupSubject
+from harness.measure.group import Contestant, Group, GroupSettings, GroupSubject
 from harness.models.catalog import resolve
 from harness.models.tensors import TensorSpec
 from harness.spec import Limits, Measure, ModelSpec
@@ -121,13 +121,15 @@ def compared(
         TensorSpec(each.name, each.shape, each.dtype) for each in Artifact.read(now).inputs
     )
     group = Group(
-        GroupSubject(ModelSpec(name=name), inputs, model.task, "onnxruntime", runnable),
-        Measure(repeats=repeats, min_seconds=3),
-        Limits(),
-        load_target(HOST).tvm.num_cores,
-        0,
-        work,
-        lambda *_: None,
+        GroupSettings(
+            GroupSubject(ModelSpec(name=name), inputs, model.task, "onnxruntime", runnable),
+            Measure(repeats=repeats, min_seconds=3),
+            Limits(),
+            threads=load_target(HOST).tvm.num_cores,
+            seed=0,
+            work=work,
+            listener=lambda *_: None,
+        )
     )
     contestants = [
         Contestant(label, label, "tvm", path, wants_accuracy=False)

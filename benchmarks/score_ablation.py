@@ -23,7 +23,7 @@ from harness.edges.layers import Layer, layers_of
 from harness.edges.scores import scores_of
 from harness.hardware import HOST, load_target
 from harness.models.catalog import resolve
-from harness.models.imported import import_model
+from harness.models.frontends import import_model
 from harness.passes.canonicalise import canonicalise
 from harness.passes.vectors import vector_lanes
 from harness.spec import ModelSpec, Score

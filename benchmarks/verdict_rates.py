@@ -35,7 +35,7 @@ from onnx import TensorProto, helper, numpy_helper
 from harness.cell import Order, compile_cell
 from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
-from harness.measure.group import Contestant, Group, GroupSubject
+from harness.measure.group import Contestant, Group, GroupSettings, GroupSubject
 from harness.models.tensors import TensorSpec
 from harness.spec import Configuration, Limits, Measure, ModelSpec
 from harness.statistics import OUTCOMES, Outcome, Verdict, compare_paired, wilson_interval
@@ -216,20 +216,23 @@ class Bench:
     def samples(self, seed: int) -> Samples:
         """What one group of processes measures."""
         folders = {NETWORK: NETWORK, SAME: NETWORK, **{name: name for name in SLOWER}}
+        subject = GroupSubject(
+            ModelSpec(name="small"),
+            (TensorSpec("image", (1, 3, SIDE, SIDE), "float32"),),
+            None,
+            "onnxruntime",
+            self._folder / "network.onnx",
+        )
         group = Group(
-            GroupSubject(
-                ModelSpec(name="small"),
-                (TensorSpec("image", (1, 3, SIDE, SIDE), "float32"),),
-                None,
-                "onnxruntime",
-                self._folder / "network.onnx",
-            ),
-            MEASURE,
-            Limits(),
-            self._target.tvm.num_cores,
-            seed,
-            self._folder / "work",
-            lambda *_: None,
+            GroupSettings(
+                subject,
+                MEASURE,
+                Limits(),
+                threads=self._target.tvm.num_cores,
+                seed=seed,
+                work=self._folder / "work",
+                listener=lambda *_: None,
+            )
         )
         measured = group.measure(
             [

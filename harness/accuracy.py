@@ -7,8 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from harness.models.metrics import AGREEMENT
-from harness.record import BASELINE_CONFIGURATION, Accuracy, Record
+from harness.record import AGREEMENT, BASELINE_CONFIGURATION, Accuracy, Record
 
 LEAST_AGREEMENT = 7 / 8
 """The share of inputs on which a network that has no labelled data must say what the uncompressed

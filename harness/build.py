@@ -23,11 +23,11 @@ from harness.artifact import (
     KernelDescription,
     TensorDescription,
 )
-from harness.cache import write_atomically
+from harness.atomic import write_atomically
 from harness.devices.cuda_compiler import CudaCompiler
 from harness.devices.graphics_work import with_work
 from harness.devices.linker import linker
-from harness.errors import CellFailure
+from harness.errors import CellFailure, last_line
 from harness.kernels.lowering import use_our_lowering
 from harness.models.imported import Imported
 from harness.passes.default_schedule import SCHEDULED, schedule_untuned
@@ -161,7 +161,7 @@ def _link(executable: Any, library: Path, compiler: Any) -> None:
     try:
         executable.export_library(str(library), cc=compiler)
     except RuntimeError as error:
-        raise CellFailure(f"the compiled model cannot be linked: {_last_line(error)}") from error
+        raise CellFailure(f"the compiled model cannot be linked: {last_line(error)}") from error
 
 
 def compile_scheduled(
@@ -280,8 +280,3 @@ def _planned_bytes(lowered: tvm.IRModule) -> int:
                 shape = [int(extent) for extent in binding.var.ty.shape]
                 total += math.prod(shape) * np.dtype(str(binding.var.ty.dtype)).itemsize
     return total
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else repr(error)

@@ -24,9 +24,8 @@ from harness.artifact import Artifact, reference_of
 from harness.child import Channel, Message, channel
 from harness.devices.tracker import Servers
 from harness.documents import Frozen
-from harness.errors import CellSkipped, HarnessError
+from harness.errors import CellSkipped, HarnessError, first_line
 from harness.import_stage import MODEL_STAGES, ImportOrder
-from harness.models.foreign_errors import first_line
 from harness.spec import Configuration
 from harness.target_spec import TargetSpec
 
@@ -59,7 +58,7 @@ class Order(Frozen):
     tuning_database: Path
     artifact: Path
     inputs: Path | None = None
-    """Inputs of the model, as `harness.measure.inputs` writes them, to verify kernels on, and the
+    """Inputs of the model, as `harness.arrays` writes them, to verify kernels on, and the
     order of its channels; without them what is looked at is given random ones."""
     calibration: Path | None = None
     """Others, to compress the model's edges by; no configuration is scored on those."""
@@ -78,7 +77,7 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     Raises InputError and CellFailure. `tell` hears the stage and the tuner's progress.
     """
     from harness.blame import blaming
-    from harness.models.imported import import_model
+    from harness.models.frontends import import_model
 
     tell({"stage": "import"})
     imported = import_model(order.model, order.shapes, order.work)
@@ -302,7 +301,7 @@ class _Cell:
 
     def _samples(self, path: Path | None) -> list[list[np.ndarray]]:
         """The inputs in a file, in the order of the model's; none where there is no file."""
-        from harness.measure.inputs import read_arrays
+        from harness.arrays import read_arrays
 
         rows = read_arrays(path) if path else []
         return [[row[spec.name] for spec in self._imported.inputs] for row in rows]

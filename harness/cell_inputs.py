@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.measure.inputs import verification_inputs, write_arrays
+from harness.arrays import write_arrays
+from harness.measure.inputs import verification_inputs
 from harness.model_process import DistantInputs, DistantTask, KnownModel
 from harness.models.task import SAMPLES_REVISION
 from harness.models.tensors import TensorSpec, ValueRange

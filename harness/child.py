@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, Literal
 
 import psutil
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, last_line
 
 Message = dict[str, Any]
 Exceeded = Literal["time", "memory"]
@@ -33,7 +33,6 @@ _PARENT = "LAYEREDGE_PARENT"
 _SET_PARENT_DEATH_SIGNAL = 1  # prctl(2)
 _HINTS = {"SIGKILL": " (out of memory?)", "SIGFPE": " (an integer divided by 0?)"}
 _WATCH_SECONDS = 0.25
-_REASON_CHARACTERS = 300
 
 
 class ChildLost(HarnessError):
@@ -201,8 +200,8 @@ class Child:
     def _last_words(self) -> str:
         size = self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, size - 4096))
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return lines[-1][:_REASON_CHARACTERS] if lines else ""
+        said = self._errors.read().decode(errors="replace").strip()
+        return last_line(said) if said else ""
 
 
 def resident_mb(process_id: int, *, shared_once: bool = False) -> float:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, last_line
 
 
 class ChildFailure(HarnessError):
@@ -45,6 +45,6 @@ def run_python(
     if done.returncode < 0:
         raise ChildFailure(f"crashed with {signal.Signals(-done.returncode).name}")
     if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        raise ChildFailure(lines[-1] if lines else f"ended with exit code {done.returncode}")
+        said = last_line(done.stderr) if done.stderr.strip() else None
+        raise ChildFailure(said or f"ended with exit code {done.returncode}")
     return done.stdout

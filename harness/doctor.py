@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +23,7 @@ from harness.documents import Frozen
 from harness.environment import clock_warnings, disturbances, governor, turbo
 from harness.errors import InputError
 from harness.hardware import this_processor
+from harness.installed import installed_version
 from harness.tvm_pair import INSTALL, installed_pair, is_known_pair, pair_problem
 
 Status = Literal["ok", "warning", "problem"]
@@ -208,7 +208,7 @@ def check_disk(name: str, folder: Path) -> Check:
 def check_extra(extra: str) -> Check:
     """An optional part; one that is not there is no fault."""
     purpose, packages = EXTRAS[extra]
-    missing = [package for package in packages if not _installed(package)]
+    missing = [package for package in packages if installed_version(package) is None]
     return Check(
         name=f"extra '{extra}'",
         status="ok",
@@ -253,11 +253,3 @@ def _check_room(name: str, free: float, *, enough: float, least: float, advice: 
         found=f"{free / 1e9:.1f} GB free",
         advice="" if status == "ok" else f"{advice}; {enough / 1e9:g} GB are comfortable",
     )
-
-
-def _installed(package: str) -> bool:
-    try:
-        version(package)
-    except PackageNotFoundError:
-        return False
-    return True

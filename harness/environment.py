@@ -8,7 +8,6 @@ import platform
 import subprocess
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import harness
 from harness.devices.graphics import graphics_processor
 from harness.hardware import this_processor
 from harness.hardware.processor import read_text, throttled_periods, usable_cpus
+from harness.installed import installed_version
 
 _DISTRIBUTIONS = (
     "apache-tvm",
@@ -63,7 +63,7 @@ def environment() -> dict[str, Any]:
         "hypervisor": "hypervisor" in processor.flags,
         "container": container(),
         "python": platform.python_version(),
-        "versions": {name: found for name in _DISTRIBUTIONS if (found := _version(name))},
+        "versions": {name: found for name in _DISTRIBUTIONS if (found := installed_version(name))},
         "llvm": _llvm_version(),
         "layeredge": harness.__version__,
         "git_commit": git_commit(Path(harness.__file__).parents[1]),
@@ -158,13 +158,6 @@ def _git(checkout: Path, *arguments: str) -> str:
     return subprocess.run(
         command, capture_output=True, text=True, timeout=20, check=True
     ).stdout.strip()
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
 
 
 def _llvm_version() -> int | str:

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 _MOST_COMPARED = 200
+_LINE_CHARACTERS = 300
 
 
 class HarnessError(Exception):
@@ -48,10 +49,30 @@ def of_kind(name: str, text: str) -> HarnessError:
     return _KINDS[name](text)
 
 
-def reason(error: Exception) -> str:
-    """The last line of an error, where TVM says what is wrong."""
-    words = str(error).strip().splitlines()
-    return words[-1][:300] if words else repr(error)
+def first_line(said: Exception | str) -> str:
+    """The first line of another library's error or a program's output, with the next line where it
+    ends in a colon: the rest is for the authors of the library."""
+    lines = _lines(said)
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])
+
+
+def last_line(said: Exception | str) -> str:
+    """The last line of another library's error or a program's output, where TVM, Python and most
+    programs say what is wrong; 300 characters at most."""
+    return _lines(said)[-1][:_LINE_CHARACTERS]
+
+
+def complaint(said: Exception | str) -> str:
+    """The first line with the word "error", else the first one, as compilers report them; 300
+    characters at most."""
+    lines = _lines(said)
+    return next((line for line in lines if "error" in line.lower()), lines[0])[:_LINE_CHARACTERS]
+
+
+def _lines(said: Exception | str) -> list[str]:
+    """The lines that are not empty; one that says so where there is none."""
+    lines = [line for each in str(said).splitlines() if (line := each.strip())]
+    return lines or ["it said nothing" if isinstance(said, str) else type(said).__name__]
 
 
 def printable(text: str, most: int = 1000) -> str:

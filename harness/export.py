@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import io
 import json
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from harness.errors import InputError
+from harness.atomic import write_atomically
 from harness.record import CellKey, Record
 from harness.store import Store
 
@@ -110,35 +108,19 @@ def write_exports(store: Store, folder: Path) -> tuple[Path, ...]:
     """
     cells = table(store)
     written = [folder / "results.csv", folder / "results.json"]
-    replace_file(written[0], cells.to_csv(index=False, lineterminator="\n").encode())
+    write_atomically(written[0], cells.to_csv(index=False, lineterminator="\n"))
     rows = [
         {name: _plain(value) for name, value in row.items()}
         for row in cells.reset_index().to_dict(orient="records")
     ]
     document = {"schema": EXPORT_SCHEMA, "cells": rows}
-    replace_file(written[1], (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomically(written[1], (json.dumps(document, indent=1, ensure_ascii=False) + "\n"))
     if importlib.util.find_spec("pyarrow"):
         buffer = io.BytesIO()
         cells.reset_index().to_parquet(buffer, engine="pyarrow", index=False)
         written.append(folder / "results.parquet")
-        replace_file(written[-1], buffer.getvalue())
+        write_atomically(written[-1], buffer.getvalue())
     return tuple(written)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write `path` so that a reader sees the old content or the new, never a part of it.
-
-    Creates the folder. Raises InputError when it cannot be written or the disk is full.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(content)
-        os.replace(beside, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def _of(part: Any, field: str) -> Any:

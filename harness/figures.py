@@ -14,8 +14,7 @@ from pydantic import FiniteFloat, PositiveFloat
 
 from harness.accuracy import score
 from harness.documents import Frozen
-from harness.models.metrics import AGREEMENT
-from harness.record import CellKey, Latency, Record
+from harness.record import AGREEMENT, CellKey, Latency, Record
 from harness.spec import Kind
 from harness.statistics import P99_MINIMUM
 

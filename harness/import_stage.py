@@ -13,8 +13,7 @@ from pydantic import Field
 
 from harness.artifact import TensorDescription
 from harness.documents import Frozen
-from harness.errors import CellFailure, HarnessError
-from harness.models.foreign_errors import first_line
+from harness.errors import CellFailure, HarnessError, first_line
 from harness.models.snapshot import snapshot
 from harness.models.tensors import ValueRange
 
@@ -50,7 +49,7 @@ def import_stage(order: ImportOrder) -> ImportedModel:
     """Import a model once, to know its inputs and to have the static file for the baselines. From
     here on a copy is used, which has the hash that the model was found with. Raises InputError for
     a model that is not what it should be, and CellFailure for one that TVM cannot import."""
-    from harness.models.imported import import_model
+    from harness.models.frontends import import_model
     from harness.models.quantized import quantized_outputs
     from harness.models.value_ranges import value_ranges
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from harness.build import flops, moved_bytes
 from harness.documents import Frozen
-from harness.errors import CellFailure, HarnessError, unknown_name
+from harness.errors import CellFailure, HarnessError, last_line, unknown_name
 from harness.models import catalog
-from harness.models.imported import Imported, import_model
+from harness.models.frontends import import_model
+from harness.models.imported import Imported
 from harness.models.resolved import ResolvedModel
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
@@ -99,9 +100,7 @@ def reported_as(failure: str) -> Iterator[None]:
     except HarnessError:
         raise
     except Exception as error:
-        words = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = words[-1] if words else repr(error)
-        raise CellFailure(f"{failure}: {type(error).__name__}: {reason}") from error
+        raise CellFailure(f"{failure}: {type(error).__name__}: {last_line(error)}") from error
 
 
 def _find(model: str, shapes: Mapping[str, tuple[int, ...]]) -> ResolvedModel:

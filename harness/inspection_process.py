@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.child import Child, ChildLost, Message, channel
 from harness.documents import Frozen
-from harness.errors import CellFailure, HarnessError, kind_of, of_kind
-from harness.models.foreign_errors import first_line
+from harness.errors import CellFailure, HarnessError, first_line, kind_of, of_kind
 from harness.spec import FusionLevel, Limits
 from harness.target_spec import TargetSpec
 

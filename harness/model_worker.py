@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.child import Channel, Message, channel
-from harness.errors import HarnessError, InputError, kind_of
-from harness.models.foreign_errors import first_line
+from harness.errors import HarnessError, InputError, first_line, kind_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +61,7 @@ class ModelWorker:
 
     def inputs(self, message: Message) -> Message:
         """Write the first inputs of a model's labelled data, or of those it is trained on."""
-        from harness.measure.inputs import write_arrays
+        from harness.arrays import write_arrays
 
         source = getattr(_unchanged(message), message["source"])
         rows = source.inputs(message["count"])
@@ -71,7 +70,7 @@ class ModelWorker:
 
     def evaluate(self, message: Message) -> Message:
         """Score what the parent runs, sample by sample, on a model's labelled data."""
-        from harness.measure.inputs import read_arrays, write_arrays
+        from harness.arrays import read_arrays, write_arrays
 
         task = _unchanged(message).task
         assert task is not None

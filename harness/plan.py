@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from harness.baselines.registry import engine_named
+from harness.baselines.registry import ENGINES, REFERENCE, engine_named, reference_engine
 from harness.devices import placed
 from harness.devices.tracker import Servers
 from harness.errors import CellSkipped, InputError
 from harness.hardware import load_target, require_known_processor, target_fingerprint
+from harness.installed import installed_version
 from harness.model_process import KnownModel, ModelProcess
 from harness.models.catalog import ensure_fetched, entry
 from harness.models.task import SAMPLES_REVISION
-from harness.record import BASELINE_CONFIGURATION, RECORD_SCHEMA, CellKey, fingerprint
+from harness.record import (
+    BASELINE_CONFIGURATION,
+    OWN_ENGINE,
+    RECORD_SCHEMA,
+    CellKey,
+    fingerprint,
+)
 from harness.spec import Configuration, ModelSpec, Sweep
 from harness.target_spec import TargetSpec
 
-TVM = "tvm"
-"""Our own engine's name in a record."""
 _EDGES_REVISION = 3
 """To be raised when dropping edges comes to another network than before, so that no sweep has cells
 of both."""
@@ -59,7 +63,8 @@ def plan(sweep: Sweep, models: ModelProcess, servers: Servers | None = None) -> 
     does not know, and where none of the models can be read.
     """
     for engine in sweep.baselines:
-        engine_named(engine)
+        if engine != REFERENCE:
+            engine_named(engine)
     targets = [
         placed(_with_threads(_known_target(name), sweep.measure.threads), servers)
         for name in sweep.targets
@@ -166,9 +171,17 @@ def _cells(
         key = CellKey(model=model.name, target=target.name, configuration=name, engine=engine)
         return PlannedCell(key, mark, configuration)
 
-    ours = [cell(TVM, found.name, found) for found in sweep.cells]
-    others = [cell(engine, BASELINE_CONFIGURATION, None) for engine in sweep.baselines]
+    ours = [cell(OWN_ENGINE, found.name, found) for found in sweep.cells]
+    others = [cell(engine, BASELINE_CONFIGURATION, None) for engine in _baselines(sweep, model)]
     return (*ours, *others)
+
+
+def _baselines(sweep: Sweep, model: KnownModel) -> list[str]:
+    """The engines that a model is compared with, each once. None stands for the reference of a
+    model that cannot be read."""
+    reference = None if model.format is None else reference_engine(model.format)
+    named = (reference if engine == REFERENCE else engine for engine in sweep.baselines)
+    return list(dict.fromkeys(engine for engine in named if engine is not None))
 
 
 def _decisive(configuration: Configuration, model: KnownModel) -> dict[str, Any]:
@@ -189,8 +202,4 @@ def _decisive(configuration: Configuration, model: KnownModel) -> dict[str, Any]
 
 def _engine_version(engine: str) -> str | None:
     """The installed version of what an engine's name stands for; None when it is not installed."""
-    packages = {TVM: "apache-tvm", "litert": "ai-edge-litert"}
-    try:
-        return version(packages.get(engine, engine))
-    except PackageNotFoundError:
-        return None
+    return installed_version("apache-tvm" if engine == OWN_ENGINE else ENGINES[engine].package)

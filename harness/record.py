@@ -24,6 +24,10 @@ TuningCost = Literal["seconds", "instructions", "static estimate"]
 instructions that it executes on an emulated board, or the seconds that it is estimated to take from
 what it was compiled to."""
 BASELINE_CONFIGURATION = "baseline"
+AGREEMENT = "agreement with reference"
+"""The metric of a network without labelled data."""
+OWN_ENGINE = "tvm"
+"""The engine of the cells that are compiled here; any other is a baseline."""
 
 
 class CellKey(Frozen):

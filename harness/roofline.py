@@ -13,7 +13,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness.cache import cache_folder, write_atomically
+from harness.atomic import write_atomically
+from harness.cache import cache_folder
 from harness.child_python import ChildFailure, run_python
 from harness.documents import Frozen
 from harness.environment import disturbances

@@ -19,8 +19,7 @@ from harness.accuracy_guard import inaccuracy, left_out, reference_of, short
 from harness.documents import Frozen
 from harness.errors import InputError, unknown_name
 from harness.figures import ASPECTS, OBJECTIVES, Candidate, Constraints, Objective, candidate_of
-from harness.models.metrics import AGREEMENT
-from harness.record import CellKey, Record
+from harness.record import AGREEMENT, CellKey, Record
 from harness.spec import Kind
 from harness.statistics import compare_paired
 

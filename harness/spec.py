@@ -287,7 +287,7 @@ class Sweep(Frozen):
     models: Annotated[tuple[ModelSpec, ...], Field(min_length=1)]
     targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("x86-host",)
     configurations: Annotated[tuple[Configuration, ...], Field(min_length=1)]
-    baselines: tuple[str, ...] = ("onnxruntime",)
+    baselines: tuple[str, ...] = ("reference",)
     measure: Measure = Measure()
     limits: Limits = Limits()
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

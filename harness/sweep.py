@@ -26,15 +26,15 @@ from harness.hardware import tuning_identity
 from harness.import_stage import SOURCE, ImportedModel, ImportOrder
 from harness.listener import Listener
 from harness.measure.emulated import EmulatedGroup
-from harness.measure.group import Contestant, Group, GroupSubject, Measured
+from harness.measure.group import Contestant, Group, GroupSettings, GroupSubject, Measured
 from harness.measure.recording import RecordWriter
 from harness.measure.remote import ServerGroup
 from harness.measure.room import require_room
 from harness.measure.verification import OutputKind
 from harness.model_process import ModelProcess
 from harness.models.tensors import TensorSpec
-from harness.plan import TVM, PlannedCell, PlannedGroup, plan, require_scored
-from harness.record import Record, fingerprint
+from harness.plan import PlannedCell, PlannedGroup, plan, require_scored
+from harness.record import OWN_ENGINE, Record, fingerprint
 from harness.results_folder import ARTIFACTS, WORK, scratch, scratch_in
 from harness.roofline import with_measured_roofs
 from harness.spec import ModelSpec, Sweep
@@ -344,25 +344,25 @@ class _GroupRun:
 
     def _turns(self, subject: GroupSubject) -> Group:
         """What verifies and measures, here, on a server, or on the emulated board."""
-        arguments = (
-            subject,
-            self._sweep.measure,
-            self._sweep.limits,
-            self._target.tvm.num_cores,
-            self._sweep.seed,
-            self._work,
-            lambda stage, label, done, total: self._listener.progress(
+        settings = GroupSettings(
+            subject=subject,
+            measure=self._sweep.measure,
+            limits=self._sweep.limits,
+            threads=self._target.tvm.num_cores,
+            seed=self._sweep.seed,
+            work=self._work,
+            listener=lambda stage, label, done, total: self._listener.progress(
                 f"{self._group.model.name} · {label}", stage, done, total
             ),
-            self._group.unscored,
-            self._environment(),
+            unscored=self._group.unscored,
+            environment=self._environment(),
         )
         if self._target.device.kind == "emulated":
-            return EmulatedGroup(require_board(), self._target, *arguments)
+            return EmulatedGroup(require_board(), self._target, settings)
         if self._target.device.kind == "rpc":
             assert self._servers is not None
-            return ServerGroup(self._servers, self._target, *arguments)
-        return Group(*arguments)
+            return ServerGroup(self._servers, self._target, settings)
+        return Group(settings)
 
 
 def _own_reference(cell: PlannedCell, path: Path) -> Path | None:
@@ -376,7 +376,7 @@ def _specs(found: Sequence[TensorDescription]) -> tuple[TensorSpec, ...]:
 
 
 def _short(cell: PlannedCell) -> str:
-    return cell.key.configuration if cell.key.engine == TVM else cell.key.engine
+    return cell.key.configuration if cell.key.engine == OWN_ENGINE else cell.key.engine
 
 
 def _label(cell: PlannedCell) -> str:

@@ -7,11 +7,12 @@ segmentation fault: saving a module, tensorizing, every tuning run.
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 
-from harness.cache import cache_folder, write_atomically
+from harness.atomic import write_atomically
+from harness.cache import cache_folder
 from harness.child_python import ChildFailure, run_python
 from harness.errors import InputError
+from harness.installed import installed_version
 
 KNOWN_PAIR = {"apache-tvm": "0.27.0.post1", "apache-tvm-ffi": "0.1.14.post1"}
 INSTALL = "pip install " + " ".join(f"{name}=={number}" for name, number in KNOWN_PAIR.items())
@@ -46,16 +47,9 @@ def pair_problem() -> str | None:
 
 def installed_pair() -> str:
     """The installed versions, in words: `apache-tvm 0.27 with apache-tvm-ffi 0.1.14`."""
-    return " with ".join(f"{name} {_version(name)}" for name in KNOWN_PAIR)
+    return " with ".join(f"{name} {installed_version(name) or '(missing)'}" for name in KNOWN_PAIR)
 
 
 def is_known_pair() -> bool:
     """Whether the installed versions are the ones this package is tested with."""
-    return all(_version(name) == number for name, number in KNOWN_PAIR.items())
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "(missing)"
+    return all(installed_version(name) == number for name, number in KNOWN_PAIR.items())

@@ -10,7 +10,8 @@ import onnx
 import onnxruntime
 from small_models import feeds, save
 
-from harness.models.imported import Imported, import_model
+from harness.models.frontends import import_model
+from harness.models.imported import Imported
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
 from harness.passes.layout import to_channels_last

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.accuracy import gain, is_clearly_less, is_less_accurate, score, uncompressed
-from harness.models.metrics import AGREEMENT, METRICS, accuracy
-from harness.record import Accuracy, CellKey, Compression, Record
+from harness.models.metrics import METRICS, accuracy
+from harness.record import AGREEMENT, Accuracy, CellKey, Compression, Record
 
 NAN = math.nan
 EDGES = Compression(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import cache_folder, write_atomically
+from harness.cache import cache_folder
 from harness.errors import InputError
 
 
@@ -31,18 +31,3 @@ def test_cache_folder_says_what_to_set_when_it_cannot_be_made(
     monkeypatch.setenv("LAYEREDGE_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(InputError, match="set LAYEREDGE_CACHE to a folder"):
         cache_folder()
-
-
-def test_write_leaves_the_new_text_and_no_other_file(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "text.json"
-    write_atomically(path, "old")
-    write_atomically(path, "é")
-    assert path.read_text(encoding="utf-8") == "é"
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_write_leaves_nothing_behind_when_the_place_is_taken(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match="folder: cannot be written"):
-        write_atomically(tmp_path / "folder", "text")
-    assert [item.name for item in tmp_path.iterdir()] == ["folder"]

@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 from example_results import example_record, example_results
 
-from harness.errors import InputError
-from harness.export import replace_file, table, write_exports
+from harness.export import table, write_exports
 from harness.record import CellKey, LoopThroughput, LoopThroughputs, fingerprint
 from harness.store import FILE_NAME, Store
 
@@ -147,16 +146,3 @@ def test_write_exports_gives_the_same_bytes_when_run_again(tmp_path: Path) -> No
         second = [path.read_bytes() for path in write_exports(store, tmp_path / "b")]
     assert first == second
     assert not list(tmp_path.rglob(".*")), "no temporary file is left"
-
-
-def test_replace_file_says_what_is_wrong_when_the_folder_is_a_file(tmp_path: Path) -> None:
-    (tmp_path / "taken").write_text("")
-    with pytest.raises(InputError, match=r"taken/results\.csv: cannot be written"):
-        replace_file(tmp_path / "taken" / "results.csv", b"")
-
-
-def test_replace_file_keeps_the_old_content_when_it_cannot_replace(tmp_path: Path) -> None:
-    (tmp_path / "results.csv").mkdir()
-    with pytest.raises(InputError, match="cannot be written"):
-        replace_file(tmp_path / "results.csv", b"new")
-    assert [path.name for path in tmp_path.iterdir()] == ["results.csv"]

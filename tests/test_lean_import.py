@@ -16,7 +16,7 @@ PROCESSES = (
     "harness.hardware.roof_kernels",
     "harness.measure.remote_worker",
     "harness.measure.tvm_session",
-    "harness.models.imported",
+    "harness.models.frontends",
     "harness.tuning.board_worker",
     "harness.tuning.kernel_worker",
     "harness.tuning.remote_worker",

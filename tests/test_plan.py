@@ -117,3 +117,24 @@ def test_training_inputs_that_do_not_fit_are_refused(
         planned({**model, "training": path}, None)
     with pytest.raises(InputError, match="no such file"):
         planned({**model, "training": tmp_path / "nowhere.npz"}, None)
+
+
+def test_baseline_is_the_reference_of_the_models_format_unless_engines_are_named(
+    model: dict[str, Any],
+) -> None:
+    engines = [cell.key.engine for cell in planned(model, None).cells]
+    assert engines == ["tvm", "onnxruntime"]
+
+
+def test_an_engine_that_is_named_beside_the_reference_is_planned_once(
+    model: dict[str, Any],
+) -> None:
+    keys = {
+        "schema": 1,
+        "models": [model],
+        "configurations": [{"name": "c"}],
+        "baselines": ["reference", "openvino", "onnxruntime"],
+    }
+    with ModelProcess(Limits()) as models:
+        (group,) = plan(Sweep.model_validate(keys), models)
+    assert [cell.key.engine for cell in group.cells] == ["tvm", "onnxruntime", "openvino"]

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from harness.cli.select import command
 from harness.errors import InputError
 from harness.figures import Constraints
-from harness.models.metrics import AGREEMENT
 from harness.record import (
+    AGREEMENT,
     Accuracy,
     CellKey,
     Compression,

@@ -15,7 +15,7 @@ from sweeps import FUSED, QUICK, Heard
 
 from harness.baselines.registry import ENGINES, open_session
 from harness.errors import CellFailure, InputError
-from harness.models.imported import import_model
+from harness.models.frontends import import_model
 from harness.models.runnable import runnable_model
 from harness.models.tensors import TensorSpec
 from harness.record import Record

@@ -13,15 +13,11 @@ import onnxruntime
 
 from harness.baselines.base import Feeds, checked, require_numbers
 from harness.errors import InputError
+from harness.models.formats import INPUT_SHAPES
 from harness.models.tensors import TensorSpec
 
 # Where ONNX Runtime's name of an element type is not NumPy's.
 _DTYPES = {"float": "float32", "double": "float64"}
-
-
-INPUT_SHAPES = "layeredge.input_shapes"
-"""The metadata property of a model that is not static which says what it is fed: JSON, the shape of
-each input by its name."""
 
 
 class OnnxRuntimeSession:

@@ -9,20 +9,30 @@ from pathlib import Path
 from typing import cast
 
 from harness.baselines.base import Session
-from harness.errors import CellFailure, CellSkipped, HarnessError, InputError, unknown_name
-from harness.models.foreign_errors import first_line
+from harness.errors import (
+    CellFailure,
+    CellSkipped,
+    HarnessError,
+    InputError,
+    first_line,
+    unknown_name,
+)
 from harness.models.formats import Format, format_of
 
 
 @dataclass(frozen=True)
 class Engine:
-    """One engine: the class of its sessions, the formats it runs, and the package it needs."""
+    """One engine: its name in a sentence, the class of its sessions, the formats it runs, and the
+    package it needs. It is the reference for `reference_for`: outputs and latencies of models in
+    these formats are compared with its own."""
 
+    title: str
     module: str
     session: str
     formats: frozenset[Format]
     package: str
     extra: str | None = None
+    reference_for: frozenset[Format] = frozenset()
 
     @property
     def install(self) -> str:
@@ -32,12 +42,15 @@ class Engine:
 
 ENGINES: dict[str, Engine] = {
     "onnxruntime": Engine(
+        "ONNX Runtime",
         "harness.baselines.onnxruntime",
         "OnnxRuntimeSession",
         frozenset({"onnx"}),
         "onnxruntime",
+        reference_for=frozenset({"onnx"}),
     ),
     "openvino": Engine(
+        "OpenVINO",
         "harness.baselines.openvino",
         "OpenVinoSession",
         frozenset({"onnx", "tflite"}),
@@ -45,26 +58,30 @@ ENGINES: dict[str, Engine] = {
         "openvino",
     ),
     "litert": Engine(
+        "LiteRT",
         "harness.baselines.litert",
         "LiteRtSession",
         frozenset({"tflite"}),
         "ai_edge_litert",
         "tflite",
+        reference_for=frozenset({"tflite"}),
     ),
     "torch": Engine(
+        "PyTorch",
         "harness.baselines.torch_eager",
         "TorchEagerSession",
         frozenset({"torch"}),
         "torch",
         "torch",
+        reference_for=frozenset({"torch"}),
     ),
 }
-
-_REFERENCES: dict[Format, str] = {"onnx": "onnxruntime", "tflite": "litert", "torch": "torch"}
+REFERENCE = "reference"
+"""Stands in a sweep for the reference engine of each model's format."""
 
 
 def engine_named(name: str) -> Engine:
-    """The engine of that name. Raises InputError naming the nearest one that there is."""
+    """The engine of that name. Raises InputError naming the nearest one."""
     if name not in ENGINES:
         raise unknown_name("engine", name, ENGINES)
     return ENGINES[name]
@@ -76,8 +93,8 @@ def applicable(engine: str, format: Format) -> bool:
 
 
 def reference_engine(format: Format) -> str:
-    """The name of the engine whose outputs are taken as right for a format."""
-    return _REFERENCES[format]
+    """The name of the reference engine of a format."""
+    return next(name for name, engine in ENGINES.items() if format in engine.reference_for)
 
 
 def open_session(engine: str, path: Path, threads: int) -> Session:

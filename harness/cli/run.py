@@ -76,7 +76,8 @@ def command(
       layeredge run examples/quickstart.yaml --out results/quickstart --measure-again
       layeredge run examples/targets.yaml --out results/boards --tracker 127.0.0.1:9190 --devices 4
     """
-    from harness.cache import cache_folder, write_atomically
+    from harness.atomic import write_atomically
+    from harness.cache import cache_folder
     from harness.cli.sweep_display import SweepDisplay
     from harness.errors import InputError, UnknownName
     from harness.results_folder import held

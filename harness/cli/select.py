@@ -108,7 +108,9 @@ def command(folder: Path, out: Path | None, as_json: bool, **options: Any) -> No
     if found.choice is None:
         raise click.exceptions.Exit(1)
     if out is not None:
-        if (engine := found.choice.key.engine) != "tvm":
+        from harness.record import OWN_ENGINE
+
+        if (engine := found.choice.key.engine) != OWN_ENGINE:
             raise InputError(f"--export needs engine tvm, the choice is {engine}; add --engine tvm")
         from harness.deploy import export
 

@@ -21,8 +21,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import harness
-from harness.cache import cache_folder, write_atomically
-from harness.errors import CellSkipped, InputError
+from harness.atomic import write_atomically
+from harness.cache import cache_folder
+from harness.errors import CellSkipped, InputError, last_line
 from harness.target_spec import TargetSpec
 
 NAME = "arm-emulated"
@@ -266,5 +267,5 @@ def _run(*command: str) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise InputError(f"the emulated board: {command[0]}: {error}") from None
     if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
-        raise InputError(f"the emulated board: {Path(command[0]).name} failed: {lines[-1][:300]}")
+        said = last_line(done.stderr or done.stdout)
+        raise InputError(f"the emulated board: {Path(command[0]).name} failed: {said}")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from harness.devices.graphics import nvcc
 from harness.devices.instruction_mix import instruction_mixes
 from harness.devices.occupancy import occupancy
-from harness.errors import CellFailure
+from harness.errors import CellFailure, complaint
 from harness.lean_import import lean_import
 from harness.record import Launch
 from harness.target_spec import Multiprocessor
@@ -121,9 +121,7 @@ def _compiled(source: str, architecture: str) -> _Compiled:
         except subprocess.TimeoutExpired:
             raise CellFailure(f"nvcc took more than {_SECONDS:.0f} s") from None
         if done.returncode or not found.exists():
-            lines = [line for line in done.stderr.splitlines() if "error" in line.lower()]
-            said = (lines or done.stderr.strip().splitlines() or ["it said nothing"])[0]
-            raise CellFailure(f"nvcc failed for {architecture}: {said.strip()[:300]}")
+            raise CellFailure(f"nvcc failed for {architecture}: {complaint(done.stderr)}")
         mixes = instruction_mixes(code.with_suffix(".ptx").read_text())
         return _Compiled(
             found.read_bytes(),

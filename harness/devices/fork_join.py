@@ -20,7 +20,7 @@ from pathlib import Path
 
 from harness.cache import cache_folder
 from harness.devices.linker import linker, processor_of
-from harness.errors import CellFailure
+from harness.errors import CellFailure, last_line
 
 FUNCTION = "layeredge_fork_join"
 THREADS = "fork-join"
@@ -93,5 +93,5 @@ def _compile(compiler: str, source: bytes, library: Path) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CellFailure(f"the threads for kernels cannot be compiled: {error}") from None
     if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-        raise CellFailure(f"the threads for kernels cannot be compiled: {lines[-1]}")
+        said = last_line(done.stderr.decode(errors="replace"))
+        raise CellFailure(f"the threads for kernels cannot be compiled: {said}")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from harness.devices.pocl import INSTALL, opencl_processor
-from harness.errors import reason
+from harness.errors import complaint, last_line
 from harness.tvm_api import (
     ArgInfo,
     PrimFunc,
@@ -58,14 +58,14 @@ class OpenCLKernel:
         try:
             self._host, parts = opencl_modules(kernel, _opencl(target))
         except Exception as error:  # TVM raises many kinds for what a target lacks
-            raise NotOpenCL(f"TVM cannot compile it to OpenCL: {reason(error)}") from None
+            raise NotOpenCL(f"TVM cannot compile it to OpenCL: {last_line(error)}") from None
         self._most_threads = int(processor.max_work_group_size)
         self._context = pyopencl.Context([processor])
         program = pyopencl.Program(self._context, str(parts.inspect_source()))
         try:
             self._program = program.build()
         except pyopencl.RuntimeError as error:
-            raise NotOpenCL(f"PoCL cannot compile it: {_complaint(error)}") from None
+            raise NotOpenCL(f"PoCL cannot compile it: {_PLACE.sub('', complaint(error))}") from None
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The kernel's outputs, which are the arguments after its `inputs`. What it does not write
@@ -88,7 +88,7 @@ class OpenCLKernel:
                 for parameter, array in zip(parameters[len(inputs) :], outputs, strict=True):
                     pyopencl.enqueue_copy(queue, array, buffers[parameter])
         except pyopencl.Error as error:
-            raise NotOpenCL(f"PoCL cannot run it: {_complaint(error)}") from None
+            raise NotOpenCL(f"PoCL cannot run it: {_PLACE.sub('', complaint(error))}") from None
         return outputs
 
     def _buffer(self, array: np.ndarray) -> Any:
@@ -165,10 +165,3 @@ def _launches(statement: Any) -> bool:
 def _unwritten(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An array all bits of which are set."""
     return np.full(math.prod(shape) * dtype.itemsize, 0xFF, np.uint8).view(dtype).reshape(shape)
-
-
-def _complaint(error: Exception) -> str:
-    """The first line in which a compiler complains, or the first there is."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = next((line for line in lines if "error:" in line), lines[0] if lines else repr(error))
-    return _PLACE.sub("", said)[:300]

@@ -32,7 +32,7 @@ from harness.devices.listening import keep_alive, listening_socket, require_reac
 from harness.devices.tracker import DESCRIPTION, Address, Tracker
 from harness.devices.tracker_link import LinkLost, TrackerLink
 from harness.devices.tracker_protocol import require_key
-from harness.errors import CellFailure, reason
+from harness.errors import CellFailure, last_line
 from harness.hardware import this_processor
 from harness.lean_import import lean_import
 
@@ -200,7 +200,7 @@ def _run_session(
     try:
         tvm_server._serve_loop(connection, None, folder)
     except Exception as error:
-        raise SystemExit(f"the session failed: {reason(error)}") from None
+        raise SystemExit(f"the session failed: {last_line(error)}") from None
 
 
 def _description() -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.cache import write_atomically
+from harness.atomic import write_atomically
 from harness.edges.calibration import Calibration
 from harness.edges.layers import Layer
 from harness.edges.scores import scores_of

@@ -2,7 +2,6 @@
 
 from harness.hardware.capability import missing_features
 from harness.hardware.description import (
-    HOST,
     as_yaml,
     check_target_file,
     known_targets,
@@ -11,7 +10,7 @@ from harness.hardware.description import (
     target_fingerprint,
     tuning_identity,
 )
-from harness.hardware.detection import detect_host
+from harness.hardware.detection import HOST, detect_host
 from harness.hardware.processor import Processor, this_processor
 
 __all__ = [

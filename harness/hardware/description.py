@@ -13,12 +13,11 @@ import yaml
 
 from harness.documents import read_document
 from harness.errors import InputError, unknown_name
+from harness.hardware.detection import HOST, detect_host
 from harness.regular_file import expanded
 from harness.shipped import shipped_folder
 from harness.spec import is_path_of_target
 from harness.target_spec import TargetSpec
-
-HOST = "x86-host"
 
 
 def known_targets() -> list[str]:
@@ -33,8 +32,6 @@ def load_target(name_or_path: str) -> TargetSpec:
     the nearest known one, and for a file that is no description, with file and line.
     """
     if name_or_path == HOST:
-        from harness.hardware.detection import detect_host
-
         return detect_host()
     if is_path_of_target(name_or_path):
         return read_document(expanded(name_or_path), TargetSpec)

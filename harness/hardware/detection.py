@@ -6,9 +6,11 @@ import platform
 from functools import cache
 
 from harness.errors import InputError
-from harness.hardware.description import HOST
 from harness.hardware.processor import this_processor
 from harness.target_spec import Hardware, TargetSpec, TvmTarget
+
+HOST = "x86-host"
+"""The name of this machine as a target."""
 
 # Features worth a word in a description: those that decide which kernels a processor can run.
 _ARITHMETIC = ("sse4", "avx", "fma", "f16c", "amx")

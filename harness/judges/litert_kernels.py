@@ -13,8 +13,8 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from harness.baselines.base import Feeds
+from harness.errors import first_line
 from harness.judges.base import CannotJudge
-from harness.models.foreign_errors import first_line
 
 _SETS = (
     OpResolverType.BUILTIN_REF,

@@ -20,11 +20,11 @@ import onnxruntime
 from onnx.reference import ReferenceEvaluator
 
 from harness.baselines.base import Feeds
+from harness.errors import first_line
 from harness.judges.base import CannotJudge
 from harness.judges.onnx_operators import OPERATORS
 from harness.judges.onnx_widening import WIDE, widened
 from harness.judges.rounding import FLOATS, Rounding
-from harness.models.foreign_errors import first_line
 from harness.models.onnx_file import load_onnx
 
 _SEEDS = (1, 2)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from harness.errors import first_line
 from harness.judges.base import CannotJudge, Evaluation
-from harness.models.foreign_errors import first_line
 from harness.models.formats import Format
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from harness.baselines.base import Feeds
+from harness.errors import first_line
 from harness.judges.base import CannotJudge
 from harness.judges.rounding import Rounding
-from harness.models.foreign_errors import first_line
 from harness.models.torch_archive import load_exported_program, user_inputs
 
 _SEEDS = (1, 2)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
+from harness.arrays import read_arrays, write_arrays
 from harness.child import Message, channel
-from harness.errors import reason
+from harness.errors import last_line
 from harness.judges.base import Evaluation
 from harness.judges.registry import open_evaluation
-from harness.measure.inputs import read_arrays, write_arrays
 from harness.models.formats import format_of
 
 
@@ -39,7 +39,7 @@ def main() -> None:
             answer = worker.evaluate(message)
         except Exception as error:
             # Whatever an evaluation raises is why there is no judge.
-            answer = {"error": reason(error)}
+            answer = {"error": last_line(error)}
         parent.send(answer)
 
 

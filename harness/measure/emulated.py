@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from harness.arrays import write_arrays
 from harness.devices.board import Board
 from harness.errors import CellFailure
-from harness.measure.group import Contestant, Group, ProcessRunner, Runner
-from harness.measure.inputs import write_arrays
+from harness.measure.group import Contestant, Group, GroupSettings, ProcessRunner, Runner
 from harness.record import InstructionCount
 from harness.target_spec import TargetSpec
 
@@ -27,8 +26,8 @@ _ILLEGAL = "SIGILL"
 class EmulatedGroup(Group):
     """A group on a board that is to be the processor of `spec`; the rest is as for any group."""
 
-    def __init__(self, board: Board, spec: TargetSpec, *rest: Any, **options: Any) -> None:
-        super().__init__(*rest, **options)
+    def __init__(self, board: Board, spec: TargetSpec, settings: GroupSettings) -> None:
+        super().__init__(settings)
         self._board = board
         self._spec = spec
 

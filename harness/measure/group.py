@@ -17,17 +17,18 @@ from typing import Any
 
 import numpy as np
 
+from harness.arrays import read_arrays, write_arrays
 from harness.child import Child, ChildLost, Message
 from harness.errors import CellFailure, CellSkipped, HarnessError
 from harness.limits import answer_seconds, lost_reason
-from harness.measure.inputs import cautious_inputs, read_arrays, verification_inputs, write_arrays
+from harness.measure.inputs import cautious_inputs, verification_inputs
 from harness.measure.judge import NetworkJudge
 from harness.measure.judgement import Judge
 from harness.measure.verification import OutputKind, verify
 from harness.models.metrics import agreement
 from harness.models.task import ScoredInputs
 from harness.models.tensors import TensorSpec, ValueRange
-from harness.record import Accuracy, InstructionCount, Verification
+from harness.record import OWN_ENGINE, Accuracy, InstructionCount, Verification
 from harness.spec import Limits, Measure, ModelSpec
 
 _WARM_UP_SECONDS = 0.3
@@ -90,6 +91,22 @@ class GroupSubject:
 
 Listener = Callable[[str, str, float, float], None]
 """Told (stage, label, done, total)."""
+
+
+@dataclass(frozen=True)
+class GroupSettings:
+    """What a group measures, and how: with `threads`, in files below `work`. The first `unscored`
+    samples of the model's data are not scored. `environment` is added to that of the processes."""
+
+    subject: GroupSubject
+    measure: Measure
+    limits: Limits
+    threads: int
+    seed: int
+    work: Path
+    listener: Listener
+    unscored: int = 0
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Runner(ABC):
@@ -205,33 +222,18 @@ def answer_of(
 
 
 class Group:
-    """Verifies and measures contestants; `measure` gives what came out, by their marks.
+    """Verifies and measures contestants; `measure` gives what came out, by their marks."""
 
-    The first `unscored` samples of the model's data are not scored. `environment` is what the
-    processes need in theirs besides the number of threads.
-    """
-
-    def __init__(
-        self,
-        subject: GroupSubject,
-        measure: Measure,
-        limits: Limits,
-        threads: int,
-        seed: int,
-        work: Path,
-        listener: Listener,
-        unscored: int = 0,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
-        self._environment = environment or {}
-        self._subject = subject
-        self._measure = measure
-        self._limits = limits
-        self._threads = threads
-        self._seed = seed
-        self._work = work
-        self._unscored = unscored
-        self._listener = listener
+    def __init__(self, settings: GroupSettings) -> None:
+        self._subject = settings.subject
+        self._measure = settings.measure
+        self._limits = settings.limits
+        self._threads = settings.threads
+        self._seed = settings.seed
+        self._work = settings.work
+        self._unscored = settings.unscored
+        self._environment = settings.environment
+        self._listener = settings.listener
         self._runners: list[Runner] = []
         self.machine: dict[str, Any] = {}
         """What a record's environment has to say of where this measures, if it is not here."""
@@ -325,7 +327,10 @@ class Group:
         inputs, name = self._work / "inputs.npz", self._subject.reference_engine
         found = self._outputs(runner, inputs)
         if runner.contestant.reference is not None:
-            reference, name = self._reference("tvm", runner.contestant.reference, inputs), _PLAIN
+            reference, name = (
+                self._reference(OWN_ENGINE, runner.contestant.reference, inputs),
+                _PLAIN,
+            )
             judge = _no_judge_of_compressed
         kinds = self._subject.outputs
         runner.measured.verification = verify(name, reference, found, real, kinds, judge)
@@ -359,7 +364,7 @@ class Group:
         runner.measured.samples.append(float(answer["seconds"]))
 
     def _kernels(self, runner: Runner, inputs: Path) -> None:
-        if runner.contestant.engine == "tvm":
+        if runner.contestant.engine == OWN_ENGINE:
             answer = runner.ask({"do": "kernels", "inputs": str(inputs), "runs": _KERNEL_RUNS})
             runner.measured.kernel_seconds = answer["kernels"]
             runner.measured.outside_seconds = answer["outside"]

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -109,38 +105,3 @@ def _integers(dtype: np.dtype, allowed: ValueRange) -> tuple[int, int]:
     if dtype.itemsize <= 2:
         return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max) + 1
     return 0, 2
-
-
-_NAMES = "names"
-
-
-def write_arrays(path: Path, rows: Sequence[Sequence[tuple[str, np.ndarray]]]) -> None:
-    """Write several lists of named arrays, in order, to one `.npz` file, atomically.
-
-    The names are in an array of their own: in a file's table of contents, where NumPy has them, not
-    every name of a model's input has a place.
-    """
-    names = json.dumps([[name for name, _ in row] for row in rows]).encode()
-    arrays = {_NAMES: np.frombuffer(names, np.uint8)} | {
-        _place(at, position): array
-        for at, row in enumerate(rows)
-        for position, (_, array) in enumerate(row)
-    }
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".npz")
-    with os.fdopen(handle, "wb") as file:
-        np.savez(file, **arrays)
-    os.replace(temporary, path)
-
-
-def read_arrays(path: Path) -> list[dict[str, np.ndarray]]:
-    """What `write_arrays` wrote, a dictionary in order for each list."""
-    with np.load(path, allow_pickle=False) as file:
-        names = json.loads(file[_NAMES].tobytes())
-        return [
-            {name: file[_place(at, position)] for position, name in enumerate(row)}
-            for at, row in enumerate(names)
-        ]
-
-
-def _place(at: int, position: int) -> str:
-    return f"{at}/{position}"

@@ -15,7 +15,7 @@ from harness.devices.static import static_of
 from harness.errors import CellSkipped, HarnessError, printable
 from harness.measure.group import Measured
 from harness.plan import PlannedCell, PlannedGroup
-from harness.record import CellKey, KernelTime, Latency, Memory, Record
+from harness.record import OWN_ENGINE, CellKey, KernelTime, Latency, Memory, Record
 from harness.spec import Kind, Sweep
 from harness.store import Store
 from harness.target_spec import TargetSpec
@@ -181,7 +181,7 @@ def _results(measured: Measured, path: Path, engine: str) -> dict[str, Any]:
         "verification": measured.verification,
     }
     process = {"peak_rss_mb": measured.peak_rss_mb, "base_rss_mb": measured.base_rss_mb}
-    if engine != "tvm":
+    if engine != OWN_ENGINE:
         return fields | {"memory": Memory(artifact_mb=path.stat().st_size / 1e6, **process)}
     artifact = Artifact.read(path)
     kernels = tuple(

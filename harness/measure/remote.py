@@ -15,7 +15,14 @@ from harness.child import Child, ChildLost, Message
 from harness.devices.tracker import Grant, Servers, Tracker, TrackerLost
 from harness.errors import CellFailure
 from harness.limits import answer_seconds, lost_reason
-from harness.measure.group import Contestant, Group, Measured, Runner, answer_of
+from harness.measure.group import (
+    Contestant,
+    Group,
+    GroupSettings,
+    Measured,
+    Runner,
+    answer_of,
+)
 from harness.spec import Limits
 from harness.target_spec import TargetSpec
 
@@ -125,8 +132,8 @@ class ServerRunner(Runner):
 class ServerGroup(Group):
     """A group on a server that runs what is compiled for `target`; the rest is as for any group."""
 
-    def __init__(self, servers: Servers, target: TargetSpec, *rest: Any, **options: Any) -> None:
-        super().__init__(*rest, **options)
+    def __init__(self, servers: Servers, target: TargetSpec, settings: GroupSettings) -> None:
+        super().__init__(settings)
         assert target.device.key is not None
         self._station = Station(servers, target.device.key, self._limits)
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from harness.arrays import read_arrays, write_arrays
 from harness.artifact import LIBRARY
 from harness.awake import KeepAwake
 from harness.child import Channel, Message, channel
 from harness.devices.board import COUNTS
-from harness.errors import CellFailure
+from harness.errors import CellFailure, first_line
 from harness.measure.counting import InstructionCounter
-from harness.measure.inputs import read_arrays, write_arrays
+from harness.record import OWN_ENGINE
 
 if TYPE_CHECKING:
     from harness.baselines.base import Feeds, Session
@@ -50,7 +51,7 @@ class Worker:
     def load(self, message: Message) -> Message:
         """Open the model; from here on the process holds it."""
         engine, path, threads = message["engine"], Path(message["path"]), message["threads"]
-        if engine == "tvm":
+        if engine == OWN_ENGINE:
             from harness.measure.tvm_session import TvmSession
 
             self._open = lambda: TvmSession(path)
@@ -185,8 +186,7 @@ def attempt(worker: Worker, message: Message) -> Message:
         return {"answer": getattr(worker, message.pop("do"))(message)}
     except Exception as error:
         # Whatever an engine raises fails this cell with its first line as the reason.
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return {"error": lines[0] if lines else repr(error), "kind": type(error).__name__}
+        return {"error": first_line(error), "kind": type(error).__name__}
 
 
 def main() -> None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.cache import cache_folder, write_atomically
+from harness.atomic import write_atomically
+from harness.cache import cache_folder
 from harness.errors import CellSkipped, InputError, unknown_name
 from harness.models.fetch import LOCK, SCRATCH, Wheel, locked, remove_contents, sha256_of
 from harness.models.resolved import ResolvedModel, fingerprint, hashed, resolve_file

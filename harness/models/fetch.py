@@ -23,8 +23,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from harness.cache import CACHE_VARIABLE, write_atomically
-from harness.errors import CellSkipped, InputError
+from harness.atomic import write_atomically
+from harness.cache import CACHE_VARIABLE
+from harness.errors import CellSkipped, InputError, last_line
 from harness.regular_file import open_regular
 
 MAX_MEMBER_BYTES = 512 * 10**6
@@ -133,7 +134,7 @@ def fetch_deb(package: str, folder: Path) -> Path:
             done = _run(["apt-get", "download", package], f"fetching {package}", scratch)
             found = list(scratch.glob("*.deb"))
             if done.returncode or not found:
-                last = _last_line(done.stderr) or f"apt-get ended with {done.returncode}"
+                last = last_line(done.stderr).removeprefix("E: ")
                 raise InputError(
                     f"Debian package '{package}' cannot be downloaded: {last}; "
                     "an 'apt-get update' may be due"
@@ -154,7 +155,7 @@ def unpack_deb(deb: Path, folder: Path) -> None:
         root = scratch / "root"
         done = _run(["dpkg-deb", "-x", str(deb), str(root)], f"unpacking {deb.name}", scratch)
         if done.returncode:
-            raise InputError(f"{deb}: cannot be unpacked: {_last_line(done.stderr)}")
+            raise InputError(f"{deb}: cannot be unpacked: {last_line(done.stderr)}")
         os.replace(root, folder)
 
 
@@ -315,8 +316,3 @@ def _wrong_hash(wheel: Wheel, found: str) -> str:
         f"{wheel}: what the index gave is not the pinned file: SHA-256 found {found}, "
         f"expected {wheel.sha256}; nothing of it was kept"
     )
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1].removeprefix("E: ") if lines else ""

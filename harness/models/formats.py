@@ -10,6 +10,9 @@ from harness.regular_file import open_regular
 
 Format = Literal["onnx", "torch", "tflite"]
 
+INPUT_SHAPES = "layeredge.input_shapes"
+"""The metadata property of an ONNX model that is not static which says what it is fed: JSON, the
+shape of each input by its name."""
 SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".pt2": "torch", ".tflite": "tflite"}
 
 _NAMES: dict[Format, str] = {

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import InputError, unknown_name
-from harness.models.formats import format_of
 from harness.models.tensors import TensorSpec
 
 if TYPE_CHECKING:
@@ -30,28 +29,6 @@ class Imported:
     origins: Mapping[str, str] = field(default_factory=dict)
     """Variables of `main` to the operator and node that they were converted from, where the format
     names those; what else was computed for a node stands before its variable."""
-
-
-def import_model(path: Path, shapes: Mapping[str, tuple[int, ...]], work: Path) -> Imported:
-    """Import a `.onnx`, `.pt2` or `.tflite` file.
-
-    `shapes` gives an input, by name, its static shape; `work` is a folder for what is prepared on
-    the way. Nothing in the file is executed. Raises InputError when the file is not what its suffix
-    says, a dimension is left dynamic, or an operator is not supported.
-    """
-    match format_of(path):
-        case "onnx":
-            from harness.models.onnx_frontend import import_onnx
-
-            return import_onnx(path, shapes, work)
-        case "torch":
-            from harness.models.torch_frontend import import_torch
-
-            return import_torch(path, shapes)
-        case "tflite":
-            from harness.models.tflite_frontend import import_tflite
-
-            return import_tflite(path, shapes, work)
 
 
 def output_specs(module: tvm.IRModule, names: Sequence[str], path: Path) -> tuple[TensorSpec, ...]:

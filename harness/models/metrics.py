@@ -42,9 +42,8 @@ from harness.models.scoring import (
     squares,
     top,
 )
-from harness.record import Accuracy
+from harness.record import AGREEMENT, Accuracy
 
-AGREEMENT = "agreement with reference"
 RESAMPLES = 1000
 
 

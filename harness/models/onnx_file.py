@@ -10,8 +10,7 @@ import onnx
 from onnx.external_data_helper import load_external_data_for_model
 from onnx.inliner import inline_local_functions
 
-from harness.errors import InputError
-from harness.models.foreign_errors import first_line
+from harness.errors import InputError, first_line
 from harness.regular_file import open_regular
 
 STANDARD_DOMAINS = frozenset({"", "ai.onnx"})

@@ -14,8 +14,7 @@ import onnx
 from onnx import numpy_helper
 from onnx.inliner import inline_selected_functions
 
-from harness.errors import InputError
-from harness.models.foreign_errors import first_line
+from harness.errors import InputError, first_line
 from harness.models.onnx_file import STANDARD_DOMAINS
 from harness.models.onnx_importer import is_converted, opset_of
 from harness.models.onnx_shapes import fold

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 
+from harness.atomic import write_atomically
 from harness.errors import InputError
 from harness.models.imported import Imported, output_specs
 from harness.models.onnx_file import STANDARD_DOMAINS, check_onnx, load_onnx, walk_nodes
@@ -25,7 +26,6 @@ from harness.models.onnx_shapes import (
     fix_shapes,
     fold,
     graph_inputs,
-    write_model,
 )
 from harness.models.tensors import TensorSpec
 from harness.tvm_api import tvm
@@ -46,7 +46,7 @@ def import_onnx(path: Path, shapes: Shapes, work: Path) -> Imported:
     module, origins = _convert(model, path)
     outputs = output_specs(module, [value.name for value in model.graph.output], path)
     prepared = work / PREPARED
-    write_model(model, prepared)
+    write_atomically(prepared, model.SerializeToString())
     return Imported(module, inputs, outputs, prepared, origins)
 
 

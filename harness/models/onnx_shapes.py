@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +10,9 @@ from pathlib import Path
 import onnx
 import onnxruntime
 
-from harness.baselines.onnxruntime import INPUT_SHAPES
-from harness.errors import InputError, unknown_name
-from harness.models.foreign_errors import first_line
+from harness.atomic import write_atomically
+from harness.errors import InputError, first_line, unknown_name
+from harness.models.formats import INPUT_SHAPES
 from harness.models.onnx_file import STANDARD_DOMAINS, check_onnx, load_onnx, walk_nodes
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -39,7 +38,7 @@ def write_static(path: Path, shapes: Shapes, work: Path) -> Path:
 
     Shapes are inferred in every branch of an `If`, and in one that is not taken they may contradict
     each other. A model with branches that is refused is written as it is, with its inputs' shapes
-    beside it for the session, see `harness.baselines.onnxruntime.INPUT_SHAPES`.
+    beside it for the session, see `harness.models.formats.INPUT_SHAPES`.
 
     Raises InputError for a file that is not a valid ONNX model, and dimensions that are not fixed.
     """
@@ -55,7 +54,7 @@ def write_static(path: Path, shapes: Shapes, work: Path) -> Path:
         static = load_onnx(path)
         fed = {value.name: _dimensions(value) for value in graph_inputs(model.graph)}
         onnx.helper.set_model_props(static, {INPUT_SHAPES: json.dumps(fed)})
-    write_model(static, work / PREPARED)
+    write_atomically(work / PREPARED, static.SerializeToString())
     return work / PREPARED
 
 
@@ -208,21 +207,3 @@ def _drop_unused_domains(model: onnx.ModelProto) -> None:
     kept = [opset for opset in model.opset_import if opset.domain in used]
     del model.opset_import[:]
     model.opset_import.extend(kept)
-
-
-def write_model(model: onnx.ModelProto, path: Path) -> None:
-    """Write a model, weights inside, so that a reader sees all of it or nothing.
-
-    Raises InputError when it cannot be written.
-    """
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(model.SerializeToString())
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.cache import write_atomically
+from harness.atomic import write_atomically
 from harness.errors import CellSkipped, HarnessError, InputError
 from harness.models.batches import take
 from harness.models.catalog import CatalogEntry

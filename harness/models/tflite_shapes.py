@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.cache import write_atomically
-from harness.errors import InputError, unknown_name
-from harness.models.foreign_errors import first_line
+from harness.atomic import write_atomically
+from harness.errors import InputError, first_line, unknown_name
 
 PREPARED = "prepared.tflite"
 

@@ -22,8 +22,7 @@ from typing import Any
 
 import torch
 
-from harness.errors import InputError
-from harness.models.foreign_errors import first_line
+from harness.errors import InputError, first_line
 from harness.models.tensors import TensorSpec
 
 _GRAPH = "models/model.json"

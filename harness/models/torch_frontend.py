@@ -12,7 +12,7 @@ from harness.errors import InputError
 from harness.models.imported import Imported, output_specs, require_shapes
 
 
-def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Imported:
+def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path) -> Imported:
     """Import a `.pt2` file as `torch.export.save` writes it.
 
     Raises InputError when PyTorch is not installed, the file is not an exported program or holds

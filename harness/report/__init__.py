@@ -6,7 +6,8 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.export import replace_file, write_exports
+from harness.atomic import write_atomically
+from harness.export import write_exports
 from harness.report import markdown, page
 from harness.report.content import compose
 from harness.report.data import load
@@ -36,7 +37,7 @@ def write_report(results_dir: Path) -> ReportFiles:
     folder = results_dir / "report"
     plots = {folder / markdown.PLOTS / picture.file: picture.png for picture in content.pictures}
     for path, png in plots.items():
-        replace_file(path, png)
+        write_atomically(path, png)
     for path in (folder / markdown.PLOTS).glob("*.png"):
         if path not in plots:
             with contextlib.suppress(OSError):
@@ -47,6 +48,6 @@ def write_report(results_dir: Path) -> ReportFiles:
         plots=tuple(plots),
         exports=exports,
     )
-    replace_file(files.markdown, markdown.render(content).encode())
-    replace_file(files.page, page.render(content).encode())
+    write_atomically(files.markdown, markdown.render(content))
+    write_atomically(files.page, page.render(content))
     return files

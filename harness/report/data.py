@@ -12,20 +12,19 @@ import numpy as np
 import pandas as pd
 
 from harness import export
-from harness.record import BASELINE_CONFIGURATION, Accuracy, CellKey, Record
+from harness.baselines.registry import ENGINES, reference_engine
+from harness.record import BASELINE_CONFIGURATION, OWN_ENGINE, Accuracy, CellKey, Record
 from harness.report.kernel_figures import KernelFigures, Roof, kernel_figures, roof_of
 from harness.spec import Kind
 from harness.statistics import Verdict, compare_paired
 from harness.store import FILE_NAME, Store
 
-REFERENCE_ENGINE = "onnxruntime"
-OWN_ENGINE = "tvm"
-_ENGINE_NAMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "tvm": "TVM"}
-
 
 def engine_name(engine: str) -> str:
     """How an engine is written in a sentence."""
-    return _ENGINE_NAMES.get(engine, engine)
+    if engine in ENGINES:
+        return ENGINES[engine].title
+    return "TVM" if engine == OWN_ENGINE else engine
 
 
 @dataclass(frozen=True)
@@ -122,13 +121,25 @@ class Group:
         return min(self.own, key=lambda cell: cell.median_ms, default=None)
 
     @cached_property
+    def reference_engine(self) -> str:
+        """The engine that cells are compared with: the reference of the model's format, which is
+        unknown for a file that could not be read."""
+        models = (cell.record.spec.get("model", {}) for cell in self.cells)
+        formats = [model["format"] for model in models if model.get("format")]
+        return reference_engine(formats[0] if formats else "onnx")
+
+    @property
+    def reference_name(self) -> str:
+        return engine_name(self.reference_engine)
+
+    @cached_property
     def reference(self) -> Cell | None:
-        """ONNX Runtime's timed cell."""
-        found = (cell for cell in self.timed if cell.key.engine == REFERENCE_ENGINE)
+        """The timed cell of the reference engine."""
+        found = (cell for cell in self.timed if cell.key.engine == self.reference_engine)
         return next(found, None)
 
     def against_reference(self, cell: Cell) -> Verdict | None:
-        """How a cell stands to ONNX Runtime; None for itself and where it cannot be said."""
+        """How a cell stands to the reference; None for itself and where it cannot be said."""
         if self.reference is None or cell is self.reference:
             return None
         return cell.against(self.reference)
@@ -156,6 +167,12 @@ class Results:
     @property
     def several_targets(self) -> bool:
         return int(self.table["target"].nunique()) > 1
+
+    @property
+    def reference_names(self) -> tuple[str, ...]:
+        """The engines that measured cells are compared with, by their models' formats."""
+        names = (group.reference_name for group in self.groups if group.kind == "measured")
+        return tuple(dict.fromkeys(names))
 
     @property
     def counts(self) -> dict[str, int]:

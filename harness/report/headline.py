@@ -9,7 +9,7 @@ from typing import Literal
 
 from harness.accuracy import is_less_accurate, score, uncompressed
 from harness.record import Static
-from harness.report.data import REFERENCE_ENGINE, Cell, Group, Results, engine_name
+from harness.report.data import Cell, Group, Results
 from harness.report.edge_figures import accuracy_of
 from harness.report.wording import WITHIN, number, share, with_interval
 from harness.statistics import BUSY_SCATTER, OUTCOMES, Outcome, Verdict
@@ -23,7 +23,6 @@ _BESIDE: Mapping[Outcome, str] = {
 }
 """What is said of configurations that the one with the lowest median is not faster than."""
 _MOST_NAMED = 4
-_REFERENCE = engine_name(REFERENCE_ENGINE)
 
 
 @dataclass(frozen=True)
@@ -54,9 +53,9 @@ def summary(results: Results, found: Sequence[Finding]) -> list[str]:
         f"{standing} in {standings[standing]}" for standing in _STANDINGS if standings[standing]
     ]
     if parts:
-        whole = sum(standings.values())
+        whole, listed = sum(standings.values()), " or ".join(results.reference_names)
         lines.append(
-            f"The fastest configuration of each model against {_REFERENCE}, {whole} "
+            f"The fastest configuration of each model against {listed}, {whole} "
             f"{'case' if whole == 1 else 'cases'}: {', '.join(parts)}."
         )
     return [*lines, *_busy(results.groups)]
@@ -171,7 +170,11 @@ def _scores(group: Group, cell: Cell) -> str:
 def _against_reference(group: Group, fastest: Cell) -> tuple[Standing, str, str]:
     reference = group.reference
     if reference is None:
-        return "not known", "", f"How it stands to {_REFERENCE} is not known: {_why_no(group)}."
+        return (
+            "not known",
+            "",
+            f"How it stands to {group.reference_name} is not known: {_why_no(group)}.",
+        )
     found = fastest.against(reference)
     if found is None:
         return "not known", "", _apart(reference)
@@ -250,7 +253,7 @@ def _why_nothing(group: Group) -> str:
 
 def _why_no(group: Group) -> str:
     for cell in group.cells:
-        if cell.key.engine == REFERENCE_ENGINE and cell.record.status != "ok":
+        if cell.key.engine == group.reference_engine and cell.record.status != "ok":
             return f"it {'failed' if cell.record.status == 'failed' else 'was skipped'} here"
     return "it was not measured here"
 

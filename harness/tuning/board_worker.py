@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.arrays import read_arrays
 from harness.child import Message, channel
 from harness.devices.board import COUNTS
-from harness.errors import reason
+from harness.errors import last_line
 from harness.lean_import import lean_import
 from harness.measure.counting import InstructionCounter
-from harness.measure.inputs import read_arrays
 from harness.tuning.difference import Reference, first_difference, reference_of
 
 os.environ["TVM_USE_RUNTIME_LIB"] = "1"
@@ -68,7 +68,7 @@ def main() -> None:
             answer = getattr(worker, message.pop("do"))(message)
         except Exception as error:
             # Anything a candidate raises is that candidate's failure.
-            answer = {"error": reason(error)}
+            answer = {"error": last_line(error)}
         parent.send(answer)
 
 

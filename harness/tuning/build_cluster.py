@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import harness
 from harness.devices.linker import linker
 from harness.devices.tracker import Address
-from harness.errors import CellFailure, InputError, reason
+from harness.errors import CellFailure, InputError, last_line
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -62,7 +62,7 @@ class BuildCluster:
         except Exception as error:  # the client's own, where something else listens there
             self._close_sockets()
             raise CellFailure(
-                f"no Dask cluster answers at {address} ({reason(error)}); start one there: dask "
+                f"no Dask cluster answers at {address} ({last_line(error)}); start one there: dask "
                 "scheduler, or name another with --build-cluster"
             ) from None
         try:
@@ -95,7 +95,7 @@ class BuildCluster:
         except Exception as error:  # as where this package is not installed there
             raise CellFailure(
                 f"the workers of the Dask cluster at {self._address} do not have this package "
-                f"({reason(error)}); install layeredge {harness.__version__} there"
+                f"({last_line(error)}); install layeredge {harness.__version__} there"
             ) from None
         for worker, why in sorted(answers.items()):
             if why is not None:
@@ -159,7 +159,8 @@ class BuildCluster:
             raise self._lost() from None
         except Exception as error:
             raise CellFailure(
-                f"a worker of the Dask cluster at {self._address} cannot compile: {reason(error)}"
+                f"a worker of the Dask cluster at {self._address} cannot compile: "
+                f"{last_line(error)}"
             ) from None
 
 

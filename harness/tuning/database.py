@@ -22,7 +22,7 @@ from typing import Any, TypedDict
 
 from pydantic import ValidationError
 
-from harness.cache import write_atomically
+from harness.atomic import write_atomically
 from harness.documents import Amount, Frozen
 from harness.errors import InputError
 from harness.tuning.sound_records import (

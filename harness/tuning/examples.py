@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.cache import write_atomically
+from harness.atomic import write_atomically
 from harness.errors import InputError
 from harness.npz_file import read_npz
 

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from harness.arrays import write_arrays
 from harness.awake import KeepAwake, spread_threads
 from harness.child import Message, channel
 from harness.devices.access_check import access_outside, on_arrays
@@ -24,9 +25,8 @@ from harness.devices.fork_join import use_fork_join
 from harness.devices.graphics_work import with_work
 from harness.devices.linker import linker
 from harness.devices.opencl import NotOpenCL
-from harness.errors import reason
+from harness.errors import last_line
 from harness.kernels.lowering import use_our_lowering
-from harness.measure.inputs import write_arrays
 from harness.tuning.arguments import Arguments
 from harness.tuning.difference import Reference, as_row, first_difference
 from harness.tuning.graphics_function import GraphicsFunction
@@ -118,7 +118,7 @@ class Worker:
             try:
                 scheduled[candidate["slot"]] = self._scheduled(candidate)
             except Exception as error:
-                failed.append((candidate["slot"], reason(error)))
+                failed.append((candidate["slot"], last_line(error)))
         try:
             made |= make(scheduled)
         except Exception:
@@ -126,7 +126,7 @@ class Worker:
                 try:
                     made |= make({slot: kernel})
                 except Exception as error:
-                    failed.append((slot, reason(error)))
+                    failed.append((slot, last_line(error)))
         return made, failed
 
     def _scheduled(self, candidate: Message) -> tvm.tirx.PrimFunc:
@@ -227,7 +227,7 @@ class Worker:
                 elif why := self._difference(self._functions[slot]):
                     wrong.append((slot, why))
             except Exception as error:
-                failed.append((slot, reason(error)))
+                failed.append((slot, last_line(error)))
         return {"failed": failed, "wrong": wrong, "unsafe": unsafe}
 
     def verify_opencl(self, message: Message) -> Message:
@@ -313,7 +313,7 @@ def main() -> None:
             answer = getattr(worker, message.pop("do"))(message)
         except Exception as error:
             # Anything a candidate raises is that candidate's failure, never the worker's.
-            answer = {"error": reason(error)}
+            answer = {"error": last_line(error)}
         parent.send(answer)
         if "error" in answer and worker.is_lost():
             return  # the parent starts another

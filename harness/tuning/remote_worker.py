@@ -13,11 +13,11 @@ from statistics import median
 
 import numpy as np
 
+from harness.arrays import read_arrays
 from harness.child import Message, channel
 from harness.devices.tracker import DESCRIPTION
-from harness.errors import reason
+from harness.errors import last_line
 from harness.lean_import import lean_import
-from harness.measure.inputs import read_arrays
 from harness.tuning.difference import arguments_of, output_difference, reference_of
 from harness.tuning.sampling import Timer, in_turns, samples
 
@@ -128,9 +128,9 @@ class Worker:
             answer: Message = getattr(self._session, do)(message)
         except Exception as error:
             if self._session is not None and self._session.is_sound():
-                return {"error": reason(error)}
+                return {"error": last_line(error)}
             self._session = None
-            return {"lost": reason(error)}
+            return {"lost": last_line(error)}
         return answer
 
 

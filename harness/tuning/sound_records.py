@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from harness.cache import write_atomically
+from harness.atomic import write_atomically
 from harness.documents import Count
 from harness.tvm_api import Schedule, meta_schedule, tvm
 

@@ -11,7 +11,7 @@ from small_models import FLOAT, feeds, onnx_model, save, weights
 
 from harness.edges.calibration import Calibration
 from harness.edges.layers import layers_of
-from harness.models.imported import import_model
+from harness.models.frontends import import_model
 from harness.passes.canonicalise import canonicalise
 from harness.tvm_api import tvm
 

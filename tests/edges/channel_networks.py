@@ -11,7 +11,7 @@ from evaluation import evaluate
 from onnx import NodeProto, helper
 from small_models import FLOAT, onnx_model, save, weights
 
-from harness.models.imported import import_model
+from harness.models.frontends import import_model
 from harness.passes.canonicalise import canonicalise
 from harness.tvm_api import shape_of, tvm
 

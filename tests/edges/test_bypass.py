@@ -16,7 +16,7 @@ from small_models import FLOAT, onnx_model, save, weights
 from harness.edges.bypass import bypass, residual_branches
 from harness.edges.layers import layers_of
 from harness.errors import CellFailure
-from harness.models.imported import import_model
+from harness.models.frontends import import_model
 from harness.passes.canonicalise import canonicalise
 from harness.tvm_api import tvm
 

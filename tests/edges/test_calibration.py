@@ -15,7 +15,7 @@ from harness.edges.calibration import Calibration, unfolded
 from harness.edges.compress import compress
 from harness.edges.layers import Layer, layers_of
 from harness.errors import CellFailure
-from harness.models.imported import import_model
+from harness.models.frontends import import_model
 from harness.passes.canonicalise import canonicalise
 from harness.spec import Edges
 from harness.tvm_api import tvm

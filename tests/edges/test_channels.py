@@ -31,7 +31,7 @@ from harness.edges.layers import ReplaceConstants, layers_of
 from harness.edges.scores import scores_of
 from harness.edges.shrinking import KeepChannels
 from harness.models.embedded_models import embedded_file
-from harness.models.imported import import_model
+from harness.models.frontends import import_model
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 from harness.passes.rewriter import Rewriter

@@ -19,7 +19,7 @@ from harness.edges.patterns import mask_of
 from harness.edges.scores import grouped
 from harness.errors import CellFailure
 from harness.models.embedded_models import embedded_file
-from harness.models.imported import import_model
+from harness.models.frontends import import_model
 from harness.passes.canonicalise import canonicalise
 from harness.tvm_api import tvm
 

@@ -10,7 +10,7 @@ from harness.edges.calibration import Calibration
 from harness.edges.layers import Layer, layers_of
 from harness.edges.scores import scores_of
 from harness.models.catalog import resolve
-from harness.models.imported import import_model
+from harness.models.frontends import import_model
 from harness.passes.canonicalise import canonicalise
 from harness.spec import ModelSpec, Score
 from harness.tvm_api import tvm

@@ -15,7 +15,7 @@ from harness.devices.linker import linker
 from harness.hardware import load_target
 from harness.measure.inputs import verification_inputs
 from harness.measure.memory_safety import unsafe_kernels
-from harness.models.imported import import_model
+from harness.models.frontends import import_model
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.default_schedule import SCHEDULED, schedule_untuned

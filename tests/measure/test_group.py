@@ -10,9 +10,9 @@ import pytest
 from onnx import helper
 from small_models import FLOAT, INT64, onnx_model, save, weights
 
+from harness.arrays import read_arrays
 from harness.errors import CellFailure
-from harness.measure.group import Contestant, Group, GroupSubject
-from harness.measure.inputs import read_arrays
+from harness.measure.group import Contestant, Group, GroupSettings, GroupSubject
 from harness.models.tensors import TensorSpec, ValueRange
 from harness.record import Verification
 from harness.spec import Limits, Measure, ModelSpec
@@ -29,7 +29,8 @@ def group(path: Path, inputs: TensorSpec, ranges: Mapping[str, ValueRange]) -> G
         reference_path=path,
         ranges=ranges,
     )
-    return Group(subject, MEASURE, Limits(), 1, 0, path.parent / "work", lambda *_: None)
+    work = path.parent / "work"
+    return Group(GroupSettings(subject, MEASURE, Limits(), 1, 0, work, lambda *_: None))
 
 
 def lookup(path: Path, offset: int) -> Path:

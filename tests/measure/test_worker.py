@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import small_models
 
+from harness.arrays import write_arrays
 from harness.child import Child
 from harness.measure import worker
-from harness.measure.inputs import write_arrays
 from harness.models.catalog import resolve
 from harness.spec import ModelSpec
 

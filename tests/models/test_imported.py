@@ -13,7 +13,7 @@ import small_models
 
 from harness.errors import InputError
 from harness.models.formats import format_of
-from harness.models.imported import import_model
+from harness.models.frontends import import_model
 
 
 def refused(path: Path, tmp_path: Path) -> str:
@@ -70,7 +70,7 @@ def test_format_is_told_by_suffix_and_content_when_both_agree(tmp_path: Path) ->
     assert format_of(tmp_path / "a.tflite") == "tflite"
 
 
-@pytest.mark.parametrize("module", ["harness.models.imported", "harness.models.formats"])
+@pytest.mark.parametrize("module", ["harness.models.frontends", "harness.models.formats"])
 def test_import_of_the_module_loads_no_framework_when_nothing_is_imported_yet(module: str) -> None:
     heavy = "tvm", "onnx", "onnxruntime", "torch", "tflite"
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"

@@ -16,10 +16,10 @@ from onnx import TensorProto, helper
 from small_models import FLOAT, INT64
 from tvm_runs import assert_same_numbers, operators_of
 
-from harness.baselines.onnxruntime import INPUT_SHAPES
 from harness.baselines.registry import open_session
 from harness.errors import InputError
-from harness.models.imported import import_model
+from harness.models.formats import INPUT_SHAPES
+from harness.models.frontends import import_model
 from harness.models.onnx_shapes import fix_shapes
 from harness.models.runnable import runnable_model
 from harness.models.tensors import TensorSpec

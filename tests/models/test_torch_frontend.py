@@ -18,7 +18,7 @@ from tvm_runs import assert_same_numbers
 
 from harness.baselines.registry import open_session
 from harness.errors import InputError
-from harness.models.imported import import_model
+from harness.models.frontends import import_model
 from harness.models.tensors import TensorSpec
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse

@@ -8,7 +8,7 @@ import numpy as np
 from onnx import TensorProto, helper
 from small_models import INT64, onnx_model, save, weights
 
-from harness.models.imported import import_model
+from harness.models.frontends import import_model
 from harness.models.tensors import ValueRange
 from harness.models.value_ranges import value_ranges
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from catalog_fetching import fetched_or_skip
 
-from harness.models.imported import import_model
+from harness.models.frontends import import_model
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels, summarise

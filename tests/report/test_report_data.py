@@ -88,3 +88,19 @@ def test_pareto_front_leaves_out_what_is_no_number() -> None:
     nan = float("nan")
     assert pareto_front([(1.0, nan), (2.0, 0.5), (nan, 0.9), (3.0, 0.4)]) == [1]
     assert pareto_front([(1.0, nan)]) == []
+
+
+@pytest.mark.parametrize(("format", "engine"), [("tflite", "litert"), ("torch", "torch")])
+def test_reference_is_that_of_the_models_format(tmp_path: Path, format: str, engine: str) -> None:
+    names = {"fused": "tvm", "baseline": engine}
+    keys = [
+        CellKey(model="m", target="a", configuration=name, engine=of) for name, of in names.items()
+    ]
+    with Store(tmp_path / FILE_NAME, create=True) as store:
+        store.plan((fingerprint(str(key)), key) for key in keys)
+        for key in keys:
+            store.write(example_record(key, spec={"model": {"format": format}}))
+    results = load(tmp_path)
+    group = results.groups[0]
+    assert group.reference is not None and group.reference.key.engine == engine
+    assert results.reference_names == (group.reference.label,)

@@ -8,8 +8,8 @@ import numpy as np
 from onnx import helper
 from small_models import FLOAT, convolutional, feeds, onnx_model, save
 
-from harness.measure.inputs import read_arrays
-from harness.models.imported import import_model
+from harness.arrays import read_arrays
+from harness.models.frontends import import_model
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels

@@ -8,7 +8,7 @@ import pytest
 from small_models import convolutional, save
 
 from harness.errors import CellFailure
-from harness.models.imported import import_model
+from harness.models.frontends import import_model
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse

@@ -56,7 +56,7 @@ FAMILIES = (
         "latency",
         "Latency",
         "Dot: median, with its 95 % interval as a bar and its figures at the right, in ms. Upright "
-        "mark: 90th percentile. Faint dots: raw samples. Dashed: ONNX Runtime.",
+        "mark: 90th percentile. Faint dots: raw samples. Dashed: the reference engine.",
         "No cell has a measured latency.",
         latency.draw,
     ),

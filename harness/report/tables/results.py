@@ -1,11 +1,11 @@
-"""The main table: every finished cell, and how it stands to ONNX Runtime."""
+"""The main table: every finished cell, and how it stands to the reference engine."""
 
 from __future__ import annotations
 
 from harness.accuracy import score
 from harness.devices.pocl import INSTALL
 from harness.record import Accuracy, InstructionCount, Memory, Static, Tuning
-from harness.report.data import REFERENCE_ENGINE, Cell, Group, Results, engine_name
+from harness.report.data import Cell, Group, Results
 from harness.report.tables.model import (
     Entry,
     Table,
@@ -41,7 +41,6 @@ _KINDS: dict[Kind, tuple[str, str]] = {
         f"takes PoCL ({INSTALL}).",
     ),
 }
-_REFERENCE = engine_name(REFERENCE_ENGINE)
 _STATIC_COLUMNS = [
     "Registers",
     "Spilled, bytes",
@@ -64,8 +63,13 @@ def result_tables(results: Results) -> list[Table]:
 
 def _table(results: Results, kind: Kind) -> Table:
     title, reading = _KINDS[kind]
+    names = results.reference_names
+    beside = names[0] if len(names) == 1 else "reference"
     rows = [
-        _row(group, cell) for group in results.groups if group.kind == kind for cell in group.cells
+        _row(group, cell, beside)
+        for group in results.groups
+        if group.kind == kind
+        for cell in group.cells
     ]
     without = [] if results.several_targets else ["Target"]
     if kind != "static":
@@ -74,12 +78,12 @@ def _table(results: Results, kind: Kind) -> Table:
         without += _COUNT_COLUMNS
     if kind == "measured":
         reading = (
-            f"“× {_REFERENCE}” is the time a cell takes as a multiple of {_REFERENCE}'s: below 1 "
-            "is faster. Only cells that took turns with it have one. Second figures are 95 % "
-            f"intervals. {VERDICTS}"
+            f"“× {beside}” is the time a cell takes as a multiple of that of "
+            f"{' or '.join(names)}: below 1 is faster. Only cells that were measured in the same "
+            f"rounds have one. Second figures are 95 % intervals. {VERDICTS}"
         )
     else:
-        without += ["Latency, ms", "p90, ms", f"× {_REFERENCE}", "Verdict", "Peak resident, MB"]
+        without += ["Latency, ms", "p90, ms", f"× {beside}", "Verdict", "Peak resident, MB"]
     return make_table(
         f"results-{kind}",
         title,
@@ -90,7 +94,7 @@ def _table(results: Results, kind: Kind) -> Table:
     )
 
 
-def _row(group: Group, cell: Cell) -> dict[str, Entry]:
+def _row(group: Group, cell: Cell, beside: str) -> dict[str, Entry]:
     record = cell.record
     ratio, verdict = _standing(group, cell)
     return {
@@ -100,7 +104,7 @@ def _row(group: Group, cell: Cell) -> dict[str, Entry]:
         "Status": _status(cell),
         "Latency, ms": _latency(cell),
         "p90, ms": quantity(record.latency.p90_ms if cell.timed and record.latency else None),
-        f"× {_REFERENCE}": ratio,
+        f"× {beside}": ratio,
         "Verdict": verdict,
         **_static(record.static),
         **_counted(record.instructions),
@@ -188,7 +192,7 @@ def _standing(group: Group, cell: Cell) -> tuple[Entry, Entry]:
     if cell is group.reference:
         return Entry("1", sort=1.0, tone="quiet"), Entry("reference", tone="quiet")
     if group.reference is None:
-        return nothing, Entry(f"no {_REFERENCE} to compare with", tone="quiet")
+        return nothing, Entry(f"no {group.reference_name} to compare with", tone="quiet")
     found = group.against_reference(cell)
     if found is None:
         return nothing, Entry("not measured together", tone="quiet")
