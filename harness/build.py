@@ -23,11 +23,11 @@ from harness.artifact import (
     KernelDescription,
     TensorDescription,
 )
-from harness.atomic import write_atomically
 from harness.devices.cuda_compiler import CudaCompiler
 from harness.devices.graphics_work import with_work
 from harness.devices.linker import linker
 from harness.errors import CellFailure, last_line
+from harness.files.atomic import write_atomically
 from harness.kernels.lowering import use_our_lowering
 from harness.models.imported import Imported
 from harness.passes.default_schedule import SCHEDULED, schedule_untuned

@@ -58,7 +58,7 @@ class Order(Frozen):
     tuning_database: Path
     artifact: Path
     inputs: Path | None = None
-    """Inputs of the model, as `harness.arrays` writes them, to verify kernels on, and the
+    """Inputs of the model, as `harness.files.arrays` writes them, to verify kernels on, and the
     order of its channels; without them what is looked at is given random ones."""
     calibration: Path | None = None
     """Others, to compress the model's edges by; no configuration is scored on those."""
@@ -301,7 +301,7 @@ class _Cell:
 
     def _samples(self, path: Path | None) -> list[list[np.ndarray]]:
         """The inputs in a file, in the order of the model's; none where there is no file."""
-        from harness.arrays import read_arrays
+        from harness.files.arrays import read_arrays
 
         rows = read_arrays(path) if path else []
         return [[row[spec.name] for spec in self._imported.inputs] for row in rows]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.arrays import write_arrays
+from harness.files.arrays import write_arrays
 from harness.measure.inputs import verification_inputs
 from harness.model_process import DistantInputs, DistantTask, KnownModel
 from harness.models.task import SAMPLES_REVISION

@@ -14,7 +14,6 @@ from typing import Literal
 
 import psutil
 
-from harness.cache import cache_folder
 from harness.child_python import ChildFailure, run_python
 from harness.devices.loop_throughput import INSTALL as INSTALL_LLVM
 from harness.devices.loop_throughput import analyser_version
@@ -22,8 +21,9 @@ from harness.devices.pocl import INSTALL as INSTALL_POCL
 from harness.documents import Frozen
 from harness.environment import clock_warnings, disturbances, governor, turbo
 from harness.errors import InputError
+from harness.files.cache import cache_folder
+from harness.files.installed import installed_version
 from harness.hardware import this_processor
-from harness.installed import installed_version
 from harness.tvm_pair import INSTALL, installed_pair, is_known_pair, pair_problem
 
 Status = Literal["ok", "warning", "problem"]

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from harness.errors import InputError, did_you_mean
-from harness.plain_yaml import Location, read_yaml
+from harness.files.yaml import Location, read_yaml
 
 
 class Frozen(BaseModel):

@@ -15,9 +15,9 @@ import psutil
 
 import harness
 from harness.devices.graphics import graphics_processor
+from harness.files.installed import installed_version
 from harness.hardware import this_processor
 from harness.hardware.processor import read_text, throttled_periods, usable_cpus
-from harness.installed import installed_version
 
 _DISTRIBUTIONS = (
     "apache-tvm",

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.atomic import write_atomically
+from harness.files.atomic import write_atomically
 from harness.record import CellKey, Record
 from harness.store import Store
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from harness.build import flops, moved_bytes
 from harness.documents import Frozen
 from harness.errors import CellFailure, HarnessError, last_line, unknown_name
+from harness.files.regular import expanded
 from harness.models import catalog
 from harness.models.frontends import import_model
 from harness.models.imported import Imported
@@ -20,7 +21,6 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels, summarise
 from harness.passes.rewriter import MAIN
 from harness.record import Fusion
-from harness.regular_file import expanded
 from harness.spec import FusionLevel, ModelSpec
 from harness.target_spec import TargetSpec
 from harness.tvm_api import operator_name, relax, target_of, tvm

@@ -9,9 +9,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from harness.arrays import read_arrays, write_arrays
 from harness.child import Child, ChildLost, Message
 from harness.errors import CellFailure, InputError, of_kind
+from harness.files.arrays import read_arrays, write_arrays
 from harness.models.formats import Format
 from harness.models.task import Feeds, Progress, Run
 from harness.models.tensors import TensorSpec
@@ -213,7 +213,7 @@ class DistantTask:
             return Accuracy.model_validate(self.source.ask(message, run, progress)["accuracy"])
 
     def write(self, count: int | None, path: Path) -> None:
-        """Write the first inputs to a file, as `harness.arrays.write_arrays` does."""
+        """Write the first inputs to a file, as `harness.files.arrays.write_arrays` does."""
         self.source.write("task", count, path)
 
 
@@ -229,5 +229,5 @@ class DistantInputs:
         return self.source.inputs("training", count)
 
     def write(self, count: int | None, path: Path) -> None:
-        """Write the first samples, or all, as `harness.arrays.write_arrays` does."""
+        """Write the first samples, or all, as `harness.files.arrays.write_arrays` does."""
         self.source.write("training", count, path)

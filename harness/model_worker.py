@@ -61,7 +61,7 @@ class ModelWorker:
 
     def inputs(self, message: Message) -> Message:
         """Write the first inputs of a model's labelled data, or of those it is trained on."""
-        from harness.arrays import write_arrays
+        from harness.files.arrays import write_arrays
 
         source = getattr(_unchanged(message), message["source"])
         rows = source.inputs(message["count"])
@@ -70,7 +70,7 @@ class ModelWorker:
 
     def evaluate(self, message: Message) -> Message:
         """Score what the parent runs, sample by sample, on a model's labelled data."""
-        from harness.arrays import read_arrays, write_arrays
+        from harness.files.arrays import read_arrays, write_arrays
 
         task = _unchanged(message).task
         assert task is not None

@@ -12,8 +12,8 @@ from harness.baselines.registry import ENGINES, REFERENCE, engine_named, referen
 from harness.devices import placed
 from harness.devices.tracker import Servers
 from harness.errors import CellSkipped, InputError
+from harness.files.installed import installed_version
 from harness.hardware import load_target, require_known_processor, target_fingerprint
-from harness.installed import installed_version
 from harness.model_process import KnownModel, ModelProcess
 from harness.models.catalog import ensure_fetched, entry
 from harness.models.task import SAMPLES_REVISION

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from harness.documents import MOST_THREADS, Amount, Count, Frozen, Name, read_document
 from harness.errors import InputError, did_you_mean
-from harness.regular_file import expanded
+from harness.files.regular import expanded
 
 FusionLevel = Literal["none", "elementwise", "full"]
 Kind = Literal["measured", "emulated-count", "static"]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.atomic import write_atomically
 from harness.errors import InputError
+from harness.files.atomic import write_atomically
 
 
 def test_write_leaves_the_new_text_and_no_other_file(tmp_path: Path) -> None:

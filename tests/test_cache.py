@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import cache_folder
 from harness.errors import InputError
+from harness.files.cache import cache_folder
 
 
 def test_cache_folder_is_created_where_the_variable_says(

@@ -9,11 +9,11 @@ from click.testing import CliRunner
 from onnx import helper
 from small_models import FLOAT, onnx_model, save, weights
 
-from harness.cache import CACHE_VARIABLE
 from harness.cli.inspect import command
 from harness.edge_inspection import SCORE_BINS, EdgeInspection, inspect_edges
 from harness.edges.compress import compress
 from harness.errors import InputError
+from harness.files.cache import CACHE_VARIABLE
 from harness.inspection import import_named
 from harness.passes.canonicalise import canonicalise
 from harness.spec import Edges

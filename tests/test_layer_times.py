@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from small_models import convolutional, save
 
-from harness.cache import CACHE_VARIABLE
 from harness.edges.layers import layers_of
+from harness.files.cache import CACHE_VARIABLE
 from harness.inspection import import_named
 from harness.layer_times import layer_times
 from harness.passes.adapt import adapt

@@ -11,8 +11,8 @@ import pytest
 from malformed.arrays import good
 from small_models import convolutional, save
 
-from harness.arrays import read_arrays
 from harness.errors import InputError
+from harness.files.arrays import read_arrays
 from harness.model_process import ModelProcess
 from harness.models.task import Feeds
 from harness.spec import Limits, ModelSpec

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import array_shapes, arrays, scalar_dtypes
 from malformed.arrays import write
 
 from harness.errors import InputError
-from harness.npz_file import read_npz
+from harness.files.npz import read_npz
 
 
 @settings(max_examples=40, deadline=None)

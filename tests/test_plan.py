@@ -10,9 +10,9 @@ import pytest
 from small_models import convolutional, save
 
 from harness.errors import InputError
+from harness.files.shipped import shipped_folder
 from harness.model_process import ModelProcess
 from harness.plan import PlannedGroup, plan
-from harness.shipped import shipped_folder
 from harness.spec import Limits, Sweep
 
 SPARSE = {"sparsity": 0.5, "score": "activation", "calibration": 4}

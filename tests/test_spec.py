@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from harness.errors import InputError
-from harness.shipped import shipped_folder
+from harness.files.shipped import shipped_folder
 from harness.spec import Configuration, Edges, ModelSpec, Sweep, parse_shapes
 from harness.target_spec import TvmTarget
 

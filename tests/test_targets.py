@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from harness.cli.targets import command
 from harness.devices import placed, require_runnable
 from harness.errors import CellFailure, InputError
+from harness.files.shipped import shipped_folder
 from harness.hardware import (
     HOST,
     as_yaml,
@@ -26,7 +27,6 @@ from harness.hardware import (
     tuning_identity,
 )
 from harness.hardware.llvm import host_features, target_features, vector_bits
-from harness.shipped import shipped_folder
 from harness.target_spec import Device, Hardware, TargetSpec
 
 PROCESSORS = ["haswell", "icelake-server", "skylake-avx512", "znver3", "znver4", "znver5"]

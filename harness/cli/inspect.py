@@ -79,7 +79,7 @@ def command(
 def _inspect_edges(
     model: str, target: str, shapes: dict[str, tuple[int, ...]], as_json: bool
 ) -> None:
-    from harness.cache import cache_folder
+    from harness.files.cache import cache_folder
     from harness.hardware import load_target, target_fingerprint
     from harness.inspection_process import inspected_edges
 

@@ -76,10 +76,10 @@ def command(
       layeredge run examples/quickstart.yaml --out results/quickstart --measure-again
       layeredge run examples/targets.yaml --out results/boards --tracker 127.0.0.1:9190 --devices 4
     """
-    from harness.atomic import write_atomically
-    from harness.cache import cache_folder
     from harness.cli.sweep_display import SweepDisplay
     from harness.errors import InputError, UnknownName
+    from harness.files.atomic import write_atomically
+    from harness.files.cache import cache_folder
     from harness.results_folder import held
     from harness.spec import Sweep, parse_shapes
     from harness.sweep import run_sweep
@@ -128,7 +128,7 @@ def _forget(out: Path) -> None:
 
 def _found(sweep: Path) -> Path:
     """The file asked for, or the shipped sweep of that name."""
-    from harness.shipped import shipped_folder
+    from harness.files.shipped import shipped_folder
 
     shipped = shipped_folder("examples") / f"{sweep}.yaml"
     return shipped if not sweep.exists() and len(sweep.parts) == 1 and shipped.exists() else sweep

@@ -21,9 +21,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import harness
-from harness.atomic import write_atomically
-from harness.cache import cache_folder
 from harness.errors import CellSkipped, InputError, last_line
+from harness.files.atomic import write_atomically
+from harness.files.cache import cache_folder
 from harness.target_spec import TargetSpec
 
 NAME = "arm-emulated"

@@ -18,9 +18,9 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from harness.cache import cache_folder
 from harness.devices.linker import linker, processor_of
 from harness.errors import CellFailure, last_line
+from harness.files.cache import cache_folder
 
 FUNCTION = "layeredge_fork_join"
 THREADS = "fork-join"

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from harness.cache import cache_folder
 from harness.edges.budgets import spend
 from harness.edges.calibration import Calibration
 from harness.edges.channels import KeptChannels, kept_channels
@@ -16,6 +15,7 @@ from harness.edges.layers import Layer
 from harness.edges.patterns import group_of, in_blocks, mask_of, shuffled
 from harness.edges.score_cache import cached_scores
 from harness.edges.sensitivity import Progress, output_losses
+from harness.files.cache import cache_folder
 from harness.passes.sparse_lowering import HAS_SPARSE_KERNELS
 from harness.spec import Edges, Pattern, Spending
 from harness.tvm_api import operator_name, tvm

@@ -13,9 +13,9 @@ import yaml
 
 from harness.documents import read_document
 from harness.errors import InputError, unknown_name
+from harness.files.regular import expanded
+from harness.files.shipped import shipped_folder
 from harness.hardware.detection import HOST, detect_host
-from harness.regular_file import expanded
-from harness.shipped import shipped_folder
 from harness.spec import is_path_of_target
 from harness.target_spec import TargetSpec
 

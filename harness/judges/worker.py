@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
-from harness.arrays import read_arrays, write_arrays
 from harness.child import Message, channel
 from harness.errors import last_line
+from harness.files.arrays import read_arrays, write_arrays
 from harness.judges.base import Evaluation
 from harness.judges.registry import open_evaluation
 from harness.models.formats import format_of

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.arrays import write_arrays
 from harness.devices.board import Board
 from harness.errors import CellFailure
+from harness.files.arrays import write_arrays
 from harness.measure.group import Contestant, Group, GroupSettings, ProcessRunner, Runner
 from harness.record import InstructionCount
 from harness.target_spec import TargetSpec

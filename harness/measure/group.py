@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.arrays import read_arrays, write_arrays
 from harness.child import Child, ChildLost, Message
 from harness.errors import CellFailure, CellSkipped, HarnessError
+from harness.files.arrays import read_arrays, write_arrays
 from harness.limits import answer_seconds, lost_reason
 from harness.measure.inputs import cautious_inputs, verification_inputs
 from harness.measure.judge import NetworkJudge

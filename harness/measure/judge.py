@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from time import monotonic
 
-from harness.arrays import read_arrays
 from harness.child import Child, ChildLost
+from harness.files.arrays import read_arrays
 from harness.judges.registry import JUDGES
 from harness.limits import lost_reason
 from harness.measure.judgement import Opinion, Opinions

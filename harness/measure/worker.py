@@ -15,12 +15,12 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from harness.arrays import read_arrays, write_arrays
 from harness.artifact import LIBRARY
 from harness.awake import KeepAwake
 from harness.child import Channel, Message, channel
 from harness.devices.board import COUNTS
 from harness.errors import CellFailure, first_line
+from harness.files.arrays import read_arrays, write_arrays
 from harness.measure.counting import InstructionCounter
 from harness.record import OWN_ENGINE
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.atomic import write_atomically
-from harness.cache import cache_folder
 from harness.errors import CellSkipped, InputError, unknown_name
+from harness.files.atomic import write_atomically
+from harness.files.cache import cache_folder
 from harness.models.fetch import LOCK, SCRATCH, Wheel, locked, remove_contents, sha256_of
 from harness.models.resolved import ResolvedModel, fingerprint, hashed, resolve_file
 from harness.models.task import Task, TrainingInputs

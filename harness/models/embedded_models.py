@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import InputError
+from harness.files.npz import read_npz
 from harness.models.batches import take
 from harness.models.catalog import CatalogEntry
 from harness.models.fetch import sha256_of
@@ -17,7 +18,6 @@ from harness.models.metrics import metric
 from harness.models.samples import Samples
 from harness.models.task import Feeds, Task, TrainingInputs
 from harness.models.tensors import TensorSpec
-from harness.npz_file import read_npz
 
 INPUT = TensorSpec("image", (1, 1, 28, 28), "float32")
 SCORES = TensorSpec("scores", (10,), "float32")

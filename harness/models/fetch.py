@@ -23,10 +23,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from harness.atomic import write_atomically
-from harness.cache import CACHE_VARIABLE
 from harness.errors import CellSkipped, InputError, last_line
-from harness.regular_file import open_regular
+from harness.files.atomic import write_atomically
+from harness.files.cache import CACHE_VARIABLE
+from harness.files.regular import open_regular
 
 MAX_MEMBER_BYTES = 512 * 10**6
 """No file of the catalog is near this; a larger one is a damaged or hostile archive."""

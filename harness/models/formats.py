@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import InputError
-from harness.regular_file import open_regular
+from harness.files.regular import open_regular
 
 Format = Literal["onnx", "torch", "tflite"]
 

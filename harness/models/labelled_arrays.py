@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import InputError
+from harness.files.npz import read_npz
 from harness.models.batches import LABELS, Batches, Inputs, batches, take
 from harness.models.fetch import sha256_of
 from harness.models.labels import BadLabel, LabelKind
@@ -16,7 +17,6 @@ from harness.models.metrics import Scoring, metric
 from harness.models.scoring import Outputs
 from harness.models.task import Feeds, Progress, Run, Task, TrainingInputs
 from harness.models.tensors import TensorSpec
-from harness.npz_file import read_npz
 from harness.record import Accuracy
 
 

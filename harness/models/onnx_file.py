@@ -11,7 +11,7 @@ from onnx.external_data_helper import load_external_data_for_model
 from onnx.inliner import inline_local_functions
 
 from harness.errors import InputError, first_line
-from harness.regular_file import open_regular
+from harness.files.regular import open_regular
 
 STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
 """The two names of the domain of the operators that ONNX itself defines."""

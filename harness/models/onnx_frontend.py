@@ -7,8 +7,8 @@ from pathlib import Path
 
 import onnx
 
-from harness.atomic import write_atomically
 from harness.errors import InputError
+from harness.files.atomic import write_atomically
 from harness.models.imported import Imported, output_specs
 from harness.models.onnx_file import STANDARD_DOMAINS, check_onnx, load_onnx, walk_nodes
 from harness.models.onnx_forms import simplest_form, value_types

@@ -10,8 +10,8 @@ from pathlib import Path
 import onnx
 import onnxruntime
 
-from harness.atomic import write_atomically
 from harness.errors import InputError, first_line, unknown_name
+from harness.files.atomic import write_atomically
 from harness.models.formats import INPUT_SHAPES
 from harness.models.onnx_file import STANDARD_DOMAINS, check_onnx, load_onnx, walk_nodes
 

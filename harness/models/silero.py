@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.atomic import write_atomically
 from harness.errors import CellSkipped, HarnessError, InputError
+from harness.files.atomic import write_atomically
+from harness.files.npz import read_npz
 from harness.models.batches import take
 from harness.models.catalog import CatalogEntry
 from harness.models.fetch import Wheel, atomic_path, fetch_deb, unpack_deb, wheel_members
 from harness.models.metrics import accuracy, metric
 from harness.models.task import Feeds, Progress, Run, Task
 from harness.models.tensors import TensorSpec
-from harness.npz_file import read_npz
 from harness.record import Accuracy
 
 SAMPLE_RATE_HZ = 16_000

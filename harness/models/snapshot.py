@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.errors import InputError
-from harness.regular_file import open_regular
+from harness.files.regular import open_regular
 
 _CHUNK_BYTES = 1 << 20
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.atomic import write_atomically
 from harness.errors import InputError, first_line, unknown_name
+from harness.files.atomic import write_atomically
 
 PREPARED = "prepared.tflite"
 

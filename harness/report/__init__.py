@@ -6,8 +6,8 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.atomic import write_atomically
 from harness.export import write_exports
+from harness.files.atomic import write_atomically
 from harness.report import markdown, page
 from harness.report.content import compose
 from harness.report.data import load

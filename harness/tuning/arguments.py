@@ -10,7 +10,7 @@ from statistics import median
 
 import numpy as np
 
-from harness.arrays import read_arrays
+from harness.files.arrays import read_arrays
 from harness.tuning.graphics_function import GraphicsFunction
 from harness.tvm_api import ArgInfo, tvm
 

@@ -22,9 +22,9 @@ from typing import Any, TypedDict
 
 from pydantic import ValidationError
 
-from harness.atomic import write_atomically
 from harness.documents import Amount, Frozen
 from harness.errors import InputError
+from harness.files.atomic import write_atomically
 from harness.tuning.sound_records import (
     applied,
     is_record,

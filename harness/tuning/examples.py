@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.atomic import write_atomically
 from harness.errors import InputError
-from harness.npz_file import read_npz
+from harness.files.atomic import write_atomically
+from harness.files.npz import read_npz
 
 Features = NDArray[np.float32]
 """[stores, features] of one schedule."""

@@ -16,7 +16,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from harness.arrays import write_arrays
 from harness.awake import KeepAwake, spread_threads
 from harness.child import Message, channel
 from harness.devices.access_check import access_outside, on_arrays
@@ -26,6 +25,7 @@ from harness.devices.graphics_work import with_work
 from harness.devices.linker import linker
 from harness.devices.opencl import NotOpenCL
 from harness.errors import last_line
+from harness.files.arrays import write_arrays
 from harness.kernels.lowering import use_our_lowering
 from harness.tuning.arguments import Arguments
 from harness.tuning.difference import Reference, as_row, first_difference

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.arrays import write_arrays
 from harness.build import machine_of
+from harness.files.arrays import write_arrays
 from harness.passes.fusion import kernels
 from harness.passes.rewriter import MAIN
 from harness.tvm_api import tvm

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from harness.atomic import write_atomically
 from harness.documents import Count
+from harness.files.atomic import write_atomically
 from harness.tvm_api import Schedule, meta_schedule, tvm
 
 _Instruction = tuple[str, list[Any], list[Any], list[str]]

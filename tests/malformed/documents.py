@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from harness.shipped import shipped_folder
+from harness.files.shipped import shipped_folder
 from malformed.cases import Case, damaged
 
 _SWEEP: dict[str, Any] = {

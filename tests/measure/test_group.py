@@ -10,8 +10,8 @@ import pytest
 from onnx import helper
 from small_models import FLOAT, INT64, onnx_model, save, weights
 
-from harness.arrays import read_arrays
 from harness.errors import CellFailure
+from harness.files.arrays import read_arrays
 from harness.measure.group import Contestant, Group, GroupSettings, GroupSubject
 from harness.models.tensors import TensorSpec, ValueRange
 from harness.record import Verification

@@ -9,9 +9,9 @@ import pytest
 from onnx import helper
 from small_models import FLOAT, INT64, onnx_model, save
 
-from harness.arrays import write_arrays
 from harness.baselines.onnxruntime import OnnxRuntimeSession
 from harness.errors import CellFailure
+from harness.files.arrays import write_arrays
 from harness.measure.judge import NetworkJudge
 from harness.measure.judgement import Opinions
 from harness.measure.verification import OutputKind, verify

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import small_models
 
-from harness.arrays import write_arrays
 from harness.child import Child
+from harness.files.arrays import write_arrays
 from harness.measure import worker
 from harness.models.catalog import resolve
 from harness.spec import ModelSpec

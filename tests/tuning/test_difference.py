@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.arrays import read_arrays, write_arrays
+from harness.files.arrays import read_arrays, write_arrays
 from harness.tuning.difference import (
     Reference,
     admitted_errors,

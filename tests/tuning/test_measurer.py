@@ -11,7 +11,7 @@ import psutil
 import pytest
 from small_kernels import module, split, task
 
-from harness.arrays import write_arrays
+from harness.files.arrays import write_arrays
 from harness.tuning import compiling, kernel_process
 from harness.tuning.difference import difference
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask

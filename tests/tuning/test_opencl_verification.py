@@ -13,10 +13,10 @@ from small_kernels import summing
 from small_models import convolutional, save
 
 from harness import build
-from harness.arrays import write_arrays
 from harness.cell import Order, compile_cell
 from harness.child import Message
 from harness.errors import CellFailure
+from harness.files.arrays import write_arrays
 from harness.hardware import load_target
 from harness.inspection import import_named
 from harness.passes.adapt import adapt

@@ -8,7 +8,7 @@ import numpy as np
 from onnx import helper
 from small_models import FLOAT, convolutional, feeds, onnx_model, save
 
-from harness.arrays import read_arrays
+from harness.files.arrays import read_arrays
 from harness.models.frontends import import_model
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from harness.errors import InputError, printable
-from harness.regular_file import open_regular
+from harness.files.regular import open_regular
 
 _ARRAY = b"\x93NUMPY"
 _SUFFIX = ".npy"

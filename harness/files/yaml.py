@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from harness.errors import InputError
-from harness.regular_file import open_regular
+from harness.files.regular import open_regular
 
 Location = tuple[str | int, ...]
 
