@@ -25,10 +25,10 @@ from statistics import median
 import numpy as np
 
 from harness.artifact import Artifact
-from harness.child import Child
 from harness.devices.fork_join import fork_join_library
 from harness.files.arrays import write_arrays
 from harness.measure.group import SETTLING_SECONDS
+from harness.processes.child import Child
 from harness.store import FILE_NAME, Store
 
 LIMIT = 0.02

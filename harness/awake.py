@@ -17,8 +17,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from harness.child import die_with_parent
 from harness.hardware import this_processor
+from harness.processes.child import die_with_parent
 
 _MODULE = "harness.awake"
 _YIELDS = 1000

@@ -21,11 +21,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from harness.artifact import Artifact, reference_of
-from harness.child import Channel, Message, channel
 from harness.devices.tracker import Servers
 from harness.documents import Frozen
 from harness.errors import CellSkipped, HarnessError, first_line
 from harness.import_stage import MODEL_STAGES, ImportOrder
+from harness.processes.child import Channel, Message, channel
 from harness.spec import Configuration
 from harness.target_spec import TargetSpec
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from time import monotonic
 
-from harness.child import Child, ChildLost, Message
 from harness.errors import CellFailure, CellSkipped
-from harness.limits import answer_seconds, lost_reason
 from harness.listener import Listener
+from harness.processes.child import Child, ChildLost, Message
+from harness.processes.limits import answer_seconds, lost_reason
 from harness.spec import Limits, Tune
 
 FAILURES = "failures.log"

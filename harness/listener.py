@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from harness.child import Message
+from harness.processes.child import Message
 from harness.record import Record
 
 

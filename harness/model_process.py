@@ -9,12 +9,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from harness.child import Child, ChildLost, Message
 from harness.errors import CellFailure, InputError, of_kind
 from harness.files.arrays import read_arrays, write_arrays
 from harness.models.formats import Format
 from harness.models.task import Feeds, Progress, Run
 from harness.models.tensors import TensorSpec
+from harness.processes.child import Child, ChildLost, Message
 from harness.record import Accuracy
 from harness.results_folder import scratch_in
 from harness.spec import Limits, ModelSpec

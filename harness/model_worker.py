@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.child import Channel, Message, channel
 from harness.errors import HarnessError, InputError, first_line, kind_of
+from harness.processes.child import Channel, Message, channel
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import platform
 
-from harness.child_python import ChildFailure, run_python
 from harness.errors import InputError
 from harness.files.atomic import write_atomically
 from harness.files.cache import cache_folder
 from harness.files.installed import installed_version
+from harness.processes.python import ChildFailure, run_python
 
 KNOWN_PAIR = {"apache-tvm": "0.27.0.post1", "apache-tvm-ffi": "0.1.14.post1"}
 INSTALL = "pip install " + " ".join(f"{name}=={number}" for name, number in KNOWN_PAIR.items())

@@ -1,4 +1,4 @@
-"""A module for `harness.child.Child` to run: does to itself what it is told to."""
+"""A module for `harness.processes.child.Child` to run: does to itself what it is told to."""
 
 import ctypes
 import os
@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from harness.child import channel
+from harness.processes.child import channel
 
 
 def main() -> None:

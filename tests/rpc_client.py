@@ -1,10 +1,10 @@
-"""A client of a server, for `harness.child.Child` to run: has its session end in several ways."""
+"""A client of a server, for `harness.processes.child.Child` to run: has its session end in several ways."""
 
 import sys
 
-from harness.child import channel
 from harness.devices.tracker import DESCRIPTION
 from harness.lean_import import lean_import
+from harness.processes.child import channel
 
 with lean_import():
     from tvm import rpc

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.child import Child, ChildLost
+from harness.processes.child import Child, ChildLost
 
 SEARCH_PATH = os.pathsep.join((str(Path(__file__).parent), str(Path(__file__).parents[1])))
 
@@ -94,7 +94,7 @@ def test_grandchildren_end_when_the_child_is_killed(child: Child) -> None:
 
 def test_child_ends_when_its_parent_is_killed() -> None:
     script = (
-        "import time\nfrom harness.child import Child\n"
+        "import time\nfrom harness.processes.child import Child\n"
         "child = Child('misbehaving_child')\n"
         "child.call({'do': 'echo', 'value': 1}, 30)\n"
         "print(child.process_id, flush=True)\ntime.sleep(3600)"

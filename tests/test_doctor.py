@@ -10,10 +10,10 @@ from click.testing import CliRunner
 
 import harness.tvm_pair
 from harness import doctor
-from harness.child_python import ChildFailure, run_python
 from harness.cli.doctor import command
 from harness.doctor import Check, check_compiler, check_memory, check_pair, check_python, examine
 from harness.errors import InputError
+from harness.processes.python import ChildFailure, run_python
 from harness.tvm_pair import KNOWN_PAIR, check_tvm_pair, pair_problem
 
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"

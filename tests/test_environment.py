@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.child_python import run_python
 from harness.environment import (
     busy_processes,
     clock_warnings,
@@ -23,6 +22,7 @@ from harness.environment import (
     noise_warnings,
     turbo,
 )
+from harness.processes.python import run_python
 
 
 def write(root: Path, path: str, text: str) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import harness.roofline
-from harness.child_python import ChildFailure
 from harness.errors import CellFailure
 from harness.hardware import detect_host, this_processor
 from harness.hardware.llvm import vector_bits
+from harness.processes.python import ChildFailure
 from harness.roofline import Roofs, measured_roofs, with_measured_roofs
 from harness.target_spec import TargetSpec
 

@@ -24,7 +24,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from harness.child import die_with_parent
 from harness.devices import handshake
 from harness.devices.accepting import HANDSHAKE_SECONDS, Acceptor, Client
 from harness.devices.fork_join import use_fork_join
@@ -35,6 +34,7 @@ from harness.devices.tracker_protocol import require_key
 from harness.errors import CellFailure, last_line
 from harness.hardware import this_processor
 from harness.lean_import import lean_import
+from harness.processes.child import die_with_parent
 
 # A server runs code and compiles none: a board needs TVM's runtime only.
 os.environ["TVM_USE_RUNTIME_LIB"] = "1"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
-from harness.child import Message, channel
 from harness.errors import last_line
 from harness.files.arrays import read_arrays, write_arrays
 from harness.judges.base import Evaluation
 from harness.judges.registry import open_evaluation
 from harness.models.formats import format_of
+from harness.processes.child import Message, channel
 
 
 class Worker:

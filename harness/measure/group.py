@@ -17,10 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.child import Child, ChildLost, Message
 from harness.errors import CellFailure, CellSkipped, HarnessError
 from harness.files.arrays import read_arrays, write_arrays
-from harness.limits import answer_seconds, lost_reason
 from harness.measure.inputs import cautious_inputs, verification_inputs
 from harness.measure.judge import NetworkJudge
 from harness.measure.judgement import Judge
@@ -28,6 +26,8 @@ from harness.measure.verification import OutputKind, verify
 from harness.models.metrics import agreement
 from harness.models.task import ScoredInputs
 from harness.models.tensors import TensorSpec, ValueRange
+from harness.processes.child import Child, ChildLost, Message
+from harness.processes.limits import answer_seconds, lost_reason
 from harness.record import OWN_ENGINE, Accuracy, InstructionCount, Verification
 from harness.spec import Limits, Measure, ModelSpec
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from time import monotonic
 
-from harness.child import Child, ChildLost
 from harness.files.arrays import read_arrays
 from harness.judges.registry import JUDGES
-from harness.limits import lost_reason
 from harness.measure.judgement import Opinion, Opinions
 from harness.models.formats import format_of
+from harness.processes.child import Child, ChildLost
+from harness.processes.limits import lost_reason
 
 
 class NetworkJudge:

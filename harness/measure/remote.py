@@ -11,10 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.child import Child, ChildLost, Message
 from harness.devices.tracker import Grant, Servers, Tracker, TrackerLost
 from harness.errors import CellFailure
-from harness.limits import answer_seconds, lost_reason
 from harness.measure.group import (
     Contestant,
     Group,
@@ -23,6 +21,8 @@ from harness.measure.group import (
     Runner,
     answer_of,
 )
+from harness.processes.child import Child, ChildLost, Message
+from harness.processes.limits import answer_seconds, lost_reason
 from harness.spec import Limits
 from harness.target_spec import TargetSpec
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 from harness.artifact import LIBRARY
 from harness.awake import KeepAwake
-from harness.child import Channel, Message, channel
 from harness.devices.board import COUNTS
 from harness.errors import CellFailure, first_line
 from harness.files.arrays import read_arrays, write_arrays
 from harness.measure.counting import InstructionCounter
+from harness.processes.child import Channel, Message, channel
 from harness.record import OWN_ENGINE
 
 if TYPE_CHECKING:

@@ -18,12 +18,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from harness.child import Child, ChildLost, Message
 from harness.errors import CellFailure, InputError
 from harness.models.labels import ANYTHING, LabelKind
 from harness.models.metrics import Scorer
 from harness.models.own_metric_worker import LABELS, drop_current_folder, output_name
 from harness.models.scoring import Outputs
+from harness.processes.child import Child, ChildLost, Message
 from harness.record import Accuracy
 from harness.spec import Limits
 

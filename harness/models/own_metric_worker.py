@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.child import Message, channel
 from harness.errors import InputError, did_you_mean
+from harness.processes.child import Message, channel
 
 LABELS = "labels.npy"
 RESAMPLES = 100

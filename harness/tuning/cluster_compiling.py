@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.child import Message
+from harness.processes.child import Message
 from harness.tuning.build_cluster import BuildCluster, TaskLost, versions
 from harness.tuning.cluster_worker import Compiled, compiled_here
 from harness.tuning.compiling import batches

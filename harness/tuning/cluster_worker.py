@@ -12,8 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar
 
-from harness.child import Message
 from harness.errors import CellFailure
+from harness.processes.child import Message
 from harness.tuning.build_cluster import unfit
 from harness.tuning.compiling import Compiling
 from harness.tuning.kernel_process import Candidate, KernelProcess

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.child import Child, ChildLost, Message
+from harness.processes.child import Child, ChildLost, Message
 from harness.tuning.kernel_process import (
     CANDIDATE_SECONDS,
     Candidate,

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from harness.child import Child, ChildLost, Message
 from harness.devices.board import Board
+from harness.processes.child import Child, ChildLost, Message
 from harness.record import TuningCost
 from harness.target_spec import TargetSpec
 from harness.tuning.database import kernel_identity

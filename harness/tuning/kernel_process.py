@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.child import Child, ChildLost, Message
+from harness.processes.child import Child, ChildLost, Message
 
 if TYPE_CHECKING:
     from harness.tvm_api import tvm

@@ -17,7 +17,6 @@ from typing import TypeVar
 import numpy as np
 
 from harness.awake import KeepAwake, spread_threads
-from harness.child import Message, channel
 from harness.devices.access_check import access_outside, on_arrays
 from harness.devices.cuda_compiler import CudaCompiler
 from harness.devices.fork_join import use_fork_join
@@ -27,6 +26,7 @@ from harness.devices.opencl import NotOpenCL
 from harness.errors import last_line
 from harness.files.arrays import write_arrays
 from harness.kernels.lowering import use_our_lowering
+from harness.processes.child import Message, channel
 from harness.tuning.arguments import Arguments
 from harness.tuning.difference import Reference, as_row, first_difference
 from harness.tuning.graphics_function import GraphicsFunction

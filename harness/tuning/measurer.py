@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from harness.child import ChildLost, Message
+from harness.processes.child import ChildLost, Message
 from harness.record import TuningCost
 from harness.tuning.compiling import Compiling
 from harness.tuning.database import kernel_identity

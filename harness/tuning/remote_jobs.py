@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from typing import Generic, TypeVar
 
-from harness.child import Message
 from harness.devices.tracker import Address
+from harness.processes.child import Message
 from harness.tuning.kernel_process import KernelFailed
 from harness.tuning.turns import Standing
 

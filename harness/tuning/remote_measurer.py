@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from harness.child import Message
 from harness.devices.tracker import Servers
+from harness.processes.child import Message
 from harness.record import TuningCost
 from harness.tuning.build_cluster import BuildCluster
 from harness.tuning.cluster_compiling import ClusterCompiling

@@ -6,7 +6,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from harness.child import Message
+from harness.processes.child import Message
 from harness.record import TuningCost
 from harness.tuning.compiling import Compiling
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelProcess, KernelTask

@@ -11,10 +11,10 @@ from collections import Counter, deque
 from collections.abc import Collection
 from typing import Any
 
-from harness.child import Child, ChildLost, Message
 from harness.devices.linker import processor_of
 from harness.devices.tracker import Address, Grant, Servers, Tracker, TrackerLost
 from harness.errors import CellFailure
+from harness.processes.child import Child, ChildLost, Message
 from harness.tuning.kernel_process import CANDIDATE_SECONDS, KernelFailed
 from harness.tuning.remote_jobs import Job, Steps
 

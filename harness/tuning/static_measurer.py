@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harness.child import Message
 from harness.devices.pocl import pocl_version
 from harness.devices.static_estimate import estimated_seconds, missing_figures
 from harness.errors import CellFailure
+from harness.processes.child import Message
 from harness.record import Launch, TuningCost
 from harness.target_spec import Hardware
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask

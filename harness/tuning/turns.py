@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from harness.child import ChildLost, Message
+from harness.processes.child import ChildLost, Message
 from harness.tuning.kernel_process import (
     CANDIDATE_SECONDS,
     COMPILE,

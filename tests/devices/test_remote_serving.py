@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import pytest
 from rpc_servers import SEARCH_PATH, Devices, until
 
-from harness.child import Child, ChildLost
 from harness.devices.listening import exposure, listening_socket, require_reachable
 from harness.devices.tracker import Address, Tracker, TrackerLost
 from harness.errors import InputError
+from harness.processes.child import Child, ChildLost
 
 SERVED = "served"
 

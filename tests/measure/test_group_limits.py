@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from small_models import convolutional, save
 
-from harness.child import ChildLost
 from harness.errors import CellFailure
-from harness.limits import answer_seconds, lost_reason
 from harness.measure.group import Contestant, ProcessRunner
+from harness.processes.child import ChildLost
+from harness.processes.limits import answer_seconds, lost_reason
 from harness.spec import Limits
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import small_models
 
-from harness.child import Child
 from harness.files.arrays import write_arrays
 from harness.measure import worker
 from harness.models.catalog import resolve
+from harness.processes.child import Child
 from harness.spec import ModelSpec
 
 FEEDS = {"x": np.ones((1, 3, 8, 8), np.float32)}

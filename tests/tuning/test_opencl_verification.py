@@ -14,7 +14,6 @@ from small_models import convolutional, save
 
 from harness import build
 from harness.cell import Order, compile_cell
-from harness.child import Message
 from harness.errors import CellFailure
 from harness.files.arrays import write_arrays
 from harness.hardware import load_target
@@ -23,6 +22,7 @@ from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import KernelCall, fuse, kernels
+from harness.processes.child import Message
 from harness.record import KernelVerification
 from harness.spec import Configuration
 from harness.target_spec import Device

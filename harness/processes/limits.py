@@ -3,7 +3,7 @@ short."""
 
 from __future__ import annotations
 
-from harness.child import ChildLost, Exceeded
+from harness.processes.child import ChildLost, Exceeded
 from harness.spec import Limits
 
 _KEYS: dict[Exceeded, str] = {"time": "cell_minutes", "memory": "memory_mb"}
