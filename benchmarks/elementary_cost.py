@@ -32,7 +32,7 @@ import sys
 from harness.hardware import load_target
 from harness.hardware.workplace import working_target
 from harness.kernels.lowering import use_our_lowering
-from harness.tvm_api import Schedule, target_of, te, tirx, tvm
+from harness.compiler.api import Schedule, target_of, te, tirx, tvm
 
 use_our_lowering()
 zero, six = tirx.const(0, "float32"), tirx.const(6, "float32")
@@ -100,7 +100,7 @@ def seconds(function: object, arguments: list[object]) -> float:
 @click.command(help=__doc__.partition("\n")[0] if __doc__ else "")
 @click.argument("revision")
 def main(revision: str) -> None:
-    from harness.tvm_api import tvm
+    from harness.compiler.api import tvm
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -32,6 +32,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from harness.compiler.api import tvm
 from harness.edges.patterns import group_of, mask_of
 from harness.edges.scores import grouped
 from harness.environment import noise_warnings
@@ -42,7 +43,6 @@ from harness.passes.vectors import vector_lanes
 from harness.spec import BLOCKS, ModelSpec, Pattern
 from harness.statistics import compare_paired
 from harness.store import FILE_NAME, Store
-from harness.tvm_api import tvm
 
 _SERVER = Path(__file__).with_name("engine_turns.py")
 _OURS = "layeredge"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from harness.compiler.api import tvm
 from harness.models.catalog import resolve
 from harness.models.frontends import import_model
 from harness.passes.adapt import adapt
@@ -14,7 +15,6 @@ from harness.spec import ModelSpec
 from harness.target_spec import Passes
 from harness.tuning.kernel_process import KernelTask
 from harness.tuning.tasks import tasks_of
-from harness.tvm_api import tvm
 
 
 def kernels_of(model: str, target: tvm.target.Target) -> list[KernelTask]:

@@ -24,6 +24,15 @@ from rich.progress import track
 from rich.table import Table
 
 from harness.build import compile_scheduled
+from harness.compiler.api import (
+    PrimFunc,
+    operator_name,
+    relax,
+    structural_map,
+    target_of,
+    tirx,
+    tvm,
+)
 from harness.devices.fork_join import use_fork_join
 from harness.devices.linker import linker
 from harness.environment import noise_warnings
@@ -41,7 +50,6 @@ from harness.tuning.database import TuningDatabase, database_of
 from harness.tuning.measurers import measurer_for
 from harness.tuning.tasks import tasks_of
 from harness.tuning.tuner import Tuner
-from harness.tvm_api import PrimFunc, operator_name, relax, structural_map, target_of, tirx, tvm
 
 CATALOG = (
     "fashion-resnet8", "fashion-dscnn", "efficientnet-lite0", "ppocr-det",

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from tuning_curves import tuned
 
+from harness.compiler.api import tvm
 from harness.devices.tracker import TRACKER_VARIABLE, Address, Servers, Tracker
 from harness.environment import noise_warnings
 from harness.errors import InputError
@@ -30,7 +31,6 @@ from harness.hardware import HOST, load_target
 from harness.hardware.detection import detect_host
 from harness.spec import Tune
 from harness.tuning.remote_measurer import RemoteMeasurer
-from harness.tvm_api import tvm
 
 
 @click.command()

@@ -18,6 +18,7 @@ from rich.progress import track
 from rich.table import Table
 from scipy.stats import spearmanr
 
+from harness.compiler.api import tvm
 from harness.edges.calibration import Calibration
 from harness.edges.layers import Layer, layers_of
 from harness.edges.scores import scores_of
@@ -27,7 +28,6 @@ from harness.models.frontends import import_model
 from harness.passes.canonicalise import canonicalise
 from harness.passes.vectors import vector_lanes
 from harness.spec import ModelSpec, Score
-from harness.tvm_api import tvm
 
 METHODS: tuple[Score, ...] = ("magnitude", "activation", "second-order", "gradient", "random")
 

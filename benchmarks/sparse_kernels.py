@@ -31,6 +31,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from harness.build import flops, moved_bytes
+from harness.compiler.api import load_tensor_intrinsics, relax, tvm
 from harness.edges.patterns import group_of, mask_of
 from harness.edges.scores import grouped
 from harness.environment import noise_warnings
@@ -52,7 +53,6 @@ from harness.tuning.real_inputs import record_kernel_inputs
 from harness.tuning.rivals import scheduled
 from harness.tuning.tasks import tasks_of
 from harness.tuning.tuner import Tuner
-from harness.tvm_api import load_tensor_intrinsics, relax, tvm
 
 _ROUNDS = 60
 _PLACES = 5

@@ -10,13 +10,13 @@ import click
 import matplotlib
 import numpy as np
 
+from harness.compiler.api import tvm
 from harness.passes.default_schedule import schedule_untuned
 from harness.spec import Tune
 from harness.tuning.database import TuningDatabase, database_of
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.measurer import KernelMeasurer, Measurer
 from harness.tuning.tuner import Tuner
-from harness.tvm_api import tvm
 
 CONTEST_ROUNDS = 15
 

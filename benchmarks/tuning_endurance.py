@@ -24,12 +24,12 @@ from model_kernels import kernels_of
 from rich.console import Console
 from rich.table import Table
 
+from harness.compiler.api import tvm
 from harness.hardware import HOST, load_target
 from harness.spec import Tune
 from harness.tuning.database import TuningDatabase
 from harness.tuning.progress import TuningProgress
 from harness.tuning.tuner import Tuner
-from harness.tvm_api import tvm
 
 MODELS = ("efficientnet-lite0", "ppocr-det", "ppocr-cls", "minilm-l6")
 SETTLED_TRIALS, MOST_GROWTH = 1000, 1.10

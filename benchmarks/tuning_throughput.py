@@ -27,11 +27,11 @@ from rich.table import Table
 from tuning_curves import Curve, draw, latencies, tuned
 from tvm.ir.utils import derived_object
 
+from harness.compiler.api import load_tensor_intrinsics, meta_schedule, tvm
 from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
 from harness.spec import Tune
 from harness.tuning.kernel_process import KernelTask
-from harness.tvm_api import load_tensor_intrinsics, meta_schedule, tvm
 
 
 def stock(

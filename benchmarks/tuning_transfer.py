@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 from tuning_curves import Curve, draw, latencies, tuned
 
+from harness.compiler.api import load_tensor_intrinsics, tvm
 from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
 from harness.spec import Tune
 from harness.statistics import MINIMUM_EFFECT
-from harness.tvm_api import load_tensor_intrinsics, tvm
 
 AS_GOOD = 1 + MINIMUM_EFFECT
 """The least difference that a sweep calls one, see `harness.statistics`."""

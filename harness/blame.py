@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from harness.build import machine_of
+from harness.compiler.api import operator_name, relax, structural_hash, target_of, tvm
 from harness.errors import CellFailure, HarnessError, NoKernel
 from harness.hardware.workplace import working_target
 from harness.models.imported import Imported
@@ -20,7 +21,6 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 from harness.passes.rewriter import MAIN, variables_of
 from harness.target_spec import TargetSpec
-from harness.tvm_api import operator_name, relax, structural_hash, target_of, tvm
 
 _PACKAGES = frozenset({"tvm", "tvm_ffi"})
 _SECONDS = 120.0

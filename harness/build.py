@@ -23,6 +23,19 @@ from harness.artifact import (
     KernelDescription,
     TensorDescription,
 )
+from harness.compiler.api import (
+    ArgInfo,
+    Constant,
+    PrimFunc,
+    estimate_tir_flops,
+    is_graphics,
+    lowering_passes,
+    operator_name,
+    relax,
+    structural_walk,
+    triple_of,
+    tvm,
+)
 from harness.devices.cuda_compiler import CudaCompiler
 from harness.devices.graphics_work import with_work
 from harness.devices.linker import linker
@@ -43,19 +56,6 @@ from harness.record import (
     Tuning,
 )
 from harness.target_spec import Multiprocessor
-from harness.tvm_api import (
-    ArgInfo,
-    Constant,
-    PrimFunc,
-    estimate_tir_flops,
-    is_graphics,
-    lowering_passes,
-    operator_name,
-    relax,
-    structural_walk,
-    triple_of,
-    tvm,
-)
 
 _MEGABYTE = 1e6
 _GRAPH = "relax.backend.use_cuda_graph"

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from harness.build import Scrutiny
+    from harness.compiler.api import tvm
     from harness.edges.calibration import Calibration
     from harness.edges.costs import Prices
     from harness.edges.layers import Layer
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from harness.passes.weight_values import Values
     from harness.record import Compression, KernelVerification, Tuning
     from harness.spec import Edges, Tune
-    from harness.tvm_api import tvm
 
 _PROGRESS_SECONDS = 0.3
 
@@ -89,8 +89,8 @@ class _Cell:
     """The stages of one cell from its imported model on."""
 
     def __init__(self, order: Order, imported: Imported, tell: Tell) -> None:
+        from harness.compiler.api import target_of
         from harness.hardware.workplace import working_target
-        from harness.tvm_api import target_of
 
         self._order = order
         self._spec = order.target
@@ -196,13 +196,13 @@ class _Cell:
     ) -> tuple[tvm.IRModule, tvm.IRModule, Tuning, Any]:
         """The network, its fused form, what tuning did, and the schedules that it chose. Layers
         whose sparse kernel turns out to be slower than the dense one are dense after it."""
+        from harness.compiler.api import is_graphics
         from harness.tuning.database import TuningDatabase, database_of
         from harness.tuning.footprint import footprint
         from harness.tuning.measurers import measurer_for
         from harness.tuning.rivals import slower_when_sparse
         from harness.tuning.tasks import tasks_of
         from harness.tuning.tuner import Tuner
-        from harness.tvm_api import is_graphics
 
         spec, cold = self._spec, footprint(fused, self._spec)
         self._tell({"stage": "tune"})

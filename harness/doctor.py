@@ -14,6 +14,7 @@ from typing import Literal
 
 import psutil
 
+from harness.compiler.pair import INSTALL, installed_pair, is_known_pair, pair_problem
 from harness.devices.loop_throughput import INSTALL as INSTALL_LLVM
 from harness.devices.loop_throughput import analyser_version
 from harness.devices.pocl import INSTALL as INSTALL_POCL
@@ -24,7 +25,6 @@ from harness.files.cache import cache_folder
 from harness.files.installed import installed_version
 from harness.hardware import this_processor
 from harness.processes.python import ChildFailure, run_python
-from harness.tvm_pair import INSTALL, installed_pair, is_known_pair, pair_problem
 
 Status = Literal["ok", "warning", "problem"]
 

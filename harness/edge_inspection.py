@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.compiler.api import constant_array, operator_name, relax, shape_of, target_of, tvm
 from harness.documents import Frozen
 from harness.edges.layers import Layer, layers_of, weight_axes
 from harness.edges.patterns import mask_of
@@ -20,7 +21,6 @@ from harness.passes.rewriter import MAIN, variables_of
 from harness.passes.sparse_lowering import HAS_SPARSE_KERNELS
 from harness.passes.vectors import vector_lanes
 from harness.target_spec import TargetSpec
-from harness.tvm_api import constant_array, operator_name, relax, shape_of, target_of, tvm
 
 _CONVOLUTIONS = ("relax.nn.conv1d", "relax.nn.conv2d", "relax.nn.conv3d")
 _TRANSPOSED = ("relax.nn.conv1d_transpose", "relax.nn.conv2d_transpose")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from harness.build import flops, moved_bytes
+from harness.compiler.api import operator_name, relax, target_of, tvm
 from harness.documents import Frozen
 from harness.errors import CellFailure, HarnessError, last_line, unknown_name
 from harness.files.regular import expanded
@@ -23,7 +24,6 @@ from harness.passes.rewriter import MAIN
 from harness.record import Fusion
 from harness.spec import FusionLevel, ModelSpec
 from harness.target_spec import TargetSpec
-from harness.tvm_api import operator_name, relax, target_of, tvm
 
 
 class InspectedKernel(Frozen):

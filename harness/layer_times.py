@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from harness.build import flops, moved_bytes
+from harness.compiler.api import target_of, tvm
 from harness.passes.adapt import adapt
 from harness.passes.fusion import KernelCall, fuse, kernels
 from harness.passes.weight_values import owners, values_of
@@ -17,7 +18,6 @@ from harness.roofline import known_roofs
 from harness.target_spec import TargetSpec
 from harness.tuning.database import chosen_in, kernel_identity
 from harness.tuning.tasks import tasks_of
-from harness.tvm_api import target_of, tvm
 
 Source = Literal["tuning", "roofline"]
 

@@ -10,13 +10,13 @@ import onnx
 import onnxruntime
 from small_models import feeds, save
 
+from harness.compiler.api import ArgInfo, lowering_passes, relax, tvm
 from harness.models.frontends import import_model
 from harness.models.imported import Imported
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
 from harness.passes.layout import to_channels_last
 from harness.spec import FusionLevel
-from harness.tvm_api import ArgInfo, lowering_passes, relax, tvm
 
 
 def imported(model: onnx.ModelProto, folder: Path) -> Imported:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.tvm_api import Schedule, te, tvm
+from harness.compiler.api import Schedule, te, tvm
 
 ROWS, COLUMNS = 64, 32
 

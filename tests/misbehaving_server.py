@@ -6,10 +6,10 @@ import ctypes
 import sys
 import time
 
+from harness.compiler.lean_import import lean_import
 from harness.devices.listening import listening_socket
 from harness.devices.serving import run_server
 from harness.devices.tracker import Address
-from harness.lean_import import lean_import
 
 with lean_import():
     import tvm_ffi

@@ -2,8 +2,8 @@
 
 import sys
 
+from harness.compiler.lean_import import lean_import
 from harness.devices.tracker import DESCRIPTION
-from harness.lean_import import lean_import
 from harness.processes.child import channel
 
 with lean_import():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.compiler.api import Schedule, te, tirx, trace_json, tvm
 from harness.tuning.kernel_process import Candidate, KernelTask
-from harness.tvm_api import Schedule, te, tirx, trace_json, tvm
 
 
 def summing(extent: int, body: str = "sum") -> tvm.IRModule:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import harness.tvm_pair
+import harness.compiler.pair
 from harness import doctor
 from harness.cli.doctor import command
+from harness.compiler.pair import KNOWN_PAIR, check_tvm_pair, pair_problem
 from harness.doctor import Check, check_compiler, check_memory, check_pair, check_python, examine
 from harness.errors import InputError
 from harness.processes.python import ChildFailure, run_python
-from harness.tvm_pair import KNOWN_PAIR, check_tvm_pair, pair_problem
 
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
@@ -51,7 +51,7 @@ def test_pair_works_here_and_is_probed_only_once(
 ) -> None:
     pair = check_tvm_pair()
     assert version("apache-tvm") in pair and version("apache-tvm-ffi") in pair
-    monkeypatch.setattr(harness.tvm_pair, "_PROBE", CRASH)
+    monkeypatch.setattr(harness.compiler.pair, "_PROBE", CRASH)
     assert check_tvm_pair() == pair
     problem = pair_problem()
     assert problem is not None and "SIGSEGV" in problem
@@ -60,7 +60,7 @@ def test_pair_works_here_and_is_probed_only_once(
 def test_pair_is_refused_with_the_versions_to_install_when_it_crashes(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(harness.tvm_pair, "_PROBE", CRASH)
+    monkeypatch.setattr(harness.compiler.pair, "_PROBE", CRASH)
     for _ in range(2):  # a failure leaves no stamp
         with pytest.raises(InputError) as raised:
             check_tvm_pair()
@@ -78,7 +78,7 @@ def test_pair_is_the_one_the_project_pins() -> None:
 def test_pair_is_a_warning_when_it_works_but_was_not_verified(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(harness.tvm_pair, "_PROBE", "pass")
+    monkeypatch.setattr(harness.compiler.pair, "_PROBE", "pass")
     assert check_pair().status == "ok"
     monkeypatch.setitem(KNOWN_PAIR, "apache-tvm", "0.99.0")
     assert check_pair().status == "warning"

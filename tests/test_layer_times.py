@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from small_models import convolutional, save
 
+from harness.compiler.api import tvm
 from harness.edges.layers import layers_of
 from harness.files.cache import CACHE_VARIABLE
 from harness.inspection import import_named
@@ -18,7 +19,6 @@ from harness.passes.weight_values import values_of
 from harness.target_spec import Hardware, TargetSpec, TvmTarget
 from harness.tuning.database import CHOSEN, kernel_identity
 from harness.tuning.tasks import tasks_of
-from harness.tvm_api import tvm
 
 BARE = TargetSpec(
     schema=1, name="any", architecture="x86", tvm=TvmTarget(), hardware=Hardware(cores=1)

@@ -44,7 +44,7 @@ def test_tvm_is_as_it_would_be_otherwise_once_imported(tmp_path: Path) -> None:
     (tmp_path / "torch.py").touch()
     check = """if True:
         import gc, os, sys
-        from harness.tvm_api import backends, target_of, tvm
+        from harness.compiler.api import backends, target_of, tvm
         from tvm_ffi import registry
         import torch
         assert gc.isenabled()

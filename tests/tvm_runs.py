@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from harness.compiler.api import operator_name, relax, tvm
 from harness.models.imported import Imported
-from harness.tvm_api import operator_name, relax, tvm
 
 
 def run_on_cpu(imported: Imported, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:

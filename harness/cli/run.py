@@ -77,13 +77,13 @@ def command(
       layeredge run examples/targets.yaml --out results/boards --tracker 127.0.0.1:9190 --devices 4
     """
     from harness.cli.sweep_display import SweepDisplay
+    from harness.compiler.pair import check_tvm_pair
     from harness.errors import InputError, UnknownName
     from harness.files.atomic import write_atomically
     from harness.files.cache import cache_folder
     from harness.results_folder import held
     from harness.spec import Sweep, parse_shapes
     from harness.sweep import run_sweep
-    from harness.tvm_pair import check_tvm_pair
 
     file = _found(sweep)
     found = Sweep.read(file).with_shapes(parse_shapes(shapes))

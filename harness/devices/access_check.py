@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from harness.compiler.api import tvm
 from harness.devices.fork_join import in_this_thread
 from harness.devices.guard_pages import SIDES, GuardedMemory, Side
 from harness.devices.temporaries import guarded_temporaries
-from harness.tvm_api import tvm
 
 Kernel = Callable[[Sequence[np.ndarray]], object]
 """Runs with some arrays for arguments, outputs included, and writes the outputs where they are."""

@@ -20,11 +20,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from harness.compiler.lean_import import lean_import
 from harness.devices.graphics import nvcc
 from harness.devices.instruction_mix import instruction_mixes
 from harness.devices.occupancy import occupancy
 from harness.errors import CellFailure, complaint
-from harness.lean_import import lean_import
 from harness.record import Launch
 from harness.target_spec import Multiprocessor
 
@@ -32,7 +32,7 @@ with lean_import():
     import tvm_ffi
 
 if TYPE_CHECKING:
-    from harness.tvm_api import tvm
+    from harness.compiler.api import tvm
 
 _CALLBACK = "tvm_callback_cuda_compile"
 _SECONDS = 600.0

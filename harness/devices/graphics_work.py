@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from harness.compiler.api import PrimFunc, estimate_tir_flops, tirx
 from harness.passes.kernel_blocks import loads
 from harness.record import Launch
-from harness.tvm_api import PrimFunc, estimate_tir_flops, tirx
 
 _GLOBAL = "global"
 _BLOCK = "blockIdx"

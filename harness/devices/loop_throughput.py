@@ -34,7 +34,7 @@ from harness.record import LoopThroughput, LoopThroughputs
 from harness.target_spec import TargetSpec
 
 if TYPE_CHECKING:
-    from harness.tvm_api import tvm
+    from harness.compiler.api import tvm
 
 INSTALL = "on Debian or Ubuntu: apt install --no-install-recommends llvm"
 _PROGRAM = "llvm-mca"

@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.devices.pocl import INSTALL, opencl_processor
-from harness.errors import complaint, last_line
-from harness.tvm_api import (
+from harness.compiler.api import (
     ArgInfo,
     PrimFunc,
     SBlock,
@@ -24,6 +22,8 @@ from harness.tvm_api import (
     tirx,
     tvm,
 )
+from harness.devices.pocl import INSTALL, opencl_processor
+from harness.errors import complaint, last_line
 
 _LAUNCH = "tirx.call_ffi_kernel"
 _BLOCKS = ("blockIdx.x", "blockIdx.y", "blockIdx.z")

@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from harness.compiler.lean_import import lean_import
 from harness.devices import handshake
 from harness.devices.accepting import HANDSHAKE_SECONDS, Acceptor, Client
 from harness.devices.fork_join import use_fork_join
@@ -33,7 +34,6 @@ from harness.devices.tracker_link import LinkLost, TrackerLink
 from harness.devices.tracker_protocol import require_key
 from harness.errors import CellFailure, last_line
 from harness.hardware import this_processor
-from harness.lean_import import lean_import
 from harness.processes.child import die_with_parent
 
 # A server runs code and compiles none: a board needs TVM's runtime only.

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from harness.compiler.api import tvm
 from harness.devices.guard_pages import GuardedMemory, Side
 from harness.errors import CellFailure
-from harness.tvm_api import tvm
 
 _ALLOCATE, _FREE = b"__TVMBackendAllocWorkspace", b"__TVMBackendFreeWorkspace"
 """What compiled code calls, by TVM's names."""

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from harness.compiler.api import Constant, constant_array, operator_name, relax, shape_of, tvm
 from harness.edges.flow import Flow
 from harness.edges.layers import as_matrix, weight_axes
 from harness.passes.rewriter import MAIN
-from harness.tvm_api import Constant, constant_array, operator_name, relax, shape_of, tvm
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.compiler.api import relax
 from harness.edges.flow import Flow
 from harness.edges.graph import ChannelGroup, channel_groups
 from harness.edges.layers import Layer
 from harness.edges.patterns import kept_of
-from harness.tvm_api import relax
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.compiler.api import relax, tvm
 from harness.edges.calibration import Calibration, no_samples
 from harness.edges.layers import Layer, ReplaceConstants, grouped_layers_of, layers_of
 from harness.edges.masks import Appraise, channels_of, group_scores, masks_of, sparsities_of
@@ -21,7 +22,6 @@ from harness.edges.shrinking import KeepChannels
 from harness.errors import CellFailure, unknown_name
 from harness.record import Compression, LayerCompression
 from harness.spec import Edges, Finetune
-from harness.tvm_api import relax, tvm
 
 Tell = Callable[[dict[str, Any]], None]
 Calibrate = Callable[[tvm.IRModule, list[Layer]], Calibration]

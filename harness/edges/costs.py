@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.compiler.api import relax, target_of, tvm
 from harness.edges.layers import Layer, ReplaceConstants
 from harness.edges.patterns import mask_of
 from harness.errors import CellFailure
@@ -30,7 +31,6 @@ from harness.tuning.progress import Listener
 from harness.tuning.rivals import scheduled
 from harness.tuning.tasks import tasks_of
 from harness.tuning.tuner import Tuner
-from harness.tvm_api import relax, target_of, tvm
 
 _TRIALS = 10
 """For each kernel: the search's first round, which is most of what tuning gains."""

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from harness.tvm_api import Constant, relax, shape_of
+from harness.compiler.api import Constant, relax, shape_of
 
 Axes = dict[int, np.ndarray]
 """The axes of a value that are followed, and the channel of each of their positions."""

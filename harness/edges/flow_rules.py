@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from harness.compiler.api import Constant, constant_array, operator_name, relax, shape_of
 from harness.edges.flow import Axes, Follower
 from harness.edges.layers import weight_axes
 from harness.passes.rewriter import permutation
-from harness.tvm_api import Constant, constant_array, operator_name, relax, shape_of
 
 Rule = Callable[[Follower, relax.Call, relax.Var], Axes]
 

@@ -12,11 +12,19 @@ from functools import cache
 import numpy as np
 
 from harness.build import machine_of
+from harness.compiler.api import (
+    Op,
+    constant_array,
+    no_gradient,
+    operator_name,
+    relax,
+    shape_of,
+    tvm,
+)
 from harness.edges.layers import Layer
 from harness.errors import CellFailure
 from harness.passes.fusion import fuse
 from harness.passes.rewriter import MAIN, Rewriter, variables_of
-from harness.tvm_api import Op, constant_array, no_gradient, operator_name, relax, shape_of, tvm
 
 _GRADIENT = "FPrimalGradient"
 _BEFORE_TVMS_OWN = 11

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.compiler.api import operator_name, relax, tvm
 from harness.edges.flow import Flow, Follower, Use
 from harness.edges.flow_rules import RULES, unknown
 from harness.passes.rewriter import MAIN
-from harness.tvm_api import operator_name, relax, tvm
 
 
 @dataclass(frozen=True)

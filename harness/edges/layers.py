@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.compiler.api import constant_array, operator_name, relax, shape_of, tvm
 from harness.passes.rewriter import MAIN, Rewriter
-from harness.tvm_api import constant_array, operator_name, relax, shape_of, tvm
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from harness.compiler.api import operator_name, tvm
 from harness.edges.budgets import spend
 from harness.edges.calibration import Calibration
 from harness.edges.channels import KeptChannels, kept_channels
@@ -18,7 +19,6 @@ from harness.edges.sensitivity import Progress, output_losses
 from harness.files.cache import cache_folder
 from harness.passes.sparse_lowering import HAS_SPARSE_KERNELS
 from harness.spec import Edges, Pattern, Spending
-from harness.tvm_api import operator_name, tvm
 
 SCORES = "scores"
 """The folder in the cache for what took time to compute."""

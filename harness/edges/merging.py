@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.compiler.api import operator_name, relax, shape_of, tvm
 from harness.edges.channel_values import Known, channel_values
 from harness.edges.flow import Flow, Use
 from harness.edges.graph import ChannelGroup, channel_groups, follow
@@ -25,7 +26,6 @@ from harness.edges.shrinking import KeepChannels
 from harness.passes.channel_arithmetic import FoldChannelArithmetic
 from harness.passes.rewriter import Rewriter
 from harness.record import Compression
-from harness.tvm_api import operator_name, relax, shape_of, tvm
 
 _MOST_TIMES = 10
 

@@ -24,6 +24,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.build import machine_of, outputs_of
+from harness.compiler.api import constant_array, relax, tvm
 from harness.edges.flow import Flow, Use
 from harness.edges.graph import ChannelGroup, channel_groups, follow
 from harness.edges.layers import layers_of
@@ -31,7 +32,6 @@ from harness.edges.patterns import kept_of
 from harness.errors import CellFailure
 from harness.passes.fusion import fuse
 from harness.passes.rewriter import Rewriter
-from harness.tvm_api import constant_array, relax, tvm
 
 _LEAST = 1e-30
 _SPARSITY = 0.65

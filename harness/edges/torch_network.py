@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.compiler.api import constant_array, operator_name, relax, shape_of, tvm
 from harness.edges.torch_operators import Function, function_of
 from harness.errors import CellFailure
 from harness.passes.rewriter import MAIN
-from harness.tvm_api import constant_array, operator_name, relax, shape_of, tvm
 
 _Values = dict[relax.Var, Any]
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from harness.compiler.api import constant_array, operator_name, relax, shape_of
 from harness.errors import CellFailure
 from harness.passes.rewriter import permutation
-from harness.tvm_api import constant_array, operator_name, relax, shape_of
 
 Function = Callable[..., Tensor]
 """An operator's tensor arguments to its result."""

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.compiler.lean_import import lean_import
 from harness.hardware import detect_host
-from harness.lean_import import lean_import
 
 with lean_import():
     import tvm

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from harness.compiler.lean_import import lean_import
 from harness.errors import InputError, did_you_mean
-from harness.lean_import import lean_import
 from harness.target_spec import TvmTarget
 
 _PROCESSORS = {

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import psutil
 
+from harness.compiler.lean_import import lean_import
 from harness.hardware.llvm import vector_bits
 from harness.hardware.processor import this_processor
-from harness.lean_import import lean_import
 from harness.target_spec import TargetSpec
 
 with lean_import():

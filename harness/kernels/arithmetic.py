@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from harness.tvm_api import tirx
+from harness.compiler.api import tirx
 
 Value = Any  # an expression of TIR
 Function = Callable[[Value], Value]

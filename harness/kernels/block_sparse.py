@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.compiler.api import te
 from harness.kernels.packed import padded
-from harness.tvm_api import te
 
 WIDE = 2
 """How many of a processor's vectors a wide block has: of 16 registers sums of six rows take 12."""

@@ -19,6 +19,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.compiler.api import tirx
 from harness.kernels.arithmetic import (
     Function,
     Value,
@@ -29,7 +30,6 @@ from harness.kernels.arithmetic import (
     named,
     polynomial,
 )
-from harness.tvm_api import tirx
 
 _ABOVE_TVM = 100
 """TVM's own rules have a level of 10 or 99."""

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from harness.kernels.arithmetic import Value, constant, element, named
-from harness.tvm_api import (
+from harness.compiler.api import (
     PrimFunc,
     SBlock,
     structural_map,
     tirx,
     triple_of,
 )
+from harness.kernels.arithmetic import Value, constant, element, named
 
 _ARM = ("aarch64", "arm", "thumb")
 _INTRINSICS: dict[type, str] = {tirx.Max: "llvm.maximum", tirx.Min: "llvm.minimum"}

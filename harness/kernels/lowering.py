@@ -10,11 +10,11 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from harness.compiler.api import tirx, tvm, wrap_lowering
 from harness.kernels.elementary import register_functions
 from harness.kernels.extrema import begin_infinite, keep_nan
 from harness.kernels.named_values import store_named_values
 from harness.kernels.selections import select_for_masks
-from harness.tvm_api import tirx, tvm, wrap_lowering
 
 _LAST = (keep_nan, select_for_masks, store_named_values)
 """In this order: the first names values, which the last one stores."""

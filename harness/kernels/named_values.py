@@ -10,8 +10,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.compiler.api import (
+    PrimFunc,
+    operator_name,
+    structural_mutate,
+    structural_walk,
+    tirx,
+    tvm,
+)
 from harness.kernels.arithmetic import Value, element
-from harness.tvm_api import PrimFunc, operator_name, structural_mutate, structural_walk, tirx, tvm
 
 
 def store_named_values(function: PrimFunc, module: Any, context: Any) -> PrimFunc:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.tvm_api import te, topi
+from harness.compiler.api import te, topi
 
 
 def pack(weights: np.ndarray, lanes: int) -> np.ndarray:

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import Any
 
-from harness.kernels.arithmetic import Value, constant
-from harness.tvm_api import (
+from harness.compiler.api import (
     PrimFunc,
     features_of,
     structural_map,
     structural_walk,
     tirx,
 )
+from harness.kernels.arithmetic import Value, constant
 
 
 def select_for_masks(function: PrimFunc, module: Any, context: Any) -> PrimFunc:

@@ -17,8 +17,8 @@ import numpy as np
 
 from harness.artifact import LIBRARY, Artifact
 from harness.baselines.base import Feeds, checked
+from harness.compiler.lean_import import lean_import
 from harness.devices.tracker import DESCRIPTION
-from harness.lean_import import lean_import
 from harness.measure.worker import Worker, attempt
 from harness.models.tensors import TensorSpec
 from harness.processes.child import Channel, Message, channel

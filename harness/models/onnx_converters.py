@@ -12,10 +12,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from harness.lean_import import lean_import
+from harness.compiler.api import constant_array, relax, shape_of
+from harness.compiler.lean_import import lean_import
 from harness.models.onnx_refusal import Unsupported
 from harness.models.onnx_resize import resize, upsample
-from harness.tvm_api import constant_array, relax, shape_of
 
 with lean_import():
     from tvm.relax.frontend.onnx.onnx_frontend import _get_convert_map

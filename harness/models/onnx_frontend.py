@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 
+from harness.compiler.api import tvm
 from harness.errors import InputError
 from harness.files.atomic import write_atomically
 from harness.models.imported import Imported, output_specs
@@ -28,7 +29,6 @@ from harness.models.onnx_shapes import (
     graph_inputs,
 )
 from harness.models.tensors import TensorSpec
-from harness.tvm_api import tvm
 
 
 def import_onnx(path: Path, shapes: Shapes, work: Path) -> Imported:

@@ -15,11 +15,11 @@ from typing import Any
 
 import onnx
 
-from harness.lean_import import lean_import
+from harness.compiler.api import relax, tvm
+from harness.compiler.lean_import import lean_import
 from harness.models.onnx_converters import CONVERTERS
 from harness.models.onnx_file import STANDARD_DOMAINS, walk_nodes
 from harness.models.onnx_refusal import Unsupported
-from harness.tvm_api import relax, tvm
 
 with lean_import():
     from tvm.relax.frontend.onnx.onnx_frontend import (

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from harness.compiler.api import constant_array, relax, shape_of
 from harness.models.onnx_refusal import Unsupported
-from harness.tvm_api import constant_array, relax, shape_of
 
 _MOST_TAPS = 8
 """With more elements a sum than that, a product with a matrix is cheaper."""

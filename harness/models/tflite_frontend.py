@@ -61,7 +61,7 @@ def _naming_converter(path: Path) -> Any:
     import tflite
     from tvm.relax.frontend.tflite.tflite_frontend import OperatorConverter
 
-    from harness.tvm_api import relax, shape_of
+    from harness.compiler.api import relax, shape_of
 
     def _adjoint(matrices: relax.Expr) -> relax.Expr:
         *batch, rows, columns = range(len(shape_of(matrices)))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from harness.compiler.api import constant_array, operator_name, relax, shape_of
 from harness.models.imported import Imported
 from harness.models.tensors import ValueRange
-from harness.tvm_api import constant_array, operator_name, relax, shape_of
 
 _SAME_VALUES = frozenset(
     f"relax.{name}"

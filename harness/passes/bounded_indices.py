@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from harness.compiler.api import constant_array, operator_name, relax, shape_of
 from harness.passes.rewriter import Rewriter
-from harness.tvm_api import constant_array, operator_name, relax, shape_of
 
 _SIGNED = ("int32", "int64")
 """Types of indices that hold every extent, and what is behind it."""

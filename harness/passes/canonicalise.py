@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from harness.compiler.api import PrimFunc, operator_name, relax, structural_equal, tvm
 from harness.errors import CellFailure
 from harness.passes.bounded_indices import BoundIndices
 from harness.passes.channel_arithmetic import FoldChannelArithmetic
@@ -20,7 +21,6 @@ from harness.passes.constants import EvaluateConstants
 from harness.passes.rewriter import MAIN, Rewriter
 from harness.passes.simplify import Simplify
 from harness.passes.transposed_convolution import MultiplyTransposedConvolutions
-from harness.tvm_api import PrimFunc, operator_name, relax, structural_equal, tvm
 
 
 def canonicalise(module: tvm.IRModule) -> tvm.IRModule:

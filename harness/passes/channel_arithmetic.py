@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from harness.compiler.api import constant_array, operator_name, relax, shape_of, tvm
 from harness.passes.rewriter import Rewriter
-from harness.tvm_api import constant_array, operator_name, relax, shape_of, tvm
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from harness.compiler.api import constant_array, operator_name, relax, shape_of
 from harness.passes.rewriter import Rewriter
-from harness.tvm_api import constant_array, operator_name, relax, shape_of
 
 _ARITHMETIC: dict[str, Callable[..., Any]] = {
     "relax.add": np.add,

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.compiler.api import PrimFunc, SBlock, Schedule, is_graphics, structural_map, tirx, tvm
 from harness.passes.graphics_schedule import schedule_for_graphics
 from harness.passes.kernel_blocks import (
     calls_functions,
@@ -39,7 +40,6 @@ from harness.passes.kernel_blocks import (
 from harness.passes.padding import is_masked_padding
 from harness.passes.summation import is_part
 from harness.passes.vectors import vector_registers
-from harness.tvm_api import PrimFunc, SBlock, Schedule, is_graphics, structural_map, tirx, tvm
 
 SCHEDULED = "tirx.is_scheduled"
 _PARALLEL_OPERATIONS = 20_000

@@ -14,6 +14,16 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from harness.compiler.api import (
+    OPAQUE,
+    OUT_FUSABLE,
+    Constant,
+    PrimFunc,
+    is_graphics,
+    operator_name,
+    relax,
+    tvm,
+)
 from harness.errors import NoKernel
 from harness.passes.indices import simplify_indices
 from harness.passes.kernel_blocks import is_opaque
@@ -24,16 +34,6 @@ from harness.passes.rewriter import MAIN
 from harness.passes.summation import cut_sums
 from harness.record import Fusion
 from harness.spec import FusionLevel
-from harness.tvm_api import (
-    OPAQUE,
-    OUT_FUSABLE,
-    Constant,
-    PrimFunc,
-    is_graphics,
-    operator_name,
-    relax,
-    tvm,
-)
 
 
 def fuse(

@@ -6,7 +6,7 @@ Unlike a processor's, a kernel without a schedule does not run there at all.
 
 from __future__ import annotations
 
-from harness.tvm_api import PrimFunc, dlight_fallback, dlight_rules, tvm
+from harness.compiler.api import PrimFunc, dlight_fallback, dlight_rules, tvm
 
 _ALONE = "main"
 

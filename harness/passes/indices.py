@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.tvm_api import (
+from harness.compiler.api import (
     Analyzer,
     PrimFunc,
     SBlock,

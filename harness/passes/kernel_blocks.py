@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from harness.tvm_api import PrimFunc, SBlock, Schedule, TensorLoad, structural_walk, tirx, tvm
+from harness.compiler.api import PrimFunc, SBlock, Schedule, TensorLoad, structural_walk, tirx, tvm
 
 _FREE = {"prim.if_then_else", "tirx.reinterpret"}
 """Calls that are a choice or no operation at all."""

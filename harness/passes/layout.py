@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from harness.compiler.api import Constant, constant_array, operator_name, relax, shape_of, tvm
 from harness.passes.rewriter import Rewriter, permutation
-from harness.tvm_api import Constant, constant_array, operator_name, relax, shape_of, tvm
 
 Rule = Callable[["ChannelsLast", relax.Call, relax.VarBinding], "relax.Expr | None"]
 _RULES: dict[str, Rule] = {}

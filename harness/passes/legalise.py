@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from harness.passes.normalisation import group_norm, instance_norm
-from harness.tvm_api import (
+from harness.compiler.api import (
     relax,
     shape_of,
     te,
     tirx,
     topi,
 )
+from harness.passes.normalisation import group_norm, instance_norm
 
 Legalisation = Callable[[relax.BlockBuilder, relax.Call], relax.Expr]
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from harness.passes.kernel_blocks import is_opaque
-from harness.passes.rewriter import MAIN
-from harness.tvm_api import (
+from harness.compiler.api import (
     PrimFunc,
     SBlock,
     operator_name,
@@ -20,6 +18,8 @@ from harness.tvm_api import (
     tirx,
     tvm,
 )
+from harness.passes.kernel_blocks import is_opaque
+from harness.passes.rewriter import MAIN
 
 
 def is_stray(kernel: PrimFunc) -> bool:

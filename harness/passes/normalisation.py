@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from harness.tvm_api import relax, shape_of, te, tirx, topi
+from harness.compiler.api import relax, shape_of, te, tirx, topi
 
 _NARROW = ("float16", "bfloat16")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
+from harness.compiler.api import constant_array, operator_name, relax, shape_of, tvm
 from harness.kernels import packed
 from harness.passes.rewriter import Rewriter
-from harness.tvm_api import constant_array, operator_name, relax, shape_of, tvm
 
 
 class PackWeights(Rewriter):

@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.passes.kernel_blocks import loads, variables, walks_along
-from harness.tvm_api import (
+from harness.compiler.api import (
     PrimFunc,
     SBlock,
     TensorLoad,
@@ -29,6 +28,7 @@ from harness.tvm_api import (
     tirx,
     tvm,
 )
+from harness.passes.kernel_blocks import loads, variables, walks_along
 
 _BITS = {
     f"{kind}{width}": f"int{width}"

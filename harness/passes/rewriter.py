@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from harness.tvm_api import Constant, PrimFunc, operator_name, relax, shape_of, tvm
+from harness.compiler.api import Constant, PrimFunc, operator_name, relax, shape_of, tvm
 
 MAIN = "main"
 

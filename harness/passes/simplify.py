@@ -9,9 +9,9 @@ from functools import reduce
 
 import numpy as np
 
+from harness.compiler.api import constant_array, operator_name, relax, shape_of
 from harness.errors import CellFailure
 from harness.passes.rewriter import Rewriter, permutation
-from harness.tvm_api import constant_array, operator_name, relax, shape_of
 
 _NEUTRAL = {
     "relax.add": 0.0,

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from harness.compiler.api import OUT_FUSABLE, constant_array, operator_name, relax, shape_of, tvm
 from harness.kernels import block_sparse
 from harness.passes.rewriter import Rewriter
 from harness.passes.weight_values import Values, values_of
-from harness.tvm_api import OUT_FUSABLE, constant_array, operator_name, relax, shape_of, tvm
 
 HAS_SPARSE_KERNELS = ("relax.matmul", "relax.nn.conv2d")
 _MOST_KEPT = 0.65

@@ -16,8 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.passes.kernel_blocks import divisors, loads, variables, walks_along
-from harness.tvm_api import (
+from harness.compiler.api import (
     PrimFunc,
     SBlock,
     SBlockRealize,
@@ -27,6 +26,7 @@ from harness.tvm_api import (
     tirx,
     tvm,
 )
+from harness.passes.kernel_blocks import divisors, loads, variables, walks_along
 
 _MOST_TERMS = 128
 """How many floats are added one after the other."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.compiler.api import constant_array, operator_name, relax, shape_of
 from harness.passes.rewriter import Rewriter
-from harness.tvm_api import constant_array, operator_name, relax, shape_of
 
 
 class MultiplyTransposedConvolutions(Rewriter):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from harness.compiler.api import features_of, is_graphics, tvm
 from harness.hardware.llvm import register_bits
-from harness.tvm_api import features_of, is_graphics, tvm
 
 _FLOAT_BYTES = 4
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.compiler.api import constant_array, operator_name, tvm
 from harness.passes.rewriter import MAIN
-from harness.tvm_api import constant_array, operator_name, tvm
 
 Values = tuple[int, int]
 

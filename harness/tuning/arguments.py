@@ -10,9 +10,9 @@ from statistics import median
 
 import numpy as np
 
+from harness.compiler.api import ArgInfo, tvm
 from harness.files.arrays import read_arrays
 from harness.tuning.graphics_function import GraphicsFunction
-from harness.tvm_api import ArgInfo, tvm
 
 _SEED = 0
 _MOST_COPIES = 64

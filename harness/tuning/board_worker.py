@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.compiler.lean_import import lean_import
 from harness.devices.board import COUNTS
 from harness.errors import last_line
 from harness.files.arrays import read_arrays
-from harness.lean_import import lean_import
 from harness.measure.counting import InstructionCounter
 from harness.processes.child import Message, channel
 from harness.tuning.difference import Reference, first_difference, reference_of

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from harness.compiler.api import target_of
 from harness.devices.board import Board
 from harness.processes.child import Child, ChildLost, Message
 from harness.record import TuningCost
@@ -17,7 +18,6 @@ from harness.target_spec import TargetSpec
 from harness.tuning.database import kernel_identity
 from harness.tuning.kernel_process import CANDIDATE_SECONDS, Candidate, KernelFailed, KernelTask
 from harness.tuning.repeatable import KernelWrong, RepeatableMeasurer
-from harness.tvm_api import target_of
 
 _WORKER = "harness.tuning.board_worker"
 _START_SECONDS = 120.0

@@ -22,6 +22,7 @@ from typing import Any, TypedDict
 
 from pydantic import ValidationError
 
+from harness.compiler.api import meta_schedule, structural_hash, tvm
 from harness.documents import Amount, Frozen
 from harness.errors import InputError
 from harness.files.atomic import write_atomically
@@ -33,7 +34,6 @@ from harness.tuning.sound_records import (
     parsed,
     sound_json,
 )
-from harness.tvm_api import meta_schedule, structural_hash, tvm
 
 KERNELS = "kernels"
 WORKLOADS = "database_workload.json"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.build import weights_bytes
+from harness.compiler.api import tvm
 from harness.target_spec import TargetSpec
-from harness.tvm_api import tvm
 
 
 def footprint(fused: tvm.IRModule, spec: TargetSpec) -> float:

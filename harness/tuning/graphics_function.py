@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.tvm_api import tvm
+from harness.compiler.api import tvm
 
 
 class GraphicsFunction:

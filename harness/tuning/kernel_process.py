@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harness.processes.child import Child, ChildLost, Message
 
 if TYPE_CHECKING:
-    from harness.tvm_api import tvm
+    from harness.compiler.api import tvm
 
 COMPILE: Message = {"do": "compile"}
 _WORKER = "harness.tuning.kernel_worker"
@@ -49,7 +49,7 @@ class KernelTask:
     ) -> Message:
         """What a worker is told of the kernel. `footprint` is as in `KernelMeasurer`; code for the
         target runs `here`, or on another machine only."""
-        from harness.tvm_api import tvm
+        from harness.compiler.api import tvm
 
         return {
             "do": "kernel",
@@ -73,7 +73,7 @@ class Candidate:
     def as_message(self, slot: int) -> Message:
         if self.trace is not None:
             return {"slot": slot, "trace": self.trace}
-        from harness.tvm_api import tvm
+        from harness.compiler.api import tvm
 
         return {"slot": slot, "module": tvm.ir.save_json(self.module)}
 

@@ -17,6 +17,7 @@ from typing import TypeVar
 import numpy as np
 
 from harness.awake import KeepAwake, spread_threads
+from harness.compiler.api import Schedule, Trace, is_graphics, target_of, triple_of, tvm
 from harness.devices.access_check import access_outside, on_arrays
 from harness.devices.cuda_compiler import CudaCompiler
 from harness.devices.fork_join import use_fork_join
@@ -33,7 +34,6 @@ from harness.tuning.graphics_function import GraphicsFunction
 from harness.tuning.opencl_verification import opencl_difference
 from harness.tuning.references import references
 from harness.tuning.sampling import Timer, Yardstick, in_turns, samples
-from harness.tvm_api import Schedule, Trace, is_graphics, target_of, triple_of, tvm
 
 Made = TypeVar("Made")
 

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
+from harness.compiler.api import is_graphics, tvm
 from harness.processes.child import ChildLost, Message
 from harness.record import TuningCost
 from harness.tuning.compiling import Compiling
@@ -27,7 +28,6 @@ from harness.tuning.kernel_process import (
     KernelTask,
 )
 from harness.tuning.turns import Standing, Turns
-from harness.tvm_api import is_graphics, tvm
 
 _MOST_CONTEXTS = 8
 _YARDSTICK = -1

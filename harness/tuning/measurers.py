@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.compiler.api import target_of
 from harness.devices.board import require_board
 from harness.devices.tracker import Servers
 from harness.target_spec import TargetSpec
@@ -12,7 +13,6 @@ from harness.tuning.counting_measurer import CountingMeasurer
 from harness.tuning.measurer import KernelMeasurer, Measurer
 from harness.tuning.remote_measurer import RemoteMeasurer
 from harness.tuning.static_measurer import StaticMeasurer
-from harness.tvm_api import target_of
 
 
 def measurer_for(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from harness.compiler.api import PrimFunc, tvm
 from harness.devices.opencl import NotOpenCL, OpenCLKernel
 from harness.errors import CellFailure
 from harness.passes.fusion import KernelCall
@@ -17,7 +18,6 @@ from harness.record import KernelVerification
 from harness.tuning.arguments import Arguments
 from harness.tuning.difference import Reference, first_difference
 from harness.tuning.references import references
-from harness.tvm_api import PrimFunc, tvm
 
 HERE = {"kind": "llvm"}
 """What the unscheduled kernels are compiled for: any processor will do."""

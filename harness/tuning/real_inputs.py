@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from harness.build import machine_of
+from harness.compiler.api import tvm
 from harness.files.arrays import write_arrays
 from harness.passes.fusion import kernels
 from harness.passes.rewriter import MAIN
-from harness.tvm_api import tvm
 
 
 def record_kernel_inputs(

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from harness.compiler.api import triple_of, tvm
 from harness.devices.tracker import Servers
 from harness.processes.child import Message
 from harness.record import TuningCost
@@ -28,7 +29,6 @@ from harness.tuning.kernel_process import (
 from harness.tuning.remote_jobs import Contest, Trial
 from harness.tuning.servers import ServerPool
 from harness.tuning.turns import Standing
-from harness.tvm_api import triple_of, tvm
 
 PATIENCE_SECONDS = 60.0
 _REFERENCE_SECONDS = 120.0

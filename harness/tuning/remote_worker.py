@@ -13,10 +13,10 @@ from statistics import median
 
 import numpy as np
 
+from harness.compiler.lean_import import lean_import
 from harness.devices.tracker import DESCRIPTION
 from harness.errors import last_line
 from harness.files.arrays import read_arrays
-from harness.lean_import import lean_import
 from harness.processes.child import Message, channel
 from harness.tuning.difference import arguments_of, output_difference, reference_of
 from harness.tuning.sampling import Timer, in_turns, samples

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from harness.compiler.api import target_of, tvm
 from harness.passes.adapt import adapt
 from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import fuse
@@ -21,7 +22,6 @@ from harness.tuning.database import Choice, database_of, kernel_identity
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.measurer import KernelMeasurer
 from harness.tuning.tasks import tasks_of
-from harness.tvm_api import target_of, tvm
 
 _ROUNDS = 15
 

@@ -17,12 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.passes.vectors import vector_registers
-from harness.tuning.database import Choice, kernel_identity
-from harness.tuning.kernel_process import KernelTask
-from harness.tuning.refinement import neighbours
-from harness.tuning.sketches import Sketches, accumulators
-from harness.tvm_api import (
+from harness.compiler.api import (
     ArgInfo,
     Schedule,
     Trace,
@@ -32,6 +27,11 @@ from harness.tvm_api import (
     trace_json,
     tvm,
 )
+from harness.passes.vectors import vector_registers
+from harness.tuning.database import Choice, kernel_identity
+from harness.tuning.kernel_process import KernelTask
+from harness.tuning.refinement import neighbours
+from harness.tuning.sketches import Sketches, accumulators
 
 TRIALS_PER_ROUND = 32
 """At most."""

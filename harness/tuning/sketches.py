@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.compiler.api import Schedule, is_graphics, tvm
 from harness.passes.default_schedule import KernelSchedule
 from harness.passes.kernel_blocks import (
     calls_functions,
@@ -37,7 +38,6 @@ from harness.passes.kernel_blocks import (
 )
 from harness.passes.vectors import vector_registers
 from harness.tuning.uneven import MOST_ROWS, UnevenKernel, UnevenTile, multiplied_by, uneven_tiles
-from harness.tvm_api import Schedule, is_graphics, tvm
 
 _MOST_VECTORS = 8
 _MOST_UNROLLED = 4

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from harness.compiler.api import tvm
 from harness.devices.pocl import pocl_version
 from harness.devices.static_estimate import estimated_seconds, missing_figures
 from harness.errors import CellFailure
@@ -17,7 +18,6 @@ from harness.record import Launch, TuningCost
 from harness.target_spec import Hardware
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.repeatable import KernelWrong, RepeatableMeasurer
-from harness.tvm_api import tvm
 
 _VERIFY_SECONDS = 120.0
 """PoCL takes a second or two for most kernels, more for large ones."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from harness.compiler.api import extract_tasks, tvm
 from harness.passes.fusion import kernels
 from harness.tuning.kernel_process import KernelTask
-from harness.tvm_api import extract_tasks, tvm
 
 
 def tasks_of(

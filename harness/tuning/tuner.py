@@ -12,6 +12,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from harness.compiler.api import (
+    ArgInfo,
+    intrinsics_of,
+    load_tensor_intrinsics,
+    meta_schedule,
+    record_json,
+    trace_json,
+    tvm,
+)
 from harness.errors import CellFailure
 from harness.passes.default_schedule import schedule_untuned
 from harness.record import StoppedBy, Tuning, TuningPoint
@@ -32,15 +41,6 @@ from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.measurer import KernelMeasurer, Measurer
 from harness.tuning.progress import Listener, TuningProgress
 from harness.tuning.search import KernelSearch
-from harness.tvm_api import (
-    ArgInfo,
-    intrinsics_of,
-    load_tensor_intrinsics,
-    meta_schedule,
-    record_json,
-    trace_json,
-    tvm,
-)
 
 _STALE_ROUNDS = 6
 """A kernel whose best time has not improved for this many rounds gets no more."""

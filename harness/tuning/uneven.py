@@ -15,6 +15,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from harness.compiler.api import Schedule, tirx
 from harness.passes.default_schedule import KernelSchedule
 from harness.passes.kernel_blocks import (
     divisors,
@@ -22,7 +23,6 @@ from harness.passes.kernel_blocks import (
     variables,
     vector_width,
 )
-from harness.tvm_api import Schedule, tirx
 
 MOST_ROWS = 16
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from machine_needs import needs_nvcc
 
+from harness.compiler.api import Schedule, te, tvm
 from harness.devices.cuda_compiler import CudaCompiler, reported
 from harness.errors import CellFailure
 from harness.record import Launch
-from harness.tvm_api import Schedule, te, tvm
 
 PRINTED = """\
 ptxas info    : 0 bytes gmem

@@ -130,7 +130,7 @@ def test_part_that_fails_is_met_by_the_caller(pools: list[Run], failing: int) ->
 KERNEL = """
 from pathlib import Path
 from harness.devices.fork_join import use_fork_join
-from harness.tvm_api import tvm
+from harness.compiler.api import tvm
 import numpy as np
 from tvm.script import tirx as T
 use_fork_join()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from harness.compiler.api import Schedule, te, tvm
 from harness.devices.graphics_work import with_work
 from harness.record import Launch
-from harness.tvm_api import Schedule, te, tvm
 
 ROWS, COLUMNS = 8, 64
 

@@ -13,12 +13,12 @@ from hostile_peers import HostilePeers
 from rpc_servers import Devices, until
 from small_kernels import task
 
+from harness.compiler.api import tvm
 from harness.devices.tracker import Servers, Tracker
 from harness.spec import Tune
 from harness.tuning.database import TuningDatabase
 from harness.tuning.remote_measurer import RemoteMeasurer
 from harness.tuning.tuner import Tuner
-from harness.tvm_api import tvm
 
 KEY = "bothered"
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 1})

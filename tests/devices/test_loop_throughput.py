@@ -7,11 +7,11 @@ import pytest
 from machine_needs import needs_llvm_mca
 
 from harness.artifact import KernelDescription
+from harness.compiler.api import Schedule, te, tvm
 from harness.devices.loop_throughput import INSTALL, hottest_loop, loop_throughputs
 from harness.hardware import load_target
 from harness.record import LoopThroughput, LoopThroughputs
 from harness.target_spec import TargetSpec
-from harness.tvm_api import Schedule, te, tvm
 
 SIZE = 64
 PI = load_target("raspberry-pi-4")

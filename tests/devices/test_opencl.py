@@ -9,11 +9,11 @@ import pytest
 from exchanging_kernel import COLUMNS, ROWS, exchanging_in
 from machine_needs import needs_pocl
 
+from harness.compiler.api import PrimFunc, Schedule, target_of, te, tirx, tvm
 from harness.devices import opencl
 from harness.devices.opencl import NotOpenCL, OpenCLKernel
 from harness.hardware import load_target
 from harness.passes.default_schedule import schedule_untuned
-from harness.tvm_api import PrimFunc, Schedule, target_of, te, tirx, tvm
 
 TARGET = target_of(load_target("a100").tvm.as_tvm())
 EXTENT = 8192

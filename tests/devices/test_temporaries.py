@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.compiler.api import te, tirx, tvm
 from harness.devices import temporaries
 from harness.devices.access_check import access_outside, on_arrays
 from harness.devices.guard_pages import GuardedMemory, Side
 from harness.devices.temporaries import loading_for_guards
-from harness.tvm_api import te, tirx, tvm
 
 EXTENT = 64
 

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rpc_servers import Devices, until
 
+from harness.compiler.lean_import import lean_import
 from harness.devices.tracker import Address, Tracker, TrackerLost
 from harness.devices.tracker_protocol import GREETING, Code, packed, require_key
 from harness.errors import InputError
-from harness.lean_import import lean_import
 
 with lean_import():
     from tvm import rpc

@@ -9,11 +9,11 @@ import onnx
 from onnx import helper
 from small_models import FLOAT, feeds, onnx_model, save, weights
 
+from harness.compiler.api import tvm
 from harness.edges.calibration import Calibration
 from harness.edges.layers import layers_of
 from harness.models.frontends import import_model
 from harness.passes.canonicalise import canonicalise
-from harness.tvm_api import tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 

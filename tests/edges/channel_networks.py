@@ -11,9 +11,9 @@ from evaluation import evaluate
 from onnx import NodeProto, helper
 from small_models import FLOAT, onnx_model, save, weights
 
+from harness.compiler.api import shape_of, tvm
 from harness.models.frontends import import_model
 from harness.passes.canonicalise import canonicalise
-from harness.tvm_api import shape_of, tvm
 
 SIDE = 4
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.tvm_api import constant_array, operator_name, relax, shape_of, tvm
+from harness.compiler.api import constant_array, operator_name, relax, shape_of, tvm
 
 
 def evaluate(module: tvm.IRModule, inputs: list[np.ndarray]) -> list[np.ndarray]:

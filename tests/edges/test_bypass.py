@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from onnx import helper
 from small_models import FLOAT, onnx_model, save, weights
 
+from harness.compiler.api import tvm
 from harness.edges.bypass import bypass, residual_branches
 from harness.edges.layers import layers_of
 from harness.errors import CellFailure
 from harness.models.frontends import import_model
 from harness.passes.canonicalise import canonicalise
-from harness.tvm_api import tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 CHANNELS = 8

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from onnx import helper
 from small_models import FLOAT, onnx_model, save, weights
 
+from harness.compiler.api import tvm
 from harness.edges.calibration import Calibration, unfolded
 from harness.edges.compress import compress
 from harness.edges.layers import Layer, layers_of
@@ -18,7 +19,6 @@ from harness.errors import CellFailure
 from harness.models.frontends import import_model
 from harness.passes.canonicalise import canonicalise
 from harness.spec import Edges
-from harness.tvm_api import tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 LANES = 8

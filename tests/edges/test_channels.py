@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from onnx import helper
 from small_models import FLOAT, onnx_model, save, weights
 
+from harness.compiler.api import constant_array, relax, tvm
 from harness.edges.channels import KeptChannels, kept_channels, kept_count
 from harness.edges.flow import Flow
 from harness.edges.graph import channel_groups, follow
@@ -35,7 +36,6 @@ from harness.models.frontends import import_model
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 from harness.passes.rewriter import Rewriter
-from harness.tvm_api import constant_array, relax, tvm
 
 LANES = 4
 

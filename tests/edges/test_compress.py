@@ -12,6 +12,7 @@ from onnx import helper
 from small_models import FLOAT, feeds, onnx_model, save, weights
 
 from harness.build import compile_scheduled
+from harness.compiler.api import relax, tvm
 from harness.edges.compress import check_outputs, compress
 from harness.edges.layers import biases_of, layers_of
 from harness.errors import CellFailure, InputError
@@ -21,7 +22,6 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import fuse
 from harness.spec import Edges, Pattern
-from harness.tvm_api import relax, tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 LANES = 8

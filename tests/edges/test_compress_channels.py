@@ -7,13 +7,13 @@ import pytest
 from channel_networks import Builder, depthwise, inputs_of, pooled_end, residual, run, wide
 from evaluation import evaluate
 
+from harness.compiler.api import shape_of, tvm
 from harness.edges.calibration import Calibration
 from harness.edges.compress import compress
 from harness.edges.layers import Layer, ReplaceConstants, layers_of
 from harness.errors import CellFailure
 from harness.passes.rewriter import MAIN
 from harness.spec import Edges
-from harness.tvm_api import shape_of, tvm
 
 LANES = 4
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})

@@ -10,6 +10,7 @@ from compiling import imported
 from onnx import helper
 from small_models import FLOAT, onnx_model, weights
 
+from harness.compiler.api import target_of, tvm
 from harness.edges import costs as costs_module
 from harness.edges.costs import Appraiser
 from harness.edges.layers import layers_of
@@ -18,7 +19,6 @@ from harness.hardware import HOST, load_target
 from harness.passes.canonicalise import canonicalise
 from harness.passes.vectors import vector_lanes
 from harness.tuning.database import TuningDatabase
-from harness.tvm_api import target_of, tvm
 
 SPARSITIES = (0.0, 0.5, 0.75)
 

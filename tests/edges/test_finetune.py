@@ -13,6 +13,7 @@ from compiling import imported
 from onnx import helper
 from small_models import FLOAT, INT64, onnx_model, weights
 
+from harness.compiler.api import tvm
 from harness.edges.calibration import Calibration
 from harness.edges.compress import compress
 from harness.edges.layers import Layer, biases_of, grouped_layers_of, layers_of
@@ -20,7 +21,6 @@ from harness.errors import CellFailure
 from harness.passes.canonicalise import canonicalise
 from harness.record import Compression
 from harness.spec import Edges, Finetune, Score
-from harness.tvm_api import tvm
 
 LANES = 8
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})

@@ -22,6 +22,7 @@ from channel_networks import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.compiler.api import constant_array, relax, tvm
 from harness.edges.compress import compress
 from harness.edges.flow import Flow
 from harness.edges.graph import channel_groups, follow
@@ -29,7 +30,6 @@ from harness.edges.layers import layers_of
 from harness.edges.merging import merge, merged
 from harness.passes.rewriter import Rewriter
 from harness.spec import Edges
-from harness.tvm_api import constant_array, relax, tvm
 
 Step = Callable[[Builder], None]
 

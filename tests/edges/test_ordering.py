@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
+from harness.compiler.api import tvm
 from harness.edges import ordering
 from harness.edges.layers import ReplaceConstants, layers_of
 from harness.edges.ordering import check_same, neighbours, reordered, side_by_side
@@ -21,7 +22,6 @@ from harness.errors import CellFailure
 from harness.models.embedded_models import embedded_file
 from harness.models.frontends import import_model
 from harness.passes.canonicalise import canonicalise
-from harness.tvm_api import tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 

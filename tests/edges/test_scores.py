@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from harness.compiler.api import tvm
 from harness.edges.calibration import Calibration
 from harness.edges.layers import Layer, layers_of
 from harness.edges.scores import scores_of
@@ -13,7 +14,6 @@ from harness.models.catalog import resolve
 from harness.models.frontends import import_model
 from harness.passes.canonicalise import canonicalise
 from harness.spec import ModelSpec, Score
-from harness.tvm_api import tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 GROUP = 8

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from harness.compiler.api import te, tirx, tvm
 from harness.kernels.block_sparse import WIDE, block_sparse, conv2d, offsets, widest
-from harness.tvm_api import te, tirx, tvm
 
 LANES, SIZE, CHANNELS = 4, 5, 6
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import special
 
+from harness.compiler.api import Schedule, te, tirx, tvm
 from harness.kernels.lowering import use_our_lowering
-from harness.tvm_api import Schedule, te, tirx, tvm
 
 COUNT = 4096
 NAN, INFINITY = float("nan"), float("inf")

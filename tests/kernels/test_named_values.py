@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.compiler.api import Schedule, te, tirx, tvm
 from harness.devices.access_check import access_outside, on_arrays
 from harness.kernels.lowering import use_our_lowering
-from harness.tvm_api import Schedule, te, tirx, tvm
 
 COUNT, LANES = 64, 8
 FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {

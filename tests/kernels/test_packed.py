@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.compiler.api import te, tvm
 from harness.kernels import packed
-from harness.tvm_api import te, tvm
 
 LANES = 4
 

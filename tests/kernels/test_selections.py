@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.compiler.api import Schedule, features_of, te, tirx, tvm
 from harness.kernels.lowering import use_our_lowering
-from harness.tvm_api import Schedule, features_of, te, tirx, tvm
 
 ROWS, LANES, EVERY = 66, 8, 3
 VECTORS = f"<{LANES} x i32>"

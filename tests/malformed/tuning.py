@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+from harness.compiler.api import ArgInfo, Schedule, meta_schedule, record_json, tvm
 from harness.tuning.database import (
     CHOSEN,
     EXAMPLES,
@@ -18,7 +19,6 @@ from harness.tuning.database import (
     kernel_identity,
 )
 from harness.tuning.examples import Examples
-from harness.tvm_api import ArgInfo, Schedule, meta_schedule, record_json, tvm
 from malformed.cases import damaged
 
 _RECORDS = 5

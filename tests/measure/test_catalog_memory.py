@@ -11,6 +11,7 @@ import pytest
 from catalog_fetching import fetched_or_skip
 
 from harness.build import compile_scheduled
+from harness.compiler.api import target_of, tvm
 from harness.devices.linker import linker
 from harness.hardware import load_target
 from harness.measure.inputs import verification_inputs
@@ -22,7 +23,6 @@ from harness.passes.default_schedule import SCHEDULED, schedule_untuned
 from harness.passes.fusion import fuse, kernels
 from harness.tuning.sketches import Sketches
 from harness.tuning.tasks import tasks_of
-from harness.tvm_api import target_of, tvm
 
 SPEC = load_target("x86-host")
 TARGET = target_of(SPEC.tvm.as_tvm())

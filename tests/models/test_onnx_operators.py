@@ -18,6 +18,7 @@ from small_models import onnx_model, save
 
 from harness.blame import blaming
 from harness.build import machine_of
+from harness.compiler.api import relax, topi, tvm
 from harness.errors import CellFailure, InputError
 from harness.hardware import load_target
 from harness.models import onnx_importer
@@ -27,7 +28,6 @@ from harness.models.onnx_resize import Axis, Sampling
 from harness.passes import legalise
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
-from harness.tvm_api import relax, topi, tvm
 
 NAN, INFINITY = float("nan"), float("inf")
 ODD = [NAN, 1.0, -2.0, INFINITY, -INFINITY, 0.5, -0.25, NAN]

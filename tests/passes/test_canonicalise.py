@@ -9,10 +9,10 @@ from onnx import ModelProto, helper
 from small_models import FLOAT, INT64, onnx_model, weights
 from tvm_runs import operators_of
 
+from harness.compiler.api import relax, tvm
 from harness.errors import CellFailure
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
-from harness.tvm_api import relax, tvm
 
 _CONV = {"w": weights(8, 3, 3, 3), "b": weights(8, seed=1)}
 _STATISTICS = {

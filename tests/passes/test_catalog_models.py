@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from catalog_fetching import fetched_or_skip
 
+from harness.compiler.api import tvm
 from harness.models.frontends import import_model
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels, summarise
 from harness.target_spec import Passes
-from harness.tvm_api import tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 _FETCHED = ["efficientnet-lite0", "ppocr-det", "ppocr-cls", "minilm-l6", "magika", "silero-vad"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from harness.compiler.api import PrimFunc, relax, tvm
 from harness.passes.default_schedule import SCHEDULED, schedule_untuned
 from harness.passes.fusion import fuse
-from harness.tvm_api import PrimFunc, relax, tvm
 
 TARGETS = {
     "wide": {"kind": "llvm", "num-cores": 2},

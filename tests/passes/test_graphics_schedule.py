@@ -8,10 +8,10 @@ import pytest
 from compiling import compiled, imported
 from small_models import convolutional
 
+from harness.compiler.api import dlight_rules, relax, target_of, tvm
 from harness.hardware import load_target
 from harness.passes.default_schedule import SCHEDULED, schedule_untuned
 from harness.passes.fusion import kernels
-from harness.tvm_api import dlight_rules, relax, target_of, tvm
 
 
 def a100() -> tvm.target.Target:

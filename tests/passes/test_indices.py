@@ -15,9 +15,7 @@ from hypothesis import strategies as st
 from onnx import helper
 from small_models import FLOAT, onnx_model, weights
 
-from harness.passes.fusion import kernels
-from harness.passes.indices import simplify_indices
-from harness.tvm_api import (
+from harness.compiler.api import (
     PrimFunc,
     SBlock,
     Schedule,
@@ -27,6 +25,8 @@ from harness.tvm_api import (
     tirx,
     tvm,
 )
+from harness.passes.fusion import kernels
+from harness.passes.indices import simplify_indices
 
 
 def heads(rows: int, count: int, size: int, axes: list[int]) -> onnx.ModelProto:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from harness.compiler.api import SBlock, Schedule, te, tvm
 from harness.kernels import block_sparse, packed
 from harness.passes.kernel_blocks import multiplied_per_load, sharing
-from harness.tvm_api import SBlock, Schedule, te, tvm
 
 LANES, VECTORS, ROWS, INPUTS = 4, 6, 5, 8
 

@@ -9,10 +9,10 @@ from compiling import assert_agrees, compiled, imported, kernel_names
 from onnx import helper
 from small_models import FLOAT, onnx_model, weights
 
+from harness.compiler.api import relax
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
 from harness.passes.movement import is_stray
-from harness.tvm_api import relax
 
 
 def _single(call: relax.Expr, *parameters: relax.Var) -> bool:

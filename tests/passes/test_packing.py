@@ -12,13 +12,13 @@ from onnx import helper
 from small_models import FLOAT, feeds, onnx_model, weights
 from tvm_runs import operators_of
 
+from harness.compiler.api import tvm
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import fuse
 from harness.passes.vectors import vector_lanes
 from harness.target_spec import Passes
-from harness.tvm_api import tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 LANES = vector_lanes(TARGET)

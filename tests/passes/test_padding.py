@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from onnx import helper
 from small_models import FLOAT, onnx_model, weights
 
+from harness.compiler.api import PrimFunc, SBlock, structural_equal, structural_walk, tvm
 from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import kernels
 from harness.passes.kernel_blocks import is_copy
 from harness.passes.padding import is_masked_padding, mask_padding
-from harness.tvm_api import PrimFunc, SBlock, structural_equal, structural_walk, tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 CHANNELS = 16

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tvm_runs import operators_of
 
+from harness.compiler.api import operator_name, relax, shape_of, structural_equal, tvm
 from harness.passes.fusion import fuse
 from harness.passes.rewriter import Rewriter
-from harness.tvm_api import operator_name, relax, shape_of, structural_equal, tvm
 
 
 class _Permute(Rewriter):

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from onnx import helper
 from small_models import FLOAT, feeds, onnx_model
 
+from harness.compiler.api import tvm
 from harness.kernels.block_sparse import WIDE, block_sparse
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
 from harness.passes.vectors import vector_lanes
 from harness.target_spec import Passes
-from harness.tvm_api import tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 LANES = vector_lanes(TARGET)

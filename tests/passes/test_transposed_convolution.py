@@ -11,11 +11,11 @@ from onnx import helper
 from small_models import FLOAT, onnx_model, weights
 from tvm_runs import operators_of
 
+from harness.compiler.api import tvm
 from harness.passes.canonicalise import canonicalise
 from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import kernels
 from harness.passes.movement import is_stray
-from harness.tvm_api import tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 

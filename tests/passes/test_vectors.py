@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from harness.compiler.api import tvm
 from harness.passes.vectors import vector_lanes, vector_registers
-from harness.tvm_api import tvm
 
 
 @pytest.mark.parametrize(

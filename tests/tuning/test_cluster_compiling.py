@@ -21,6 +21,7 @@ from small_kernels import module, split, task
 from sweeps import write_sweep
 
 import harness
+from harness.compiler.api import tvm
 from harness.devices.tracker import Servers
 from harness.errors import CellFailure, InputError
 from harness.hardware import as_yaml, detect_host
@@ -30,7 +31,6 @@ from harness.tuning.cluster_compiling import ClusterCompiling
 from harness.tuning.kernel_process import Candidate, KernelFailed
 from harness.tuning.measurers import measurer_for
 from harness.tuning.turns import Standing
-from harness.tvm_api import tvm
 
 distributed = pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import pytest
 
+from harness.compiler.api import ArgInfo, Schedule, meta_schedule, te, tvm
 from harness.record import TuningCost
 from harness.tuning.contest import Entry, hold_contests
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.measurer import KernelMeasurer
 from harness.tuning.turns import Standing
-from harness.tvm_api import ArgInfo, Schedule, meta_schedule, te, tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 1})
 SECONDS = 1e-6

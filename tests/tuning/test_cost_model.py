@@ -9,9 +9,9 @@ import pytest
 from test_search import search
 from test_sketches import convolution
 
+from harness.compiler.api import load_tensor_intrinsics, meta_schedule, tvm
 from harness.tuning.cost_model import CostModel
 from harness.tuning.examples import Examples
-from harness.tvm_api import load_tensor_intrinsics, meta_schedule, tvm
 
 load_tensor_intrinsics("x86")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.compiler.api import ArgInfo, Schedule, meta_schedule, record_json, tvm
 from harness.tuning.database import (
     CHOSEN,
     KERNELS,
@@ -20,7 +21,6 @@ from harness.tuning.database import (
     database_of,
     kernel_identity,
 )
-from harness.tvm_api import ArgInfo, Schedule, meta_schedule, record_json, tvm
 
 TARGET = {"kind": "llvm", "num-cores": 2}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.compiler.api import te, tvm
 from harness.files.arrays import read_arrays, write_arrays
 from harness.tuning.difference import (
     Reference,
@@ -18,7 +19,6 @@ from harness.tuning.difference import (
     reference_of,
 )
 from harness.tuning.references import references
-from harness.tvm_api import te, tvm
 
 TARGET = {"kind": "llvm"}
 

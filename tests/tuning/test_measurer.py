@@ -11,13 +11,13 @@ import psutil
 import pytest
 from small_kernels import module, split, task
 
+from harness.compiler.api import tvm
 from harness.files.arrays import write_arrays
 from harness.tuning import compiling, kernel_process
 from harness.tuning.difference import difference
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.measurer import KernelMeasurer
 from harness.tuning.turns import Standing
-from harness.tvm_api import tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 

@@ -14,6 +14,7 @@ from small_models import convolutional, save
 
 from harness import build
 from harness.cell import Order, compile_cell
+from harness.compiler.api import PrimFunc, target_of, tvm
 from harness.errors import CellFailure
 from harness.files.arrays import write_arrays
 from harness.hardware import load_target
@@ -28,7 +29,6 @@ from harness.spec import Configuration
 from harness.target_spec import Device
 from harness.tuning.opencl_verification import verify_schedules
 from harness.tuning.real_inputs import record_kernel_inputs
-from harness.tvm_api import PrimFunc, target_of, tvm
 
 HERE = target_of({"kind": "llvm", "num-cores": 2})
 A100 = target_of(load_target("a100").tvm.as_tvm())

@@ -8,6 +8,7 @@ import numpy as np
 from onnx import helper
 from small_models import FLOAT, convolutional, feeds, onnx_model, save
 
+from harness.compiler.api import ArgInfo, tvm
 from harness.files.arrays import read_arrays
 from harness.models.frontends import import_model
 from harness.passes.adapt import adapt
@@ -15,7 +16,6 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
 from harness.target_spec import Passes
 from harness.tuning.real_inputs import record_kernel_inputs
-from harness.tvm_api import ArgInfo, tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 

@@ -10,6 +10,7 @@ import pytest
 from rpc_servers import Devices, until
 from small_kernels import module, split, summing, task
 
+from harness.compiler.api import tvm
 from harness.devices.tracker import Servers
 from harness.errors import CellFailure
 from harness.spec import Tune
@@ -19,7 +20,6 @@ from harness.tuning.progress import TuningProgress
 from harness.tuning.remote_measurer import RemoteMeasurer
 from harness.tuning.tuner import Tuner
 from harness.tuning.turns import Standing
-from harness.tvm_api import tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 1})
 PATIENCE = 2.0

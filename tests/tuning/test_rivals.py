@@ -11,6 +11,7 @@ from compiling import imported
 from onnx import helper
 from small_models import FLOAT, onnx_model, weights
 
+from harness.compiler.api import ArgInfo, Schedule, meta_schedule, record_json, tvm
 from harness.edges.compress import compress
 from harness.hardware import HOST, load_target
 from harness.passes.adapt import adapt
@@ -23,7 +24,6 @@ from harness.tuning.database import Choice, kernel_identity
 from harness.tuning.real_inputs import record_kernel_inputs
 from harness.tuning.rivals import slower_when_sparse
 from harness.tuning.tasks import tasks_of
-from harness.tvm_api import ArgInfo, Schedule, meta_schedule, record_json, tvm
 
 HERE = load_target(HOST)
 TARGET = tvm.target.Target(HERE.tvm.as_tvm())

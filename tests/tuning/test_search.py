@@ -6,12 +6,7 @@ import numpy as np
 from compiling import run_kernel
 from test_sketches import TARGET, convolution, dense
 
-from harness.tuning.database import Choice, kernel_identity
-from harness.tuning.difference import difference
-from harness.tuning.kernel_process import KernelTask
-from harness.tuning.search import TRIALS_PER_ROUND, KernelSearch, graft, weighted
-from harness.tuning.sketches import Sketches
-from harness.tvm_api import (
+from harness.compiler.api import (
     ArgInfo,
     Schedule,
     Trace,
@@ -24,6 +19,11 @@ from harness.tvm_api import (
     trace_json,
     tvm,
 )
+from harness.tuning.database import Choice, kernel_identity
+from harness.tuning.difference import difference
+from harness.tuning.kernel_process import KernelTask
+from harness.tuning.search import TRIALS_PER_ROUND, KernelSearch, graft, weighted
+from harness.tuning.sketches import Sketches
 
 load_tensor_intrinsics("x86")
 

@@ -6,6 +6,7 @@ import pytest
 from exchanging_kernel import exchanging, exchanging_in
 from machine_needs import needs_nvcc, needs_pocl
 
+from harness.compiler.api import Schedule, target_of, te, tvm
 from harness.errors import CellFailure
 from harness.hardware import load_target
 from harness.passes.default_schedule import schedule_untuned
@@ -13,7 +14,6 @@ from harness.target_spec import Hardware
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.static_measurer import StaticMeasurer
 from harness.tuning.turns import Standing
-from harness.tvm_api import Schedule, target_of, te, tvm
 
 SPEC = load_target("a100")
 TARGET = target_of(SPEC.tvm.as_tvm())

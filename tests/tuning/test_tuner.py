@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from small_models import convolutional, save
 
+from harness.compiler.api import tvm
 from harness.errors import CellFailure
 from harness.models.frontends import import_model
 from harness.passes.adapt import adapt
@@ -21,7 +22,6 @@ from harness.tuning.progress import TuningProgress
 from harness.tuning.search import TRIALS_PER_ROUND
 from harness.tuning.tasks import tasks_of
 from harness.tuning.tuner import Tuner
-from harness.tvm_api import tvm
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.lean_import import lean_import
+from harness.compiler.lean_import import lean_import
 
 with lean_import():
     import tvm
