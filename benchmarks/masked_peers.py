@@ -40,7 +40,7 @@ from harness.hardware import HOST, load_target
 from harness.models.catalog import resolve
 from harness.models.frontends import import_model
 from harness.passes.vectors import vector_lanes
-from harness.spec import BLOCKS, ModelSpec, Pattern
+from harness.specs.sweep import BLOCKS, ModelSpec, Pattern
 from harness.statistics import compare_paired
 from harness.store import FILE_NAME, Store
 

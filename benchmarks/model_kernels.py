@@ -11,8 +11,8 @@ from harness.models.frontends import import_model
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
-from harness.spec import ModelSpec
-from harness.target_spec import Passes
+from harness.specs.sweep import ModelSpec
+from harness.specs.target import Passes
 from harness.tuning.kernel_process import KernelTask
 from harness.tuning.tasks import tasks_of
 

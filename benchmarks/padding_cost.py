@@ -44,7 +44,7 @@ from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import fuse
-from harness.spec import ModelSpec, Tune
+from harness.specs.sweep import ModelSpec, Tune
 from harness.statistics import compare_paired
 from harness.tuning.database import TuningDatabase, database_of
 from harness.tuning.measurers import measurer_for

@@ -29,7 +29,7 @@ from harness.environment import noise_warnings
 from harness.errors import InputError
 from harness.hardware import HOST, load_target
 from harness.hardware.detection import detect_host
-from harness.spec import Tune
+from harness.specs.sweep import Tune
 from harness.tuning.remote_measurer import RemoteMeasurer
 
 

@@ -30,7 +30,7 @@ from harness.hardware import HOST, load_target
 from harness.measure.group import Contestant, Group, GroupSettings, GroupSubject
 from harness.models.catalog import resolve
 from harness.models.tensors import TensorSpec
-from harness.spec import Limits, Measure, ModelSpec
+from harness.specs.sweep import Limits, Measure, ModelSpec
 from harness.statistics import Verdict, compare_paired
 
 ROOT = Path(__file__).resolve().parent.parent

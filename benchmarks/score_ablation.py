@@ -27,7 +27,7 @@ from harness.models.catalog import resolve
 from harness.models.frontends import import_model
 from harness.passes.canonicalise import canonicalise
 from harness.passes.vectors import vector_lanes
-from harness.spec import ModelSpec, Score
+from harness.specs.sweep import ModelSpec, Score
 
 METHODS: tuple[Score, ...] = ("magnitude", "activation", "second-order", "gradient", "random")
 

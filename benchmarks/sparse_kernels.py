@@ -43,8 +43,8 @@ from harness.passes.fusion import fuse
 from harness.passes.vectors import vector_lanes
 from harness.report.plots.style import INK, SMALL_SIZE, TITLE_SIZE, colors
 from harness.roofline import with_measured_roofs
-from harness.spec import BLOCKS, Pattern, Tune
-from harness.target_spec import Passes
+from harness.specs.sweep import BLOCKS, Pattern, Tune
+from harness.specs.target import Passes
 from harness.tuning.database import TuningDatabase
 from harness.tuning.kernel_process import Candidate, KernelTask
 from harness.tuning.measurer import KernelMeasurer

@@ -16,8 +16,8 @@ import click
 from harness.artifact import Artifact
 from harness.devices.static import kernel_estimate
 from harness.record import Record
+from harness.specs.target import TargetSpec
 from harness.store import FILE_NAME, Store
-from harness.target_spec import TargetSpec
 
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 

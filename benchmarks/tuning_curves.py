@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.compiler.api import tvm
 from harness.passes.default_schedule import schedule_untuned
-from harness.spec import Tune
+from harness.specs.sweep import Tune
 from harness.tuning.database import TuningDatabase, database_of
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.measurer import KernelMeasurer, Measurer

@@ -26,7 +26,7 @@ from rich.table import Table
 
 from harness.compiler.api import tvm
 from harness.hardware import HOST, load_target
-from harness.spec import Tune
+from harness.specs.sweep import Tune
 from harness.tuning.database import TuningDatabase
 from harness.tuning.progress import TuningProgress
 from harness.tuning.tuner import Tuner

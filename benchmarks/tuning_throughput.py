@@ -30,7 +30,7 @@ from tvm.ir.utils import derived_object
 from harness.compiler.api import load_tensor_intrinsics, meta_schedule, tvm
 from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
-from harness.spec import Tune
+from harness.specs.sweep import Tune
 from harness.tuning.kernel_process import KernelTask
 
 

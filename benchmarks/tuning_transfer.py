@@ -24,7 +24,7 @@ from tuning_curves import Curve, draw, latencies, tuned
 from harness.compiler.api import load_tensor_intrinsics, tvm
 from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
-from harness.spec import Tune
+from harness.specs.sweep import Tune
 from harness.statistics import MINIMUM_EFFECT
 
 AS_GOOD = 1 + MINIMUM_EFFECT

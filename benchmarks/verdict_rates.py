@@ -37,7 +37,7 @@ from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
 from harness.measure.group import Contestant, Group, GroupSettings, GroupSubject
 from harness.models.tensors import TensorSpec
-from harness.spec import Configuration, Limits, Measure, ModelSpec
+from harness.specs.sweep import Configuration, Limits, Measure, ModelSpec
 from harness.statistics import OUTCOMES, Outcome, Verdict, compare_paired, wilson_interval
 
 NETWORK, SAME = "network", "again"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.accuracy import score, uncompressed
 from harness.record import CellKey, Record
-from harness.spec import Kind
+from harness.specs.sweep import Kind
 
 _NAMED = 10
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.documents import Frozen
 from harness.errors import InputError
 from harness.record import (
     Compression,
@@ -18,6 +17,7 @@ from harness.record import (
     MemorySafety,
     Tuning,
 )
+from harness.specs.documents import Frozen
 
 LIBRARY = "model.so"
 KERNELS = "kernels.so"

@@ -20,7 +20,7 @@ from harness.models.imported import Imported
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 from harness.passes.rewriter import MAIN, variables_of
-from harness.target_spec import TargetSpec
+from harness.specs.target import TargetSpec
 
 _PACKAGES = frozenset({"tvm", "tvm_ffi"})
 _SECONDS = 120.0

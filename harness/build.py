@@ -55,7 +55,7 @@ from harness.record import (
     MemorySafety,
     Tuning,
 )
-from harness.target_spec import Multiprocessor
+from harness.specs.target import Multiprocessor
 
 _MEGABYTE = 1e6
 _GRAPH = "relax.backend.use_cuda_graph"

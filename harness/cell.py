@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness.artifact import Artifact, reference_of
 from harness.devices.tracker import Servers
-from harness.documents import Frozen
 from harness.errors import CellSkipped, HarnessError, first_line
 from harness.import_stage import MODEL_STAGES, ImportOrder
 from harness.processes.child import Channel, Message, channel
-from harness.spec import Configuration
-from harness.target_spec import TargetSpec
+from harness.specs.documents import Frozen
+from harness.specs.sweep import Configuration
+from harness.specs.target import TargetSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from harness.models.imported import Imported
     from harness.passes.weight_values import Values
     from harness.record import Compression, KernelVerification, Tuning
-    from harness.spec import Edges, Tune
+    from harness.specs.sweep import Edges, Tune
 
 _PROGRESS_SECONDS = 0.3
 

@@ -10,7 +10,7 @@ from harness.measure.inputs import verification_inputs
 from harness.model_process import DistantInputs, DistantTask, KnownModel
 from harness.models.task import SAMPLES_REVISION
 from harness.models.tensors import TensorSpec, ValueRange
-from harness.spec import Edges
+from harness.specs.sweep import Edges
 
 
 class CellInputs:

@@ -9,7 +9,7 @@ from harness.errors import CellFailure, CellSkipped
 from harness.listener import Listener
 from harness.processes.child import Child, ChildLost, Message
 from harness.processes.limits import answer_seconds, lost_reason
-from harness.spec import Limits, Tune
+from harness.specs.sweep import Limits, Tune
 
 FAILURES = "failures.log"
 _SECONDS_PER_TRIAL = 10.0

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from harness.accuracy import score
-from harness.documents import Frozen
 from harness.errors import InputError
 from harness.record import Accuracy, CellKey, Record, Status
+from harness.specs.documents import Frozen
 from harness.statistics import BUSY_SCATTER, MINIMUM_EFFECT, Verdict, compare_independent
 from harness.store import Store
 

@@ -16,10 +16,10 @@ from typing import Any, Literal
 from harness.artifact import LIBRARY, Artifact, TensorDescription
 from harness.compiler.pair import KNOWN_PAIR
 from harness.devices.fork_join import fork_join_library
-from harness.documents import Frozen
 from harness.errors import InputError
 from harness.record import Accuracy, CellKey, Fusion, Latency, Memory, Record, Verification
-from harness.spec import Kind
+from harness.specs.documents import Frozen
+from harness.specs.sweep import Kind
 
 DEPLOYMENT_SCHEMA: Literal[1] = 1
 _THREADS = "threads.so"

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from harness.compiler.api import constant_array, operator_name, relax, shape_of, target_of, tvm
-from harness.documents import Frozen
 from harness.edges.layers import Layer, layers_of, weight_axes
 from harness.edges.patterns import mask_of
 from harness.edges.scores import scores_of
@@ -20,7 +19,8 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.rewriter import MAIN, variables_of
 from harness.passes.sparse_lowering import HAS_SPARSE_KERNELS
 from harness.passes.vectors import vector_lanes
-from harness.target_spec import TargetSpec
+from harness.specs.documents import Frozen
+from harness.specs.target import TargetSpec
 
 _CONVOLUTIONS = ("relax.nn.conv1d", "relax.nn.conv2d", "relax.nn.conv3d")
 _TRANSPOSED = ("relax.nn.conv1d_transpose", "relax.nn.conv2d_transpose")

@@ -13,9 +13,9 @@ from typing import Any, Literal
 from pydantic import FiniteFloat, PositiveFloat
 
 from harness.accuracy import score
-from harness.documents import Frozen
 from harness.record import AGREEMENT, CellKey, Latency, Record
-from harness.spec import Kind
+from harness.specs.documents import Frozen
+from harness.specs.sweep import Kind
 from harness.statistics import P99_MINIMUM
 
 Objective = Literal[

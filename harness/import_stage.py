@@ -12,10 +12,10 @@ from pathlib import Path
 from pydantic import Field
 
 from harness.artifact import TensorDescription
-from harness.documents import Frozen
 from harness.errors import CellFailure, HarnessError, first_line
 from harness.models.snapshot import snapshot
 from harness.models.tensors import ValueRange
+from harness.specs.documents import Frozen
 
 SOURCE = "source"
 """The folder, in a cell's own, with the copy of its model."""

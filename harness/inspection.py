@@ -10,7 +10,6 @@ from pathlib import Path
 
 from harness.build import flops, moved_bytes
 from harness.compiler.api import operator_name, relax, target_of, tvm
-from harness.documents import Frozen
 from harness.errors import CellFailure, HarnessError, last_line, unknown_name
 from harness.files.regular import expanded
 from harness.models import catalog
@@ -22,8 +21,9 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels, summarise
 from harness.passes.rewriter import MAIN
 from harness.record import Fusion
-from harness.spec import FusionLevel, ModelSpec
-from harness.target_spec import TargetSpec
+from harness.specs.documents import Frozen
+from harness.specs.sweep import FusionLevel, ModelSpec
+from harness.specs.target import TargetSpec
 
 
 class InspectedKernel(Frozen):

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from harness.documents import Frozen
 from harness.errors import CellFailure, HarnessError, first_line, kind_of, of_kind
 from harness.processes.child import Child, ChildLost, Message, channel
-from harness.spec import FusionLevel, Limits
-from harness.target_spec import TargetSpec
+from harness.specs.documents import Frozen
+from harness.specs.sweep import FusionLevel, Limits
+from harness.specs.target import TargetSpec
 
 if TYPE_CHECKING:
     from harness.edge_inspection import EdgeInspection

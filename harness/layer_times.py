@@ -15,7 +15,7 @@ from harness.passes.adapt import adapt
 from harness.passes.fusion import KernelCall, fuse, kernels
 from harness.passes.weight_values import owners, values_of
 from harness.roofline import known_roofs
-from harness.target_spec import TargetSpec
+from harness.specs.target import TargetSpec
 from harness.tuning.database import chosen_in, kernel_identity
 from harness.tuning.tasks import tasks_of
 

@@ -17,7 +17,7 @@ from harness.models.tensors import TensorSpec
 from harness.processes.child import Child, ChildLost, Message
 from harness.record import Accuracy
 from harness.results_folder import scratch_in
-from harness.spec import Limits, ModelSpec
+from harness.specs.sweep import Limits, ModelSpec
 
 
 @dataclass(frozen=True)

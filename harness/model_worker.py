@@ -93,7 +93,7 @@ class ModelWorker:
 
 def _resolved(message: Message) -> ResolvedModel:
     from harness.models.catalog import resolve
-    from harness.spec import ModelSpec
+    from harness.specs.sweep import ModelSpec
 
     return resolve(ModelSpec.model_validate(message["spec"]))
 

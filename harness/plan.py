@@ -24,8 +24,8 @@ from harness.record import (
     CellKey,
     fingerprint,
 )
-from harness.spec import Configuration, ModelSpec, Sweep
-from harness.target_spec import TargetSpec
+from harness.specs.sweep import Configuration, ModelSpec, Sweep
+from harness.specs.target import TargetSpec
 
 _EDGES_REVISION = 3
 """To be raised when dropping edges comes to another network than before, so that no sweep has cells

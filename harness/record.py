@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from harness.documents import Frozen
-from harness.spec import Kind, Pattern, Score
+from harness.specs.documents import Frozen
+from harness.specs.sweep import Kind, Pattern, Score
 
 RECORD_SCHEMA = 1
 Status = Literal["ok", "failed", "skipped"]

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness.documents import Frozen
 from harness.environment import disturbances
 from harness.errors import CellFailure
 from harness.files.atomic import write_atomically
@@ -21,7 +20,8 @@ from harness.files.cache import cache_folder
 from harness.hardware import this_processor
 from harness.hardware.description import target_fingerprint
 from harness.processes.python import ChildFailure, run_python
-from harness.target_spec import TargetSpec
+from harness.specs.documents import Frozen
+from harness.specs.target import TargetSpec
 
 _TIME_LIMIT_SECONDS = 120
 _RECENT_SECONDS = 300

@@ -16,11 +16,11 @@ import numpy as np
 
 from harness.accuracy import is_less_accurate, score
 from harness.accuracy_guard import inaccuracy, left_out, reference_of, short
-from harness.documents import Frozen
 from harness.errors import InputError, unknown_name
 from harness.figures import ASPECTS, OBJECTIVES, Candidate, Constraints, Objective, candidate_of
 from harness.record import AGREEMENT, CellKey, Record
-from harness.spec import Kind
+from harness.specs.documents import Frozen
+from harness.specs.sweep import Kind
 from harness.statistics import compare_paired
 
 Samples = Callable[[str], Mapping[str, np.ndarray]]

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from harness.documents import Document
 from harness.errors import InputError
 from harness.record import CellKey, Record
+from harness.specs.documents import Document
 
 STORE_SCHEMA = 1
 FILE_NAME = "results.sqlite"

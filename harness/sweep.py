@@ -37,9 +37,9 @@ from harness.plan import PlannedCell, PlannedGroup, plan, require_scored
 from harness.record import OWN_ENGINE, Record, fingerprint
 from harness.results_folder import ARTIFACTS, WORK, scratch, scratch_in
 from harness.roofline import with_measured_roofs
-from harness.spec import ModelSpec, Sweep
+from harness.specs.sweep import ModelSpec, Sweep
+from harness.specs.target import TargetSpec
 from harness.store import FILE_NAME, Store
-from harness.target_spec import TargetSpec
 from harness.tuning.build_cluster import require_cluster
 
 

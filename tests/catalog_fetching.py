@@ -12,7 +12,7 @@ from harness.errors import InputError
 from harness.models import catalog
 from harness.models.resolved import ResolvedModel
 from harness.models.task import Feeds
-from harness.spec import ModelSpec
+from harness.specs.sweep import ModelSpec
 
 
 def fetched_or_skip(name: str) -> ResolvedModel:

@@ -16,7 +16,7 @@ from harness.models.imported import Imported
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
 from harness.passes.layout import to_channels_last
-from harness.spec import FusionLevel
+from harness.specs.sweep import FusionLevel
 
 
 def imported(model: onnx.ModelProto, folder: Path) -> Imported:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.devices.board import Board
 from harness.devices.tracker import Address, Tracker, TrackerLost
-from harness.target_spec import TargetSpec
+from harness.specs.target import TargetSpec
 
 SEARCH_PATH = os.pathsep.join(
     [str(Path(__file__).parent), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]

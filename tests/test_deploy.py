@@ -27,7 +27,7 @@ from harness.environment import environment
 from harness.errors import InputError
 from harness.hardware import HOST, load_target
 from harness.record import CellKey, Record
-from harness.spec import Configuration
+from harness.specs.sweep import Configuration
 
 FILES = [
     "LICENCE.txt",

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.documents import read_document
 from harness.errors import InputError
-from harness.spec import Sweep
+from harness.specs.documents import read_document
+from harness.specs.sweep import Sweep
 
 GOOD = """schema: 1
 models: [fashion-resnet8]

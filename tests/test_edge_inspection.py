@@ -16,8 +16,8 @@ from harness.errors import InputError
 from harness.files.cache import CACHE_VARIABLE
 from harness.inspection import import_named
 from harness.passes.canonicalise import canonicalise
-from harness.spec import Edges
-from harness.target_spec import Hardware, TargetSpec, TvmTarget
+from harness.specs.sweep import Edges
+from harness.specs.target import Hardware, TargetSpec, TvmTarget
 
 WIDTH = 100
 TARGET = TargetSpec(

@@ -14,8 +14,8 @@ from small_models import FLOAT, convolutional, onnx_model, save
 from harness.cli.inspect import command
 from harness.errors import InputError
 from harness.inspection import Inspection, inspect
-from harness.spec import FusionLevel
-from harness.target_spec import Hardware, Passes, TargetSpec, TvmTarget
+from harness.specs.sweep import FusionLevel
+from harness.specs.target import Hardware, Passes, TargetSpec, TvmTarget
 
 WIDTH = 100
 TARGET = TargetSpec(

@@ -16,7 +16,7 @@ from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
 from harness.passes.weight_values import values_of
-from harness.target_spec import Hardware, TargetSpec, TvmTarget
+from harness.specs.target import Hardware, TargetSpec, TvmTarget
 from harness.tuning.database import CHOSEN, kernel_identity
 from harness.tuning.tasks import tasks_of
 

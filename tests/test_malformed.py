@@ -13,7 +13,7 @@ from small_models import convolutional, save
 
 from harness.errors import InputError
 from harness.model_process import ModelProcess
-from harness.spec import Limits, ModelSpec
+from harness.specs.sweep import Limits, ModelSpec
 
 
 @pytest.mark.parametrize("seed", range(1000, 1024))

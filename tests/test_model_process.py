@@ -15,7 +15,7 @@ from harness.errors import InputError
 from harness.files.arrays import read_arrays
 from harness.model_process import ModelProcess
 from harness.models.task import Feeds
-from harness.spec import Limits, ModelSpec
+from harness.specs.sweep import Limits, ModelSpec
 
 
 @pytest.fixture(scope="module")

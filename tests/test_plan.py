@@ -13,7 +13,7 @@ from harness.errors import InputError
 from harness.files.shipped import shipped_folder
 from harness.model_process import ModelProcess
 from harness.plan import PlannedGroup, plan
-from harness.spec import Limits, Sweep
+from harness.specs.sweep import Limits, Sweep
 
 SPARSE = {"sparsity": 0.5, "score": "activation", "calibration": 4}
 

@@ -12,7 +12,7 @@ from harness.hardware import detect_host, this_processor
 from harness.hardware.llvm import vector_bits
 from harness.processes.python import ChildFailure
 from harness.roofline import Roofs, measured_roofs, with_measured_roofs
-from harness.target_spec import TargetSpec
+from harness.specs.target import TargetSpec
 
 
 @pytest.fixture(autouse=True)

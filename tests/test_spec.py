@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from harness.errors import InputError
 from harness.files.shipped import shipped_folder
-from harness.spec import Configuration, Edges, ModelSpec, Sweep, parse_shapes
-from harness.target_spec import TvmTarget
+from harness.specs.sweep import Configuration, Edges, ModelSpec, Sweep, parse_shapes
+from harness.specs.target import TvmTarget
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from harness.errors import InputError
 from harness.export import write_exports
 from harness.hardware import load_target
 from harness.hardware.description import as_yaml
-from harness.spec import Sweep
+from harness.specs.sweep import Sweep
 from harness.store import FILE_NAME, Store
 from harness.sweep import Outcome, run_sweep
 

@@ -27,7 +27,7 @@ from harness.hardware import (
     tuning_identity,
 )
 from harness.hardware.llvm import host_features, target_features, vector_bits
-from harness.target_spec import Device, Hardware, TargetSpec
+from harness.specs.target import Device, Hardware, TargetSpec
 
 PROCESSORS = ["haswell", "icelake-server", "skylake-avx512", "znver3", "znver4", "znver5"]
 GRAPHICS = ["a100", "h100", "jetson-orin", "l4", "rtx-4090", "t4"]

@@ -19,7 +19,7 @@ from harness.models.frontends import import_model
 from harness.models.runnable import runnable_model
 from harness.models.tensors import TensorSpec
 from harness.record import Record
-from harness.spec import Sweep
+from harness.specs.sweep import Sweep
 from harness.sweep import run_sweep
 
 PACKAGES = {name: engine.package for name, engine in ENGINES.items()}

@@ -9,7 +9,7 @@ import click
 if TYPE_CHECKING:
     from harness.edge_inspection import EdgeInspection, InspectedLayer
     from harness.inspection import Inspection
-    from harness.spec import FusionLevel
+    from harness.specs.sweep import FusionLevel
 
 
 @click.command("inspect")
@@ -64,7 +64,7 @@ def command(
     """
     from harness.hardware import load_target
     from harness.inspection_process import inspected
-    from harness.spec import parse_shapes
+    from harness.specs.sweep import parse_shapes
 
     if edges:
         _inspect_edges(model, target, parse_shapes(shapes), as_json)

@@ -82,7 +82,7 @@ def command(
     from harness.files.atomic import write_atomically
     from harness.files.cache import cache_folder
     from harness.results_folder import held
-    from harness.spec import Sweep, parse_shapes
+    from harness.specs.sweep import Sweep, parse_shapes
     from harness.sweep import run_sweep
 
     file = _found(sweep)

@@ -10,7 +10,7 @@ import click
 from harness.cli.tracker_option import servers_of, tracker_option
 
 if TYPE_CHECKING:
-    from harness.target_spec import TargetSpec
+    from harness.specs.target import TargetSpec
 
 
 @click.group()

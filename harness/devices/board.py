@@ -24,7 +24,7 @@ import harness
 from harness.errors import CellSkipped, InputError, last_line
 from harness.files.atomic import write_atomically
 from harness.files.cache import cache_folder
-from harness.target_spec import TargetSpec
+from harness.specs.target import TargetSpec
 
 NAME = "arm-emulated"
 COUNTS = "LAYEREDGE_COUNTS"

@@ -26,7 +26,7 @@ from harness.devices.instruction_mix import instruction_mixes
 from harness.devices.occupancy import occupancy
 from harness.errors import CellFailure, complaint
 from harness.record import Launch
-from harness.target_spec import Multiprocessor
+from harness.specs.target import Multiprocessor
 
 with lean_import():
     import tvm_ffi

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from harness.errors import CellFailure
-from harness.target_spec import TargetSpec
+from harness.specs.target import TargetSpec
 
 _QUERY = "name,compute_cap,memory.total,driver_version"
 _SECONDS = 20.0

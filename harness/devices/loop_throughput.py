@@ -31,7 +31,7 @@ from pydantic import BaseModel, Field, ValidationError
 from harness.artifact import KernelDescription
 from harness.devices.assembly import Loop, functions, loops, operation, reached
 from harness.record import LoopThroughput, LoopThroughputs
-from harness.target_spec import TargetSpec
+from harness.specs.target import TargetSpec
 
 if TYPE_CHECKING:
     from harness.compiler.api import tvm

@@ -9,7 +9,7 @@ Sources
 from __future__ import annotations
 
 from harness.record import Launch
-from harness.target_spec import Multiprocessor
+from harness.specs.target import Multiprocessor
 
 _WARP = 32
 _REGISTERS_AT_A_TIME = 256

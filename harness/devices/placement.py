@@ -11,7 +11,7 @@ from harness.devices.tracker import TRACKER_VARIABLE, Servers, Tracker, TrackerL
 from harness.errors import CellFailure, did_you_mean
 from harness.hardware import missing_features
 from harness.hardware.capability import missing_cores
-from harness.target_spec import TargetSpec
+from harness.specs.target import TargetSpec
 
 LIBRARY_PATH = "LD_LIBRARY_PATH"
 

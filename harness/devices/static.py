@@ -7,7 +7,7 @@ import re
 from harness.artifact import Artifact, KernelDescription
 from harness.devices.static_estimate import estimated_seconds
 from harness.record import Static
-from harness.target_spec import Hardware
+from harness.specs.target import Hardware
 
 
 def static_of(artifact: Artifact, hardware: Hardware) -> Static:

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 from harness.devices.occupancy import occupancy
 from harness.record import Launch
-from harness.target_spec import Hardware
+from harness.specs.target import Hardware
 
 _BUSY_THREADS = 512
 """Threads that keep a multiprocessor's arithmetic busy, by [CUDA]: 4 schedulers, 4 warps of 32."""

@@ -16,8 +16,8 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from harness.devices.tracker_protocol import GREETING, SERVER, SIZE_BYTES, Code, packed, size_of
-from harness.documents import Frozen
 from harness.errors import HarnessError, InputError
+from harness.specs.documents import Frozen
 
 TRACKER_VARIABLE = "LAYEREDGE_TRACKER"
 TRACKER_PORT = 9190

@@ -21,7 +21,7 @@ from harness.edges.reconstruction import reconstructed
 from harness.edges.shrinking import KeepChannels
 from harness.errors import CellFailure, unknown_name
 from harness.record import Compression, LayerCompression
-from harness.spec import Edges, Finetune
+from harness.specs.sweep import Edges, Finetune
 
 Tell = Callable[[dict[str, Any]], None]
 Calibrate = Callable[[tvm.IRModule, list[Layer]], Calibration]

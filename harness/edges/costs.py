@@ -21,8 +21,8 @@ from harness.errors import CellFailure
 from harness.passes.adapt import adapt
 from harness.passes.fusion import fuse
 from harness.passes.weight_values import owners, values_of
-from harness.spec import FusionLevel, Tune
-from harness.target_spec import TargetSpec
+from harness.specs.sweep import FusionLevel, Tune
+from harness.specs.target import TargetSpec
 from harness.tuning.database import TuningDatabase, kernel_identity
 from harness.tuning.footprint import footprint
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask

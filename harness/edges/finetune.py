@@ -37,7 +37,7 @@ from harness.edges.held_out import fitted_to, held_out
 from harness.edges.layers import Bias, Layer, biases_of, grouped_layers_of, layers_of
 from harness.edges.torch_network import TorchNetwork
 from harness.errors import CellFailure
-from harness.spec import Finetune
+from harness.specs.sweep import Finetune
 
 Progress = Callable[[int, float], None]
 """Told the epochs done, and the distance on what is not learnt from."""

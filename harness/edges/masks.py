@@ -18,7 +18,7 @@ from harness.edges.score_cache import cached_scores
 from harness.edges.sensitivity import Progress, output_losses
 from harness.files.cache import cache_folder
 from harness.passes.sparse_lowering import HAS_SPARSE_KERNELS
-from harness.spec import Edges, Pattern, Spending
+from harness.specs.sweep import Edges, Pattern, Spending
 
 SCORES = "scores"
 """The folder in the cache for what took time to compute."""

@@ -20,8 +20,8 @@ import numpy as np
 
 from harness.errors import CellFailure
 from harness.kernels.block_sparse import WIDE
-from harness.spec import BLOCKS, Pattern, of_every
-from harness.target_spec import TargetSpec
+from harness.specs.sweep import BLOCKS, Pattern, of_every
+from harness.specs.target import TargetSpec
 
 
 def group_of(pattern: Pattern, lanes: int) -> int:

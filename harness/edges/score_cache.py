@@ -17,7 +17,7 @@ from harness.edges.scores import scores_of
 from harness.errors import InputError
 from harness.files.atomic import write_atomically
 from harness.files.npz import read_npz
-from harness.spec import Score
+from harness.specs.sweep import Score
 
 _REVISION = 2
 """To be raised when a score's formula changes."""

@@ -21,7 +21,7 @@ from harness.edges.calibration import Calibration
 from harness.edges.elimination import elimination_costs
 from harness.edges.layers import Layer
 from harness.edges.reconstruction import second_moments
-from harness.spec import Score
+from harness.specs.sweep import Score
 
 
 def scores_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 
 from harness.hardware.processor import this_processor
-from harness.target_spec import TargetSpec
+from harness.specs.target import TargetSpec
 
 _MACHINES = {"x86": ("x86_64", "amd64"), "arm": ("aarch64", "arm64")}
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import yaml
 
-from harness.documents import read_document
 from harness.errors import InputError, unknown_name
 from harness.files.regular import expanded
 from harness.files.shipped import shipped_folder
 from harness.hardware.detection import HOST, detect_host
-from harness.spec import is_path_of_target
-from harness.target_spec import TargetSpec
+from harness.specs.documents import read_document
+from harness.specs.sweep import is_path_of_target
+from harness.specs.target import TargetSpec
 
 
 def known_targets() -> list[str]:

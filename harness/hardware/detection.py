@@ -7,7 +7,7 @@ from functools import cache
 
 from harness.errors import InputError
 from harness.hardware.processor import this_processor
-from harness.target_spec import Hardware, TargetSpec, TvmTarget
+from harness.specs.target import Hardware, TargetSpec, TvmTarget
 
 HOST = "x86-host"
 """The name of this machine as a target."""

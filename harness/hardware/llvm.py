@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.compiler.lean_import import lean_import
 from harness.errors import InputError, did_you_mean
-from harness.target_spec import TvmTarget
+from harness.specs.target import TvmTarget
 
 _PROCESSORS = {
     "x86": r"x86_64|i[3-6]86",

@@ -23,7 +23,7 @@ import psutil
 from harness.compiler.lean_import import lean_import
 from harness.hardware.llvm import vector_bits
 from harness.hardware.processor import this_processor
-from harness.target_spec import TargetSpec
+from harness.specs.target import TargetSpec
 
 with lean_import():
     import tvm

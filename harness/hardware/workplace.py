@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.hardware.detection import detect_host
-from harness.target_spec import TargetSpec, TvmTarget
+from harness.specs.target import TargetSpec, TvmTarget
 
 
 def working_target(spec: TargetSpec) -> TvmTarget:

@@ -16,7 +16,7 @@ from harness.errors import CellFailure
 from harness.files.arrays import write_arrays
 from harness.measure.group import Contestant, Group, GroupSettings, ProcessRunner, Runner
 from harness.record import InstructionCount
-from harness.target_spec import TargetSpec
+from harness.specs.target import TargetSpec
 
 _SCORED = 50
 """Labelled samples, where a sweep does not say how many: an emulated inference takes long."""

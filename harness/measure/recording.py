@@ -16,9 +16,9 @@ from harness.errors import CellSkipped, HarnessError, printable
 from harness.measure.group import Measured
 from harness.plan import PlannedCell, PlannedGroup
 from harness.record import OWN_ENGINE, CellKey, KernelTime, Latency, Memory, Record
-from harness.spec import Kind, Sweep
+from harness.specs.sweep import Kind, Sweep
+from harness.specs.target import TargetSpec
 from harness.store import Store
-from harness.target_spec import TargetSpec
 
 _KINDS: dict[str, Kind] = {
     "local": "measured",

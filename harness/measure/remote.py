@@ -23,8 +23,8 @@ from harness.measure.group import (
 )
 from harness.processes.child import Child, ChildLost, Message
 from harness.processes.limits import answer_seconds, lost_reason
-from harness.spec import Limits
-from harness.target_spec import TargetSpec
+from harness.specs.sweep import Limits
+from harness.specs.target import TargetSpec
 
 _WORKER = "harness.measure.remote_worker"
 _GRANT_SECONDS = 60.0

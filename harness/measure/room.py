@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.errors import InputError
 from harness.models.tensors import TensorSpec
-from harness.spec import Sweep
+from harness.specs.sweep import Sweep
 
 _COPIES = 3
 """Of what is verified: inputs, what the reference gives, and what is compared with that."""

@@ -153,7 +153,7 @@ class Worker:
         from harness.models.catalog import resolve
         from harness.models.resolved import require_unchanged
         from harness.models.tensors import tensor_specs
-        from harness.spec import ModelSpec
+        from harness.specs.sweep import ModelSpec
 
         spec = ModelSpec.model_validate(message["model"])
         model = require_unchanged(resolve(spec), message["fingerprint"])

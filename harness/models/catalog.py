@@ -17,7 +17,7 @@ from harness.models.fetch import LOCK, SCRATCH, Wheel, locked, remove_contents, 
 from harness.models.resolved import ResolvedModel, fingerprint, hashed, resolve_file
 from harness.models.task import Task, TrainingInputs
 from harness.models.tensors import TensorSpec
-from harness.spec import ModelSpec
+from harness.specs.sweep import ModelSpec
 
 COMPLETE = "complete.json"
 """Written last into an entry's folder: its presence says that all the rest is there."""

@@ -13,7 +13,7 @@ from harness.models.fetch import sha256_of
 from harness.models.formats import Format, format_of
 from harness.models.task import Task, TrainingInputs
 from harness.models.tensors import TensorSpec
-from harness.spec import ModelSpec
+from harness.specs.sweep import ModelSpec
 
 
 @dataclass(frozen=True)

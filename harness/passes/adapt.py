@@ -10,7 +10,7 @@ from harness.passes.packing import PackWeights
 from harness.passes.sparse_lowering import LowerSparse
 from harness.passes.vectors import vector_lanes
 from harness.passes.weight_values import Values
-from harness.target_spec import Passes
+from harness.specs.target import Passes
 
 
 def adapt(

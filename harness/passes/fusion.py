@@ -33,7 +33,7 @@ from harness.passes.padding import mask_padding
 from harness.passes.rewriter import MAIN
 from harness.passes.summation import cut_sums
 from harness.record import Fusion
-from harness.spec import FusionLevel
+from harness.specs.sweep import FusionLevel
 
 
 def fuse(

@@ -4,7 +4,7 @@ short."""
 from __future__ import annotations
 
 from harness.processes.child import ChildLost, Exceeded
-from harness.spec import Limits
+from harness.specs.sweep import Limits
 
 _KEYS: dict[Exceeded, str] = {"time": "cell_minutes", "memory": "memory_mb"}
 

@@ -15,7 +15,7 @@ from harness import export
 from harness.baselines.registry import ENGINES, reference_engine
 from harness.record import BASELINE_CONFIGURATION, OWN_ENGINE, Accuracy, CellKey, Record
 from harness.report.kernel_figures import KernelFigures, Roof, kernel_figures, roof_of
-from harness.spec import Kind
+from harness.specs.sweep import Kind
 from harness.statistics import Verdict, compare_paired
 from harness.store import FILE_NAME, Store
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
-from harness.spec import Tune
+from harness.specs.sweep import Tune
 from harness.tuning.database import Spent
 
 

@@ -14,7 +14,7 @@ from harness.compiler.api import target_of
 from harness.devices.board import Board
 from harness.processes.child import Child, ChildLost, Message
 from harness.record import TuningCost
-from harness.target_spec import TargetSpec
+from harness.specs.target import TargetSpec
 from harness.tuning.database import kernel_identity
 from harness.tuning.kernel_process import CANDIDATE_SECONDS, Candidate, KernelFailed, KernelTask
 from harness.tuning.repeatable import KernelWrong, RepeatableMeasurer

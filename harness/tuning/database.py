@@ -23,9 +23,9 @@ from typing import Any, TypedDict
 from pydantic import ValidationError
 
 from harness.compiler.api import meta_schedule, structural_hash, tvm
-from harness.documents import Amount, Frozen
 from harness.errors import InputError
 from harness.files.atomic import write_atomically
+from harness.specs.documents import Amount, Frozen
 from harness.tuning.sound_records import (
     applied,
     is_record,

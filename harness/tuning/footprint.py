@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.build import weights_bytes
 from harness.compiler.api import tvm
-from harness.target_spec import TargetSpec
+from harness.specs.target import TargetSpec
 
 
 def footprint(fused: tvm.IRModule, spec: TargetSpec) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.compiler.api import target_of
 from harness.devices.board import require_board
 from harness.devices.tracker import Servers
-from harness.target_spec import TargetSpec
+from harness.specs.target import TargetSpec
 from harness.tuning.build_cluster import BuildCluster
 from harness.tuning.counting_measurer import CountingMeasurer
 from harness.tuning.measurer import KernelMeasurer, Measurer

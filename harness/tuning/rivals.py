@@ -16,8 +16,8 @@ from harness.passes.adapt import adapt
 from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import fuse
 from harness.passes.weight_values import Values, owners
-from harness.spec import FusionLevel
-from harness.target_spec import TargetSpec
+from harness.specs.sweep import FusionLevel
+from harness.specs.target import TargetSpec
 from harness.tuning.database import Choice, database_of, kernel_identity
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.measurer import KernelMeasurer

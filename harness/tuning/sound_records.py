@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from harness.compiler.api import Schedule, meta_schedule, tvm
-from harness.documents import Count
 from harness.files.atomic import write_atomically
+from harness.specs.documents import Count
 
 _Instruction = tuple[str, list[Any], list[Any], list[str]]
 _Trace = tuple[list[_Instruction], list[tuple[int, Any]]]

@@ -15,7 +15,7 @@ from harness.devices.static_estimate import estimated_seconds, missing_figures
 from harness.errors import CellFailure
 from harness.processes.child import Message
 from harness.record import Launch, TuningCost
-from harness.target_spec import Hardware
+from harness.specs.target import Hardware
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.repeatable import KernelWrong, RepeatableMeasurer
 

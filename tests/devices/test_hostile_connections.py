@@ -15,7 +15,7 @@ from small_kernels import task
 
 from harness.compiler.api import tvm
 from harness.devices.tracker import Servers, Tracker
-from harness.spec import Tune
+from harness.specs.sweep import Tune
 from harness.tuning.database import TuningDatabase
 from harness.tuning.remote_measurer import RemoteMeasurer
 from harness.tuning.tuner import Tuner

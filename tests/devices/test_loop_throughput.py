@@ -11,7 +11,7 @@ from harness.compiler.api import Schedule, te, tvm
 from harness.devices.loop_throughput import INSTALL, hottest_loop, loop_throughputs
 from harness.hardware import load_target
 from harness.record import LoopThroughput, LoopThroughputs
-from harness.target_spec import TargetSpec
+from harness.specs.target import TargetSpec
 
 SIZE = 64
 PI = load_target("raspberry-pi-4")

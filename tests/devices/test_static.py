@@ -13,10 +13,10 @@ from harness.devices.pocl import pocl_version
 from harness.devices.static import static_of
 from harness.export import write_exports
 from harness.record import Fusion
-from harness.spec import Sweep
+from harness.specs.sweep import Sweep
+from harness.specs.target import Hardware
 from harness.store import FILE_NAME, Store
 from harness.sweep import run_sweep
-from harness.target_spec import Hardware
 
 
 def artifact(*kernels: KernelDescription) -> Artifact:

@@ -6,7 +6,7 @@ import pytest
 
 from harness.devices.static_estimate import estimated_seconds, missing_figures
 from harness.record import Launch
-from harness.target_spec import Hardware, Multiprocessor
+from harness.specs.target import Hardware, Multiprocessor
 
 HARDWARE = Hardware(
     cores=10,

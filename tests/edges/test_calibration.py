@@ -18,7 +18,7 @@ from harness.edges.layers import Layer, layers_of
 from harness.errors import CellFailure
 from harness.models.frontends import import_model
 from harness.passes.canonicalise import canonicalise
-from harness.spec import Edges
+from harness.specs.sweep import Edges
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 LANES = 8

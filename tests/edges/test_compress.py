@@ -21,7 +21,7 @@ from harness.models.imported import Imported
 from harness.passes.canonicalise import canonicalise
 from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import fuse
-from harness.spec import Edges, Pattern
+from harness.specs.sweep import Edges, Pattern
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 LANES = 8

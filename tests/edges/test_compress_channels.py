@@ -13,7 +13,7 @@ from harness.edges.compress import compress
 from harness.edges.layers import Layer, ReplaceConstants, layers_of
 from harness.errors import CellFailure
 from harness.passes.rewriter import MAIN
-from harness.spec import Edges
+from harness.specs.sweep import Edges
 
 LANES = 4
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})

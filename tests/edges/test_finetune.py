@@ -20,7 +20,7 @@ from harness.edges.layers import Layer, biases_of, grouped_layers_of, layers_of
 from harness.errors import CellFailure
 from harness.passes.canonicalise import canonicalise
 from harness.record import Compression
-from harness.spec import Edges, Finetune, Score
+from harness.specs.sweep import Edges, Finetune, Score
 
 LANES = 8
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})

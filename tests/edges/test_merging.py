@@ -29,7 +29,7 @@ from harness.edges.graph import channel_groups, follow
 from harness.edges.layers import layers_of
 from harness.edges.merging import merge, merged
 from harness.passes.rewriter import Rewriter
-from harness.spec import Edges
+from harness.specs.sweep import Edges
 
 Step = Callable[[Builder], None]
 

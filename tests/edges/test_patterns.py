@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from harness.edges.patterns import group_of, mask_of, require_pattern, shuffled
 from harness.errors import CellFailure
-from harness.spec import Pattern
-from harness.target_spec import Hardware, Passes, TargetSpec, TvmTarget
+from harness.specs.sweep import Pattern
+from harness.specs.target import Hardware, Passes, TargetSpec, TvmTarget
 
 LANES = 4
 shapes = st.tuples(st.integers(1, 20), st.integers(1, 5))

@@ -13,7 +13,7 @@ from harness.edges.scores import scores_of
 from harness.models.catalog import resolve
 from harness.models.frontends import import_model
 from harness.passes.canonicalise import canonicalise
-from harness.spec import ModelSpec, Score
+from harness.specs.sweep import ModelSpec, Score
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 GROUP = 8

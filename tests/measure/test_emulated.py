@@ -12,9 +12,9 @@ from harness.devices import placed
 from harness.devices.loop_throughput import analyser_version
 from harness.hardware import as_yaml, load_target, tuning_identity
 from harness.record import Record
-from harness.spec import Sweep
+from harness.specs.sweep import Sweep
+from harness.specs.target import TvmTarget
 from harness.sweep import run_sweep
-from harness.target_spec import TvmTarget
 
 TUNED = {"name": "tuned", "tune": {"trials": 4}}
 

@@ -11,7 +11,7 @@ from harness.errors import CellFailure
 from harness.measure.group import Contestant, ProcessRunner
 from harness.processes.child import ChildLost
 from harness.processes.limits import answer_seconds, lost_reason
-from harness.spec import Limits
+from harness.specs.sweep import Limits
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from harness.compiler.api import PrimFunc, relax, target_of, tvm
 from harness.errors import CellFailure
 from harness.hardware import load_target
 from harness.passes.default_schedule import schedule_untuned
-from harness.spec import Configuration
+from harness.specs.sweep import Configuration
 
 HOST = "x86-host"
 DENSE = "fused_matmul_add1"

@@ -15,9 +15,9 @@ from harness.devices.tracker import Address, Servers
 from harness.errors import CellFailure, CellSkipped
 from harness.hardware import as_yaml, detect_host, load_target, target_fingerprint
 from harness.record import Record
-from harness.spec import Sweep
+from harness.specs.sweep import Sweep
+from harness.specs.target import Device, TargetSpec
 from harness.sweep import run_sweep
-from harness.target_spec import Device, TargetSpec
 
 
 def why_no_board() -> str:

@@ -9,7 +9,7 @@ import pytest
 from harness.errors import InputError
 from harness.measure.room import require_room
 from harness.models.tensors import TensorSpec
-from harness.spec import Sweep
+from harness.specs.sweep import Sweep
 
 SWEEP = Sweep.model_validate(
     {"schema": 1, "models": ["m"], "configurations": [{"name": "c"}], "limits": {"memory_mb": 256}}

@@ -14,7 +14,7 @@ from harness.files.arrays import write_arrays
 from harness.measure import worker
 from harness.models.catalog import resolve
 from harness.processes.child import Child
-from harness.spec import ModelSpec
+from harness.specs.sweep import ModelSpec
 
 FEEDS = {"x": np.ones((1, 3, 8, 8), np.float32)}
 SECONDS = 60

@@ -17,7 +17,7 @@ from harness.models import catalog
 from harness.models.catalog import CatalogEntry
 from harness.models.fetch import Wheel
 from harness.models.tensors import TensorSpec
-from harness.spec import ModelSpec
+from harness.specs.sweep import ModelSpec
 
 
 @pytest.fixture(autouse=True)

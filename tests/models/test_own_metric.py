@@ -18,7 +18,7 @@ from harness.models.own_metric_worker import Function, drop_current_folder, scor
 from harness.models.task import Feeds
 from harness.models.tensors import TensorSpec
 from harness.record import Accuracy
-from harness.spec import Limits
+from harness.specs.sweep import Limits
 
 INPUT, OUTPUT = TensorSpec("x", (1, 3), "float32"), TensorSpec("y", (1, 3), "float32")
 SCORES = np.random.default_rng(0).random((40, 3)).astype(np.float32)

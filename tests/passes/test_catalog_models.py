@@ -12,7 +12,7 @@ from harness.models.frontends import import_model
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels, summarise
-from harness.target_spec import Passes
+from harness.specs.target import Passes
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 _FETCHED = ["efficientnet-lite0", "ppocr-det", "ppocr-cls", "minilm-l6", "magika", "silero-vad"]

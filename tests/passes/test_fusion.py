@@ -14,7 +14,7 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels, summarise
 from harness.passes.layout import to_channels_last
 from harness.passes.movement import is_stray
-from harness.spec import FusionLevel
+from harness.specs.sweep import FusionLevel
 
 
 def _attention() -> onnx.ModelProto:

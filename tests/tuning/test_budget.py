@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.spec import Tune
+from harness.specs.sweep import Tune
 from harness.tuning.budget import Budget
 from harness.tuning.database import Spent
 

@@ -25,7 +25,7 @@ from harness.compiler.api import tvm
 from harness.devices.tracker import Servers
 from harness.errors import CellFailure, InputError
 from harness.hardware import as_yaml, detect_host
-from harness.target_spec import Device, TargetSpec
+from harness.specs.target import Device, TargetSpec
 from harness.tuning.build_cluster import BuildCluster, require_cluster, unfit, versions
 from harness.tuning.cluster_compiling import ClusterCompiling
 from harness.tuning.kernel_process import Candidate, KernelFailed

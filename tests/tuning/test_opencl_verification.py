@@ -25,8 +25,8 @@ from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import KernelCall, fuse, kernels
 from harness.processes.child import Message
 from harness.record import KernelVerification
-from harness.spec import Configuration
-from harness.target_spec import Device
+from harness.specs.sweep import Configuration
+from harness.specs.target import Device
 from harness.tuning.opencl_verification import verify_schedules
 from harness.tuning.real_inputs import record_kernel_inputs
 

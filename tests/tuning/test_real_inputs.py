@@ -14,7 +14,7 @@ from harness.models.frontends import import_model
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
-from harness.target_spec import Passes
+from harness.specs.target import Passes
 from harness.tuning.real_inputs import record_kernel_inputs
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})

@@ -13,7 +13,7 @@ from small_kernels import module, split, summing, task
 from harness.compiler.api import tvm
 from harness.devices.tracker import Servers
 from harness.errors import CellFailure
-from harness.spec import Tune
+from harness.specs.sweep import Tune
 from harness.tuning.database import TuningDatabase, kernel_identity
 from harness.tuning.kernel_process import Candidate, KernelFailed
 from harness.tuning.progress import TuningProgress

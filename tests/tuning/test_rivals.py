@@ -19,7 +19,7 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
 from harness.passes.vectors import vector_lanes
 from harness.passes.weight_values import Values
-from harness.spec import Edges
+from harness.specs.sweep import Edges
 from harness.tuning.database import Choice, kernel_identity
 from harness.tuning.real_inputs import record_kernel_inputs
 from harness.tuning.rivals import slower_when_sparse

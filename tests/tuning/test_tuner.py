@@ -13,8 +13,8 @@ from harness.models.frontends import import_model
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
-from harness.spec import Tune
-from harness.target_spec import Passes
+from harness.specs.sweep import Tune
+from harness.specs.target import Passes
 from harness.tuning import tuner as tuner_module
 from harness.tuning.database import EXAMPLES, TuningDatabase
 from harness.tuning.examples import Examples

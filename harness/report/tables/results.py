@@ -16,7 +16,7 @@ from harness.report.tables.model import (
     why_missing,
 )
 from harness.report.wording import MISSING, VERDICTS, duration, number, with_interval
-from harness.spec import Kind
+from harness.specs.sweep import Kind
 
 _KINDS: dict[Kind, tuple[str, str]] = {
     "measured": ("Results", ""),

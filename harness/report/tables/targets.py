@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from harness.report.data import Cell, Results
 from harness.report.tables.model import Entry, Table, make_table
 from harness.report.wording import MISSING, number, with_interval
-from harness.spec import Kind
+from harness.specs.sweep import Kind
 
 _FIGURES: Mapping[Kind, str] = {
     "measured": "The median latency in ms with its 95 % interval. Targets were measured one after "

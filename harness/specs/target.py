@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from harness.documents import MOST_THREADS, Amount, Count, Frozen, Name
+from harness.specs.documents import MOST_THREADS, Amount, Count, Frozen, Name
 
 _LIMITS = ("max_threads_per_block", "max_shared_memory_per_block", "thread_warp_size")
 """Without these MetaSchedule cannot tell which schedules a graphics processor takes."""

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from harness.documents import MOST_THREADS, Amount, Count, Frozen, Name, read_document
 from harness.errors import InputError, did_you_mean
 from harness.files.regular import expanded
+from harness.specs.documents import MOST_THREADS, Amount, Count, Frozen, Name, read_document
 
 FusionLevel = Literal["none", "elementwise", "full"]
 Kind = Literal["measured", "emulated-count", "static"]
