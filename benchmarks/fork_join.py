@@ -22,10 +22,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from harness.artifact import LIBRARY, Artifact
 from harness.environment import noise_warnings
+from harness.records.artifact import LIBRARY, Artifact
+from harness.records.store import FILE_NAME, Store
 from harness.statistics import compare_paired
-from harness.store import FILE_NAME, Store
 
 THREADS = 2
 TURN = """

@@ -24,12 +24,12 @@ from statistics import median
 
 import numpy as np
 
-from harness.artifact import Artifact
 from harness.devices.fork_join import fork_join_library
 from harness.files.arrays import write_arrays
 from harness.measure.group import SETTLING_SECONDS
 from harness.processes.child import Child
-from harness.store import FILE_NAME, Store
+from harness.records.artifact import Artifact
+from harness.records.store import FILE_NAME, Store
 
 LIMIT = 0.02
 BARE_LOOP = """

@@ -40,9 +40,9 @@ from harness.hardware import HOST, load_target
 from harness.models.catalog import resolve
 from harness.models.frontends import import_model
 from harness.passes.vectors import vector_lanes
+from harness.records.store import FILE_NAME, Store
 from harness.specs.sweep import BLOCKS, ModelSpec, Pattern
 from harness.statistics import compare_paired
-from harness.store import FILE_NAME, Store
 
 _SERVER = Path(__file__).with_name("engine_turns.py")
 _OURS = "layeredge"

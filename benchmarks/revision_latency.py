@@ -24,12 +24,12 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from harness.artifact import DESCRIPTION, Artifact
 from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
 from harness.measure.group import Contestant, Group, GroupSettings, GroupSubject
 from harness.models.catalog import resolve
 from harness.models.tensors import TensorSpec
+from harness.records.artifact import DESCRIPTION, Artifact
 from harness.specs.sweep import Limits, Measure, ModelSpec
 from harness.statistics import Verdict, compare_paired
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import click
 
-from harness.artifact import Artifact
 from harness.devices.static import kernel_estimate
-from harness.record import Record
+from harness.records.artifact import Artifact
+from harness.records.record import Record
+from harness.records.store import FILE_NAME, Store
 from harness.specs.target import TargetSpec
-from harness.store import FILE_NAME, Store
 
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 

@@ -15,14 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from harness.artifact import (
-    DESCRIPTION,
-    KERNELS,
-    LIBRARY,
-    Artifact,
-    KernelDescription,
-    TensorDescription,
-)
 from harness.compiler.api import (
     ArgInfo,
     Constant,
@@ -46,7 +38,15 @@ from harness.models.imported import Imported
 from harness.passes.default_schedule import SCHEDULED, schedule_untuned
 from harness.passes.fusion import KernelCall, kernels
 from harness.passes.rewriter import MAIN
-from harness.record import (
+from harness.records.artifact import (
+    DESCRIPTION,
+    KERNELS,
+    LIBRARY,
+    Artifact,
+    KernelDescription,
+    TensorDescription,
+)
+from harness.records.record import (
     Compression,
     Fusion,
     KernelVerification,

@@ -20,11 +20,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from harness.artifact import Artifact, reference_of
 from harness.devices.tracker import Servers
 from harness.errors import CellSkipped, HarnessError, first_line
 from harness.import_stage import MODEL_STAGES, ImportOrder
 from harness.processes.child import Channel, Message, channel
+from harness.records.artifact import Artifact, reference_of
 from harness.specs.documents import Frozen
 from harness.specs.sweep import Configuration
 from harness.specs.target import TargetSpec
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from harness.measure.memory_safety import MemoryCheck
     from harness.models.imported import Imported
     from harness.passes.weight_values import Values
-    from harness.record import Compression, KernelVerification, Tuning
+    from harness.records.record import Compression, KernelVerification, Tuning
     from harness.specs.sweep import Edges, Tune
 
 _PROGRESS_SECONDS = 0.3

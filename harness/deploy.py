@@ -13,11 +13,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.artifact import LIBRARY, Artifact, TensorDescription
 from harness.compiler.pair import KNOWN_PAIR
 from harness.devices.fork_join import fork_join_library
 from harness.errors import InputError
-from harness.record import Accuracy, CellKey, Fusion, Latency, Memory, Record, Verification
+from harness.records.artifact import LIBRARY, Artifact, TensorDescription
+from harness.records.record import Accuracy, CellKey, Fusion, Latency, Memory, Record, Verification
 from harness.specs.documents import Frozen
 from harness.specs.sweep import Kind
 

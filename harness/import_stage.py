@@ -11,10 +11,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from harness.artifact import TensorDescription
 from harness.errors import CellFailure, HarnessError, first_line
 from harness.models.snapshot import snapshot
 from harness.models.tensors import ValueRange
+from harness.records.artifact import TensorDescription
 from harness.specs.documents import Frozen
 
 SOURCE = "source"

@@ -20,7 +20,7 @@ from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels, summarise
 from harness.passes.rewriter import MAIN
-from harness.record import Fusion
+from harness.records.record import Fusion
 from harness.specs.documents import Frozen
 from harness.specs.sweep import FusionLevel, ModelSpec
 from harness.specs.target import TargetSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from harness.processes.child import Message
-from harness.record import Record
+from harness.records.record import Record
 
 
 class Listener(Protocol):

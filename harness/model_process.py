@@ -15,7 +15,7 @@ from harness.models.formats import Format
 from harness.models.task import Feeds, Progress, Run
 from harness.models.tensors import TensorSpec
 from harness.processes.child import Child, ChildLost, Message
-from harness.record import Accuracy
+from harness.records.record import Accuracy
 from harness.results_folder import scratch_in
 from harness.specs.sweep import Limits, ModelSpec
 

@@ -17,7 +17,7 @@ from harness.hardware import load_target, require_known_processor, target_finger
 from harness.model_process import KnownModel, ModelProcess
 from harness.models.catalog import ensure_fetched, entry
 from harness.models.task import SAMPLES_REVISION
-from harness.record import (
+from harness.records.record import (
     BASELINE_CONFIGURATION,
     OWN_ENGINE,
     RECORD_SCHEMA,

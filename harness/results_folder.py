@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.artifact import DESCRIPTION, REFERENCE_SUFFIX
 from harness.errors import InputError
+from harness.records.artifact import DESCRIPTION, REFERENCE_SUFFIX
 
 ARTIFACTS = "artifacts"
 WORK = "work"

@@ -12,7 +12,6 @@ from pathlib import Path
 from time import monotonic
 
 from harness.applicability import require_applicable, still_skipped
-from harness.artifact import DESCRIPTION, Artifact, TensorDescription, reference_of
 from harness.baselines.registry import reference_engine
 from harness.cell import Order
 from harness.cell_inputs import CellInputs
@@ -34,12 +33,13 @@ from harness.measure.verification import OutputKind
 from harness.model_process import ModelProcess
 from harness.models.tensors import TensorSpec
 from harness.plan import PlannedCell, PlannedGroup, plan, require_scored
-from harness.record import OWN_ENGINE, Record, fingerprint
+from harness.records.artifact import DESCRIPTION, Artifact, TensorDescription, reference_of
+from harness.records.record import OWN_ENGINE, Record, fingerprint
+from harness.records.store import FILE_NAME, Store
 from harness.results_folder import ARTIFACTS, WORK, scratch, scratch_in
 from harness.roofline import with_measured_roofs
 from harness.specs.sweep import ModelSpec, Sweep
 from harness.specs.target import TargetSpec
-from harness.store import FILE_NAME, Store
 from harness.tuning.build_cluster import require_cluster
 
 

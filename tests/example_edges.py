@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from example_results import HARDWARE, ROUNDS, example_record
 
-from harness.record import (
+from harness.records.record import (
     Accuracy,
     CellKey,
     Compression,
@@ -18,7 +18,7 @@ from harness.record import (
     Record,
     fingerprint,
 )
-from harness.store import FILE_NAME, Store
+from harness.records.store import FILE_NAME, Store
 
 SPARSITIES = (0.3, 0.5, 0.8)
 DENSE_MS, DENSE_ACCURACY, SAMPLES = 0.4, 0.935, 2000

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.record import (
+from harness.records.record import (
     BASELINE_CONFIGURATION,
     Accuracy,
     CellKey,
@@ -21,8 +21,8 @@ from harness.record import (
     Verification,
     fingerprint,
 )
+from harness.records.store import FILE_NAME, Store
 from harness.statistics import summarise
-from harness.store import FILE_NAME, Store
 
 ROUNDS = 40
 CONFIGURATIONS = ("unfused", "fused", "tuned")

@@ -27,8 +27,8 @@ from malformed import arrays, databases, documents, models
 from malformed.cases import Case, Ended, Maker, problems
 from small_models import convolutional, save
 
-from harness.record import Record
-from harness.store import FILE_NAME, Store
+from harness.records.record import Record
+from harness.records.store import FILE_NAME, Store
 
 _SECONDS = 60.0
 _MODELS_OF_A_SWEEP = 40

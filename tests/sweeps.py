@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from small_models import convolutional, save
 
-from harness.record import Record
+from harness.records.record import Record
 
 QUICK = {"repeats": 8, "min_seconds": 0, "sample_ms": 1, "verify_inputs": 2}
 PLAIN = {"name": "plain", "fusion": "none"}

@@ -10,9 +10,9 @@ from example_results import example_record
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.accuracy import gain, is_clearly_less, is_less_accurate, score, uncompressed
 from harness.models.metrics import METRICS, accuracy
-from harness.record import AGREEMENT, Accuracy, CellKey, Compression, Record
+from harness.records.accuracy import gain, is_clearly_less, is_less_accurate, score, uncompressed
+from harness.records.record import AGREEMENT, Accuracy, CellKey, Compression, Record
 
 NAN = math.nan
 EDGES = Compression(

@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from example_results import example_record
 
 from harness.cli.compare import command
-from harness.compare import Comparison, compare_results
 from harness.errors import InputError
-from harness.record import Accuracy, CellKey, Record
-from harness.store import FILE_NAME, Store
+from harness.records.compare import Comparison, compare_results
+from harness.records.record import Accuracy, CellKey, Record
+from harness.records.store import FILE_NAME, Store
 
 
 def key(configuration: str = "tuned", engine: str = "tvm") -> CellKey:

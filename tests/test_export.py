@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from example_results import example_record, example_results
 
-from harness.export import table, write_exports
-from harness.record import CellKey, LoopThroughput, LoopThroughputs, fingerprint
-from harness.store import FILE_NAME, Store
+from harness.records.export import table, write_exports
+from harness.records.record import CellKey, LoopThroughput, LoopThroughputs, fingerprint
+from harness.records.store import FILE_NAME, Store
 
 CONTRACT = [
     *("model", "target", "configuration", "engine", "status", "kind"),

@@ -15,8 +15,8 @@ import psutil
 import pytest
 from sweeps import FUSED, PLAIN, write_sweep
 
-from harness.record import Record
-from harness.store import FILE_NAME, Store
+from harness.records.record import Record
+from harness.records.store import FILE_NAME, Store
 
 FAULTS = Path(__file__).parent / "faults"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.artifact import DESCRIPTION
 from harness.errors import InputError
+from harness.records.artifact import DESCRIPTION
 from harness.results_folder import held, remove_leftovers
 
 _HOLD = """

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from harness.cli.select import command
 from harness.errors import InputError
-from harness.figures import Constraints
-from harness.record import (
+from harness.records.figures import Constraints
+from harness.records.record import (
     AGREEMENT,
     Accuracy,
     CellKey,
@@ -27,8 +27,8 @@ from harness.record import (
     Record,
     Static,
 )
-from harness.select import Selection, narrow, select
-from harness.store import FILE_NAME, Store
+from harness.records.select import Selection, narrow, select
+from harness.records.store import FILE_NAME, Store
 
 
 def cell(

@@ -11,8 +11,8 @@ import pytest
 from example_results import example_record, example_results
 
 from harness.errors import InputError
-from harness.record import CellKey, Verification
-from harness.store import FILE_NAME, STORE_SCHEMA, Store
+from harness.records.record import CellKey, Verification
+from harness.records.store import FILE_NAME, STORE_SCHEMA, Store
 
 
 def key(configuration: str) -> CellKey:

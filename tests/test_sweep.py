@@ -12,11 +12,11 @@ from small_models import convolutional, save
 from sweeps import FUSED, QUICK, Heard, write_sweep
 
 from harness.errors import InputError
-from harness.export import write_exports
 from harness.hardware import load_target
 from harness.hardware.description import as_yaml
+from harness.records.export import write_exports
+from harness.records.store import FILE_NAME, Store
 from harness.specs.sweep import Sweep
-from harness.store import FILE_NAME, Store
 from harness.sweep import Outcome, run_sweep
 
 

@@ -18,7 +18,7 @@ from harness.errors import CellFailure, InputError
 from harness.models.frontends import import_model
 from harness.models.runnable import runnable_model
 from harness.models.tensors import TensorSpec
-from harness.record import Record
+from harness.records.record import Record
 from harness.specs.sweep import Sweep
 from harness.sweep import run_sweep
 

@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.compare import CellComparison, Comparison
+    from harness.records.compare import CellComparison, Comparison
 
 
 @click.command("compare")
@@ -58,8 +58,8 @@ def command(
       layeredge run sweep.yaml --out results/after
       layeredge compare results/before results/after --threshold 0.03
     """
-    from harness.compare import compare_results
-    from harness.store import FILE_NAME, Store
+    from harness.records.compare import compare_results
+    from harness.records.store import FILE_NAME, Store
 
     with Store(dir_a / FILE_NAME) as store_a, Store(dir_b / FILE_NAME) as store_b:
         comparison = compare_results(store_a, store_b, threshold)

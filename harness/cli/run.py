@@ -118,8 +118,8 @@ def command(
 
 
 def _forget(out: Path) -> None:
+    from harness.records.store import FILE_NAME
     from harness.results_folder import ARTIFACTS
-    from harness.store import FILE_NAME
 
     for name in (FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm"):
         (out / name).unlink(missing_ok=True)
@@ -135,8 +135,8 @@ def _found(sweep: Path) -> Path:
 
 
 def _report(out: Path) -> None:
+    from harness.records.store import FILE_NAME
     from harness.report import write_report
-    from harness.store import FILE_NAME
 
     if (out / FILE_NAME).exists():
         write_report(out)

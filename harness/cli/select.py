@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from harness.figures import Candidate, Objective
-    from harness.select import Selection
+    from harness.records.figures import Candidate, Objective
+    from harness.records.select import Selection
 
 
 class _Finite(click.FloatRange):
@@ -88,9 +88,9 @@ def command(folder: Path, out: Path | None, as_json: bool, **options: Any) -> No
           --max-memory-mb 150 --min-accuracy 0.9 --engine tvm --export deploy/
     """
     from harness.errors import InputError
-    from harness.figures import Constraints
-    from harness.select import narrow, select
-    from harness.store import FILE_NAME, Store
+    from harness.records.figures import Constraints
+    from harness.records.select import narrow, select
+    from harness.records.store import FILE_NAME, Store
 
     names = {name: options.pop(name) for name in ("model", "target", "engine")}
     aims = {name: options.pop(name) for name in ("objective", "kind")}
@@ -108,7 +108,7 @@ def command(folder: Path, out: Path | None, as_json: bool, **options: Any) -> No
     if found.choice is None:
         raise click.exceptions.Exit(1)
     if out is not None:
-        from harness.record import OWN_ENGINE
+        from harness.records.record import OWN_ENGINE
 
         if (engine := found.choice.key.engine) != OWN_ENGINE:
             raise InputError(f"--export needs engine tvm, the choice is {engine}; add --engine tvm")

@@ -18,8 +18,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from harness.accuracy import score
-from harness.record import Record, TuningCost
+from harness.records.accuracy import score
+from harness.records.record import Record, TuningCost
 from harness.sweep import Outcome
 
 _BY: dict[TuningCost, str] = {

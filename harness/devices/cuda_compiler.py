@@ -25,7 +25,7 @@ from harness.devices.graphics import nvcc
 from harness.devices.instruction_mix import instruction_mixes
 from harness.devices.occupancy import occupancy
 from harness.errors import CellFailure, complaint
-from harness.record import Launch
+from harness.records.record import Launch
 from harness.specs.target import Multiprocessor
 
 with lean_import():

@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field, ValidationError
 
-from harness.artifact import KernelDescription
 from harness.devices.assembly import Loop, functions, loops, operation, reached
-from harness.record import LoopThroughput, LoopThroughputs
+from harness.records.artifact import KernelDescription
+from harness.records.record import LoopThroughput, LoopThroughputs
 from harness.specs.target import TargetSpec
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from harness.artifact import Artifact, KernelDescription
 from harness.devices.static_estimate import estimated_seconds
-from harness.record import Static
+from harness.records.artifact import Artifact, KernelDescription
+from harness.records.record import Static
 from harness.specs.target import Hardware
 
 

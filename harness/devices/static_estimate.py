@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterable
 
 from harness.devices.occupancy import occupancy
-from harness.record import Launch
+from harness.records.record import Launch
 from harness.specs.target import Hardware
 
 _BUSY_THREADS = 512

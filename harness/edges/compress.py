@@ -20,7 +20,7 @@ from harness.edges.patterns import group_of
 from harness.edges.reconstruction import reconstructed
 from harness.edges.shrinking import KeepChannels
 from harness.errors import CellFailure, unknown_name
-from harness.record import Compression, LayerCompression
+from harness.records.record import Compression, LayerCompression
 from harness.specs.sweep import Edges, Finetune
 
 Tell = Callable[[dict[str, Any]], None]

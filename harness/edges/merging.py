@@ -25,7 +25,7 @@ from harness.edges.patterns import group_of, in_blocks
 from harness.edges.shrinking import KeepChannels
 from harness.passes.channel_arithmetic import FoldChannelArithmetic
 from harness.passes.rewriter import Rewriter
-from harness.record import Compression
+from harness.records.record import Compression
 
 _MOST_TIMES = 10
 

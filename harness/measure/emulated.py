@@ -15,7 +15,7 @@ from harness.devices.board import Board
 from harness.errors import CellFailure
 from harness.files.arrays import write_arrays
 from harness.measure.group import Contestant, Group, GroupSettings, ProcessRunner, Runner
-from harness.record import InstructionCount
+from harness.records.record import InstructionCount
 from harness.specs.target import TargetSpec
 
 _SCORED = 50

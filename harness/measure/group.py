@@ -28,7 +28,7 @@ from harness.models.task import ScoredInputs
 from harness.models.tensors import TensorSpec, ValueRange
 from harness.processes.child import Child, ChildLost, Message
 from harness.processes.limits import answer_seconds, lost_reason
-from harness.record import OWN_ENGINE, Accuracy, InstructionCount, Verification
+from harness.records.record import OWN_ENGINE, Accuracy, InstructionCount, Verification
 from harness.specs.sweep import Limits, Measure, ModelSpec
 
 _WARM_UP_SECONDS = 0.3

@@ -10,15 +10,15 @@ from uuid import uuid4
 
 import numpy as np
 
-from harness.artifact import Artifact
 from harness.devices.static import static_of
 from harness.errors import CellSkipped, HarnessError, printable
 from harness.measure.group import Measured
 from harness.plan import PlannedCell, PlannedGroup
-from harness.record import OWN_ENGINE, CellKey, KernelTime, Latency, Memory, Record
+from harness.records.artifact import Artifact
+from harness.records.record import OWN_ENGINE, CellKey, KernelTime, Latency, Memory, Record
+from harness.records.store import Store
 from harness.specs.sweep import Kind, Sweep
 from harness.specs.target import TargetSpec
-from harness.store import Store
 
 _KINDS: dict[str, Kind] = {
     "local": "measured",

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.artifact import LIBRARY, Artifact
 from harness.baselines.base import Feeds, checked
 from harness.compiler.lean_import import lean_import
 from harness.devices.tracker import DESCRIPTION
 from harness.measure.worker import Worker, attempt
 from harness.models.tensors import TensorSpec
 from harness.processes.child import Channel, Message, channel
+from harness.records.artifact import LIBRARY, Artifact
 
 os.environ["TVM_USE_RUNTIME_LIB"] = "1"
 with lean_import():

@@ -13,7 +13,6 @@ from time import perf_counter
 
 import numpy as np
 
-from harness.artifact import KERNELS, LIBRARY, Artifact
 from harness.awake import spread_threads
 from harness.baselines.base import Feeds, checked
 from harness.compiler.lean_import import lean_import
@@ -22,6 +21,7 @@ from harness.devices.fork_join import use_fork_join
 from harness.errors import CellFailure
 from harness.measure.stopwatch import Stopwatch
 from harness.models.tensors import TensorSpec
+from harness.records.artifact import KERNELS, LIBRARY, Artifact
 
 # The runtime alone is wanted here: 250 MB of compiler would count as this model's memory.
 os.environ["TVM_USE_RUNTIME_LIB"] = "1"

@@ -22,7 +22,7 @@ from harness.measure.comparison import (
     unlike,
 )
 from harness.measure.judgement import STEPS, Judge, Opinion, Opinions, Places, Ruling, rule
-from harness.record import Verification
+from harness.records.record import Verification
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from harness.artifact import LIBRARY
 from harness.awake import KeepAwake
 from harness.devices.board import COUNTS
 from harness.errors import CellFailure, first_line
 from harness.files.arrays import read_arrays, write_arrays
 from harness.measure.counting import InstructionCounter
 from harness.processes.child import Channel, Message, channel
-from harness.record import OWN_ENGINE
+from harness.records.artifact import LIBRARY
+from harness.records.record import OWN_ENGINE
 
 if TYPE_CHECKING:
     from harness.baselines.base import Feeds, Session

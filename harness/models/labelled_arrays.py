@@ -17,7 +17,7 @@ from harness.models.metrics import Scoring, metric
 from harness.models.scoring import Outputs
 from harness.models.task import Feeds, Progress, Run, Task, TrainingInputs
 from harness.models.tensors import TensorSpec
-from harness.record import Accuracy
+from harness.records.record import Accuracy
 
 
 def scoring_of(name: str) -> Scoring:

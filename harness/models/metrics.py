@@ -42,7 +42,7 @@ from harness.models.scoring import (
     squares,
     top,
 )
-from harness.record import AGREEMENT, Accuracy
+from harness.records.record import AGREEMENT, Accuracy
 
 RESAMPLES = 1000
 

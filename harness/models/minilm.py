@@ -15,7 +15,7 @@ from harness.models.fetch import Wheel, atomic_path, wheel_members
 from harness.models.metrics import accuracy, metric
 from harness.models.task import Feeds, Progress, Run, Task
 from harness.models.tensors import TensorSpec
-from harness.record import Accuracy
+from harness.records.record import Accuracy
 
 TOKENS = 32
 INPUTS = tuple(

@@ -24,7 +24,7 @@ from harness.models.metrics import Scorer
 from harness.models.own_metric_worker import LABELS, drop_current_folder, output_name
 from harness.models.scoring import Outputs
 from harness.processes.child import Child, ChildLost, Message
-from harness.record import Accuracy
+from harness.records.record import Accuracy
 from harness.specs.sweep import Limits
 
 _NAME = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<function>[A-Za-z_]\w*)")

@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.models.metrics import Metric, accuracy
 from harness.models.task import Feeds, Progress, Run, Task
-from harness.record import Accuracy
+from harness.records.record import Accuracy
 
 
 class Samples(Task):

@@ -21,7 +21,7 @@ from harness.models.fetch import Wheel, atomic_path, fetch_deb, unpack_deb, whee
 from harness.models.metrics import accuracy, metric
 from harness.models.task import Feeds, Progress, Run, Task
 from harness.models.tensors import TensorSpec
-from harness.record import Accuracy
+from harness.records.record import Accuracy
 
 SAMPLE_RATE_HZ = 16_000
 WINDOW = 512  # samples the model judges at a time, 32 ms

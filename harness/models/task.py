@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from harness.models.tensors import TensorSpec
-from harness.record import Accuracy
+from harness.records.record import Accuracy
 
 SAMPLES_REVISION = 2
 """To be raised when a model's data come in another order, so that no sweep has cells scored on

@@ -32,7 +32,7 @@ from harness.passes.movement import absorb_movement, is_stray, reshapes
 from harness.passes.padding import mask_padding
 from harness.passes.rewriter import MAIN
 from harness.passes.summation import cut_sums
-from harness.record import Fusion
+from harness.records.record import Fusion
 from harness.specs.sweep import FusionLevel
 
 

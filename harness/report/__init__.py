@@ -6,12 +6,12 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.export import write_exports
 from harness.files.atomic import write_atomically
+from harness.records.export import write_exports
+from harness.records.store import FILE_NAME, Store
 from harness.report import markdown, page
 from harness.report.content import compose
 from harness.report.data import load
-from harness.store import FILE_NAME, Store
 
 
 @dataclass(frozen=True)

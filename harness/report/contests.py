@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.accuracy import gain
+from harness.records.accuracy import gain
 from harness.report.data import Cell, Group
 from harness.report.edge_figures import accuracy_of, compressed, is_control, treatment
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from harness import export
 from harness.baselines.registry import ENGINES, reference_engine
-from harness.record import BASELINE_CONFIGURATION, OWN_ENGINE, Accuracy, CellKey, Record
+from harness.records import export
+from harness.records.record import BASELINE_CONFIGURATION, OWN_ENGINE, Accuracy, CellKey, Record
+from harness.records.store import FILE_NAME, Store
 from harness.report.kernel_figures import KernelFigures, Roof, kernel_figures, roof_of
 from harness.specs.sweep import Kind
 from harness.statistics import Verdict, compare_paired
-from harness.store import FILE_NAME, Store
 
 
 def engine_name(engine: str) -> str:

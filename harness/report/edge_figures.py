@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.record import Accuracy, LayerCompression
+from harness.records.record import Accuracy, LayerCompression
 from harness.report.data import Cell, Group
 from harness.statistics import Verdict, compare_paired
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.accuracy import is_less_accurate, score, uncompressed
-from harness.record import Static
+from harness.records.accuracy import is_less_accurate, score, uncompressed
+from harness.records.record import Static
 from harness.report.data import Cell, Group, Results
 from harness.report.edge_figures import accuracy_of
 from harness.report.wording import WITHIN, number, share, with_interval

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from harness.record import KernelTime, Record
+from harness.records.record import KernelTime, Record
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from harness.record import KernelTime, Record
+from harness.records.record import KernelTime, Record
 
 _SPARSE = "sparse_"
 """What sparse lowering puts into the names of its kernels."""

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from harness.compiler.api import target_of
 from harness.devices.board import Board
 from harness.processes.child import Child, ChildLost, Message
-from harness.record import TuningCost
+from harness.records.record import TuningCost
 from harness.specs.target import TargetSpec
 from harness.tuning.database import kernel_identity
 from harness.tuning.kernel_process import CANDIDATE_SECONDS, Candidate, KernelFailed, KernelTask

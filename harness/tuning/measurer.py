@@ -16,7 +16,7 @@ import numpy as np
 
 from harness.compiler.api import is_graphics, tvm
 from harness.processes.child import ChildLost, Message
-from harness.record import TuningCost
+from harness.records.record import TuningCost
 from harness.tuning.compiling import Compiling
 from harness.tuning.database import kernel_identity
 from harness.tuning.kernel_process import (

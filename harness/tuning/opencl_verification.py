@@ -14,7 +14,7 @@ from harness.devices.opencl import NotOpenCL, OpenCLKernel
 from harness.errors import CellFailure
 from harness.passes.fusion import KernelCall
 from harness.passes.rewriter import MAIN
-from harness.record import KernelVerification
+from harness.records.record import KernelVerification
 from harness.tuning.arguments import Arguments
 from harness.tuning.difference import Reference, first_difference
 from harness.tuning.references import references

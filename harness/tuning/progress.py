@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.record import TuningCost
+from harness.records.record import TuningCost
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from harness.compiler.api import triple_of, tvm
 from harness.devices.tracker import Servers
 from harness.processes.child import Message
-from harness.record import TuningCost
+from harness.records.record import TuningCost
 from harness.tuning.build_cluster import BuildCluster
 from harness.tuning.cluster_compiling import ClusterCompiling
 from harness.tuning.compiling import WATCH_SECONDS, Compiling

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from harness.processes.child import Message
-from harness.record import TuningCost
+from harness.records.record import TuningCost
 from harness.tuning.compiling import Compiling
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelProcess, KernelTask
 from harness.tuning.turns import Standing

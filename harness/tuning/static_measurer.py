@@ -14,7 +14,7 @@ from harness.devices.pocl import pocl_version
 from harness.devices.static_estimate import estimated_seconds, missing_figures
 from harness.errors import CellFailure
 from harness.processes.child import Message
-from harness.record import Launch, TuningCost
+from harness.records.record import Launch, TuningCost
 from harness.specs.target import Hardware
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.repeatable import KernelWrong, RepeatableMeasurer

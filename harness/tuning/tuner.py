@@ -23,7 +23,7 @@ from harness.compiler.api import (
 )
 from harness.errors import CellFailure
 from harness.passes.default_schedule import schedule_untuned
-from harness.record import StoppedBy, Tuning, TuningPoint
+from harness.records.record import StoppedBy, Tuning, TuningPoint
 from harness.specs.sweep import Tune
 from harness.tuning.budget import Budget
 from harness.tuning.contest import Entry, hold_contests

@@ -10,7 +10,7 @@ from example_results import example_record
 from rich.console import Console
 
 from harness.cli.sweep_display import SweepDisplay
-from harness.record import CellKey, InstructionCount, Tuning, TuningCost
+from harness.records.record import CellKey, InstructionCount, Tuning, TuningCost
 from harness.tuning.progress import TuningProgress
 
 

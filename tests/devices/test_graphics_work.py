@@ -6,7 +6,7 @@ import pytest
 
 from harness.compiler.api import Schedule, te, tvm
 from harness.devices.graphics_work import with_work
-from harness.record import Launch
+from harness.records.record import Launch
 
 ROWS, COLUMNS = 8, 64
 

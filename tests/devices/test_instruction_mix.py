@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from harness.devices.instruction_mix import instruction_mixes
-from harness.record import InstructionMix
+from harness.records.record import InstructionMix
 
 PTX = """\
 .version 8.0

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from machine_needs import needs_llvm_mca
 
-from harness.artifact import KernelDescription
 from harness.compiler.api import Schedule, te, tvm
 from harness.devices.loop_throughput import INSTALL, hottest_loop, loop_throughputs
 from harness.hardware import load_target
-from harness.record import LoopThroughput, LoopThroughputs
+from harness.records.artifact import KernelDescription
+from harness.records.record import LoopThroughput, LoopThroughputs
 from harness.specs.target import TargetSpec
 
 SIZE = 64

@@ -7,15 +7,15 @@ import pytest
 from machine_needs import needs_nvcc
 from sweeps import FUSED, PLAIN, Heard, write_sweep
 
-from harness.artifact import Artifact, KernelDescription
 from harness.devices import placement
 from harness.devices.pocl import pocl_version
 from harness.devices.static import static_of
-from harness.export import write_exports
-from harness.record import Fusion
+from harness.records.artifact import Artifact, KernelDescription
+from harness.records.export import write_exports
+from harness.records.record import Fusion
+from harness.records.store import FILE_NAME, Store
 from harness.specs.sweep import Sweep
 from harness.specs.target import Hardware
-from harness.store import FILE_NAME, Store
 from harness.sweep import run_sweep
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from harness.devices.static_estimate import estimated_seconds, missing_figures
-from harness.record import Launch
+from harness.records.record import Launch
 from harness.specs.target import Hardware, Multiprocessor
 
 HARDWARE = Hardware(

@@ -19,7 +19,7 @@ from harness.edges.compress import compress
 from harness.edges.layers import Layer, biases_of, grouped_layers_of, layers_of
 from harness.errors import CellFailure
 from harness.passes.canonicalise import canonicalise
-from harness.record import Compression
+from harness.records.record import Compression
 from harness.specs.sweep import Edges, Finetune, Score
 
 LANES = 8

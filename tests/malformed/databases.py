@@ -12,7 +12,7 @@ from pathlib import Path
 
 from example_results import example_results
 
-from harness.store import FILE_NAME
+from harness.records.store import FILE_NAME
 from malformed.cases import Case, damaged
 
 _STATEMENTS = (

@@ -11,7 +11,7 @@ from sweeps import FUSED, PLAIN, Heard, write_sweep
 from harness.devices import placed
 from harness.devices.loop_throughput import analyser_version
 from harness.hardware import as_yaml, load_target, tuning_identity
-from harness.record import Record
+from harness.records.record import Record
 from harness.specs.sweep import Sweep
 from harness.specs.target import TvmTarget
 from harness.sweep import run_sweep

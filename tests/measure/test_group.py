@@ -14,7 +14,7 @@ from harness.errors import CellFailure
 from harness.files.arrays import read_arrays
 from harness.measure.group import Contestant, Group, GroupSettings, GroupSubject
 from harness.models.tensors import TensorSpec, ValueRange
-from harness.record import Verification
+from harness.records.record import Verification
 from harness.specs.sweep import Limits, Measure, ModelSpec
 
 MEASURE = Measure(repeats=6, min_seconds=0, sample_ms=0, verify_inputs=3)

@@ -14,7 +14,7 @@ from harness.devices.placement import placed, require_runnable
 from harness.devices.tracker import Address, Servers
 from harness.errors import CellFailure, CellSkipped
 from harness.hardware import as_yaml, detect_host, load_target, target_fingerprint
-from harness.record import Record
+from harness.records.record import Record
 from harness.specs.sweep import Sweep
 from harness.specs.target import Device, TargetSpec
 from harness.sweep import run_sweep

@@ -13,7 +13,7 @@ from harness.errors import InputError
 from harness.models.labelled_arrays import labelled_arrays, unlabelled_arrays
 from harness.models.task import Feeds, Task
 from harness.models.tensors import TensorSpec
-from harness.record import Accuracy
+from harness.records.record import Accuracy
 
 IMAGE = TensorSpec("image", (1, 3), "float32")
 SCORES = TensorSpec("y", (1, 3), "float32")

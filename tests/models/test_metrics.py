@@ -9,7 +9,7 @@ from scipy import stats
 from harness.errors import InputError
 from harness.models.metrics import METRICS, accuracy, agreement, metric
 from harness.models.scoring import area_under_curve, f1, spearman
-from harness.record import AGREEMENT
+from harness.records.record import AGREEMENT
 
 
 def table(name: str, outputs: list[list[float]], labels: list[float]) -> np.ndarray:

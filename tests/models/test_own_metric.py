@@ -17,7 +17,7 @@ from harness.models.own_metric import OwnMetric
 from harness.models.own_metric_worker import Function, drop_current_folder, score
 from harness.models.task import Feeds
 from harness.models.tensors import TensorSpec
-from harness.record import Accuracy
+from harness.records.record import Accuracy
 from harness.specs.sweep import Limits
 
 INPUT, OUTPUT = TensorSpec("x", (1, 3), "float32"), TensorSpec("y", (1, 3), "float32")

@@ -6,7 +6,7 @@ import pytest
 from example_edges import CHOICES, dense_record, example_edges, sparse_record
 from example_results import example_record
 
-from harness.record import CellKey
+from harness.records.record import CellKey
 from harness.report.data import Cell, Group, load
 from harness.report.edge_figures import (
     Speed,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from example_results import example_record
 
-from harness.record import CellKey, KernelTime
+from harness.records.record import CellKey, KernelTime
 from harness.report.kernel_figures import Roof, kernel_figures, roof_of
 
 KEY = CellKey(model="m", target="t", configuration="tuned", engine="tvm")

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from example_results import example_record, example_results
 
-from harness.record import CellKey, InstructionMix, Launch, Static, fingerprint
+from harness.records.record import CellKey, InstructionMix, Launch, Static, fingerprint
+from harness.records.store import FILE_NAME, Store
 from harness.report.content import compose
 from harness.report.data import load
 from harness.report.tables import launch_table
-from harness.store import FILE_NAME, Store
 
 MIX = InstructionMix(form="ptx", floating_point=1304, global_loads=20, global_stores=8)
 

@@ -4,17 +4,17 @@ from pathlib import Path
 
 from example_results import example_record, example_results
 
-from harness.record import (
+from harness.records.record import (
     CellKey,
     InstructionCount,
     LoopThroughput,
     LoopThroughputs,
     fingerprint,
 )
+from harness.records.store import FILE_NAME, Store
 from harness.report.content import compose
 from harness.report.data import load
 from harness.report.tables import loop_table
-from harness.store import FILE_NAME, Store
 
 LOOP = LoopThroughput(
     kernel="fused_conv2d",

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from harness.record import CellKey, fingerprint
+from harness.records.record import CellKey, fingerprint
+from harness.records.store import FILE_NAME, Store
 from harness.report.data import Cell, load, pareto_front
-from harness.store import FILE_NAME, Store
 
 POINTS = st.lists(
     st.tuples(st.floats(0.1, 10).map(lambda x: round(x, 1)), st.sampled_from([0.1, 0.5, 0.9])),

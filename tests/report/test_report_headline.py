@@ -7,7 +7,7 @@ import numpy as np
 from example_results import example_record, example_results
 
 from harness.models.metrics import METRICS, accuracy
-from harness.record import (
+from harness.records.record import (
     Accuracy,
     CellKey,
     Compression,
@@ -17,9 +17,9 @@ from harness.record import (
     Static,
     fingerprint,
 )
+from harness.records.store import FILE_NAME, Store
 from harness.report.data import Cell, Group, Results, load
 from harness.report.headline import Finding, _finding, findings, summary
-from harness.store import FILE_NAME, Store
 
 
 def key(configuration: str, engine: str = "tvm") -> CellKey:

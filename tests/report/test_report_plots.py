@@ -9,7 +9,14 @@ import pytest
 from drawn_texts import assert_readable, written_texts
 from example_results import example_record, example_results
 
-from harness.record import Accuracy, CellKey, Compression, LayerCompression, Tuning, TuningPoint
+from harness.records.record import (
+    Accuracy,
+    CellKey,
+    Compression,
+    LayerCompression,
+    Tuning,
+    TuningPoint,
+)
 from harness.report import plots
 from harness.report.data import Cell, Group, load
 from harness.report.kernel_figures import roof_of

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from example_results import example_record, example_results
 
-from harness.record import (
+from harness.records.record import (
     CellKey,
     InstructionCount,
     MemorySafety,
@@ -14,6 +14,7 @@ from harness.record import (
     Tuning,
     fingerprint,
 )
+from harness.records.store import FILE_NAME, Store
 from harness.report.data import load
 from harness.report.tables import (
     Entry,
@@ -28,7 +29,6 @@ from harness.report.tables import (
     unfinished_table,
     verification_table,
 )
-from harness.store import FILE_NAME, Store
 
 KEY = CellKey(model="m", target="t", configuration="fused", engine="tvm")
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from example_results import example_record
 
-from harness.record import CellKey, KernelVerification, Static, fingerprint
+from harness.records.record import CellKey, KernelVerification, Static, fingerprint
+from harness.records.store import FILE_NAME, Store
 from harness.report.data import load
 from harness.report.tables import result_tables
-from harness.store import FILE_NAME, Store
 
 VERIFIED = {
     "all": KernelVerification(by="PoCL 3.1", kernels=3, unverified={}),

@@ -12,9 +12,9 @@ from example_results import example_record, example_results
 
 from harness.cli.report import command
 from harness.errors import InputError
-from harness.record import CellKey, Compression, KernelTime, fingerprint
+from harness.records.record import CellKey, Compression, KernelTime, fingerprint
+from harness.records.store import FILE_NAME, Store
 from harness.report import markdown, write_report
-from harness.store import FILE_NAME, Store
 
 HOSTILE = "<script>alert('x')</script> | `$x$` [a](javascript:b) \"><img src=x onerror=alert(1)>"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import pytest
 
 from harness.compiler.api import ArgInfo, Schedule, meta_schedule, te, tvm
-from harness.record import TuningCost
+from harness.records.record import TuningCost
 from harness.tuning.contest import Entry, hold_contests
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
 from harness.tuning.measurer import KernelMeasurer

@@ -24,7 +24,7 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import KernelCall, fuse, kernels
 from harness.processes.child import Message
-from harness.record import KernelVerification
+from harness.records.record import KernelVerification
 from harness.specs.sweep import Configuration
 from harness.specs.target import Device
 from harness.tuning.opencl_verification import verify_schedules

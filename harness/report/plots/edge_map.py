@@ -10,7 +10,7 @@ from typing import Literal
 import matplotlib
 from matplotlib.colors import to_hex
 
-from harness.record import LayerCompression
+from harness.records.record import LayerCompression
 from harness.report.data import Cell, Group
 from harness.report.edge_figures import compressed, dropped, kept_shares, layers_of, series_name
 from harness.report.plots import style

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.record import Latency
+from harness.records.record import Latency
 from harness.report.data import Cell, Group
 from harness.report.plots import style
 from harness.report.plots.canvas import Canvas, Marker, Point, Scale, by_ratio, linear

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from harness.record import Accuracy, Latency
+from harness.records.record import Accuracy, Latency
 from harness.report.data import Cell, Group, pareto_front
 from harness.report.plots import style
 from harness.report.plots.canvas import Canvas, Point, Scale, by_ratio, linear, text_width

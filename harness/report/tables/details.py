@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.accuracy import score
-from harness.export import PENDING
-from harness.record import Verification
+from harness.records.accuracy import score
+from harness.records.export import PENDING
+from harness.records.record import Verification
 from harness.report.data import Cell, Results, engine_name
 from harness.report.kernel_figures import KernelFigures
 from harness.report.plots.kernels import MOST_KERNELS, shown

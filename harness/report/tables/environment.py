@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.record import Record
+from harness.records.record import Record
 from harness.report.data import Results
 from harness.report.tables.model import Entry, Table, make_table
 from harness.report.wording import MISSING, number

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.record import InstructionMix, Launch
+from harness.records.record import InstructionMix, Launch
 from harness.report.data import Cell, Group, Results, lowest
 from harness.report.tables.model import Entry, Table, count, make_table, quantity
 from harness.report.wording import MISSING

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.record import LayerCompression
+from harness.records.record import LayerCompression
 from harness.report.data import Cell, Group, Results
 from harness.report.edge_figures import compressed, kept_shares, layers_of
 from harness.report.tables.model import Entry, Table, count, make_table, quantity

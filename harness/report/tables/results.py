@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.accuracy import score
 from harness.devices.pocl import INSTALL
-from harness.record import Accuracy, InstructionCount, Memory, Static, Tuning
+from harness.records.accuracy import score
+from harness.records.record import Accuracy, InstructionCount, Memory, Static, Tuning
 from harness.report.data import Cell, Group, Results
 from harness.report.tables.model import (
     Entry,

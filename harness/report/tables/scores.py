@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.accuracy import gain
+from harness.records.accuracy import gain
 from harness.report.contests import Contest, contests, done_to_the_rest
 from harness.report.data import Cell, Group, Results
 from harness.report.edge_figures import accuracy_of

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from harness.accuracy import score
 from harness.errors import InputError
-from harness.record import Accuracy, CellKey, Record, Status
+from harness.records.accuracy import score
+from harness.records.record import Accuracy, CellKey, Record, Status
+from harness.records.store import Store
 from harness.specs.documents import Frozen
 from harness.statistics import BUSY_SCATTER, MINIMUM_EFFECT, Verdict, compare_independent
-from harness.store import Store
 
 Raw = Mapping[str, np.ndarray]
 """Fingerprint to seconds per inference, of one session."""

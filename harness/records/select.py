@@ -14,11 +14,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from harness.accuracy import is_less_accurate, score
-from harness.accuracy_guard import inaccuracy, left_out, reference_of, short
 from harness.errors import InputError, unknown_name
-from harness.figures import ASPECTS, OBJECTIVES, Candidate, Constraints, Objective, candidate_of
-from harness.record import AGREEMENT, CellKey, Record
+from harness.records.accuracy import is_less_accurate, score
+from harness.records.accuracy_guard import inaccuracy, left_out, reference_of, short
+from harness.records.figures import (
+    ASPECTS,
+    OBJECTIVES,
+    Candidate,
+    Constraints,
+    Objective,
+    candidate_of,
+)
+from harness.records.record import AGREEMENT, CellKey, Record
 from harness.specs.documents import Frozen
 from harness.specs.sweep import Kind
 from harness.statistics import compare_paired

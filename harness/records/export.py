@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 
 from harness.files.atomic import write_atomically
-from harness.record import CellKey, Record
-from harness.store import Store
+from harness.records.record import CellKey, Record
+from harness.records.store import Store
 
 EXPORT_SCHEMA = 1
 PENDING = "pending"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harness.accuracy import score, uncompressed
-from harness.record import CellKey, Record
+from harness.records.accuracy import score, uncompressed
+from harness.records.record import CellKey, Record
 from harness.specs.sweep import Kind
 
 _NAMED = 10

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from pydantic import FiniteFloat, PositiveFloat
 
-from harness.accuracy import score
-from harness.record import AGREEMENT, CellKey, Latency, Record
+from harness.records.accuracy import score
+from harness.records.record import AGREEMENT, CellKey, Latency, Record
 from harness.specs.documents import Frozen
 from harness.specs.sweep import Kind
 from harness.statistics import P99_MINIMUM
@@ -53,7 +53,7 @@ class Constraints(Frozen):
     """What a cell must keep to, and which figures are held against the limits.
 
     Without `min_accuracy` a cell must not be clearly less accurate than the uncompressed network
-    (`harness.accuracy`), unless `any_accuracy` will do.
+    (`harness.records.accuracy`), unless `any_accuracy` will do.
     """
 
     max_latency_ms: PositiveFloat | None = None

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from harness.record import AGREEMENT, BASELINE_CONFIGURATION, Accuracy, Record
+from harness.records.record import AGREEMENT, BASELINE_CONFIGURATION, Accuracy, Record
 
 LEAST_AGREEMENT = 7 / 8
 """The share of inputs on which a network that has no labelled data must say what the uncompressed

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from harness.errors import InputError
-from harness.record import CellKey, Record
+from harness.records.record import CellKey, Record
 from harness.specs.documents import Document
 
 STORE_SCHEMA = 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import InputError
-from harness.record import (
+from harness.records.record import (
     Compression,
     Fusion,
     KernelVerification,
