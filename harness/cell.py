@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
     from harness.build import Scrutiny
     from harness.compiler.api import tvm
-    from harness.edges.calibration import Calibration
     from harness.edges.costs import Prices
-    from harness.edges.layers import Layer
     from harness.measure.memory_safety import MemoryCheck
     from harness.models.imported import Imported
+    from harness.networks.calibration import Calibration
+    from harness.networks.layers import Layer
     from harness.passes.weight_values import Values
     from harness.records.record import Compression, KernelVerification, Tuning
     from harness.specs.sweep import Edges, Tune
@@ -129,10 +129,10 @@ class _Cell:
         """The network without some of its edges. A reference of it is compiled beside the cell."""
         from harness.edges.bypass import bypass
         from harness.edges.compress import compress
-        from harness.edges.held_out import fitted_to
         from harness.edges.merging import merge
         from harness.edges.ordering import reordered
         from harness.edges.patterns import group_of, in_blocks, require_pattern
+        from harness.networks.held_out import fitted_to
         from harness.passes.vectors import vector_lanes
 
         lanes = vector_lanes(self._target)
@@ -309,7 +309,7 @@ class _Cell:
     def _calibrated(
         self, samples: list[list[np.ndarray]]
     ) -> Callable[[tvm.IRModule, list[Layer]], Calibration]:
-        from harness.edges.calibration import Calibration
+        from harness.networks.calibration import Calibration
 
         return lambda module, layers: Calibration(
             module, layers, samples, self._here, self._threads

@@ -14,8 +14,8 @@ import numpy as np
 
 from harness.build import machine_of, outputs_of
 from harness.compiler.api import operator_name, relax, shape_of, tvm
-from harness.edges.calibration import no_samples
-from harness.edges.layers import layers_of
+from harness.networks.calibration import no_samples
+from harness.networks.layers import layers_of
 from harness.passes.fusion import fuse
 from harness.passes.rewriter import MAIN, Rewriter, variables_of
 

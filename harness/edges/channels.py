@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.compiler.api import relax
-from harness.edges.flow import Flow
-from harness.edges.graph import ChannelGroup, channel_groups
-from harness.edges.layers import Layer
 from harness.edges.patterns import kept_of
+from harness.networks.channel_groups import ChannelGroup, channel_groups
+from harness.networks.flow import Flow
+from harness.networks.layers import Layer
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from harness.compiler.api import relax, tvm
-from harness.edges.calibration import Calibration, no_samples
-from harness.edges.layers import Layer, ReplaceConstants, grouped_layers_of, layers_of
 from harness.edges.masks import Appraise, channels_of, group_scores, masks_of, sparsities_of
 from harness.edges.patterns import group_of
-from harness.edges.reconstruction import reconstructed
 from harness.edges.shrinking import KeepChannels
 from harness.errors import CellFailure, unknown_name
+from harness.networks.calibration import Calibration, no_samples
+from harness.networks.layers import Layer, ReplaceConstants, grouped_layers_of, layers_of
+from harness.networks.reconstruction import reconstructed
 from harness.records.record import Compression, LayerCompression
 from harness.specs.sweep import Edges, Finetune
 
@@ -160,7 +160,7 @@ class _Work:
         stage: int,
     ) -> dict[relax.Var, np.ndarray]:
         """Fit all layers at once to what the dense network gives; only this needs PyTorch."""
-        from harness.edges.finetune import finetuned
+        from harness.networks.finetune import finetuned
 
         before = sum(settings.epochs_of_stages[:stage])
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from harness.compiler.api import relax, target_of, tvm
-from harness.edges.layers import Layer, ReplaceConstants
 from harness.edges.patterns import mask_of
 from harness.errors import CellFailure
+from harness.networks.layers import Layer, ReplaceConstants
 from harness.passes.adapt import adapt
 from harness.passes.fusion import fuse
 from harness.passes.weight_values import owners, values_of

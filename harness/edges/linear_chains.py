@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.compiler.api import constant_array, operator_name, relax, shape_of, tvm
-from harness.edges.layers import as_matrix, weight_axes
+from harness.networks.layers import as_matrix, weight_axes
 from harness.passes.rewriter import Rewriter
 
 

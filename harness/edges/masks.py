@@ -8,15 +8,15 @@ import numpy as np
 
 from harness.compiler.api import operator_name, tvm
 from harness.edges.budgets import spend
-from harness.edges.calibration import Calibration
 from harness.edges.channels import KeptChannels, kept_channels
 from harness.edges.costs import Prices
-from harness.edges.graph import follow
-from harness.edges.layers import Layer
 from harness.edges.patterns import group_of, in_blocks, mask_of, shuffled
 from harness.edges.score_cache import cached_scores
 from harness.edges.sensitivity import Progress, output_losses
 from harness.files.cache import cache_folder
+from harness.networks.calibration import Calibration
+from harness.networks.channel_groups import follow
+from harness.networks.layers import Layer
 from harness.passes.sparse_lowering import HAS_SPARSE_KERNELS
 from harness.specs.sweep import Edges, Pattern, Spending
 

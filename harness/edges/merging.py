@@ -16,13 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.compiler.api import operator_name, relax, shape_of, tvm
-from harness.edges.channel_values import Known, channel_values
-from harness.edges.flow import Flow, Use
-from harness.edges.graph import ChannelGroup, channel_groups, follow
-from harness.edges.layers import Layer, layers_of
 from harness.edges.linear_chains import MergeLinearChains
 from harness.edges.patterns import group_of, in_blocks
 from harness.edges.shrinking import KeepChannels
+from harness.networks.channel_groups import ChannelGroup, channel_groups, follow
+from harness.networks.channel_values import Known, channel_values
+from harness.networks.flow import Flow, Use
+from harness.networks.layers import Layer, layers_of
 from harness.passes.channel_arithmetic import FoldChannelArithmetic
 from harness.passes.rewriter import Rewriter
 from harness.records.record import Compression

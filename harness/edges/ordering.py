@@ -25,11 +25,11 @@ import numpy as np
 
 from harness.build import machine_of, outputs_of
 from harness.compiler.api import constant_array, relax, tvm
-from harness.edges.flow import Flow, Use
-from harness.edges.graph import ChannelGroup, channel_groups, follow
-from harness.edges.layers import layers_of
 from harness.edges.patterns import kept_of
 from harness.errors import CellFailure
+from harness.networks.channel_groups import ChannelGroup, channel_groups, follow
+from harness.networks.flow import Flow, Use
+from harness.networks.layers import layers_of
 from harness.passes.fusion import fuse
 from harness.passes.rewriter import Rewriter
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.edges.calibration import Calibration
-from harness.edges.layers import Layer
 from harness.edges.scores import scores_of
 from harness.errors import InputError
 from harness.files.atomic import write_atomically
 from harness.files.npz import read_npz
+from harness.networks.calibration import Calibration
+from harness.networks.layers import Layer
 from harness.specs.sweep import Score
 
 _REVISION = 2

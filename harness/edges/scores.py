@@ -17,10 +17,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from harness.edges.calibration import Calibration
 from harness.edges.elimination import elimination_costs
-from harness.edges.layers import Layer
-from harness.edges.reconstruction import second_moments
+from harness.networks.calibration import Calibration
+from harness.networks.layers import Layer
+from harness.networks.reconstruction import second_moments
 from harness.specs.sweep import Score
 
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from harness.compiler.api import relax
-from harness.edges.calibration import Calibration
-from harness.edges.layers import Layer
-from harness.edges.reconstruction import refitted, second_moments
+from harness.networks.calibration import Calibration
+from harness.networks.layers import Layer
+from harness.networks.reconstruction import refitted, second_moments
 
 Progress = Callable[[int, int], None]
 """Told how many layers are done, and how many there are."""

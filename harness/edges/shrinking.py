@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from harness.compiler.api import constant_array, operator_name, relax, shape_of, tvm
-from harness.edges.flow import Flow
-from harness.edges.layers import with_constant
+from harness.networks.flow import Flow
+from harness.networks.layers import with_constant
 from harness.passes.rewriter import Rewriter
 
 

@@ -10,9 +10,9 @@ from onnx import helper
 from small_models import FLOAT, feeds, onnx_model, save, weights
 
 from harness.compiler.api import tvm
-from harness.edges.calibration import Calibration
-from harness.edges.layers import layers_of
 from harness.models.frontends import import_model
+from harness.networks.calibration import Calibration
+from harness.networks.layers import layers_of
 from harness.passes.canonicalise import canonicalise
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})

@@ -13,7 +13,7 @@ def torch() -> Any:
 
 
 def seen(torch: Any, images: Any, crops: float) -> Any:
-    from harness.edges.augmentation import augmented
+    from harness.networks.augmentation import augmented
 
     generator = torch.Generator().manual_seed(0)
     every = torch.arange(len(images))

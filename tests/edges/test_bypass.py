@@ -15,9 +15,9 @@ from small_models import FLOAT, onnx_model, save, weights
 
 from harness.compiler.api import tvm
 from harness.edges.bypass import bypass, residual_branches
-from harness.edges.layers import layers_of
 from harness.errors import CellFailure
 from harness.models.frontends import import_model
+from harness.networks.layers import layers_of
 from harness.passes.canonicalise import canonicalise
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})

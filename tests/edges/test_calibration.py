@@ -12,11 +12,11 @@ from onnx import helper
 from small_models import FLOAT, onnx_model, save, weights
 
 from harness.compiler.api import tvm
-from harness.edges.calibration import Calibration, unfolded
 from harness.edges.compress import compress
-from harness.edges.layers import Layer, layers_of
 from harness.errors import CellFailure
 from harness.models.frontends import import_model
+from harness.networks.calibration import Calibration, unfolded
+from harness.networks.layers import Layer, layers_of
 from harness.passes.canonicalise import canonicalise
 from harness.specs.sweep import Edges
 

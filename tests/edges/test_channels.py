@@ -26,13 +26,13 @@ from small_models import FLOAT, onnx_model, save, weights
 
 from harness.compiler.api import constant_array, relax, tvm
 from harness.edges.channels import KeptChannels, kept_channels, kept_count
-from harness.edges.flow import Flow
-from harness.edges.graph import channel_groups, follow
-from harness.edges.layers import ReplaceConstants, layers_of
 from harness.edges.scores import scores_of
 from harness.edges.shrinking import KeepChannels
 from harness.models.embedded_models import embedded_file
 from harness.models.frontends import import_model
+from harness.networks.channel_groups import channel_groups, follow
+from harness.networks.flow import Flow
+from harness.networks.layers import ReplaceConstants, layers_of
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 from harness.passes.rewriter import Rewriter

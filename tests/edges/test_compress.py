@@ -14,10 +14,10 @@ from small_models import FLOAT, feeds, onnx_model, save, weights
 from harness.build import compile_scheduled
 from harness.compiler.api import relax, tvm
 from harness.edges.compress import check_outputs, compress
-from harness.edges.layers import biases_of, layers_of
 from harness.errors import CellFailure, InputError
 from harness.models.frontends import import_model
 from harness.models.imported import Imported
+from harness.networks.layers import biases_of, layers_of
 from harness.passes.canonicalise import canonicalise
 from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import fuse

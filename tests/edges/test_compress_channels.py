@@ -8,10 +8,10 @@ from channel_networks import Builder, depthwise, inputs_of, pooled_end, residual
 from evaluation import evaluate
 
 from harness.compiler.api import shape_of, tvm
-from harness.edges.calibration import Calibration
 from harness.edges.compress import compress
-from harness.edges.layers import Layer, ReplaceConstants, layers_of
 from harness.errors import CellFailure
+from harness.networks.calibration import Calibration
+from harness.networks.layers import Layer, ReplaceConstants, layers_of
 from harness.passes.rewriter import MAIN
 from harness.specs.sweep import Edges
 

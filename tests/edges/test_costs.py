@@ -13,9 +13,9 @@ from small_models import FLOAT, onnx_model, weights
 from harness.compiler.api import target_of, tvm
 from harness.edges import costs as costs_module
 from harness.edges.costs import Appraiser
-from harness.edges.layers import layers_of
 from harness.errors import CellFailure
 from harness.hardware import HOST, load_target
+from harness.networks.layers import layers_of
 from harness.passes.canonicalise import canonicalise
 from harness.passes.vectors import vector_lanes
 from harness.tuning.database import TuningDatabase

@@ -14,10 +14,10 @@ from onnx import helper
 from small_models import FLOAT, INT64, onnx_model, weights
 
 from harness.compiler.api import tvm
-from harness.edges.calibration import Calibration
 from harness.edges.compress import compress
-from harness.edges.layers import Layer, biases_of, grouped_layers_of, layers_of
 from harness.errors import CellFailure
+from harness.networks.calibration import Calibration
+from harness.networks.layers import Layer, biases_of, grouped_layers_of, layers_of
 from harness.passes.canonicalise import canonicalise
 from harness.records.record import Compression
 from harness.specs.sweep import Edges, Finetune, Score
@@ -86,7 +86,7 @@ def not_asked(module: tvm.IRModule, layers: list[Layer]) -> Calibration:
 
 def outputs(module: tvm.IRModule) -> np.ndarray:
     """What a network gives on inputs that it was not fitted to."""
-    from harness.edges.torch_network import TorchNetwork
+    from harness.networks.torch_network import TorchNetwork
 
     fresh = np.stack([sample[0] for sample in samples(64, 1)])
     (found,) = TorchNetwork(module)([torch_module().from_numpy(fresh)])
@@ -161,7 +161,7 @@ def test_what_layers_give_can_count_too(module: tvm.IRModule) -> None:
     """It is closer then to what it was, though it says nothing of the outputs."""
 
     def inside(network: tvm.IRModule) -> np.ndarray:
-        from harness.edges.torch_network import TorchNetwork
+        from harness.networks.torch_network import TorchNetwork
 
         fresh = torch_module().from_numpy(np.stack([sample[0] for sample in samples(64, 1)]))
         last = list(biases_of(network, layers_of(network)).values())[1].variable

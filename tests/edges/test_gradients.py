@@ -12,8 +12,8 @@ from calibrated_networks import calibrated, convolutions, one_dimension, product
 from onnx import helper
 from small_models import FLOAT, onnx_model, weights
 
-from harness.edges.layers import Layer
 from harness.errors import CellFailure
+from harness.networks.layers import Layer
 
 
 @pytest.mark.parametrize("model", [convolutions, products, one_dimension])

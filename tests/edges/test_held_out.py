@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.edges.held_out import fitted_to, held_out
+from harness.networks.held_out import fitted_to, held_out
 
 
 @given(st.integers(0, 3000))

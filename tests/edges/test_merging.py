@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 
 from harness.compiler.api import constant_array, relax, tvm
 from harness.edges.compress import compress
-from harness.edges.flow import Flow
-from harness.edges.graph import channel_groups, follow
-from harness.edges.layers import layers_of
 from harness.edges.merging import merge, merged
+from harness.networks.channel_groups import channel_groups, follow
+from harness.networks.flow import Flow
+from harness.networks.layers import layers_of
 from harness.passes.rewriter import Rewriter
 from harness.specs.sweep import Edges
 

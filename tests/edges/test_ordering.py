@@ -14,13 +14,13 @@ from onnx import helper
 
 from harness.compiler.api import tvm
 from harness.edges import ordering
-from harness.edges.layers import ReplaceConstants, layers_of
 from harness.edges.ordering import check_same, neighbours, reordered, side_by_side
 from harness.edges.patterns import mask_of
 from harness.edges.scores import grouped
 from harness.errors import CellFailure
 from harness.models.embedded_models import embedded_file
 from harness.models.frontends import import_model
+from harness.networks.layers import ReplaceConstants, layers_of
 from harness.passes.canonicalise import canonicalise
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})

@@ -9,8 +9,8 @@ import pytest
 from calibrated_networks import calibrated, products
 from onnx import helper
 
-from harness.edges.calibration import Calibration
 from harness.edges.score_cache import cached_scores
+from harness.networks.calibration import Calibration
 
 
 @pytest.fixture(scope="module")

@@ -13,14 +13,14 @@ from compiling import imported, reference
 from onnx import TensorProto, helper
 from small_models import FLOAT, INT64, onnx_model, weights
 
-from harness.edges.layers import layers_of
 from harness.errors import CellFailure
+from harness.networks.layers import layers_of
 from harness.passes.canonicalise import canonicalise
 from harness.passes.layout import to_channels_last
 
 torch = pytest.importorskip("torch", reason="needs the extra: pip install 'layeredge[torch]'")
 
-from harness.edges.torch_network import TorchNetwork  # noqa: E402 (torch is there)
+from harness.networks.torch_network import TorchNetwork  # noqa: E402 (torch is there)
 
 SAMPLES = 3
 IMAGE = ("x", FLOAT, [1, 4, 9, 8])

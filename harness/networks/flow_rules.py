@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from harness.compiler.api import Constant, constant_array, operator_name, relax, shape_of
-from harness.edges.flow import Axes, Follower
-from harness.edges.layers import weight_axes
+from harness.networks.flow import Axes, Follower
+from harness.networks.layers import weight_axes
 from harness.passes.rewriter import permutation
 
 Rule = Callable[[Follower, relax.Call, relax.Var], Axes]

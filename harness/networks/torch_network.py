@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from harness.compiler.api import constant_array, operator_name, relax, shape_of, tvm
-from harness.edges.torch_operators import Function, function_of
 from harness.errors import CellFailure
+from harness.networks.torch_operators import Function, function_of
 from harness.passes.rewriter import MAIN
 
 _Values = dict[relax.Var, Any]

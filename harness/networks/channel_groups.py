@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.compiler.api import operator_name, relax, tvm
-from harness.edges.flow import Flow, Follower, Use
-from harness.edges.flow_rules import RULES, unknown
+from harness.networks.flow import Flow, Follower, Use
+from harness.networks.flow_rules import RULES, unknown
 from harness.passes.rewriter import MAIN
 
 

@@ -21,8 +21,8 @@ from harness.compiler.api import (
     shape_of,
     tvm,
 )
-from harness.edges.layers import Layer
 from harness.errors import CellFailure
+from harness.networks.layers import Layer
 from harness.passes.fusion import fuse
 from harness.passes.rewriter import MAIN, Rewriter, variables_of
 

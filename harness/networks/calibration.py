@@ -9,9 +9,9 @@ import numpy as np
 
 from harness.build import machine_of
 from harness.compiler.api import constant_array, operator_name, relax, tvm
-from harness.edges.gradients import Backward
-from harness.edges.layers import Bias, Layer, as_matrix, biases_of, layers_of
 from harness.errors import CellFailure
+from harness.networks.gradients import Backward
+from harness.networks.layers import Bias, Layer, as_matrix, biases_of, layers_of
 from harness.passes.fusion import fuse
 from harness.passes.layout import to_channels_last
 from harness.passes.rewriter import MAIN, Rewriter

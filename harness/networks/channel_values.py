@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from harness.compiler.api import Constant, constant_array, operator_name, relax, shape_of, tvm
-from harness.edges.flow import Flow
-from harness.edges.layers import as_matrix, weight_axes
+from harness.networks.flow import Flow
+from harness.networks.layers import as_matrix, weight_axes
 from harness.passes.rewriter import MAIN
 
 

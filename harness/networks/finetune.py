@@ -32,11 +32,11 @@ import torch
 from torch import Tensor
 
 from harness.compiler.api import relax, tvm
-from harness.edges.augmentation import augmented
-from harness.edges.held_out import fitted_to, held_out
-from harness.edges.layers import Bias, Layer, biases_of, grouped_layers_of, layers_of
-from harness.edges.torch_network import TorchNetwork
 from harness.errors import CellFailure
+from harness.networks.augmentation import augmented
+from harness.networks.held_out import fitted_to, held_out
+from harness.networks.layers import Bias, Layer, biases_of, grouped_layers_of, layers_of
+from harness.networks.torch_network import TorchNetwork
 from harness.specs.sweep import Finetune
 
 Progress = Callable[[int, float], None]
