@@ -21,12 +21,12 @@ from scipy.stats import spearmanr
 from harness.compiler.api import tvm
 from harness.edges.scores import scores_of
 from harness.hardware import HOST, load_target
+from harness.kernels.vectors import vector_lanes
 from harness.models.catalog import resolve
 from harness.models.frontends import import_model
 from harness.networks.calibration import Calibration
 from harness.networks.layers import Layer, layers_of
 from harness.passes.canonicalise import canonicalise
-from harness.passes.vectors import vector_lanes
 from harness.specs.sweep import ModelSpec, Score
 
 METHODS: tuple[Score, ...] = ("magnitude", "activation", "second-order", "gradient", "random")

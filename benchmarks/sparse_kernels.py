@@ -37,10 +37,10 @@ from harness.edges.scores import grouped
 from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
 from harness.kernels.lowering import use_our_lowering
+from harness.kernels.vectors import vector_lanes
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
-from harness.passes.vectors import vector_lanes
 from harness.report.plots.style import INK, SMALL_SIZE, TITLE_SIZE, colors
 from harness.roofline import with_measured_roofs
 from harness.specs.sweep import BLOCKS, Pattern, Tune

@@ -132,8 +132,8 @@ class _Cell:
         from harness.edges.merging import merge
         from harness.edges.ordering import reordered
         from harness.edges.patterns import group_of, in_blocks, require_pattern
+        from harness.kernels.vectors import vector_lanes
         from harness.networks.held_out import fitted_to
-        from harness.passes.vectors import vector_lanes
 
         lanes = vector_lanes(self._target)
         require_pattern(edges.pattern, self._spec, lanes)

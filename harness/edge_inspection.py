@@ -13,12 +13,12 @@ from harness.compiler.api import constant_array, operator_name, relax, shape_of,
 from harness.edges.patterns import mask_of
 from harness.edges.scores import scores_of
 from harness.inspection import import_named, reported_as
+from harness.kernels.vectors import vector_lanes
 from harness.layer_times import LayerTimes, Source, layer_times
 from harness.networks.layers import Layer, layers_of, weight_axes
 from harness.passes.canonicalise import canonicalise
 from harness.passes.rewriter import MAIN, variables_of
 from harness.passes.sparse_lowering import HAS_SPARSE_KERNELS
-from harness.passes.vectors import vector_lanes
 from harness.specs.documents import Frozen
 from harness.specs.target import TargetSpec
 

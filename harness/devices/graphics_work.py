@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.compiler.api import PrimFunc, estimate_tir_flops, tirx
-from harness.passes.kernel_blocks import loads
+from harness.kernels.blocks import loads
 from harness.records.record import Launch
 
 _GLOBAL = "global"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from harness.compiler.api import tvm
+from harness.kernels.vectors import vector_lanes
 from harness.passes.layout import to_channels_last
 from harness.passes.packing import PackWeights
 from harness.passes.sparse_lowering import LowerSparse
-from harness.passes.vectors import vector_lanes
 from harness.passes.weight_values import Values
 from harness.specs.target import Passes
 

@@ -24,8 +24,7 @@ from typing import Any
 import numpy as np
 
 from harness.compiler.api import PrimFunc, SBlock, Schedule, is_graphics, structural_map, tirx, tvm
-from harness.passes.graphics_schedule import schedule_for_graphics
-from harness.passes.kernel_blocks import (
+from harness.kernels.blocks import (
     calls_functions,
     divisors,
     is_copy,
@@ -37,9 +36,10 @@ from harness.passes.kernel_blocks import (
     variables,
     vector_width,
 )
+from harness.kernels.summation import is_part
+from harness.kernels.vectors import vector_registers
+from harness.passes.graphics_schedule import schedule_for_graphics
 from harness.passes.padding import is_masked_padding
-from harness.passes.summation import is_part
-from harness.passes.vectors import vector_registers
 
 SCHEDULED = "tirx.is_scheduled"
 _PARALLEL_OPERATIONS = 20_000

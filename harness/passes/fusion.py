@@ -25,13 +25,13 @@ from harness.compiler.api import (
     tvm,
 )
 from harness.errors import NoKernel
-from harness.passes.indices import simplify_indices
-from harness.passes.kernel_blocks import is_opaque
+from harness.kernels.blocks import is_opaque
+from harness.kernels.indices import simplify_indices
+from harness.kernels.summation import cut_sums
 from harness.passes.legalise import LEGALISATIONS
 from harness.passes.movement import absorb_movement, is_stray, reshapes
 from harness.passes.padding import mask_padding
 from harness.passes.rewriter import MAIN
-from harness.passes.summation import cut_sums
 from harness.records.record import Fusion
 from harness.specs.sweep import FusionLevel
 

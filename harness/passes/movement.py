@@ -18,7 +18,7 @@ from harness.compiler.api import (
     tirx,
     tvm,
 )
-from harness.passes.kernel_blocks import is_opaque
+from harness.kernels.blocks import is_opaque
 from harness.passes.rewriter import MAIN
 
 

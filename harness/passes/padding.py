@@ -28,7 +28,7 @@ from harness.compiler.api import (
     tirx,
     tvm,
 )
-from harness.passes.kernel_blocks import loads, variables, walks_along
+from harness.kernels.blocks import loads, variables, walks_along
 
 _BITS = {
     f"{kind}{width}": f"int{width}"

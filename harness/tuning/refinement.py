@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from itertools import permutations
 from typing import Any
 
-from harness.passes.kernel_blocks import prime_factors
+from harness.kernels.blocks import prime_factors
 
 
 def neighbours(trace: list[Any]) -> Iterator[list[Any]]:

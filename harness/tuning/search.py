@@ -27,7 +27,7 @@ from harness.compiler.api import (
     trace_json,
     tvm,
 )
-from harness.passes.vectors import vector_registers
+from harness.kernels.vectors import vector_registers
 from harness.tuning.database import Choice, kernel_identity
 from harness.tuning.kernel_process import KernelTask
 from harness.tuning.refinement import neighbours

@@ -26,8 +26,7 @@ from typing import Any
 import numpy as np
 
 from harness.compiler.api import Schedule, is_graphics, tvm
-from harness.passes.default_schedule import KernelSchedule
-from harness.passes.kernel_blocks import (
+from harness.kernels.blocks import (
     calls_functions,
     divisors,
     gathered,
@@ -36,7 +35,8 @@ from harness.passes.kernel_blocks import (
     sharing,
     vector_width,
 )
-from harness.passes.vectors import vector_registers
+from harness.kernels.vectors import vector_registers
+from harness.passes.default_schedule import KernelSchedule
 from harness.tuning.uneven import MOST_ROWS, UnevenKernel, UnevenTile, multiplied_by, uneven_tiles
 
 _MOST_VECTORS = 8

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.compiler.api import Schedule, tirx
-from harness.passes.default_schedule import KernelSchedule
-from harness.passes.kernel_blocks import (
+from harness.kernels.blocks import (
     divisors,
     multiplied_per_load,
     variables,
     vector_width,
 )
+from harness.passes.default_schedule import KernelSchedule
 
 MOST_ROWS = 16
 

@@ -15,9 +15,9 @@ from harness.edges import costs as costs_module
 from harness.edges.costs import Appraiser
 from harness.errors import CellFailure
 from harness.hardware import HOST, load_target
+from harness.kernels.vectors import vector_lanes
 from harness.networks.layers import layers_of
 from harness.passes.canonicalise import canonicalise
-from harness.passes.vectors import vector_lanes
 from harness.tuning.database import TuningDatabase
 
 SPARSITIES = (0.0, 0.5, 0.75)

@@ -25,8 +25,8 @@ from harness.compiler.api import (
     tirx,
     tvm,
 )
+from harness.kernels.indices import simplify_indices
 from harness.passes.fusion import kernels
-from harness.passes.indices import simplify_indices
 
 
 def heads(rows: int, count: int, size: int, axes: list[int]) -> onnx.ModelProto:

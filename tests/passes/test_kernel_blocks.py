@@ -6,7 +6,7 @@ import pytest
 
 from harness.compiler.api import SBlock, Schedule, te, tvm
 from harness.kernels import block_sparse, packed
-from harness.passes.kernel_blocks import multiplied_per_load, sharing
+from harness.kernels.blocks import multiplied_per_load, sharing
 
 LANES, VECTORS, ROWS, INPUTS = 4, 6, 5, 8
 

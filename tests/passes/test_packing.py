@@ -13,11 +13,11 @@ from small_models import FLOAT, feeds, onnx_model, weights
 from tvm_runs import operators_of
 
 from harness.compiler.api import tvm
+from harness.kernels.vectors import vector_lanes
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import fuse
-from harness.passes.vectors import vector_lanes
 from harness.specs.target import Passes
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})

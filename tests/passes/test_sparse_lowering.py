@@ -16,10 +16,10 @@ from small_models import FLOAT, feeds, onnx_model
 
 from harness.compiler.api import tvm
 from harness.kernels.block_sparse import WIDE, block_sparse
+from harness.kernels.vectors import vector_lanes
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
-from harness.passes.vectors import vector_lanes
 from harness.specs.target import Passes
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from harness.build import compile_scheduled, machine_of
 from harness.compiler.api import PrimFunc, SBlock, relax, structural_walk, target_of, tvm
 from harness.devices.linker import linker
+from harness.kernels.summation import is_part
 from harness.measure.memory_safety import unsafe_kernels
 from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import fuse, kernels
-from harness.passes.summation import is_part
 
 OP = relax.op
 TARGET = target_of({"kind": "llvm", "mcpu": "x86-64-v3", "num-cores": 2})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.compiler.api import tvm
-from harness.passes.vectors import vector_lanes, vector_registers
+from harness.kernels.vectors import vector_lanes, vector_registers
 
 
 @pytest.mark.parametrize(

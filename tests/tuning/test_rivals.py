@@ -14,10 +14,10 @@ from small_models import FLOAT, onnx_model, weights
 from harness.compiler.api import ArgInfo, Schedule, meta_schedule, record_json, tvm
 from harness.edges.compress import compress
 from harness.hardware import HOST, load_target
+from harness.kernels.vectors import vector_lanes
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
-from harness.passes.vectors import vector_lanes
 from harness.passes.weight_values import Values
 from harness.specs.sweep import Edges
 from harness.tuning.database import Choice, kernel_identity

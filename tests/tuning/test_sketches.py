@@ -8,8 +8,8 @@ from compiling import run_kernel
 from harness.compiler.api import Schedule, te, topi, trace_json, tvm
 from harness.kernels import block_sparse, packed
 from harness.kernels.block_sparse import WIDE
+from harness.kernels.vectors import vector_lanes
 from harness.passes.default_schedule import schedule_untuned
-from harness.passes.vectors import vector_lanes
 from harness.tuning.difference import difference
 from harness.tuning.sketches import Sketches
 

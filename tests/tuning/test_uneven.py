@@ -9,7 +9,7 @@ from compiling import run_kernel
 
 from harness.compiler.api import ArgInfo, Schedule, meta_schedule, record_json, te, topi, tvm
 from harness.kernels import packed
-from harness.passes.vectors import vector_lanes
+from harness.kernels.vectors import vector_lanes
 from harness.tuning.difference import difference
 from harness.tuning.uneven import UnevenKernel, UnevenTile, multiplied_by, uneven_tiles
 

@@ -26,7 +26,7 @@ from harness.compiler.api import (
     tirx,
     tvm,
 )
-from harness.passes.kernel_blocks import divisors, loads, variables, walks_along
+from harness.kernels.blocks import divisors, loads, variables, walks_along
 
 _MOST_TERMS = 128
 """How many floats are added one after the other."""
