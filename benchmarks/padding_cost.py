@@ -42,8 +42,8 @@ from harness.models.catalog import resolve
 from harness.models.frontends import import_model
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
-from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import fuse
+from harness.schedules.default import schedule_untuned
 from harness.specs.sweep import ModelSpec, Tune
 from harness.statistics import compare_paired
 from harness.tuning.database import TuningDatabase, database_of

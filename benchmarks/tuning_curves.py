@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 
 from harness.compiler.api import tvm
-from harness.passes.default_schedule import schedule_untuned
+from harness.schedules.default import schedule_untuned
 from harness.specs.sweep import Tune
 from harness.tuning.database import TuningDatabase, database_of
 from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask

@@ -35,7 +35,6 @@ from harness.errors import CellFailure, last_line
 from harness.files.atomic import write_atomically
 from harness.kernels.lowering import use_our_lowering
 from harness.models.imported import Imported
-from harness.passes.default_schedule import SCHEDULED, schedule_untuned
 from harness.passes.fusion import KernelCall, kernels
 from harness.passes.rewriter import MAIN
 from harness.records.artifact import (
@@ -55,6 +54,7 @@ from harness.records.record import (
     MemorySafety,
     Tuning,
 )
+from harness.schedules.default import SCHEDULED, schedule_untuned
 from harness.specs.target import Multiprocessor
 
 _MEGABYTE = 1e6

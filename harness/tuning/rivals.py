@@ -13,9 +13,9 @@ import numpy as np
 
 from harness.compiler.api import target_of, tvm
 from harness.passes.adapt import adapt
-from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import fuse
 from harness.passes.weight_values import Values, owners
+from harness.schedules.default import schedule_untuned
 from harness.specs.sweep import FusionLevel
 from harness.specs.target import TargetSpec
 from harness.tuning.database import Choice, database_of, kernel_identity

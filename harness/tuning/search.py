@@ -28,10 +28,10 @@ from harness.compiler.api import (
     tvm,
 )
 from harness.kernels.vectors import vector_registers
+from harness.schedules.sketches import Sketches, accumulators
 from harness.tuning.database import Choice, kernel_identity
 from harness.tuning.kernel_process import KernelTask
 from harness.tuning.refinement import neighbours
-from harness.tuning.sketches import Sketches, accumulators
 
 TRIALS_PER_ROUND = 32
 """At most."""

@@ -22,8 +22,8 @@ from harness.compiler.api import (
     tvm,
 )
 from harness.errors import CellFailure
-from harness.passes.default_schedule import schedule_untuned
 from harness.records.record import StoppedBy, Tuning, TuningPoint
+from harness.schedules.default import schedule_untuned
 from harness.specs.sweep import Tune
 from harness.tuning.budget import Budget
 from harness.tuning.contest import Entry, hold_contests

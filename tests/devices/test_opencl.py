@@ -13,7 +13,7 @@ from harness.compiler.api import PrimFunc, Schedule, target_of, te, tirx, tvm
 from harness.devices import opencl
 from harness.devices.opencl import NotOpenCL, OpenCLKernel
 from harness.hardware import load_target
-from harness.passes.default_schedule import schedule_untuned
+from harness.schedules.default import schedule_untuned
 
 TARGET = target_of(load_target("a100").tvm.as_tvm())
 EXTENT = 8192

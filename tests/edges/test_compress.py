@@ -19,8 +19,8 @@ from harness.models.frontends import import_model
 from harness.models.imported import Imported
 from harness.networks.layers import biases_of, layers_of
 from harness.passes.canonicalise import canonicalise
-from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import fuse
+from harness.schedules.default import schedule_untuned
 from harness.specs.sweep import Edges, Pattern
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})

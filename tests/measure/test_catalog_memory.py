@@ -19,9 +19,9 @@ from harness.measure.memory_safety import unsafe_kernels
 from harness.models.frontends import import_model
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
-from harness.passes.default_schedule import SCHEDULED, schedule_untuned
 from harness.passes.fusion import fuse, kernels
-from harness.tuning.sketches import Sketches
+from harness.schedules.default import SCHEDULED, schedule_untuned
+from harness.schedules.sketches import Sketches
 from harness.tuning.tasks import tasks_of
 
 SPEC = load_target("x86-host")

@@ -16,8 +16,8 @@ from harness.cell import Order, compile_cell
 from harness.compiler.api import PrimFunc, relax, target_of, tvm
 from harness.errors import CellFailure
 from harness.hardware import load_target
-from harness.passes.default_schedule import schedule_untuned
 from harness.records.artifact import Artifact
+from harness.schedules.default import schedule_untuned
 from harness.specs.sweep import Configuration
 
 HOST = "x86-host"

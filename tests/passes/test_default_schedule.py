@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from harness.compiler.api import PrimFunc, relax, tvm
-from harness.passes.default_schedule import SCHEDULED, schedule_untuned
 from harness.passes.fusion import fuse
+from harness.schedules.default import SCHEDULED, schedule_untuned
 
 TARGETS = {
     "wide": {"kind": "llvm", "num-cores": 2},

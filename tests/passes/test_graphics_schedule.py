@@ -10,8 +10,8 @@ from small_models import convolutional
 
 from harness.compiler.api import dlight_rules, relax, target_of, tvm
 from harness.hardware import load_target
-from harness.passes.default_schedule import SCHEDULED, schedule_untuned
 from harness.passes.fusion import kernels
+from harness.schedules.default import SCHEDULED, schedule_untuned
 
 
 def a100() -> tvm.target.Target:

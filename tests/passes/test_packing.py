@@ -16,8 +16,8 @@ from harness.compiler.api import tvm
 from harness.kernels.vectors import vector_lanes
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
-from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import fuse
+from harness.schedules.default import schedule_untuned
 from harness.specs.target import Passes
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})

@@ -15,9 +15,9 @@ from small_models import FLOAT, onnx_model, weights
 
 from harness.compiler.api import PrimFunc, SBlock, structural_equal, structural_walk, tvm
 from harness.kernels.blocks import is_copy
-from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import kernels
 from harness.passes.padding import is_masked_padding, mask_padding
+from harness.schedules.default import schedule_untuned
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 CHANNELS = 16

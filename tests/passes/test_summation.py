@@ -16,8 +16,8 @@ from harness.compiler.api import PrimFunc, SBlock, relax, structural_walk, targe
 from harness.devices.linker import linker
 from harness.kernels.summation import is_part
 from harness.measure.memory_safety import unsafe_kernels
-from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import fuse, kernels
+from harness.schedules.default import schedule_untuned
 
 OP = relax.op
 TARGET = target_of({"kind": "llvm", "mcpu": "x86-64-v3", "num-cores": 2})

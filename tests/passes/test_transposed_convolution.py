@@ -13,9 +13,9 @@ from tvm_runs import operators_of
 
 from harness.compiler.api import tvm
 from harness.passes.canonicalise import canonicalise
-from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import kernels
 from harness.passes.movement import is_stray
+from harness.schedules.default import schedule_untuned
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 

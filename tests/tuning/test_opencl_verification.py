@@ -21,10 +21,10 @@ from harness.hardware import load_target
 from harness.inspection import import_named
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
-from harness.passes.default_schedule import schedule_untuned
 from harness.passes.fusion import KernelCall, fuse, kernels
 from harness.processes.child import Message
 from harness.records.record import KernelVerification
+from harness.schedules.default import schedule_untuned
 from harness.specs.sweep import Configuration
 from harness.specs.target import Device
 from harness.tuning.opencl_verification import verify_schedules

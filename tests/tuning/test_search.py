@@ -19,11 +19,11 @@ from harness.compiler.api import (
     trace_json,
     tvm,
 )
+from harness.schedules.sketches import Sketches
 from harness.tuning.database import Choice, kernel_identity
 from harness.tuning.difference import difference
 from harness.tuning.kernel_process import KernelTask
 from harness.tuning.search import TRIALS_PER_ROUND, KernelSearch, graft, weighted
-from harness.tuning.sketches import Sketches
 
 load_tensor_intrinsics("x86")
 

@@ -9,9 +9,9 @@ from harness.compiler.api import Schedule, te, topi, trace_json, tvm
 from harness.kernels import block_sparse, packed
 from harness.kernels.block_sparse import WIDE
 from harness.kernels.vectors import vector_lanes
-from harness.passes.default_schedule import schedule_untuned
+from harness.schedules.default import schedule_untuned
+from harness.schedules.sketches import Sketches
 from harness.tuning.difference import difference
-from harness.tuning.sketches import Sketches
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 LANES = vector_lanes(TARGET)

@@ -10,8 +10,8 @@ from compiling import run_kernel
 from harness.compiler.api import ArgInfo, Schedule, meta_schedule, record_json, te, topi, tvm
 from harness.kernels import packed
 from harness.kernels.vectors import vector_lanes
+from harness.schedules.uneven import UnevenKernel, UnevenTile, multiplied_by, uneven_tiles
 from harness.tuning.difference import difference
-from harness.tuning.uneven import UnevenKernel, UnevenTile, multiplied_by, uneven_tiles
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 LANES = vector_lanes(TARGET)

@@ -36,8 +36,14 @@ from harness.kernels.blocks import (
     vector_width,
 )
 from harness.kernels.vectors import vector_registers
-from harness.passes.default_schedule import KernelSchedule
-from harness.tuning.uneven import MOST_ROWS, UnevenKernel, UnevenTile, multiplied_by, uneven_tiles
+from harness.schedules.default import KernelSchedule
+from harness.schedules.uneven import (
+    MOST_ROWS,
+    UnevenKernel,
+    UnevenTile,
+    multiplied_by,
+    uneven_tiles,
+)
 
 _MOST_VECTORS = 8
 _MOST_UNROLLED = 4

@@ -38,8 +38,8 @@ from harness.kernels.blocks import (
 )
 from harness.kernels.summation import is_part
 from harness.kernels.vectors import vector_registers
-from harness.passes.graphics_schedule import schedule_for_graphics
 from harness.passes.padding import is_masked_padding
+from harness.schedules.graphics import schedule_for_graphics
 
 SCHEDULED = "tirx.is_scheduled"
 _PARALLEL_OPERATIONS = 20_000

@@ -1,6 +1,6 @@
 """A design space for products of rows that nothing divides well: the last tile is a short one.
 
-The tiles of `harness.tuning.sketches` divide the loops that they cut. Of the 7 × 7 places of a
+The tiles of `harness.schedules.sketches` divide the loops that they cut. Of the 7 × 7 places of a
 convolution's last layers that leaves tiles of 1 or 7 rows, and neither multiplies much for what it
 loads where there are 16 registers. Here all rows are one loop: tiles reach from one row of an image
 into the next, and what does not make a whole tile is a smaller one. The loop over the tiles is not
@@ -22,7 +22,7 @@ from harness.kernels.blocks import (
     variables,
     vector_width,
 )
-from harness.passes.default_schedule import KernelSchedule
+from harness.schedules.default import KernelSchedule
 
 MOST_ROWS = 16
 
