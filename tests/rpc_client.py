@@ -1,4 +1,4 @@
-"""A client of a server, for `harness.processes.child.Child` to run: has its session end in several ways."""
+"""A client of a server, run by `harness.processes.child.Child`: ends its session in several ways."""
 
 import sys
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import harness
 from harness.errors import HarnessError, last_line
 
 
@@ -28,7 +29,7 @@ def run_python(
     The child sees this package wherever it was imported from, and `environment` on top of this
     process's. Raises ChildFailure.
     """
-    package_parent = str(Path(__file__).parents[1])
+    package_parent = str(Path(harness.__file__).parents[1])
     search_path = os.pathsep.join(filter(None, (package_parent, os.environ.get("PYTHONPATH"))))
     try:
         done = subprocess.run(
