@@ -13,7 +13,7 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 from harness.specs.sweep import ModelSpec
 from harness.specs.target import Passes
-from harness.tuning.kernel_process import KernelTask
+from harness.tuning.candidates.process import KernelTask
 from harness.tuning.tasks import tasks_of
 
 

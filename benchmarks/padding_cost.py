@@ -47,7 +47,7 @@ from harness.schedules.default import schedule_untuned
 from harness.specs.sweep import ModelSpec, Tune
 from harness.statistics import compare_paired
 from harness.tuning.database import TuningDatabase, database_of
-from harness.tuning.measurers import measurer_for
+from harness.tuning.measurers.table import measurer_for
 from harness.tuning.tasks import tasks_of
 from harness.tuning.tuner import Tuner
 

@@ -30,7 +30,7 @@ from harness.errors import InputError
 from harness.hardware import HOST, load_target
 from harness.hardware.detection import detect_host
 from harness.specs.sweep import Tune
-from harness.tuning.remote_measurer import RemoteMeasurer
+from harness.tuning.servers.measurer import RemoteMeasurer
 
 
 @click.command()

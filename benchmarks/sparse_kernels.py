@@ -45,11 +45,11 @@ from harness.report.plots.style import INK, SMALL_SIZE, TITLE_SIZE, colors
 from harness.roofline import with_measured_roofs
 from harness.specs.sweep import BLOCKS, Pattern, Tune
 from harness.specs.target import Passes
+from harness.tuning.candidates.process import Candidate, KernelTask
+from harness.tuning.candidates.real_inputs import record_kernel_inputs
 from harness.tuning.database import TuningDatabase
-from harness.tuning.kernel_process import Candidate, KernelTask
-from harness.tuning.measurer import KernelMeasurer
+from harness.tuning.measurers.local import KernelMeasurer
 from harness.tuning.progress import TuningProgress
-from harness.tuning.real_inputs import record_kernel_inputs
 from harness.tuning.rivals import scheduled
 from harness.tuning.tasks import tasks_of
 from harness.tuning.tuner import Tuner

@@ -13,9 +13,9 @@ import numpy as np
 from harness.compiler.api import tvm
 from harness.schedules.default import schedule_untuned
 from harness.specs.sweep import Tune
+from harness.tuning.candidates.process import Candidate, KernelFailed, KernelTask
 from harness.tuning.database import TuningDatabase, database_of
-from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
-from harness.tuning.measurer import KernelMeasurer, Measurer
+from harness.tuning.measurers.local import KernelMeasurer, Measurer
 from harness.tuning.tuner import Tuner
 
 CONTEST_ROUNDS = 15

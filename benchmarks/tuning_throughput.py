@@ -31,7 +31,7 @@ from harness.compiler.api import load_tensor_intrinsics, meta_schedule, tvm
 from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
 from harness.specs.sweep import Tune
-from harness.tuning.kernel_process import KernelTask
+from harness.tuning.candidates.process import KernelTask
 
 
 def stock(

@@ -199,7 +199,7 @@ class _Cell:
         from harness.compiler.api import is_graphics
         from harness.tuning.database import TuningDatabase, database_of
         from harness.tuning.footprint import footprint
-        from harness.tuning.measurers import measurer_for
+        from harness.tuning.measurers.table import measurer_for
         from harness.tuning.rivals import slower_when_sparse
         from harness.tuning.tasks import tasks_of
         from harness.tuning.tuner import Tuner
@@ -281,7 +281,7 @@ class _Cell:
         """How a network's schedules did for a device that is not here, where PoCL is there."""
         from harness.devices.pocl import pocl_version
         from harness.passes.fusion import kernels
-        from harness.tuning.opencl_verification import verify_schedules
+        from harness.tuning.candidates.opencl_verification import verify_schedules
 
         by = pocl_version()
         if by is None:
@@ -341,7 +341,7 @@ class _Cell:
 
     def _kernel_inputs(self, fused: tvm.IRModule, folder: Path) -> dict[str, Path]:
         """Files below `folder` with what each kernel is given in an inference, by its name."""
-        from harness.tuning.real_inputs import record_kernel_inputs
+        from harness.tuning.candidates.real_inputs import record_kernel_inputs
 
         samples = self._samples(self._order.inputs)
         if not samples:

@@ -40,7 +40,7 @@ from harness.results_folder import ARTIFACTS, WORK, scratch, scratch_in
 from harness.roofline import with_measured_roofs
 from harness.specs.sweep import ModelSpec, Sweep
 from harness.specs.target import TargetSpec
-from harness.tuning.build_cluster import require_cluster
+from harness.tuning.cluster.connection import require_cluster
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.compiler.api import Schedule, te, tirx, trace_json, tvm
-from harness.tuning.kernel_process import Candidate, KernelTask
+from harness.tuning.candidates.process import Candidate, KernelTask
 
 
 def summing(extent: int, body: str = "sum") -> tvm.IRModule:

@@ -17,9 +17,9 @@ PROCESSES = (
     "harness.measure.remote_worker",
     "harness.measure.tvm_session",
     "harness.models.frontends",
-    "harness.tuning.board_worker",
-    "harness.tuning.kernel_worker",
-    "harness.tuning.remote_worker",
+    "harness.tuning.measurers.board_worker",
+    "harness.tuning.candidates.worker",
+    "harness.tuning.servers.worker",
     "harness.tuning.tuner",
 )
 """What children are started as, and what they import on the way."""

@@ -27,7 +27,7 @@ def servers_of(
     InputError."""
     from harness.devices.tracker import Address, Servers
     from harness.errors import InputError
-    from harness.tuning.build_cluster import require_address
+    from harness.tuning.cluster.connection import require_address
 
     if build_cluster:
         require_address(build_cluster)

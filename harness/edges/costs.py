@@ -23,10 +23,10 @@ from harness.passes.fusion import fuse
 from harness.passes.weight_values import owners, values_of
 from harness.specs.sweep import FusionLevel, Tune
 from harness.specs.target import TargetSpec
+from harness.tuning.candidates.process import Candidate, KernelFailed, KernelTask
 from harness.tuning.database import TuningDatabase, kernel_identity
 from harness.tuning.footprint import footprint
-from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
-from harness.tuning.measurer import KernelMeasurer
+from harness.tuning.measurers.local import KernelMeasurer
 from harness.tuning.progress import Listener
 from harness.tuning.rivals import scheduled
 from harness.tuning.tasks import tasks_of

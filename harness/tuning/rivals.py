@@ -18,9 +18,9 @@ from harness.passes.weight_values import Values, owners
 from harness.schedules.default import schedule_untuned
 from harness.specs.sweep import FusionLevel
 from harness.specs.target import TargetSpec
+from harness.tuning.candidates.process import Candidate, KernelFailed, KernelTask
 from harness.tuning.database import Choice, database_of, kernel_identity
-from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
-from harness.tuning.measurer import KernelMeasurer
+from harness.tuning.measurers.local import KernelMeasurer
 from harness.tuning.tasks import tasks_of
 
 _ROUNDS = 15

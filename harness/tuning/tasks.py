@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.compiler.api import extract_tasks, tvm
 from harness.passes.fusion import kernels
-from harness.tuning.kernel_process import KernelTask
+from harness.tuning.candidates.process import KernelTask
 
 
 def tasks_of(

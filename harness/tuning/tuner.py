@@ -26,8 +26,8 @@ from harness.records.record import StoppedBy, Tuning, TuningPoint
 from harness.schedules.default import schedule_untuned
 from harness.specs.sweep import Tune
 from harness.tuning.budget import Budget
+from harness.tuning.candidates.process import Candidate, KernelFailed, KernelTask
 from harness.tuning.contest import Entry, hold_contests
-from harness.tuning.cost_model import CostModel
 from harness.tuning.database import (
     EXAMPLES,
     Choice,
@@ -36,11 +36,11 @@ from harness.tuning.database import (
     kernel_identity,
     network_identity,
 )
-from harness.tuning.examples import Examples
-from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
-from harness.tuning.measurer import KernelMeasurer, Measurer
+from harness.tuning.measurers.local import KernelMeasurer, Measurer
 from harness.tuning.progress import Listener, TuningProgress
-from harness.tuning.search import KernelSearch
+from harness.tuning.search.cost_model import CostModel
+from harness.tuning.search.examples import Examples
+from harness.tuning.search.proposals import KernelSearch
 
 _STALE_ROUNDS = 6
 """A kernel whose best time has not improved for this many rounds gets no more."""

@@ -17,7 +17,7 @@ from harness.compiler.api import tvm
 from harness.devices.tracker import Servers, Tracker
 from harness.specs.sweep import Tune
 from harness.tuning.database import TuningDatabase
-from harness.tuning.remote_measurer import RemoteMeasurer
+from harness.tuning.servers.measurer import RemoteMeasurer
 from harness.tuning.tuner import Tuner
 
 KEY = "bothered"

@@ -18,7 +18,7 @@ from harness.tuning.database import (
     database_of,
     kernel_identity,
 )
-from harness.tuning.examples import Examples
+from harness.tuning.search.examples import Examples
 from malformed.cases import damaged
 
 _RECORDS = 5

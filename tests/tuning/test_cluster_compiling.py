@@ -26,11 +26,11 @@ from harness.devices.tracker import Servers
 from harness.errors import CellFailure, InputError
 from harness.hardware import as_yaml, detect_host
 from harness.specs.target import Device, TargetSpec
-from harness.tuning.build_cluster import BuildCluster, require_cluster, unfit, versions
-from harness.tuning.cluster_compiling import ClusterCompiling
-from harness.tuning.kernel_process import Candidate, KernelFailed
-from harness.tuning.measurers import measurer_for
-from harness.tuning.turns import Standing
+from harness.tuning.candidates.process import Candidate, KernelFailed
+from harness.tuning.candidates.turns import Standing
+from harness.tuning.cluster.compiling import ClusterCompiling
+from harness.tuning.cluster.connection import BuildCluster, require_cluster, unfit, versions
+from harness.tuning.measurers.table import measurer_for
 
 distributed = pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
 

@@ -8,10 +8,10 @@ import pytest
 
 from harness.compiler.api import ArgInfo, Schedule, meta_schedule, te, tvm
 from harness.records.record import TuningCost
+from harness.tuning.candidates.process import Candidate, KernelFailed, KernelTask
+from harness.tuning.candidates.turns import Standing
 from harness.tuning.contest import Entry, hold_contests
-from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
-from harness.tuning.measurer import KernelMeasurer
-from harness.tuning.turns import Standing
+from harness.tuning.measurers.local import KernelMeasurer
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 1})
 SECONDS = 1e-6

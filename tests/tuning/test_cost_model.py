@@ -10,8 +10,8 @@ from test_search import search
 from test_sketches import convolution
 
 from harness.compiler.api import load_tensor_intrinsics, meta_schedule, tvm
-from harness.tuning.cost_model import CostModel
-from harness.tuning.examples import Examples
+from harness.tuning.search.cost_model import CostModel
+from harness.tuning.search.examples import Examples
 
 load_tensor_intrinsics("x86")
 

@@ -10,10 +10,10 @@ from small_kernels import module, split, task
 
 from harness.devices.board import require_board
 from harness.hardware import load_target
-from harness.tuning.counting_measurer import CountingMeasurer
-from harness.tuning.kernel_process import Candidate, KernelFailed
-from harness.tuning.repeatable import KernelWrong
-from harness.tuning.turns import Standing
+from harness.tuning.candidates.process import Candidate, KernelFailed
+from harness.tuning.candidates.turns import Standing
+from harness.tuning.measurers.emulated import CountingMeasurer
+from harness.tuning.measurers.repeatable import KernelWrong
 
 pytestmark = [needs_board, pytest.mark.slow]
 

@@ -9,7 +9,7 @@ import pytest
 
 from harness.compiler.api import te, tvm
 from harness.files.arrays import read_arrays, write_arrays
-from harness.tuning.difference import (
+from harness.tuning.candidates.difference import (
     Reference,
     admitted_errors,
     arguments_of,
@@ -18,7 +18,7 @@ from harness.tuning.difference import (
     first_difference,
     reference_of,
 )
-from harness.tuning.references import references
+from harness.tuning.candidates.references import references
 
 TARGET = {"kind": "llvm"}
 

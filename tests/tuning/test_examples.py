@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.tuning.examples import MOST, MOST_PER_KERNEL, Examples
+from harness.tuning.search.examples import MOST, MOST_PER_KERNEL, Examples
 
 FEATURES = 3
 

@@ -13,11 +13,12 @@ from small_kernels import module, split, task
 
 from harness.compiler.api import tvm
 from harness.files.arrays import write_arrays
-from harness.tuning import compiling, kernel_process
-from harness.tuning.difference import difference
-from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
-from harness.tuning.measurer import KernelMeasurer
-from harness.tuning.turns import Standing
+from harness.tuning.candidates import compiling
+from harness.tuning.candidates import process as kernel_process
+from harness.tuning.candidates.difference import difference
+from harness.tuning.candidates.process import Candidate, KernelFailed, KernelTask
+from harness.tuning.candidates.turns import Standing
+from harness.tuning.measurers.local import KernelMeasurer
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 
@@ -239,4 +240,4 @@ def test_workers_stay_until_the_outermost_context_ends() -> None:
 def kernel_workers() -> set[int]:
     """The kernel workers of this process, by their numbers."""
     found = psutil.Process().children(recursive=True)
-    return {child.pid for child in found if "harness.tuning.kernel_worker" in child.cmdline()}
+    return {child.pid for child in found if "harness.tuning.candidates.worker" in child.cmdline()}

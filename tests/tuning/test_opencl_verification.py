@@ -27,8 +27,8 @@ from harness.records.record import KernelVerification
 from harness.schedules.default import schedule_untuned
 from harness.specs.sweep import Configuration
 from harness.specs.target import Device
-from harness.tuning.opencl_verification import verify_schedules
-from harness.tuning.real_inputs import record_kernel_inputs
+from harness.tuning.candidates.opencl_verification import verify_schedules
+from harness.tuning.candidates.real_inputs import record_kernel_inputs
 
 HERE = target_of({"kind": "llvm", "num-cores": 2})
 A100 = target_of(load_target("a100").tvm.as_tvm())

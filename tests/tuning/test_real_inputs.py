@@ -15,7 +15,7 @@ from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
 from harness.specs.target import Passes
-from harness.tuning.real_inputs import record_kernel_inputs
+from harness.tuning.candidates.real_inputs import record_kernel_inputs
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 

@@ -11,8 +11,8 @@ from test_sketches import TARGET, convolution
 
 from harness.compiler.api import Schedule, Trace, trace_json
 from harness.schedules.sketches import Sketches
-from harness.tuning.difference import difference
-from harness.tuning.refinement import neighbours
+from harness.tuning.candidates.difference import difference
+from harness.tuning.search.refinement import neighbours
 
 MOST_INNERMOST = 16
 parts = st.lists(st.integers(1, 12), min_size=2, max_size=4)

@@ -14,12 +14,12 @@ from harness.compiler.api import tvm
 from harness.devices.tracker import Servers
 from harness.errors import CellFailure
 from harness.specs.sweep import Tune
+from harness.tuning.candidates.process import Candidate, KernelFailed
+from harness.tuning.candidates.turns import Standing
 from harness.tuning.database import TuningDatabase, kernel_identity
-from harness.tuning.kernel_process import Candidate, KernelFailed
 from harness.tuning.progress import TuningProgress
-from harness.tuning.remote_measurer import RemoteMeasurer
+from harness.tuning.servers.measurer import RemoteMeasurer
 from harness.tuning.tuner import Tuner
-from harness.tuning.turns import Standing
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 1})
 PATIENCE = 2.0

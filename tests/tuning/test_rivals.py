@@ -20,8 +20,8 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
 from harness.passes.weight_values import Values
 from harness.specs.sweep import Edges
+from harness.tuning.candidates.real_inputs import record_kernel_inputs
 from harness.tuning.database import Choice, kernel_identity
-from harness.tuning.real_inputs import record_kernel_inputs
 from harness.tuning.rivals import slower_when_sparse
 from harness.tuning.tasks import tasks_of
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.tuning.sampling import Timer, Yardstick, samples
+from harness.tuning.candidates.sampling import Timer, Yardstick, samples
 
 
 class Machine:

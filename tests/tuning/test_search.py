@@ -20,10 +20,10 @@ from harness.compiler.api import (
     tvm,
 )
 from harness.schedules.sketches import Sketches
+from harness.tuning.candidates.difference import difference
+from harness.tuning.candidates.process import KernelTask
 from harness.tuning.database import Choice, kernel_identity
-from harness.tuning.difference import difference
-from harness.tuning.kernel_process import KernelTask
-from harness.tuning.search import TRIALS_PER_ROUND, KernelSearch, graft, weighted
+from harness.tuning.search.proposals import TRIALS_PER_ROUND, KernelSearch, graft, weighted
 
 load_tensor_intrinsics("x86")
 

@@ -11,7 +11,7 @@ from harness.kernels.block_sparse import WIDE
 from harness.kernels.vectors import vector_lanes
 from harness.schedules.default import schedule_untuned
 from harness.schedules.sketches import Sketches
-from harness.tuning.difference import difference
+from harness.tuning.candidates.difference import difference
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 LANES = vector_lanes(TARGET)

@@ -11,9 +11,9 @@ from harness.errors import CellFailure
 from harness.hardware import load_target
 from harness.schedules.default import schedule_untuned
 from harness.specs.target import Hardware
-from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
-from harness.tuning.static_measurer import StaticMeasurer
-from harness.tuning.turns import Standing
+from harness.tuning.candidates.process import Candidate, KernelFailed, KernelTask
+from harness.tuning.candidates.turns import Standing
+from harness.tuning.measurers.static import StaticMeasurer
 
 SPEC = load_target("a100")
 TARGET = target_of(SPEC.tvm.as_tvm())

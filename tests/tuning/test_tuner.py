@@ -17,9 +17,9 @@ from harness.specs.sweep import Tune
 from harness.specs.target import Passes
 from harness.tuning import tuner as tuner_module
 from harness.tuning.database import EXAMPLES, TuningDatabase
-from harness.tuning.examples import Examples
 from harness.tuning.progress import TuningProgress
-from harness.tuning.search import TRIALS_PER_ROUND
+from harness.tuning.search.examples import Examples
+from harness.tuning.search.proposals import TRIALS_PER_ROUND
 from harness.tuning.tasks import tasks_of
 from harness.tuning.tuner import Tuner
 
@@ -100,7 +100,9 @@ def test_tuning_that_measured_nothing_fails(
     fused: tvm.IRModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A worker that does not exist: every candidate is lost, as when a toolchain is broken.
-    monkeypatch.setattr("harness.tuning.kernel_process._WORKER", "harness.tuning.no_such_worker")
+    monkeypatch.setattr(
+        "harness.tuning.candidates.process._WORKER", "harness.tuning.no_such_worker"
+    )
     with TuningDatabase(tmp_path) as database:
         tasks = tasks_of(fused, TARGET)
         tuner = Tuner(tasks, TARGET, 2, database, Tune(trials=4), 0, lambda progress: None)

@@ -11,7 +11,7 @@ from harness.compiler.api import ArgInfo, Schedule, meta_schedule, record_json, 
 from harness.kernels import packed
 from harness.kernels.vectors import vector_lanes
 from harness.schedules.uneven import UnevenKernel, UnevenTile, multiplied_by, uneven_tiles
-from harness.tuning.difference import difference
+from harness.tuning.candidates.difference import difference
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 LANES = vector_lanes(TARGET)

@@ -15,11 +15,11 @@ from harness.devices.board import Board
 from harness.processes.child import Child, ChildLost, Message
 from harness.records.record import TuningCost
 from harness.specs.target import TargetSpec
+from harness.tuning.candidates.process import CANDIDATE_SECONDS, Candidate, KernelFailed, KernelTask
 from harness.tuning.database import kernel_identity
-from harness.tuning.kernel_process import CANDIDATE_SECONDS, Candidate, KernelFailed, KernelTask
-from harness.tuning.repeatable import KernelWrong, RepeatableMeasurer
+from harness.tuning.measurers.repeatable import KernelWrong, RepeatableMeasurer
 
-_WORKER = "harness.tuning.board_worker"
+_WORKER = "harness.tuning.measurers.board_worker"
 _START_SECONDS = 120.0
 _MEMORY_MB = 4096.0
 

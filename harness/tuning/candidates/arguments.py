@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.compiler.api import ArgInfo, tvm
 from harness.files.arrays import read_arrays
-from harness.tuning.graphics_function import GraphicsFunction
+from harness.tuning.candidates.graphics_function import GraphicsFunction
 
 _SEED = 0
 _MOST_COPIES = 64

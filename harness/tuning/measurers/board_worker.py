@@ -1,7 +1,7 @@
 """Runs candidates of one kernel on an emulated board: counts the instructions of each, and compares
 what it gives with what it should.
 
-Run by `harness.tuning.counting_measurer` with the board's Python, which has TVM's runtime only.
+Run by `harness.tuning.measurers.emulated` with the board's Python, which has TVM's runtime only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from harness.errors import last_line
 from harness.files.arrays import read_arrays
 from harness.measure.counting import InstructionCounter
 from harness.processes.child import Message, channel
-from harness.tuning.difference import Reference, first_difference, reference_of
+from harness.tuning.candidates.difference import Reference, first_difference, reference_of
 
 os.environ["TVM_USE_RUNTIME_LIB"] = "1"
 with lean_import():

@@ -17,9 +17,8 @@ import numpy as np
 from harness.compiler.api import is_graphics, tvm
 from harness.processes.child import ChildLost, Message
 from harness.records.record import TuningCost
-from harness.tuning.compiling import Compiling
-from harness.tuning.database import kernel_identity
-from harness.tuning.kernel_process import (
+from harness.tuning.candidates.compiling import Compiling
+from harness.tuning.candidates.process import (
     CANDIDATE_SECONDS,
     COMPILE,
     Candidate,
@@ -27,7 +26,8 @@ from harness.tuning.kernel_process import (
     KernelProcess,
     KernelTask,
 )
-from harness.tuning.turns import Standing, Turns
+from harness.tuning.candidates.turns import Standing, Turns
+from harness.tuning.database import kernel_identity
 
 _MOST_CONTEXTS = 8
 _YARDSTICK = -1

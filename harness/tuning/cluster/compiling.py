@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.processes.child import Message
-from harness.tuning.build_cluster import BuildCluster, TaskLost, versions
-from harness.tuning.cluster_worker import Compiled, compiled_here
-from harness.tuning.compiling import batches
-from harness.tuning.kernel_process import Candidate, KernelFailed
+from harness.tuning.candidates.compiling import batches
+from harness.tuning.candidates.process import Candidate, KernelFailed
+from harness.tuning.cluster.connection import BuildCluster, TaskLost, versions
+from harness.tuning.cluster.worker import Compiled, compiled_here
 
 if TYPE_CHECKING:
     from distributed import Future

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tvm.ir.utils import derived_object
 
 from harness.compiler.api import meta_schedule, structural_hash
-from harness.tuning.examples import Examples, Features
+from harness.tuning.search.examples import Examples, Features
 
 _LEAST_EXAMPLES = 32
 """With fewer than this the model's guess is as good as a random one."""

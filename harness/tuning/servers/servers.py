@@ -15,10 +15,10 @@ from harness.devices.linker import processor_of
 from harness.devices.tracker import Address, Grant, Servers, Tracker, TrackerLost
 from harness.errors import CellFailure
 from harness.processes.child import Child, ChildLost, Message
-from harness.tuning.kernel_process import CANDIDATE_SECONDS, KernelFailed
-from harness.tuning.remote_jobs import Job, Steps
+from harness.tuning.candidates.process import CANDIDATE_SECONDS, KernelFailed
+from harness.tuning.servers.jobs import Job, Steps
 
-_WORKER = "harness.tuning.remote_worker"
+_WORKER = "harness.tuning.servers.worker"
 _OPEN_SECONDS = 15.0
 _CLOSE_SECONDS = 5.0
 _RETRY_SECONDS = 1.0

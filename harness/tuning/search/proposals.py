@@ -29,9 +29,9 @@ from harness.compiler.api import (
 )
 from harness.kernels.vectors import vector_registers
 from harness.schedules.sketches import Sketches, accumulators
+from harness.tuning.candidates.process import KernelTask
 from harness.tuning.database import Choice, kernel_identity
-from harness.tuning.kernel_process import KernelTask
-from harness.tuning.refinement import neighbours
+from harness.tuning.search.refinement import neighbours
 
 TRIALS_PER_ROUND = 32
 """At most."""

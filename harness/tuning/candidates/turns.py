@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from harness.processes.child import ChildLost, Message
-from harness.tuning.kernel_process import (
+from harness.tuning.candidates.process import (
     CANDIDATE_SECONDS,
     COMPILE,
     Candidate,

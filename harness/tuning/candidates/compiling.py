@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.processes.child import Child, ChildLost, Message
-from harness.tuning.kernel_process import (
+from harness.tuning.candidates.process import (
     CANDIDATE_SECONDS,
     Candidate,
     KernelFailed,

@@ -14,9 +14,9 @@ from typing import ClassVar
 
 from harness.errors import CellFailure
 from harness.processes.child import Message
-from harness.tuning.build_cluster import unfit
-from harness.tuning.compiling import Compiling
-from harness.tuning.kernel_process import Candidate, KernelProcess
+from harness.tuning.candidates.compiling import Compiling
+from harness.tuning.candidates.process import Candidate, KernelProcess
+from harness.tuning.cluster.connection import unfit
 
 _IDLE_SECONDS = 60.0
 """Longer than the search thinks between two rounds."""

@@ -16,19 +16,19 @@ from harness.compiler.api import triple_of, tvm
 from harness.devices.tracker import Servers
 from harness.processes.child import Message
 from harness.records.record import TuningCost
-from harness.tuning.build_cluster import BuildCluster
-from harness.tuning.cluster_compiling import ClusterCompiling
-from harness.tuning.compiling import WATCH_SECONDS, Compiling
-from harness.tuning.kernel_process import (
+from harness.tuning.candidates.compiling import WATCH_SECONDS, Compiling
+from harness.tuning.candidates.process import (
     CANDIDATE_SECONDS,
     Candidate,
     KernelFailed,
     KernelProcess,
     KernelTask,
 )
-from harness.tuning.remote_jobs import Contest, Trial
-from harness.tuning.servers import ServerPool
-from harness.tuning.turns import Standing
+from harness.tuning.candidates.turns import Standing
+from harness.tuning.cluster.compiling import ClusterCompiling
+from harness.tuning.cluster.connection import BuildCluster
+from harness.tuning.servers.jobs import Contest, Trial
+from harness.tuning.servers.servers import ServerPool
 
 PATIENCE_SECONDS = 60.0
 _REFERENCE_SECONDS = 120.0

@@ -1,7 +1,7 @@
 """Compiles, verifies and measures candidates of one kernel in one process: a candidate's trace is
 replayed, compiled and run where it is, without an archive, a second link or a reload.
 
-Run by `harness.tuning.kernel_process`, because a candidate may crash, hang, or eat memory.
+Run by `harness.tuning.candidates.process`, because a candidate may crash, hang, or eat memory.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from harness.errors import last_line
 from harness.files.arrays import write_arrays
 from harness.kernels.lowering import use_our_lowering
 from harness.processes.child import Message, channel
-from harness.tuning.arguments import Arguments
-from harness.tuning.difference import Reference, as_row, first_difference
-from harness.tuning.graphics_function import GraphicsFunction
-from harness.tuning.opencl_verification import opencl_difference
-from harness.tuning.references import references
-from harness.tuning.sampling import Timer, Yardstick, in_turns, samples
+from harness.tuning.candidates.arguments import Arguments
+from harness.tuning.candidates.difference import Reference, as_row, first_difference
+from harness.tuning.candidates.graphics_function import GraphicsFunction
+from harness.tuning.candidates.opencl_verification import opencl_difference
+from harness.tuning.candidates.references import references
+from harness.tuning.candidates.sampling import Timer, Yardstick, in_turns, samples
 
 Made = TypeVar("Made")
 

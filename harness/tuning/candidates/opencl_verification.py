@@ -15,9 +15,9 @@ from harness.errors import CellFailure
 from harness.passes.fusion import KernelCall
 from harness.passes.rewriter import MAIN
 from harness.records.record import KernelVerification
-from harness.tuning.arguments import Arguments
-from harness.tuning.difference import Reference, first_difference
-from harness.tuning.references import references
+from harness.tuning.candidates.arguments import Arguments
+from harness.tuning.candidates.difference import Reference, first_difference
+from harness.tuning.candidates.references import references
 
 HERE = {"kind": "llvm"}
 """What the unscheduled kernels are compiled for: any processor will do."""

@@ -16,8 +16,8 @@ from harness.errors import CellFailure
 from harness.processes.child import Message
 from harness.records.record import Launch, TuningCost
 from harness.specs.target import Hardware
-from harness.tuning.kernel_process import Candidate, KernelFailed, KernelTask
-from harness.tuning.repeatable import KernelWrong, RepeatableMeasurer
+from harness.tuning.candidates.process import Candidate, KernelFailed, KernelTask
+from harness.tuning.measurers.repeatable import KernelWrong, RepeatableMeasurer
 
 _VERIFY_SECONDS = 120.0
 """PoCL takes a second or two for most kernels, more for large ones."""

@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 
 from harness.devices.tracker import Address
 from harness.processes.child import Message
-from harness.tuning.kernel_process import KernelFailed
-from harness.tuning.turns import Standing
+from harness.tuning.candidates.process import KernelFailed
+from harness.tuning.candidates.turns import Standing
 
 _MOST_LOST = 2
 Result = TypeVar("Result")

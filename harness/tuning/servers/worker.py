@@ -1,6 +1,6 @@
 """Measures and verifies candidates of one kernel on a server, over TVM's RPC.
 
-Run by `harness.tuning.servers`, one for each server: a call that is never answered blocks this
+Run by `harness.tuning.servers.servers`, one for each server: a call that is never answered blocks this
 process, and no other.
 """
 
@@ -18,8 +18,8 @@ from harness.devices.tracker import DESCRIPTION
 from harness.errors import last_line
 from harness.files.arrays import read_arrays
 from harness.processes.child import Message, channel
-from harness.tuning.difference import arguments_of, output_difference, reference_of
-from harness.tuning.sampling import Timer, in_turns, samples
+from harness.tuning.candidates.difference import arguments_of, output_difference, reference_of
+from harness.tuning.candidates.sampling import Timer, in_turns, samples
 
 # The compiler is elsewhere.
 os.environ["TVM_USE_RUNTIME_LIB"] = "1"

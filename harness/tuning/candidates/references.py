@@ -11,8 +11,8 @@ import numpy as np
 from harness.compiler.api import target_of, tvm
 from harness.kernels.lowering import use_our_lowering
 from harness.measure.comparison import errors, is_float, tolerance_of
-from harness.tuning.arguments import given_in
-from harness.tuning.difference import Reference, admitted_errors
+from harness.tuning.candidates.arguments import given_in
+from harness.tuning.candidates.difference import Reference, admitted_errors
 
 _NAME = "unscheduled"
 _PLAINLY = {"opt-level": 1}

@@ -8,11 +8,11 @@ from harness.compiler.api import target_of
 from harness.devices.board import require_board
 from harness.devices.tracker import Servers
 from harness.specs.target import TargetSpec
-from harness.tuning.build_cluster import BuildCluster
-from harness.tuning.counting_measurer import CountingMeasurer
-from harness.tuning.measurer import KernelMeasurer, Measurer
-from harness.tuning.remote_measurer import RemoteMeasurer
-from harness.tuning.static_measurer import StaticMeasurer
+from harness.tuning.cluster.connection import BuildCluster
+from harness.tuning.measurers.emulated import CountingMeasurer
+from harness.tuning.measurers.local import KernelMeasurer, Measurer
+from harness.tuning.measurers.static import StaticMeasurer
+from harness.tuning.servers.measurer import RemoteMeasurer
 
 
 def measurer_for(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.compiler.api import tvm
 
 COMPILE: Message = {"do": "compile"}
-_WORKER = "harness.tuning.kernel_worker"
+_WORKER = "harness.tuning.candidates.worker"
 CANDIDATE_SECONDS = 20.0
 _START_SECONDS = 30.0
 _MEMORY_MB = 4096.0
