@@ -33,7 +33,7 @@ import os, sys, time
 os.environ["TVM_USE_RUNTIME_LIB"] = str(int(sys.argv[2] != "kernel"))
 import numpy as np, tvm
 from harness.awake import spread_threads
-from harness.devices.fork_join import use_fork_join
+from harness.devices.threads.fork_join import use_fork_join
 whose, folder, *inputs = sys.argv[1:]
 if whose == "ours":
     use_fork_join()

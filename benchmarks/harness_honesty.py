@@ -24,7 +24,7 @@ from statistics import median
 
 import numpy as np
 
-from harness.devices.fork_join import fork_join_library
+from harness.devices.threads.fork_join import fork_join_library
 from harness.files.arrays import write_arrays
 from harness.measure.group import SETTLING_SECONDS
 from harness.processes.child import Child

@@ -33,8 +33,8 @@ from harness.compiler.api import (
     tirx,
     tvm,
 )
-from harness.devices.fork_join import use_fork_join
 from harness.devices.linker import linker
+from harness.devices.threads.fork_join import use_fork_join
 from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
 from harness.measure.inputs import verification_inputs

@@ -24,7 +24,7 @@ from rich.table import Table
 from tuning_curves import tuned
 
 from harness.compiler.api import tvm
-from harness.devices.tracker import TRACKER_VARIABLE, Address, Servers, Tracker
+from harness.devices.servers.tracker import TRACKER_VARIABLE, Address, Servers, Tracker
 from harness.environment import noise_warnings
 from harness.errors import InputError
 from harness.hardware import HOST, load_target

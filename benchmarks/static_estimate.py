@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from harness.devices.static import kernel_estimate
+from harness.devices.graphics.static import kernel_estimate
 from harness.records.artifact import Artifact
 from harness.records.record import Record
 from harness.records.store import FILE_NAME, Store

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from harness.baselines.registry import ENGINES, applicable
 from harness.devices import require_runnable
-from harness.devices.tracker import Servers
+from harness.devices.servers.tracker import Servers
 from harness.errors import CellFailure, CellSkipped
 from harness.plan import PlannedCell, PlannedGroup
 

@@ -28,8 +28,8 @@ from harness.compiler.api import (
     triple_of,
     tvm,
 )
-from harness.devices.cuda_compiler import CudaCompiler
-from harness.devices.graphics_work import with_work
+from harness.devices.graphics.cuda_compiler import CudaCompiler
+from harness.devices.graphics.work import with_work
 from harness.devices.linker import linker
 from harness.errors import CellFailure, last_line
 from harness.files.atomic import write_atomically

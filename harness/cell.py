@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from harness.devices.tracker import Servers
+from harness.devices.servers.tracker import Servers
 from harness.errors import CellSkipped, HarnessError, first_line
 from harness.import_stage import MODEL_STAGES, ImportOrder
 from harness.processes.child import Channel, Message, channel
@@ -253,7 +253,7 @@ class _Cell:
     def _scrutiny(self, fused: tvm.IRModule) -> Scrutiny:
         """What is looked at in code for a device that is not here."""
         from harness.build import Scrutiny
-        from harness.devices.loop_throughput import loop_throughputs
+        from harness.devices.emulated.loop_throughput import loop_throughputs
 
         kind, multiprocessor = self._spec.device.kind, self._spec.hardware.multiprocessor
         if kind == "static":
@@ -279,7 +279,7 @@ class _Cell:
 
     def _verified(self, fused: tvm.IRModule, scheduled: tvm.IRModule) -> KernelVerification | None:
         """How a network's schedules did for a device that is not here, where PoCL is there."""
-        from harness.devices.pocl import pocl_version
+        from harness.devices.graphics.pocl import pocl_version
         from harness.passes.fusion import kernels
         from harness.tuning.candidates.opencl_verification import verify_schedules
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.compiler.pair import KNOWN_PAIR
-from harness.devices.fork_join import fork_join_library
+from harness.devices.threads.fork_join import fork_join_library
 from harness.errors import InputError
 from harness.records.artifact import LIBRARY, Artifact, TensorDescription
 from harness.records.record import Accuracy, CellKey, Fusion, Latency, Memory, Record, Verification

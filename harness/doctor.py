@@ -15,9 +15,9 @@ from typing import Literal
 import psutil
 
 from harness.compiler.pair import INSTALL, installed_pair, is_known_pair, pair_problem
-from harness.devices.loop_throughput import INSTALL as INSTALL_LLVM
-from harness.devices.loop_throughput import analyser_version
-from harness.devices.pocl import INSTALL as INSTALL_POCL
+from harness.devices.emulated.loop_throughput import INSTALL as INSTALL_LLVM
+from harness.devices.emulated.loop_throughput import analyser_version
+from harness.devices.graphics.pocl import INSTALL as INSTALL_POCL
 from harness.environment import clock_warnings, disturbances, governor, turbo
 from harness.errors import InputError
 from harness.files.cache import cache_folder
@@ -220,7 +220,7 @@ def check_extra(extra: str) -> Check:
 def check_pocl() -> Check:
     """PoCL, found in a child process as other drivers of OpenCL are loaded beside it; one that is
     not there is no fault."""
-    code = "from harness.devices.pocl import pocl_version; print(pocl_version() or '')"
+    code = "from harness.devices.graphics.pocl import pocl_version; print(pocl_version() or '')"
     try:
         found = run_python(["-c", code], seconds=_TIME_LIMIT_SECONDS).strip()
     except ChildFailure as error:

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 import harness
-from harness.devices.graphics import graphics_processor
+from harness.devices.graphics.processor import graphics_processor
 from harness.files.installed import installed_version
 from harness.hardware import this_processor
 from harness.hardware.processor import read_text, throttled_periods, usable_cpus

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.baselines.registry import ENGINES, REFERENCE, engine_named, reference_engine
 from harness.devices import placed
-from harness.devices.tracker import Servers
+from harness.devices.servers.tracker import Servers
 from harness.errors import CellSkipped, InputError
 from harness.files.installed import installed_version
 from harness.hardware import load_target, require_known_processor, target_fingerprint

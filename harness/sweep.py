@@ -17,8 +17,8 @@ from harness.cell import Order
 from harness.cell_inputs import CellInputs
 from harness.cell_process import FAILURES, CellProcess
 from harness.devices import child_environment, require_runnable
-from harness.devices.board import require_board
-from harness.devices.tracker import Servers
+from harness.devices.emulated.board import require_board
+from harness.devices.servers.tracker import Servers
 from harness.environment import environment
 from harness.errors import CellFailure, CellSkipped, HarnessError, InputError
 from harness.hardware import tuning_identity

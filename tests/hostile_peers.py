@@ -8,8 +8,8 @@ import struct
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from harness.devices.tracker import Address
-from harness.devices.tracker_protocol import GREETING, Code, packed
+from harness.devices.servers.tracker import Address
+from harness.devices.servers.tracker_protocol import GREETING, Code, packed
 
 _SERVER_MAGIC = struct.pack("<i", 0xFF271)
 _WEB = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"

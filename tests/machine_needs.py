@@ -6,11 +6,11 @@ import shutil
 
 import pytest
 
-from harness.devices.board import require_board
-from harness.devices.loop_throughput import INSTALL as INSTALL_LLVM
-from harness.devices.loop_throughput import analyser_version
-from harness.devices.pocl import INSTALL as INSTALL_POCL
-from harness.devices.pocl import pocl_version
+from harness.devices.emulated.board import require_board
+from harness.devices.emulated.loop_throughput import INSTALL as INSTALL_LLVM
+from harness.devices.emulated.loop_throughput import analyser_version
+from harness.devices.graphics.pocl import INSTALL as INSTALL_POCL
+from harness.devices.graphics.pocl import pocl_version
 from harness.errors import CellSkipped
 
 

@@ -7,9 +7,9 @@ import sys
 import time
 
 from harness.compiler.lean_import import lean_import
-from harness.devices.listening import listening_socket
-from harness.devices.serving import run_server
-from harness.devices.tracker import Address
+from harness.devices.servers.listening import listening_socket
+from harness.devices.servers.serving import run_server
+from harness.devices.servers.tracker import Address
 
 with lean_import():
     import tvm_ffi

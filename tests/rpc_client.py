@@ -3,7 +3,7 @@
 import sys
 
 from harness.compiler.lean_import import lean_import
-from harness.devices.tracker import DESCRIPTION
+from harness.devices.servers.tracker import DESCRIPTION
 from harness.processes.child import channel
 
 with lean_import():

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.devices.board import Board
-from harness.devices.tracker import Address, Tracker, TrackerLost
+from harness.devices.emulated.board import Board
+from harness.devices.servers.tracker import Address, Tracker, TrackerLost
 from harness.specs.target import TargetSpec
 
 SEARCH_PATH = os.pathsep.join(

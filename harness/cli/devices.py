@@ -45,9 +45,9 @@ def list_devices(tracker: str | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from harness.devices.board import NAME, require_board
-    from harness.devices.graphics import graphics_processor
-    from harness.devices.tracker import Address, Tracker
+    from harness.devices.emulated.board import NAME, require_board
+    from harness.devices.graphics.processor import graphics_processor
+    from harness.devices.servers.tracker import Address, Tracker
     from harness.errors import CellSkipped
     from harness.hardware import this_processor
 
@@ -91,8 +91,8 @@ def run_tracker(host: str, port: int, expose: bool) -> None:
     Example:
       layeredge devices tracker --port 9190
     """
-    from harness.devices.listening import exposure
-    from harness.devices.tracker_server import run_tracker as run
+    from harness.devices.servers.listening import exposure
+    from harness.devices.servers.tracker_server import run_tracker as run
 
     _warn(exposure(host, exposed=expose))
     with suppress(KeyboardInterrupt):
@@ -118,9 +118,9 @@ def serve(key: str, tracker: str | None, host: str, expose: bool, threads: int |
     Example:
       layeredge devices serve my-board --tracker 127.0.0.1:9190 --threads 4
     """
-    from harness.devices.listening import exposure
-    from harness.devices.serving import run_server
-    from harness.devices.tracker import Address
+    from harness.devices.servers.listening import exposure
+    from harness.devices.servers.serving import run_server
+    from harness.devices.servers.tracker import Address
     from harness.errors import InputError
     from harness.hardware import this_processor
 
@@ -155,7 +155,7 @@ def setup(name: str) -> None:
     """
     from rich.console import Console
 
-    from harness.devices.board import make_board
+    from harness.devices.emulated.board import make_board
 
     console = Console(stderr=True)
     with console.status("the emulated board") as status:

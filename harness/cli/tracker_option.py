@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from harness.devices.tracker import Servers
+    from harness.devices.servers.tracker import Servers
 
 VARIABLE = "LAYEREDGE_TRACKER"
 
@@ -25,7 +25,7 @@ def servers_of(
 ) -> Servers | None:
     """Where servers are found, if a tracker is named, and what compiles for them. Raises
     InputError."""
-    from harness.devices.tracker import Address, Servers
+    from harness.devices.servers.tracker import Address, Servers
     from harness.errors import InputError
     from harness.tuning.cluster.connection import require_address
 

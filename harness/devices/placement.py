@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from harness.devices.board import require_board
-from harness.devices.graphics import graphics_processor, library_folders, nvcc
+from harness.devices.emulated.board import require_board
+from harness.devices.graphics.processor import graphics_processor, library_folders, nvcc
 from harness.devices.linker import linker
-from harness.devices.tracker import TRACKER_VARIABLE, Servers, Tracker, TrackerLost
+from harness.devices.servers.tracker import TRACKER_VARIABLE, Servers, Tracker, TrackerLost
 from harness.errors import CellFailure, did_you_mean
 from harness.hardware import missing_features
 from harness.hardware.capability import missing_cores

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.devices.board import Board
+from harness.devices.emulated.board import Board
 from harness.errors import CellFailure
 from harness.files.arrays import write_arrays
 from harness.measure.group import Contestant, Group, GroupSettings, ProcessRunner, Runner

@@ -12,10 +12,10 @@ import numpy as np
 
 from harness.build import compile_scheduled
 from harness.compiler.api import is_graphics, relax, tvm
-from harness.devices.access_check import access_outside, on_arrays
-from harness.devices.fork_join import in_this_thread, use_fork_join
 from harness.devices.linker import linker
-from harness.devices.temporaries import loading_for_guards
+from harness.devices.memory.access_check import access_outside, on_arrays
+from harness.devices.memory.temporaries import loading_for_guards
+from harness.devices.threads.fork_join import in_this_thread, use_fork_join
 from harness.passes.rewriter import MAIN
 
 

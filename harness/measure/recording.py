@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from harness.devices.static import static_of
+from harness.devices.graphics.static import static_of
 from harness.errors import CellSkipped, HarnessError, printable
 from harness.measure.group import Measured
 from harness.plan import PlannedCell, PlannedGroup

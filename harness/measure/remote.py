@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.devices.tracker import Grant, Servers, Tracker, TrackerLost
+from harness.devices.servers.tracker import Grant, Servers, Tracker, TrackerLost
 from harness.errors import CellFailure
 from harness.measure.group import (
     Contestant,

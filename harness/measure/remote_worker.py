@@ -17,7 +17,7 @@ import numpy as np
 
 from harness.baselines.base import Feeds, checked
 from harness.compiler.lean_import import lean_import
-from harness.devices.tracker import DESCRIPTION
+from harness.devices.servers.tracker import DESCRIPTION
 from harness.measure.worker import Worker, attempt
 from harness.models.tensors import TensorSpec
 from harness.processes.child import Channel, Message, channel

@@ -16,8 +16,8 @@ import numpy as np
 from harness.awake import spread_threads
 from harness.baselines.base import Feeds, checked
 from harness.compiler.lean_import import lean_import
-from harness.devices.cuda_compiler import CudaCompiler
-from harness.devices.fork_join import use_fork_join
+from harness.devices.graphics.cuda_compiler import CudaCompiler
+from harness.devices.threads.fork_join import use_fork_join
 from harness.errors import CellFailure
 from harness.measure.stopwatch import Stopwatch
 from harness.models.tensors import TensorSpec

@@ -16,7 +16,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from harness.awake import KeepAwake
-from harness.devices.board import COUNTS
+from harness.devices.emulated.board import COUNTS
 from harness.errors import CellFailure, first_line
 from harness.files.arrays import read_arrays, write_arrays
 from harness.measure.counting import InstructionCounter

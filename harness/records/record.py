@@ -127,7 +127,7 @@ class InstructionMix(Frozen):
     of addresses too; loads and stores of the device's memory and of that which a block shares;
     `barriers` among the threads of a block; `branches`, returns among them; and `other`, such as
     moves between registers. `form` is the language of the code, see
-    `harness.devices.instruction_mix`."""
+    `harness.devices.graphics.instruction_mix`."""
 
     form: Literal["ptx"]
     floating_point: int = 0
@@ -204,7 +204,7 @@ class LoopThroughput(Frozen):
 
 
 class LoopThroughputs(Frozen):
-    """A static estimate of the hottest loop of each kernel, see `harness.devices.loop_throughput`:
+    """A static estimate of the hottest loop of each kernel, see `harness.devices.emulated.loop_throughput`:
     `by` what, name and version, and with LLVM's model of which processor. `peak` is the most
     multiply-accumulates a cycle that the model allows a core. `unestimated` has the reason for each
     kernel without an estimate, by its name, and `reason` why there is none at all."""
@@ -256,7 +256,7 @@ class Static(Frozen):
     """What is known of a network that was compiled and not run: the launches of its kernels, and
     `bound_ms`, which no inference takes less than: for each kernel what its operations take at the
     described peak, or its bytes at the described bandwidth, whichever is longer. `estimate_ms` goes
-    by how the kernels are scheduled, see `harness.devices.static_estimate`; it is no latency.
+    by how the kernels are scheduled, see `harness.devices.graphics.static_estimate`; it is no latency.
     `schedules` is None where nothing verified them."""
 
     launches: tuple[Launch, ...]

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from harness.devices import access_check
-from harness.devices.access_check import access_outside
-from harness.devices.fork_join import use_fork_join
+from harness.devices.memory import access_check
+from harness.devices.memory.access_check import access_outside
+from harness.devices.threads.fork_join import use_fork_join
 
 
 @pytest.fixture(autouse=True)

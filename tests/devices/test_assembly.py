@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from harness.devices.assembly import Loop, functions, loops, reached
+from harness.devices.emulated.assembly import Loop, functions, loops, reached
 
 PRINTED = """\
 	.text

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.devices import board
-from harness.devices.board import NAME, Board, make_board, require_board
+from harness.devices.emulated import board
+from harness.devices.emulated.board import NAME, Board, make_board, require_board
 from harness.errors import CellSkipped, InputError
 from harness.hardware import load_target
 

@@ -7,7 +7,7 @@ import pytest
 from machine_needs import needs_nvcc
 
 from harness.compiler.api import Schedule, te, tvm
-from harness.devices.cuda_compiler import CudaCompiler, reported
+from harness.devices.graphics.cuda_compiler import CudaCompiler, reported
 from harness.errors import CellFailure
 from harness.records.record import Launch
 

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.devices import fork_join
-from harness.devices.fork_join import FUNCTION, THREADS, fork_join_library
+from harness.devices.threads import fork_join
+from harness.devices.threads.fork_join import FUNCTION, THREADS, fork_join_library
 from harness.errors import CellFailure
 
 MOST_THREADS = 5
@@ -129,7 +129,7 @@ def test_part_that_fails_is_met_by_the_caller(pools: list[Run], failing: int) ->
 
 KERNEL = """
 from pathlib import Path
-from harness.devices.fork_join import use_fork_join
+from harness.devices.threads.fork_join import use_fork_join
 from harness.compiler.api import tvm
 import numpy as np
 from tvm.script import tirx as T

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.devices import graphics, placement
-from harness.devices.graphics import GraphicsProcessor, graphics_processor, nvcc
+from harness.devices import placement
+from harness.devices.graphics.processor import GraphicsProcessor, graphics_processor, nvcc
+from harness.devices.graphics.processor import processor as graphics
 from harness.devices.placement import child_environment, placed
 from harness.errors import CellFailure
 from harness.hardware import load_target

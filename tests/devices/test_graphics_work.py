@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.compiler.api import Schedule, te, tvm
-from harness.devices.graphics_work import with_work
+from harness.devices.graphics.work import with_work
 from harness.records.record import Launch
 
 ROWS, COLUMNS = 8, 64

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.devices.guard_pages import SIDES, GuardedMemory, Side
+from harness.devices.memory.guard_pages import SIDES, GuardedMemory, Side
 
 
 @settings(max_examples=40, deadline=None)

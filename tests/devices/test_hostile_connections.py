@@ -14,7 +14,7 @@ from rpc_servers import Devices, until
 from small_kernels import task
 
 from harness.compiler.api import tvm
-from harness.devices.tracker import Servers, Tracker
+from harness.devices.servers.tracker import Servers, Tracker
 from harness.specs.sweep import Tune
 from harness.tuning.database import TuningDatabase
 from harness.tuning.servers.measurer import RemoteMeasurer

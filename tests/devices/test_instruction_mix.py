@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from harness.devices.instruction_mix import instruction_mixes
+from harness.devices.graphics.instruction_mix import instruction_mixes
 from harness.records.record import InstructionMix
 
 PTX = """\

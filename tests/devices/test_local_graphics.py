@@ -8,7 +8,7 @@ import pytest
 from sweeps import FUSED, Heard, write_sweep
 
 from harness.devices import placed
-from harness.devices.graphics import graphics_processor
+from harness.devices.graphics.processor import graphics_processor
 from harness.hardware import HOST, known_targets, load_target
 from harness.specs.sweep import Sweep
 from harness.sweep import run_sweep

@@ -7,7 +7,7 @@ import pytest
 from machine_needs import needs_llvm_mca
 
 from harness.compiler.api import Schedule, te, tvm
-from harness.devices.loop_throughput import INSTALL, hottest_loop, loop_throughputs
+from harness.devices.emulated.loop_throughput import INSTALL, hottest_loop, loop_throughputs
 from harness.hardware import load_target
 from harness.records.artifact import KernelDescription
 from harness.records.record import LoopThroughput, LoopThroughputs

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.devices.occupancy import occupancy
+from harness.devices.graphics.occupancy import occupancy
 from harness.records.record import Launch
 from harness.specs.target import Multiprocessor
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from machine_needs import needs_pocl
 
-from harness.devices.pocl import pocl_version
+from harness.devices.graphics.pocl import pocl_version
 from harness.doctor import check_pocl
 
 

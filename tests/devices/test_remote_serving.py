@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 from rpc_servers import SEARCH_PATH, Devices, until
 
-from harness.devices.listening import exposure, listening_socket, require_reachable
-from harness.devices.tracker import Address, Tracker, TrackerLost
+from harness.devices.servers.listening import exposure, listening_socket, require_reachable
+from harness.devices.servers.tracker import Address, Tracker, TrackerLost
 from harness.errors import InputError
 from harness.processes.child import Child, ChildLost
 

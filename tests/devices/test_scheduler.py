@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from harness.devices import scheduler
-from harness.devices.scheduler import Offer, Request, Scheduler
+from harness.devices.servers import scheduler
+from harness.devices.servers.scheduler import Offer, Request, Scheduler
 
 Test = Callable[["Scene"], Coroutine[Any, Any, None]]
 

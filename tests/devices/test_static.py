@@ -8,8 +8,8 @@ from machine_needs import needs_nvcc
 from sweeps import FUSED, PLAIN, Heard, write_sweep
 
 from harness.devices import placement
-from harness.devices.pocl import pocl_version
-from harness.devices.static import static_of
+from harness.devices.graphics.pocl import pocl_version
+from harness.devices.graphics.static import static_of
 from harness.records.artifact import Artifact, KernelDescription
 from harness.records.export import write_exports
 from harness.records.record import Fusion

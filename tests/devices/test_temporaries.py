@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from harness.compiler.api import te, tirx, tvm
-from harness.devices import temporaries
-from harness.devices.access_check import access_outside, on_arrays
-from harness.devices.guard_pages import GuardedMemory, Side
-from harness.devices.temporaries import loading_for_guards
+from harness.devices.memory import temporaries
+from harness.devices.memory.access_check import access_outside, on_arrays
+from harness.devices.memory.guard_pages import GuardedMemory, Side
+from harness.devices.memory.temporaries import loading_for_guards
 
 EXTENT = 64
 

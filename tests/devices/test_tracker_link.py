@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from harness.devices import tracker_link
-from harness.devices.tracker import Address
-from harness.devices.tracker_link import LinkLost, TrackerLink
-from harness.devices.tracker_protocol import GREETING, packed
+from harness.devices.servers import tracker_link
+from harness.devices.servers.tracker import Address
+from harness.devices.servers.tracker_link import LinkLost, TrackerLink
+from harness.devices.servers.tracker_protocol import GREETING, packed
 from harness.errors import HarnessError
 
 Serve = Callable[[socket.socket], None]

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from rpc_servers import Devices, until
 
 from harness.compiler.lean_import import lean_import
-from harness.devices.tracker import Address, Tracker, TrackerLost
-from harness.devices.tracker_protocol import GREETING, Code, packed, require_key
+from harness.devices.servers.tracker import Address, Tracker, TrackerLost
+from harness.devices.servers.tracker_protocol import GREETING, Code, packed, require_key
 from harness.errors import InputError
 
 with lean_import():

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.compiler.api import Schedule, te, tirx, tvm
-from harness.devices.access_check import access_outside, on_arrays
+from harness.devices.memory.access_check import access_outside, on_arrays
 from harness.kernels.lowering import use_our_lowering
 
 COUNT, LANES = 64, 8

@@ -9,7 +9,7 @@ from machine_needs import needs_board
 from sweeps import FUSED, PLAIN, Heard, write_sweep
 
 from harness.devices import placed
-from harness.devices.loop_throughput import analyser_version
+from harness.devices.emulated.loop_throughput import analyser_version
 from harness.hardware import as_yaml, load_target, tuning_identity
 from harness.records.record import Record
 from harness.specs.sweep import Sweep

@@ -9,9 +9,9 @@ import pytest
 from rpc_servers import Devices
 from sweeps import FUSED, PLAIN, Heard, write_sweep
 
-from harness.devices.board import require_board
+from harness.devices.emulated.board import require_board
 from harness.devices.placement import placed, require_runnable
-from harness.devices.tracker import Address, Servers
+from harness.devices.servers.tracker import Address, Servers
 from harness.errors import CellFailure, CellSkipped
 from harness.hardware import as_yaml, detect_host, load_target, target_fingerprint
 from harness.records.record import Record

@@ -22,7 +22,7 @@ from sweeps import write_sweep
 
 import harness
 from harness.compiler.api import tvm
-from harness.devices.tracker import Servers
+from harness.devices.servers.tracker import Servers
 from harness.errors import CellFailure, InputError
 from harness.hardware import as_yaml, detect_host
 from harness.specs.target import Device, TargetSpec

@@ -8,7 +8,7 @@ import pytest
 from machine_needs import needs_board
 from small_kernels import module, split, task
 
-from harness.devices.board import require_board
+from harness.devices.emulated.board import require_board
 from harness.hardware import load_target
 from harness.tuning.candidates.process import Candidate, KernelFailed
 from harness.tuning.candidates.turns import Standing

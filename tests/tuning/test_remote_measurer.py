@@ -11,7 +11,7 @@ from rpc_servers import Devices, until
 from small_kernels import module, split, summing, task
 
 from harness.compiler.api import tvm
-from harness.devices.tracker import Servers
+from harness.devices.servers.tracker import Servers
 from harness.errors import CellFailure
 from harness.specs.sweep import Tune
 from harness.tuning.candidates.process import Candidate, KernelFailed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.devices.pocl import INSTALL
+from harness.devices.graphics.pocl import INSTALL
 from harness.records.accuracy import score
 from harness.records.record import Accuracy, InstructionCount, Memory, Static, Tuning
 from harness.report.data import Cell, Group, Results

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from harness.compiler.api import PrimFunc, tvm
-from harness.devices.opencl import NotOpenCL, OpenCLKernel
+from harness.devices.graphics.opencl import NotOpenCL, OpenCLKernel
 from harness.errors import CellFailure
 from harness.passes.fusion import KernelCall
 from harness.passes.rewriter import MAIN

@@ -18,12 +18,12 @@ import numpy as np
 
 from harness.awake import KeepAwake, spread_threads
 from harness.compiler.api import Schedule, Trace, is_graphics, target_of, triple_of, tvm
-from harness.devices.access_check import access_outside, on_arrays
-from harness.devices.cuda_compiler import CudaCompiler
-from harness.devices.fork_join import use_fork_join
-from harness.devices.graphics_work import with_work
+from harness.devices.graphics.cuda_compiler import CudaCompiler
+from harness.devices.graphics.opencl import NotOpenCL
+from harness.devices.graphics.work import with_work
 from harness.devices.linker import linker
-from harness.devices.opencl import NotOpenCL
+from harness.devices.memory.access_check import access_outside, on_arrays
+from harness.devices.threads.fork_join import use_fork_join
 from harness.errors import last_line
 from harness.files.arrays import write_arrays
 from harness.kernels.lowering import use_our_lowering

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import harness
 from harness.devices.linker import linker
-from harness.devices.tracker import Address
+from harness.devices.servers.tracker import Address
 from harness.errors import CellFailure, InputError, last_line
 
 if TYPE_CHECKING:

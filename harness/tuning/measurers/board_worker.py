@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.compiler.lean_import import lean_import
-from harness.devices.board import COUNTS
+from harness.devices.emulated.board import COUNTS
 from harness.errors import last_line
 from harness.files.arrays import read_arrays
 from harness.measure.counting import InstructionCounter

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from harness.compiler.api import target_of
-from harness.devices.board import Board
+from harness.devices.emulated.board import Board
 from harness.processes.child import Child, ChildLost, Message
 from harness.records.record import TuningCost
 from harness.specs.target import TargetSpec

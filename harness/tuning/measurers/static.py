@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.compiler.api import tvm
-from harness.devices.pocl import pocl_version
-from harness.devices.static_estimate import estimated_seconds, missing_figures
+from harness.devices.graphics.pocl import pocl_version
+from harness.devices.graphics.static_estimate import estimated_seconds, missing_figures
 from harness.errors import CellFailure
 from harness.processes.child import Message
 from harness.records.record import Launch, TuningCost

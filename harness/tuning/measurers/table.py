@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.compiler.api import target_of
-from harness.devices.board import require_board
-from harness.devices.tracker import Servers
+from harness.devices.emulated.board import require_board
+from harness.devices.servers.tracker import Servers
 from harness.specs.target import TargetSpec
 from harness.tuning.cluster.connection import BuildCluster
 from harness.tuning.measurers.emulated import CountingMeasurer

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from typing import Generic, TypeVar
 
-from harness.devices.tracker import Address
+from harness.devices.servers.tracker import Address
 from harness.processes.child import Message
 from harness.tuning.candidates.process import KernelFailed
 from harness.tuning.candidates.turns import Standing

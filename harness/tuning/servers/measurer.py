@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from harness.compiler.api import triple_of, tvm
-from harness.devices.tracker import Servers
+from harness.devices.servers.tracker import Servers
 from harness.processes.child import Message
 from harness.records.record import TuningCost
 from harness.tuning.candidates.compiling import WATCH_SECONDS, Compiling

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import Any
 
 from harness.devices.linker import processor_of
-from harness.devices.tracker import Address, Grant, Servers, Tracker, TrackerLost
+from harness.devices.servers.tracker import Address, Grant, Servers, Tracker, TrackerLost
 from harness.errors import CellFailure
 from harness.processes.child import Child, ChildLost, Message
 from harness.tuning.candidates.process import CANDIDATE_SECONDS, KernelFailed

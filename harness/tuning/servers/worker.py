@@ -14,7 +14,7 @@ from statistics import median
 import numpy as np
 
 from harness.compiler.lean_import import lean_import
-from harness.devices.tracker import DESCRIPTION
+from harness.devices.servers.tracker import DESCRIPTION
 from harness.errors import last_line
 from harness.files.arrays import read_arrays
 from harness.processes.child import Message, channel

@@ -10,7 +10,7 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass
 
-from harness.devices import handshake
+from harness.devices.servers import handshake
 
 HANDSHAKE_SECONDS = 5.0
 _MOST_HANDSHAKES = 32

@@ -11,9 +11,16 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from harness.devices.handshake import FAILURES
-from harness.devices.tracker import Address
-from harness.devices.tracker_protocol import GREETING, SERVER, SIZE_BYTES, Code, packed, size_of
+from harness.devices.servers.handshake import FAILURES
+from harness.devices.servers.tracker import Address
+from harness.devices.servers.tracker_protocol import (
+    GREETING,
+    SERVER,
+    SIZE_BYTES,
+    Code,
+    packed,
+    size_of,
+)
 from harness.errors import HarnessError
 
 _ANSWER_SECONDS = 5.0

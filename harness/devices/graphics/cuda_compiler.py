@@ -21,9 +21,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from harness.compiler.lean_import import lean_import
-from harness.devices.graphics import nvcc
-from harness.devices.instruction_mix import instruction_mixes
-from harness.devices.occupancy import occupancy
+from harness.devices.graphics.instruction_mix import instruction_mixes
+from harness.devices.graphics.occupancy import occupancy
+from harness.devices.graphics.processor import nvcc
 from harness.errors import CellFailure, complaint
 from harness.records.record import Launch
 from harness.specs.target import Multiprocessor

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field, ValidationError
 
-from harness.devices.assembly import Loop, functions, loops, operation, reached
+from harness.devices.emulated.assembly import Loop, functions, loops, operation, reached
 from harness.records.artifact import KernelDescription
 from harness.records.record import LoopThroughput, LoopThroughputs
 from harness.specs.target import TargetSpec

@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter
 
-from harness.devices.listening import keep_alive, listening_socket
-from harness.devices.scheduler import Offer, Request, Scheduler
-from harness.devices.tracker import Address
-from harness.devices.tracker_protocol import (
+from harness.devices.servers.listening import keep_alive, listening_socket
+from harness.devices.servers.scheduler import Offer, Request, Scheduler
+from harness.devices.servers.tracker import Address
+from harness.devices.servers.tracker_protocol import (
     GREETING,
     KEY,
     MOST_BYTES,

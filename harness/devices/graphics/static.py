@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from harness.devices.static_estimate import estimated_seconds
+from harness.devices.graphics.static_estimate import estimated_seconds
 from harness.records.artifact import Artifact, KernelDescription
 from harness.records.record import Static
 from harness.specs.target import Hardware

@@ -22,7 +22,7 @@ from harness.compiler.api import (
     tirx,
     tvm,
 )
-from harness.devices.pocl import INSTALL, opencl_processor
+from harness.devices.graphics.pocl import INSTALL, opencl_processor
 from harness.errors import complaint, last_line
 
 _LAUNCH = "tirx.call_ffi_kernel"

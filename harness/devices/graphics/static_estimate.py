@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from harness.devices.occupancy import occupancy
+from harness.devices.graphics.occupancy import occupancy
 from harness.records.record import Launch
 from harness.specs.target import Hardware
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 
-from harness.devices.tracker import Address
+from harness.devices.servers.tracker import Address
 from harness.errors import InputError
 
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.compiler.api import tvm
-from harness.devices.guard_pages import GuardedMemory, Side
+from harness.devices.memory.guard_pages import GuardedMemory, Side
 from harness.errors import CellFailure
 
 _ALLOCATE, _FREE = b"__TVMBackendAllocWorkspace", b"__TVMBackendFreeWorkspace"

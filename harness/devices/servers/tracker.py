@@ -15,7 +15,14 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from harness.devices.tracker_protocol import GREETING, SERVER, SIZE_BYTES, Code, packed, size_of
+from harness.devices.servers.tracker_protocol import (
+    GREETING,
+    SERVER,
+    SIZE_BYTES,
+    Code,
+    packed,
+    size_of,
+)
 from harness.errors import HarnessError, InputError
 from harness.specs.documents import Frozen
 

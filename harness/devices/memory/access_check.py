@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from harness.compiler.api import tvm
-from harness.devices.fork_join import in_this_thread
-from harness.devices.guard_pages import SIDES, GuardedMemory, Side
-from harness.devices.temporaries import guarded_temporaries
+from harness.devices.memory.guard_pages import SIDES, GuardedMemory, Side
+from harness.devices.memory.temporaries import guarded_temporaries
+from harness.devices.threads.fork_join import in_this_thread
 
 Kernel = Callable[[Sequence[np.ndarray]], object]
 """Runs with some arrays for arguments, outputs included, and writes the outputs where they are."""
@@ -36,7 +36,7 @@ def access_outside(kernel: Kernel, arguments: Sequence[np.ndarray]) -> str | Non
     """How a kernel accesses memory outside its arguments, in words; None where it does not.
 
     `arguments` are C-contiguous arrays, which the kernel gets copies of. Its intermediate results
-    are looked at too where `harness.devices.temporaries` gives it the memory for them.
+    are looked at too where `harness.devices.memory.temporaries` gives it the memory for them.
     """
     names = [*(f"argument {at}" for at in range(len(arguments))), "an intermediate result"]
     for side in SIDES:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
-from harness.devices.handshake import answers
+from harness.devices.servers.handshake import answers
 
 _FRESH_SECONDS = 2.0
 """A server that answered so recently is not asked again before it is given away."""

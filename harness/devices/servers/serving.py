@@ -25,13 +25,13 @@ from contextlib import suppress
 from typing import Any
 
 from harness.compiler.lean_import import lean_import
-from harness.devices import handshake
-from harness.devices.accepting import HANDSHAKE_SECONDS, Acceptor, Client
-from harness.devices.fork_join import use_fork_join
-from harness.devices.listening import keep_alive, listening_socket, require_reachable
-from harness.devices.tracker import DESCRIPTION, Address, Tracker
-from harness.devices.tracker_link import LinkLost, TrackerLink
-from harness.devices.tracker_protocol import require_key
+from harness.devices.servers import handshake
+from harness.devices.servers.accepting import HANDSHAKE_SECONDS, Acceptor, Client
+from harness.devices.servers.listening import keep_alive, listening_socket, require_reachable
+from harness.devices.servers.tracker import DESCRIPTION, Address, Tracker
+from harness.devices.servers.tracker_link import LinkLost, TrackerLink
+from harness.devices.servers.tracker_protocol import require_key
+from harness.devices.threads.fork_join import use_fork_join
 from harness.errors import CellFailure, last_line
 from harness.hardware import this_processor
 from harness.processes.child import die_with_parent
