@@ -38,7 +38,7 @@ from harness.edges.scores import grouped
 from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
 from harness.kernels.vectors import vector_lanes
-from harness.models.catalog import resolve
+from harness.models.catalog.entries import resolve
 from harness.models.frontends import import_model
 from harness.records.store import FILE_NAME, Store
 from harness.specs.sweep import BLOCKS, ModelSpec, Pattern

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from harness.compiler.api import tvm
-from harness.models.catalog import resolve
+from harness.models.catalog.entries import resolve
 from harness.models.frontends import import_model
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise

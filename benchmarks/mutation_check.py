@@ -35,9 +35,9 @@ from harness.measure.comparison import TOLERANCES, shares
 from harness.measure.inputs import verification_inputs
 from harness.measure.judgement import Opinion, Opinions
 from harness.measure.verification import verify
-from harness.models.embedded_models import embedded_file, fashion_task
+from harness.models.catalog.embedded_models import embedded_file, fashion_task
+from harness.models.data.task import Task
 from harness.models.frontends import import_model
-from harness.models.task import Task
 from harness.models.value_ranges import value_ranges
 
 _INPUTS = 4

@@ -38,7 +38,7 @@ from harness.devices.threads.fork_join import use_fork_join
 from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
 from harness.measure.inputs import verification_inputs
-from harness.models.catalog import resolve
+from harness.models.catalog.entries import resolve
 from harness.models.frontends import import_model
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise

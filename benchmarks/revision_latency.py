@@ -27,7 +27,7 @@ from rich.table import Table
 from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
 from harness.measure.group import Contestant, Group, GroupSettings, GroupSubject
-from harness.models.catalog import resolve
+from harness.models.catalog.entries import resolve
 from harness.models.tensors import TensorSpec
 from harness.records.artifact import DESCRIPTION, Artifact
 from harness.specs.sweep import Limits, Measure, ModelSpec

@@ -22,7 +22,7 @@ from harness.compiler.api import tvm
 from harness.edges.scores import scores_of
 from harness.hardware import HOST, load_target
 from harness.kernels.vectors import vector_lanes
-from harness.models.catalog import resolve
+from harness.models.catalog.entries import resolve
 from harness.models.frontends import import_model
 from harness.networks.calibration import Calibration
 from harness.networks.layers import Layer, layers_of

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.files.arrays import write_arrays
 from harness.measure.inputs import verification_inputs
 from harness.model_process import DistantInputs, DistantTask, KnownModel
-from harness.models.task import SAMPLES_REVISION
+from harness.models.data.task import SAMPLES_REVISION
 from harness.models.tensors import TensorSpec, ValueRange
 from harness.specs.sweep import Edges
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from harness.errors import CellFailure, InputError, of_kind
 from harness.files.arrays import read_arrays, write_arrays
+from harness.models.data.task import Feeds, Progress, Run
 from harness.models.formats import Format
-from harness.models.task import Feeds, Progress, Run
 from harness.models.tensors import TensorSpec
 from harness.processes.child import Child, ChildLost, Message
 from harness.records.record import Accuracy
@@ -190,7 +190,7 @@ class _Source:
 
 
 class DistantTask:
-    """A `harness.models.task.Task` whose data another process reads."""
+    """A `harness.models.data.task.Task` whose data another process reads."""
 
     def __init__(self, source: _Source, metric: str) -> None:
         self.metric = metric

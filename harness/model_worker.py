@@ -17,8 +17,8 @@ from harness.processes.child import Channel, Message, channel
 if TYPE_CHECKING:
     import numpy as np
 
+    from harness.models.data.task import Feeds
     from harness.models.resolved import ResolvedModel
-    from harness.models.task import Feeds
 
 
 class ModelWorker:
@@ -92,7 +92,7 @@ class ModelWorker:
 
 
 def _resolved(message: Message) -> ResolvedModel:
-    from harness.models.catalog import resolve
+    from harness.models.catalog.entries import resolve
     from harness.specs.sweep import ModelSpec
 
     return resolve(ModelSpec.model_validate(message["spec"]))

@@ -15,8 +15,8 @@ from harness.errors import CellSkipped, InputError
 from harness.files.installed import installed_version
 from harness.hardware import load_target, require_known_processor, target_fingerprint
 from harness.model_process import KnownModel, ModelProcess
-from harness.models.catalog import ensure_fetched, entry
-from harness.models.task import SAMPLES_REVISION
+from harness.models.catalog.entries import ensure_fetched, entry
+from harness.models.data.task import SAMPLES_REVISION
 from harness.records.record import (
     BASELINE_CONFIGURATION,
     OWN_ENGINE,

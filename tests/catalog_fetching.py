@@ -9,9 +9,9 @@ import onnxruntime
 import pytest
 
 from harness.errors import InputError
-from harness.models import catalog
+from harness.models.catalog.entries import entries as catalog
+from harness.models.data.task import Feeds
 from harness.models.resolved import ResolvedModel
-from harness.models.task import Feeds
 from harness.specs.sweep import ModelSpec
 
 

@@ -10,7 +10,7 @@ from example_results import example_record
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.models.metrics import METRICS, accuracy
+from harness.models.accuracy.metrics import METRICS, accuracy
 from harness.records.accuracy import gain, is_clearly_less, is_less_accurate, score, uncompressed
 from harness.records.record import AGREEMENT, Accuracy, CellKey, Compression, Record
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from harness.baselines.base import Feeds, checked
-from harness.models.torch_archive import load_exported_program, user_inputs
+from harness.models.torch.archive import load_exported_program, user_inputs
 
 
 class TorchEagerSession:

@@ -9,7 +9,7 @@ class NamesMetrics(click.Command):
     """A command with the list of metrics at the end of its help."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from harness.models.metrics import METRICS
+        from harness.models.accuracy.metrics import METRICS
 
         super().format_epilog(ctx, formatter)
         with formatter.section("Metrics of a model's 'data', larger is better"):

@@ -25,7 +25,7 @@ from harness.judges.base import CannotJudge
 from harness.judges.onnx_operators import OPERATORS
 from harness.judges.onnx_widening import WIDE, widened
 from harness.judges.rounding import FLOATS, Rounding
-from harness.models.onnx_file import load_onnx
+from harness.models.onnx.file import load_onnx
 
 _SEEDS = (1, 2)
 _IN_NUMPY = frozenset(

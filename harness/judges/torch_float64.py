@@ -14,7 +14,7 @@ from harness.baselines.base import Feeds
 from harness.errors import first_line
 from harness.judges.base import CannotJudge
 from harness.judges.rounding import Rounding
-from harness.models.torch_archive import load_exported_program, user_inputs
+from harness.models.torch.archive import load_exported_program, user_inputs
 
 _SEEDS = (1, 2)
 _NARROW = frozenset({torch.float32, torch.float16, torch.bfloat16})

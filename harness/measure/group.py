@@ -23,8 +23,8 @@ from harness.measure.inputs import cautious_inputs, verification_inputs
 from harness.measure.judge import NetworkJudge
 from harness.measure.judgement import Judge
 from harness.measure.verification import OutputKind, verify
-from harness.models.metrics import agreement
-from harness.models.task import ScoredInputs
+from harness.models.accuracy.metrics import agreement
+from harness.models.data.task import ScoredInputs
 from harness.models.tensors import TensorSpec, ValueRange
 from harness.processes.child import Child, ChildLost, Message
 from harness.processes.limits import answer_seconds, lost_reason

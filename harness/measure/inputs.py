@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 
 from harness.baselines.base import Feeds
-from harness.models.task import ScoredInputs
+from harness.models.data.task import ScoredInputs
 from harness.models.tensors import TensorSpec, ValueRange
 
 

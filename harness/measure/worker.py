@@ -150,7 +150,7 @@ class Worker:
 
     def accuracy(self, message: Message) -> Message:
         """Score the model on its labelled data."""
-        from harness.models.catalog import resolve
+        from harness.models.catalog.entries import resolve
         from harness.models.resolved import require_unchanged
         from harness.models.tensors import tensor_specs
         from harness.specs.sweep import ModelSpec

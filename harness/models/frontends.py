@@ -11,9 +11,9 @@ from harness.models.formats import Format, format_of
 from harness.models.imported import Imported
 
 _FRONTENDS: Mapping[Format, tuple[str, str]] = {
-    "onnx": ("harness.models.onnx_frontend", "import_onnx"),
-    "torch": ("harness.models.torch_frontend", "import_torch"),
-    "tflite": ("harness.models.tflite_frontend", "import_tflite"),
+    "onnx": ("harness.models.onnx.frontend", "import_onnx"),
+    "torch": ("harness.models.torch.frontend", "import_torch"),
+    "tflite": ("harness.models.tflite.frontend", "import_tflite"),
 }
 """Module and function, which is called as `import_model` is."""
 

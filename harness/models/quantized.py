@@ -27,7 +27,7 @@ def quantized_outputs(path: Path) -> frozenset[str]:
 
 
 def _of_onnx(path: Path) -> frozenset[str]:
-    from harness.models.onnx_file import load_onnx
+    from harness.models.onnx.file import load_onnx
 
     graph = load_onnx(path).graph
     steps: set[str] = set()

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from harness.errors import InputError
+from harness.models.data.task import Task, TrainingInputs
 from harness.models.fetch import sha256_of
 from harness.models.formats import Format, format_of
-from harness.models.task import Task, TrainingInputs
 from harness.models.tensors import TensorSpec
 from harness.specs.sweep import ModelSpec
 
@@ -48,7 +48,7 @@ class ResolvedModel:
 
 def resolve_file(spec: ModelSpec, path: Path) -> ResolvedModel:
     """The user's own model at `path`. InputError when it or its data is not what is expected."""
-    from harness.models.labelled_arrays import labelled_arrays, scoring_of, unlabelled_arrays
+    from harness.models.data.labelled_arrays import labelled_arrays, scoring_of, unlabelled_arrays
 
     kind = format_of(path)
     task, reason = None, None
@@ -88,8 +88,8 @@ def _inputs(path: Path, kind: Format, spec: ModelSpec) -> tuple[TensorSpec, ...]
         return None
     import onnx
 
-    from harness.models.onnx_file import load_onnx
-    from harness.models.onnx_shapes import fix_shapes, graph_inputs
+    from harness.models.onnx.file import load_onnx
+    from harness.models.onnx.shapes import fix_shapes, graph_inputs
 
     model = load_onnx(path)
     fix_shapes(model, spec.shapes, path)
@@ -106,7 +106,7 @@ def model_files(path: Path, kind: Format) -> list[str]:
     """The files that a model is made of, as paths below its folder: its own first."""
     if kind != "onnx":
         return [path.name]
-    from harness.models.onnx_file import external_locations
+    from harness.models.onnx.file import external_locations
 
     home = path.parent.resolve()
     beside = {os.path.normpath(location) for location in external_locations(path)}

@@ -33,11 +33,11 @@ def runnable_model(path: Path, shapes: Mapping[str, tuple[int, ...]], work: Path
     format = format_of(path)
     runnable = path
     if format == "onnx":
-        from harness.models.onnx_shapes import write_static
+        from harness.models.onnx.shapes import write_static
 
         runnable = write_static(path, shapes, work)
     elif format == "tflite":
-        from harness.models.tflite_shapes import static_file
+        from harness.models.tflite.shapes import static_file
 
         runnable = static_file(path, shapes, work)
     try:

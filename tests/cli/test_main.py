@@ -11,7 +11,7 @@ import pytest
 from sweeps import write_sweep
 
 from harness.cli.main import COMMANDS
-from harness.models.metrics import METRICS
+from harness.models.accuracy.metrics import METRICS
 
 
 def layeredge(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

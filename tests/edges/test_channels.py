@@ -28,7 +28,7 @@ from harness.compiler.api import constant_array, relax, tvm
 from harness.edges.channels import KeptChannels, kept_channels, kept_count
 from harness.edges.scores import scores_of
 from harness.edges.shrinking import KeepChannels
-from harness.models.embedded_models import embedded_file
+from harness.models.catalog.embedded_models import embedded_file
 from harness.models.frontends import import_model
 from harness.networks.channel_groups import channel_groups, follow
 from harness.networks.flow import Flow

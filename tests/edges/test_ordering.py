@@ -18,7 +18,7 @@ from harness.edges.ordering import check_same, neighbours, reordered, side_by_si
 from harness.edges.patterns import mask_of
 from harness.edges.scores import grouped
 from harness.errors import CellFailure
-from harness.models.embedded_models import embedded_file
+from harness.models.catalog.embedded_models import embedded_file
 from harness.models.frontends import import_model
 from harness.networks.layers import ReplaceConstants, layers_of
 from harness.passes.canonicalise import canonicalise

@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 
 from harness.compiler.api import tvm
 from harness.edges.scores import scores_of
-from harness.models.catalog import resolve
+from harness.models.catalog.entries import resolve
 from harness.models.frontends import import_model
 from harness.networks.calibration import Calibration
 from harness.networks.layers import Layer, layers_of

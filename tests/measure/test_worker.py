@@ -12,7 +12,7 @@ import small_models
 
 from harness.files.arrays import write_arrays
 from harness.measure import worker
-from harness.models.catalog import resolve
+from harness.models.catalog.entries import resolve
 from harness.processes.child import Child
 from harness.specs.sweep import ModelSpec
 

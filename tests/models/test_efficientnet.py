@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from harness.errors import InputError
-from harness.models.efficientnet import same_padding
-from harness.models.imagenet import imagenet_task, imagenet_training
+from harness.models.catalog.efficientnet import same_padding
+from harness.models.catalog.imagenet import imagenet_task, imagenet_training
 
 
 @given(size=st.integers(1, 300), kernel=st.sampled_from([1, 3, 5, 7]), stride=st.integers(1, 3))

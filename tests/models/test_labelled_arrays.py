@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from harness.models.labelled_arrays import labelled_arrays, unlabelled_arrays
-from harness.models.task import Feeds, Task
+from harness.models.data.labelled_arrays import labelled_arrays, unlabelled_arrays
+from harness.models.data.task import Feeds, Task
 from harness.models.tensors import TensorSpec
 from harness.records.record import Accuracy
 

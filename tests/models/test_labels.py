@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.models.labels import (
+from harness.models.accuracy.labels import (
     ANYTHING,
     BINARY,
     CLASS,

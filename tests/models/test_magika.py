@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from harness.models import magika
-from harness.models.magika import LabelledFile, balanced, features, labelled_file
-from harness.models.task import Feeds
+from harness.models.catalog.entries import magika
+from harness.models.catalog.magika import LabelledFile, balanced, features, labelled_file
+from harness.models.data.task import Feeds
 
 
 def _ignore(_done: int, _total: int) -> None:

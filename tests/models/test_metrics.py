@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.errors import InputError
-from harness.models.metrics import METRICS, accuracy, agreement, metric
-from harness.models.scoring import area_under_curve, f1, spearman
+from harness.models.accuracy.metrics import METRICS, accuracy, agreement, metric
+from harness.models.accuracy.scores import area_under_curve, f1, spearman
 from harness.records.record import AGREEMENT
 
 

@@ -12,11 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import CellSkipped, InputError
-from harness.models import minilm
+from harness.models.catalog.entries import minilm
+from harness.models.catalog.minilm import (
+    INPUTS,
+    TOKENS,
+    Pair,
+    TextPairs,
+    embedding,
+    encoder,
+    read_pairs,
+)
+from harness.models.data.task import Feeds
 from harness.models.fetch import wheel_members
-from harness.models.minilm import INPUTS, TOKENS, Pair, TextPairs, embedding, encoder, read_pairs
 from harness.models.resolved import ResolvedModel
-from harness.models.task import Feeds
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "cat", "##s", "sat", "dog"]
 

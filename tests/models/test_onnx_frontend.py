@@ -20,7 +20,7 @@ from harness.baselines.registry import open_session
 from harness.errors import InputError
 from harness.models.formats import INPUT_SHAPES
 from harness.models.frontends import import_model
-from harness.models.onnx_shapes import fix_shapes
+from harness.models.onnx.shapes import fix_shapes
 from harness.models.runnable import runnable_model
 from harness.models.tensors import TensorSpec
 

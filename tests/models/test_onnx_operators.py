@@ -21,10 +21,10 @@ from harness.build import machine_of
 from harness.compiler.api import relax, topi, tvm
 from harness.errors import CellFailure, InputError
 from harness.hardware import load_target
-from harness.models import onnx_importer
 from harness.models.frontends import import_model
 from harness.models.imported import Imported
-from harness.models.onnx_resize import Axis, Sampling
+from harness.models.onnx import importer as onnx_importer
+from harness.models.onnx.resize import Axis, Sampling
 from harness.passes import legalise
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse

@@ -11,11 +11,11 @@ import own_metrics
 import pytest
 
 from harness.errors import CellFailure, InputError
-from harness.models.labelled_arrays import labelled_arrays
-from harness.models.metrics import accuracy, metric
-from harness.models.own_metric import OwnMetric
-from harness.models.own_metric_worker import Function, drop_current_folder, score
-from harness.models.task import Feeds
+from harness.models.accuracy.metrics import accuracy, metric
+from harness.models.accuracy.own_metric import OwnMetric
+from harness.models.accuracy.own_metric_worker import Function, drop_current_folder, score
+from harness.models.data.labelled_arrays import labelled_arrays
+from harness.models.data.task import Feeds
 from harness.models.tensors import TensorSpec
 from harness.records.record import Accuracy
 from harness.specs.sweep import Limits

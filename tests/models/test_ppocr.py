@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from harness.models import ppocr
-from harness.models.rendered_text import Box, scattered_lines, single_line
-from harness.models.text_boxes import match_counts, overlap, text_boxes
+from harness.models.catalog.entries import ppocr
+from harness.models.catalog.rendered_text import Box, scattered_lines, single_line
+from harness.models.catalog.text_boxes import match_counts, overlap, text_boxes
 
 CORNER = st.integers(0, 50)
 SIDE = st.integers(1, 30)

@@ -10,11 +10,19 @@ import pytest
 from catalog_fetching import fetched_or_skip, reference_run
 
 from harness.errors import CellSkipped, InputError
-from harness.models import silero
+from harness.models.catalog.entries import silero
+from harness.models.catalog.silero import (
+    CLIP,
+    INPUT,
+    STATE,
+    Clips,
+    choose_clips,
+    read_wave,
+    windows,
+)
+from harness.models.data.task import Feeds
 from harness.models.fetch import wheel_members
 from harness.models.resolved import ResolvedModel
-from harness.models.silero import CLIP, INPUT, STATE, Clips, choose_clips, read_wave, windows
-from harness.models.task import Feeds
 
 STEPS = silero.WINDOWS_PER_CLIP
 

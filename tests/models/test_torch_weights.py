@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from harness.models.torch_weights import MAGIC_NUMBER, PROTOCOL_VERSION, read_state_dict
+from harness.models.torch.weights import MAGIC_NUMBER, PROTOCOL_VERSION, read_state_dict
 
 
 class FloatStorage:

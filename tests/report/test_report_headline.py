@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from example_results import example_record, example_results
 
-from harness.models.metrics import METRICS, accuracy
+from harness.models.accuracy.metrics import METRICS, accuracy
 from harness.records.record import (
     Accuracy,
     CellKey,

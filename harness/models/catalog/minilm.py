@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from harness.errors import CellSkipped, InputError
-from harness.models.catalog import CatalogEntry
+from harness.models.accuracy.metrics import accuracy, metric
+from harness.models.catalog.entries import CatalogEntry
+from harness.models.data.task import Feeds, Progress, Run, Task
 from harness.models.fetch import Wheel, atomic_path, wheel_members
-from harness.models.metrics import accuracy, metric
-from harness.models.task import Feeds, Progress, Run, Task
 from harness.models.tensors import TensorSpec
 from harness.records.record import Accuracy
 
@@ -173,7 +173,7 @@ def write_fp32(quantized: Path, path: Path) -> None:
     """
     import onnx
 
-    from harness.models.onnx_shapes import fix_shapes, fold
+    from harness.models.onnx.shapes import fix_shapes, fold
 
     model = onnx.load(quantized)
     fix_shapes(model, {tensor.name: tensor.shape for tensor in INPUTS}, quantized)

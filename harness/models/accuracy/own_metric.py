@@ -19,10 +19,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from harness.errors import CellFailure, InputError
-from harness.models.labels import ANYTHING, LabelKind
-from harness.models.metrics import Scorer
-from harness.models.own_metric_worker import LABELS, drop_current_folder, output_name
-from harness.models.scoring import Outputs
+from harness.models.accuracy.labels import ANYTHING, LabelKind
+from harness.models.accuracy.metrics import Scorer
+from harness.models.accuracy.own_metric_worker import LABELS, drop_current_folder, output_name
+from harness.models.accuracy.scores import Outputs
 from harness.processes.child import Child, ChildLost, Message
 from harness.records.record import Accuracy
 from harness.specs.sweep import Limits
@@ -107,7 +107,7 @@ class OwnMetric:
         return found
 
     def _child(self) -> Child:
-        return Child("harness.models.own_metric_worker", memory_mb=self._limits.memory_mb)
+        return Child("harness.models.accuracy.own_metric_worker", memory_mb=self._limits.memory_mb)
 
 
 class _Scorer:

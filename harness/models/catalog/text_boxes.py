@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.models.rendered_text import Box
+from harness.models.catalog.rendered_text import Box
 
 THRESHOLD = 0.3
 """A pixel is text from this probability on."""

@@ -15,9 +15,9 @@ from onnx import numpy_helper
 from onnx.inliner import inline_selected_functions
 
 from harness.errors import InputError, first_line
-from harness.models.onnx_file import STANDARD_DOMAINS
-from harness.models.onnx_importer import is_converted, opset_of
-from harness.models.onnx_shapes import fold
+from harness.models.onnx.file import STANDARD_DOMAINS
+from harness.models.onnx.importer import is_converted, opset_of
+from harness.models.onnx.shapes import fold
 
 _SMALL = 1024
 """Weights of so many elements may be shapes, which inference has to see."""

@@ -15,11 +15,11 @@ import numpy as np
 from harness.errors import CellSkipped, HarnessError, InputError
 from harness.files.atomic import write_atomically
 from harness.files.npz import read_npz
-from harness.models.batches import take
-from harness.models.catalog import CatalogEntry
+from harness.models.accuracy.metrics import accuracy, metric
+from harness.models.catalog.entries import CatalogEntry
+from harness.models.data.batches import take
+from harness.models.data.task import Feeds, Progress, Run, Task
 from harness.models.fetch import Wheel, atomic_path, fetch_deb, unpack_deb, wheel_members
-from harness.models.metrics import accuracy, metric
-from harness.models.task import Feeds, Progress, Run, Task
 from harness.models.tensors import TensorSpec
 from harness.records.record import Accuracy
 
@@ -206,7 +206,7 @@ def write_for_16_khz(published: Path, path: Path) -> None:
     """Write the part of the model that is for 16 kHz: the input `sr` and the choice by it go."""
     import onnx
 
-    from harness.models.onnx_shapes import fix_shapes, fold
+    from harness.models.onnx.shapes import fix_shapes, fold
 
     model = onnx.load(published)
     rate = next(value for value in model.graph.input if value.name == "sr")

@@ -17,9 +17,9 @@ import onnx
 
 from harness.compiler.api import relax, tvm
 from harness.compiler.lean_import import lean_import
-from harness.models.onnx_converters import CONVERTERS
-from harness.models.onnx_file import STANDARD_DOMAINS, walk_nodes
-from harness.models.onnx_refusal import Unsupported
+from harness.models.onnx.converters import CONVERTERS
+from harness.models.onnx.file import STANDARD_DOMAINS, walk_nodes
+from harness.models.onnx.refusal import Unsupported
 
 with lean_import():
     from tvm.relax.frontend.onnx.onnx_frontend import (

@@ -14,12 +14,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from harness.errors import InputError
-from harness.models.catalog import CatalogEntry
+from harness.models.accuracy.metrics import metric
+from harness.models.catalog.entries import CatalogEntry
+from harness.models.data.labelled_arrays import labelled_arrays
+from harness.models.data.samples import Samples
+from harness.models.data.task import Feeds, Task
 from harness.models.fetch import Wheel, atomic_path, download, wheel_members
-from harness.models.labelled_arrays import labelled_arrays
-from harness.models.metrics import metric
-from harness.models.samples import Samples
-from harness.models.task import Feeds, Task
 from harness.models.tensors import TensorSpec
 
 SIDE_BYTES = 1024  # from each end of the file

@@ -10,12 +10,12 @@ import numpy as np
 
 from harness.errors import InputError
 from harness.files.npz import read_npz
-from harness.models.batches import LABELS, Batches, Inputs, batches, take
+from harness.models.accuracy.labels import BadLabel, LabelKind
+from harness.models.accuracy.metrics import Scoring, metric
+from harness.models.accuracy.scores import Outputs
+from harness.models.data.batches import LABELS, Batches, Inputs, batches, take
+from harness.models.data.task import Feeds, Progress, Run, Task, TrainingInputs
 from harness.models.fetch import sha256_of
-from harness.models.labels import BadLabel, LabelKind
-from harness.models.metrics import Scoring, metric
-from harness.models.scoring import Outputs
-from harness.models.task import Feeds, Progress, Run, Task, TrainingInputs
 from harness.models.tensors import TensorSpec
 from harness.records.record import Accuracy
 
@@ -24,7 +24,7 @@ def scoring_of(name: str) -> Scoring:
     """A built-in metric by its name, or a user's own by `module:function`. Raises InputError."""
     if ":" not in name:
         return metric(name)
-    from harness.models.own_metric import OwnMetric
+    from harness.models.accuracy.own_metric import OwnMetric
 
     return OwnMetric(name)
 

@@ -13,9 +13,9 @@ from typing import Any
 from harness.errors import CellSkipped, InputError, unknown_name
 from harness.files.atomic import write_atomically
 from harness.files.cache import cache_folder
+from harness.models.data.task import Task, TrainingInputs
 from harness.models.fetch import LOCK, SCRATCH, Wheel, locked, remove_contents, sha256_of
 from harness.models.resolved import ResolvedModel, fingerprint, hashed, resolve_file
-from harness.models.task import Task, TrainingInputs
 from harness.models.tensors import TensorSpec
 from harness.specs.sweep import ModelSpec
 
@@ -23,14 +23,14 @@ COMPLETE = "complete.json"
 """Written last into an entry's folder: its presence says that all the rest is there."""
 
 _ENTRIES = {
-    "fashion-resnet8": ("harness.models.embedded_models", "RESNET8"),
-    "fashion-dscnn": ("harness.models.embedded_models", "DSCNN"),
-    "efficientnet-lite0": ("harness.models.efficientnet", "ENTRY"),
-    "ppocr-det": ("harness.models.ppocr", "DETECTOR"),
-    "ppocr-cls": ("harness.models.ppocr", "CLASSIFIER"),
-    "minilm-l6": ("harness.models.minilm", "ENTRY"),
-    "magika": ("harness.models.magika", "ENTRY"),
-    "silero-vad": ("harness.models.silero", "ENTRY"),
+    "fashion-resnet8": ("harness.models.catalog.embedded_models", "RESNET8"),
+    "fashion-dscnn": ("harness.models.catalog.embedded_models", "DSCNN"),
+    "efficientnet-lite0": ("harness.models.catalog.efficientnet", "ENTRY"),
+    "ppocr-det": ("harness.models.catalog.ppocr", "DETECTOR"),
+    "ppocr-cls": ("harness.models.catalog.ppocr", "CLASSIFIER"),
+    "minilm-l6": ("harness.models.catalog.minilm", "ENTRY"),
+    "magika": ("harness.models.catalog.magika", "ENTRY"),
+    "silero-vad": ("harness.models.catalog.silero", "ENTRY"),
 }
 """Name to where the entry is. Those modules import what is not a core dependency inside functions,
 so that the catalog can be listed without it."""
@@ -249,7 +249,7 @@ def _resolve_entry(spec: ModelSpec, fetch_missing: bool) -> ResolvedModel:
 
 
 def _training(found: CatalogEntry, spec: ModelSpec) -> TrainingInputs | None:
-    from harness.models.labelled_arrays import unlabelled_arrays
+    from harness.models.data.labelled_arrays import unlabelled_arrays
 
     if found.training:
         return found.training(spec.training)

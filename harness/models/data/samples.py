@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from harness.models.metrics import Metric, accuracy
-from harness.models.task import Feeds, Progress, Run, Task
+from harness.models.accuracy.metrics import Metric, accuracy
+from harness.models.data.task import Feeds, Progress, Run, Task
 from harness.records.record import Accuracy
 
 
 class Samples(Task):
-    """A `harness.models.task.Task` of which each sample is one inference with one label.
+    """A `harness.models.data.task.Task` of which each sample is one inference with one label.
 
     `feeds` gives the inputs of a sample by its index, so that what is large is made when needed.
     """

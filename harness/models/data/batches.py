@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import InputError, did_you_mean
-from harness.models.task import Feeds
+from harness.models.data.task import Feeds
 from harness.models.tensors import TensorSpec
 
 LABELS = "labels"

@@ -16,10 +16,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from harness.errors import InputError
-from harness.models.metrics import metric
+from harness.models.accuracy.metrics import metric
+from harness.models.data.samples import Samples
+from harness.models.data.task import Feeds, TrainingInputs
 from harness.models.resolved import fingerprint
-from harness.models.samples import Samples
-from harness.models.task import Feeds, TrainingInputs
 
 CLASSES = 1000
 SIDE = 224  # pixels

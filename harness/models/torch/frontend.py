@@ -24,7 +24,7 @@ def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path)
     from tvm.relax.frontend.torch import from_exported_program
     from tvm.relax.frontend.torch.exported_program_translator import ExportedProgramImporter
 
-    from harness.models.torch_archive import CHANGES_STATE, load_exported_program, user_inputs
+    from harness.models.torch.archive import CHANGES_STATE, load_exported_program, user_inputs
 
     program = load_exported_program(path)
     inputs = user_inputs(program)

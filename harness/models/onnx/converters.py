@@ -14,8 +14,8 @@ import numpy as np
 
 from harness.compiler.api import constant_array, relax, shape_of
 from harness.compiler.lean_import import lean_import
-from harness.models.onnx_refusal import Unsupported
-from harness.models.onnx_resize import resize, upsample
+from harness.models.onnx.refusal import Unsupported
+from harness.models.onnx.resize import resize, upsample
 
 with lean_import():
     from tvm.relax.frontend.onnx.onnx_frontend import _get_convert_map

@@ -10,13 +10,13 @@ import numpy as np
 
 from harness.errors import InputError
 from harness.files.npz import read_npz
-from harness.models.batches import take
-from harness.models.catalog import CatalogEntry
+from harness.models.accuracy.metrics import metric
+from harness.models.catalog.entries import CatalogEntry
+from harness.models.data.batches import take
+from harness.models.data.labelled_arrays import arranged
+from harness.models.data.samples import Samples
+from harness.models.data.task import Feeds, Task, TrainingInputs
 from harness.models.fetch import sha256_of
-from harness.models.labelled_arrays import arranged
-from harness.models.metrics import metric
-from harness.models.samples import Samples
-from harness.models.task import Feeds, Task, TrainingInputs
 from harness.models.tensors import TensorSpec
 
 INPUT = TensorSpec("image", (1, 1, 28, 28), "float32")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from harness.compiler.api import constant_array, relax, shape_of
-from harness.models.onnx_refusal import Unsupported
+from harness.models.onnx.refusal import Unsupported
 
 _MOST_TAPS = 8
 """With more elements a sum than that, a product with a matrix is cheaper."""

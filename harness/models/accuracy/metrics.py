@@ -15,8 +15,16 @@ from typing import Protocol
 import numpy as np
 
 from harness.errors import InputError, unknown_name
-from harness.models.labels import ANYTHING, BINARY, CLASS, CLASS_MAP, NUMBER, NUMBERS, LabelKind
-from harness.models.scoring import (
+from harness.models.accuracy.labels import (
+    ANYTHING,
+    BINARY,
+    CLASS,
+    CLASS_MAP,
+    NUMBER,
+    NUMBERS,
+    LabelKind,
+)
+from harness.models.accuracy.scores import (
     Outputs,
     Sample,
     Table,

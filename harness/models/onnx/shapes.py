@@ -13,7 +13,7 @@ import onnxruntime
 from harness.errors import InputError, first_line, unknown_name
 from harness.files.atomic import write_atomically
 from harness.models.formats import INPUT_SHAPES
-from harness.models.onnx_file import STANDARD_DOMAINS, check_onnx, load_onnx, walk_nodes
+from harness.models.onnx.file import STANDARD_DOMAINS, check_onnx, load_onnx, walk_nodes
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -1,7 +1,7 @@
 """What metrics are made of: the numbers of one sample, and the score of a table of them.
 
 The functions of a sample take the outputs of the model for it, of which they read the first, and
-its label in the layout of `harness.models.labels`. A score that is NaN is never right.
+its label in the layout of `harness.models.accuracy.labels`. A score that is NaN is never right.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from harness.models.labels import NOT_SCORED, class_axis
+from harness.models.accuracy.labels import NOT_SCORED, class_axis
 
 Outputs = list[np.ndarray]
 """The outputs of one inference of batch 1, in the model's order; metrics read the first."""

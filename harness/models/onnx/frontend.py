@@ -11,9 +11,9 @@ from harness.compiler.api import tvm
 from harness.errors import InputError
 from harness.files.atomic import write_atomically
 from harness.models.imported import Imported, output_specs
-from harness.models.onnx_file import STANDARD_DOMAINS, check_onnx, load_onnx, walk_nodes
-from harness.models.onnx_forms import simplest_form, value_types
-from harness.models.onnx_importer import (
+from harness.models.onnx.file import STANDARD_DOMAINS, check_onnx, load_onnx, walk_nodes
+from harness.models.onnx.forms import simplest_form, value_types
+from harness.models.onnx.importer import (
     RUNTIME_DOMAIN,
     ConversionError,
     Importer,
@@ -21,7 +21,7 @@ from harness.models.onnx_importer import (
     label,
     operator,
 )
-from harness.models.onnx_shapes import (
+from harness.models.onnx.shapes import (
     PREPARED,
     Shapes,
     fix_shapes,
