@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from harness.build import compile_scheduled
+from harness.building.network import compile_scheduled
 from harness.compiler.api import (
     PrimFunc,
     operator_name,

@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from harness.build import flops, moved_bytes
+from harness.building.network import flops, moved_bytes
 from harness.compiler.api import load_tensor_intrinsics, relax, tvm
 from harness.edges.patterns import group_of, mask_of
 from harness.edges.scores import grouped

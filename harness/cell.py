@@ -32,7 +32,7 @@ from harness.specs.target import TargetSpec
 if TYPE_CHECKING:
     import numpy as np
 
-    from harness.build import Scrutiny
+    from harness.building.network import Scrutiny
     from harness.compiler.api import tvm
     from harness.edges.costs import Prices
     from harness.measure.memory_safety import MemoryCheck
@@ -76,7 +76,7 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
 
     Raises InputError and CellFailure. `tell` hears the stage and the tuner's progress.
     """
-    from harness.blame import blaming
+    from harness.building.blame import blaming
     from harness.models.frontends import import_model
 
     tell({"stage": "import"})
@@ -103,7 +103,7 @@ class _Cell:
 
     def compiled(self) -> Artifact:
         """All stages."""
-        from harness.build import Made, build
+        from harness.building.network import Made, build
         from harness.passes.canonicalise import canonicalise
         from harness.passes.fusion import summarise
         from harness.tuning.database import database_of
@@ -241,7 +241,7 @@ class _Cell:
         """Compile a compressed network as plainly as can be, to verify the cell against: what the
         model's own runtime gives is another network's output. No kernel is fused, sparse or tuned.
         """
-        from harness.build import Made, Scrutiny, build
+        from harness.building.network import Made, Scrutiny, build
         from harness.passes.fusion import fuse, summarise
         from harness.tuning.database import database_of
 
@@ -252,7 +252,7 @@ class _Cell:
 
     def _scrutiny(self, fused: tvm.IRModule) -> Scrutiny:
         """What is looked at in code for a device that is not here."""
-        from harness.build import Scrutiny
+        from harness.building.network import Scrutiny
         from harness.devices.emulated.loop_throughput import loop_throughputs
 
         kind, multiprocessor = self._spec.device.kind, self._spec.hardware.multiprocessor

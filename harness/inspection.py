@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from harness.build import flops, moved_bytes
+from harness.building.network import flops, moved_bytes
 from harness.compiler.api import operator_name, relax, target_of, tvm
 from harness.errors import CellFailure, HarnessError, last_line, unknown_name
 from harness.files.regular import expanded

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from harness.build import flops, moved_bytes
+from harness.building.network import flops, moved_bytes
 from harness.compiler.api import target_of, tvm
 from harness.passes.adapt import adapt
 from harness.passes.fusion import KernelCall, fuse, kernels

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PROCESSES = (
-    "harness.build",
+    "harness.building.network",
     "harness.edges.compress",
     "harness.hardware.build_probe",
     "harness.hardware.roof_kernels",

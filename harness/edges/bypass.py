@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.build import machine_of, outputs_of
+from harness.building.network import machine_of, outputs_of
 from harness.compiler.api import operator_name, relax, shape_of, tvm
 from harness.networks.calibration import no_samples
 from harness.networks.layers import layers_of

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.build import machine_of, outputs_of
+from harness.building.network import machine_of, outputs_of
 from harness.compiler.api import constant_array, relax, tvm
 from harness.edges.patterns import kept_of
 from harness.errors import CellFailure

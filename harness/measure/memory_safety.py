@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from harness.build import compile_scheduled
+from harness.building.network import compile_scheduled
 from harness.compiler.api import is_graphics, relax, tvm
 from harness.devices.linker import linker
 from harness.devices.memory.access_check import access_outside, on_arrays

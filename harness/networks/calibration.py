@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from harness.build import machine_of
+from harness.building.network import machine_of
 from harness.compiler.api import constant_array, operator_name, relax, tvm
 from harness.errors import CellFailure
 from harness.networks.gradients import Backward

@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from harness.build import machine_of
+from harness.building.network import machine_of
 from harness.compiler.api import (
     Op,
     constant_array,

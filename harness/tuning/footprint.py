@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.build import weights_bytes
+from harness.building.network import weights_bytes
 from harness.compiler.api import tvm
 from harness.specs.target import TargetSpec
 

@@ -11,7 +11,7 @@ from calibrated_networks import calibrated, convolutions
 from onnx import helper
 from small_models import FLOAT, feeds, onnx_model, save, weights
 
-from harness.build import compile_scheduled
+from harness.building.network import compile_scheduled
 from harness.compiler.api import relax, tvm
 from harness.edges.compress import check_outputs, compress
 from harness.errors import CellFailure, InputError

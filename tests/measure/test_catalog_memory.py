@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from catalog_fetching import fetched_or_skip
 
-from harness.build import compile_scheduled
+from harness.building.network import compile_scheduled
 from harness.compiler.api import target_of, tvm
 from harness.devices.linker import linker
 from harness.hardware import load_target

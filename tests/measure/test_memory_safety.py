@@ -11,7 +11,7 @@ import pytest
 from onnx import helper
 from small_models import FLOAT, convolutional, onnx_model, save, weights
 
-from harness import build
+from harness.building import network as build
 from harness.cell import Order, compile_cell
 from harness.compiler.api import PrimFunc, relax, target_of, tvm
 from harness.errors import CellFailure

@@ -16,8 +16,8 @@ from onnx import TensorProto, helper
 from scipy import special
 from small_models import onnx_model, save
 
-from harness.blame import blaming
-from harness.build import machine_of
+from harness.building.blame import blaming
+from harness.building.network import machine_of
 from harness.compiler.api import relax, topi, tvm
 from harness.errors import CellFailure, InputError
 from harness.hardware import load_target

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.build import compile_scheduled, machine_of
+from harness.building.network import compile_scheduled, machine_of
 from harness.compiler.api import PrimFunc, SBlock, relax, structural_walk, target_of, tvm
 from harness.devices.linker import linker
 from harness.kernels.summation import is_part

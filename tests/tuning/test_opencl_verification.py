@@ -12,7 +12,7 @@ from machine_needs import needs_pocl
 from small_kernels import summing
 from small_models import convolutional, save
 
-from harness import build
+from harness.building import network as build
 from harness.cell import Order, compile_cell
 from harness.compiler.api import PrimFunc, target_of, tvm
 from harness.errors import CellFailure

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.build import machine_of
+from harness.building.network import machine_of
 from harness.compiler.api import tvm
 from harness.files.arrays import write_arrays
 from harness.passes.fusion import kernels

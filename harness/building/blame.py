@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from harness.build import machine_of
+from harness.building.network import machine_of
 from harness.compiler.api import operator_name, relax, structural_hash, target_of, tvm
 from harness.errors import CellFailure, HarnessError, NoKernel
 from harness.hardware.workplace import working_target
