@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from harness.environment import noise_warnings
+from harness.machine.environment import noise_warnings
 from harness.records.artifact import LIBRARY, Artifact
 from harness.records.store import FILE_NAME, Store
 from harness.statistics import compare_paired
@@ -32,7 +32,7 @@ TURN = """
 import os, sys, time
 os.environ["TVM_USE_RUNTIME_LIB"] = str(int(sys.argv[2] != "kernel"))
 import numpy as np, tvm
-from harness.awake import spread_threads
+from harness.machine.awake import spread_threads
 from harness.devices.threads.fork_join import use_fork_join
 whose, folder, *inputs = sys.argv[1:]
 if whose == "ours":

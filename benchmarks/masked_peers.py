@@ -35,9 +35,9 @@ from rich.table import Table
 from harness.compiler.api import tvm
 from harness.edges.patterns import group_of, mask_of
 from harness.edges.scores import grouped
-from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
 from harness.kernels.vectors import vector_lanes
+from harness.machine.environment import noise_warnings
 from harness.models.catalog.entries import resolve
 from harness.models.frontends import import_model
 from harness.records.store import FILE_NAME, Store

@@ -35,8 +35,8 @@ from harness.compiler.api import (
 )
 from harness.devices.linker import linker
 from harness.devices.threads.fork_join import use_fork_join
-from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
+from harness.machine.environment import noise_warnings
 from harness.measure.inputs import verification_inputs
 from harness.models.catalog.entries import resolve
 from harness.models.frontends import import_model

@@ -25,10 +25,10 @@ from tuning_curves import tuned
 
 from harness.compiler.api import tvm
 from harness.devices.servers.tracker import TRACKER_VARIABLE, Address, Servers, Tracker
-from harness.environment import noise_warnings
 from harness.errors import InputError
 from harness.hardware import HOST, load_target
 from harness.hardware.detection import detect_host
+from harness.machine.environment import noise_warnings
 from harness.specs.sweep import Tune
 from harness.tuning.servers.measurer import RemoteMeasurer
 

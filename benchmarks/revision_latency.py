@@ -24,8 +24,8 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
+from harness.machine.environment import noise_warnings
 from harness.measure.group import Contestant, Group, GroupSettings, GroupSubject
 from harness.models.catalog.entries import resolve
 from harness.models.tensors import TensorSpec

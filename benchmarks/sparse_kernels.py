@@ -34,15 +34,15 @@ from harness.building.network import flops, moved_bytes
 from harness.compiler.api import load_tensor_intrinsics, relax, tvm
 from harness.edges.patterns import group_of, mask_of
 from harness.edges.scores import grouped
-from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
 from harness.kernels.lowering import use_our_lowering
 from harness.kernels.vectors import vector_lanes
+from harness.machine.environment import noise_warnings
+from harness.machine.roofline import with_measured_roofs
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 from harness.report.plots.style import INK, SMALL_SIZE, TITLE_SIZE, colors
-from harness.roofline import with_measured_roofs
 from harness.specs.sweep import BLOCKS, Pattern, Tune
 from harness.specs.target import Passes
 from harness.tuning.candidates.process import Candidate, KernelTask

@@ -28,8 +28,8 @@ from tuning_curves import Curve, draw, latencies, tuned
 from tvm.ir.utils import derived_object
 
 from harness.compiler.api import load_tensor_intrinsics, meta_schedule, tvm
-from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
+from harness.machine.environment import noise_warnings
 from harness.specs.sweep import Tune
 from harness.tuning.candidates.process import KernelTask
 

@@ -22,8 +22,8 @@ from rich.table import Table
 from tuning_curves import Curve, draw, latencies, tuned
 
 from harness.compiler.api import load_tensor_intrinsics, tvm
-from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
+from harness.machine.environment import noise_warnings
 from harness.specs.sweep import Tune
 from harness.statistics import MINIMUM_EFFECT
 

@@ -33,8 +33,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from harness.cell import Order, compile_cell
-from harness.environment import noise_warnings
 from harness.hardware import HOST, load_target
+from harness.machine.environment import noise_warnings
 from harness.measure.group import Contestant, Group, GroupSettings, GroupSubject
 from harness.models.tensors import TensorSpec
 from harness.specs.sweep import Configuration, Limits, Measure, ModelSpec

@@ -11,10 +11,10 @@ import numpy as np
 
 from harness.building.network import flops, moved_bytes
 from harness.compiler.api import target_of, tvm
+from harness.machine.roofline import known_roofs
 from harness.passes.adapt import adapt
 from harness.passes.fusion import KernelCall, fuse, kernels
 from harness.passes.weight_values import owners, values_of
-from harness.roofline import known_roofs
 from harness.specs.target import TargetSpec
 from harness.tuning.database import chosen_in, kernel_identity
 from harness.tuning.tasks import tasks_of

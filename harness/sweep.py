@@ -19,11 +19,12 @@ from harness.cell_process import FAILURES, CellProcess
 from harness.devices import child_environment, require_runnable
 from harness.devices.emulated.board import require_board
 from harness.devices.servers.tracker import Servers
-from harness.environment import environment
 from harness.errors import CellFailure, CellSkipped, HarnessError, InputError
 from harness.hardware import tuning_identity
 from harness.import_stage import SOURCE, ImportedModel, ImportOrder
 from harness.listener import Listener
+from harness.machine.environment import environment
+from harness.machine.roofline import with_measured_roofs
 from harness.measure.emulated import EmulatedGroup
 from harness.measure.group import Contestant, Group, GroupSettings, GroupSubject, Measured
 from harness.measure.recording import RecordWriter
@@ -37,7 +38,6 @@ from harness.records.artifact import DESCRIPTION, Artifact, TensorDescription, r
 from harness.records.record import OWN_ENGINE, Record, fingerprint
 from harness.records.store import FILE_NAME, Store
 from harness.results_folder import ARTIFACTS, WORK, scratch, scratch_in
-from harness.roofline import with_measured_roofs
 from harness.specs.sweep import ModelSpec, Sweep
 from harness.specs.target import TargetSpec
 from harness.tuning.cluster.connection import require_cluster

@@ -6,7 +6,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.hardware import HOST, load_target
-from harness.roofline import known_roofs, measured_roofs
+from harness.machine.roofline import known_roofs, measured_roofs
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -11,9 +11,9 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from harness import awake as awake_module
-from harness.awake import KeepAwake, spread_threads
 from harness.hardware import this_processor
+from harness.machine import awake as awake_module
+from harness.machine.awake import KeepAwake, spread_threads
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_spinner_ends_when_its_parent_ended_while_it_started() -> None:
     """It would stop itself, and wait for ever to be told to go on."""
     gone = subprocess.Popen(["true"])
     gone.wait()
-    spinner = subprocess.Popen([sys.executable, "-m", "harness.awake", "0", str(gone.pid)])
+    spinner = subprocess.Popen([sys.executable, "-m", "harness.machine.awake", "0", str(gone.pid)])
     try:
         assert spinner.wait(20) == 1
     finally:

@@ -22,9 +22,9 @@ from small_models import FLOAT, INT64, convolutional, feeds, onnx_model, save
 
 from harness.cell import Order, compile_cell
 from harness.deploy import export
-from harness.environment import environment
 from harness.errors import InputError
 from harness.hardware import HOST, load_target
+from harness.machine.environment import environment
 from harness.records.artifact import Artifact
 from harness.records.record import CellKey, Record
 from harness.specs.sweep import Configuration

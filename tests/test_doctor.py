@@ -9,11 +9,18 @@ import pytest
 from click.testing import CliRunner
 
 import harness.compiler.pair
-from harness import doctor
 from harness.cli.doctor import command
 from harness.compiler.pair import KNOWN_PAIR, check_tvm_pair, pair_problem
-from harness.doctor import Check, check_compiler, check_memory, check_pair, check_python, examine
 from harness.errors import InputError
+from harness.machine import doctor
+from harness.machine.doctor import (
+    Check,
+    check_compiler,
+    check_memory,
+    check_pair,
+    check_python,
+    examine,
+)
 from harness.processes.python import ChildFailure, run_python
 
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"

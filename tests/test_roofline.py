@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-import harness.roofline
+import harness.machine.roofline
 from harness.errors import CellFailure
 from harness.hardware import detect_host, this_processor
 from harness.hardware.llvm import vector_bits
+from harness.machine.roofline import Roofs, measured_roofs, with_measured_roofs
 from harness.processes.python import ChildFailure
-from harness.roofline import Roofs, measured_roofs, with_measured_roofs
 from harness.specs.target import TargetSpec
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LAYEREDGE_CACHE", str(tmp_path))
-    monkeypatch.setattr(harness.roofline, "disturbances", list)
+    monkeypatch.setattr(harness.machine.roofline, "disturbances", list)
     return tmp_path
 
 
@@ -41,7 +41,7 @@ def test_roofs_come_from_the_cache_when_measured_before(
     spec = detect_host()
     figures = {"peak_gflops": 123.44, "memory_bandwidth_gbs": 5.0, "threads": 1, "triad_mb": 1.0}
     calls = iter([json.dumps({**figures, "beyond_cache": True})])
-    monkeypatch.setattr(harness.roofline, "run_python", lambda *_, **__: next(calls))
+    monkeypatch.setattr(harness.machine.roofline, "run_python", lambda *_, **__: next(calls))
     filled = with_measured_roofs(spec)
     assert filled == with_measured_roofs(spec)
     assert filled.hardware.peak_gflops == 123.4
@@ -54,7 +54,7 @@ def test_roofs_are_measured_again_when_the_stored_ones_are_damaged(
 ) -> None:
     figures = {"peak_gflops": 1.0, "memory_bandwidth_gbs": 5.0, "threads": 1, "triad_mb": 1.0}
     text = json.dumps({**figures, "beyond_cache": True})
-    monkeypatch.setattr(harness.roofline, "run_python", lambda *_, **__: text)
+    monkeypatch.setattr(harness.machine.roofline, "run_python", lambda *_, **__: text)
     measured_roofs(detect_host())
     (stored,) = (cache / "roofs").iterdir()
     stored.write_text(stored.read_text()[:10])
@@ -69,7 +69,7 @@ def test_roofs_rise_to_what_a_later_moment_reaches_and_never_fall(
         json.dumps({**figures, "peak_gflops": peak, "memory_bandwidth_gbs": bandwidth})
         for peak, bandwidth in ((100.0, 20.0), (90.0, 40.0))
     )
-    monkeypatch.setattr(harness.roofline, "run_python", lambda *_, **__: next(measured))
+    monkeypatch.setattr(harness.machine.roofline, "run_python", lambda *_, **__: next(measured))
     spec = detect_host()
     measured_roofs(spec)
     (stored,) = (cache / "roofs").iterdir()
@@ -84,8 +84,8 @@ def test_roofs_are_not_kept_when_other_work_was_running(
 ) -> None:
     figures = {"peak_gflops": 1.0, "memory_bandwidth_gbs": 5.0, "threads": 1, "triad_mb": 1.0}
     text = json.dumps({**figures, "beyond_cache": True})
-    monkeypatch.setattr(harness.roofline, "run_python", lambda *_, **__: text)
-    monkeypatch.setattr(harness.roofline, "disturbances", lambda: ["a compiler"])
+    monkeypatch.setattr(harness.machine.roofline, "run_python", lambda *_, **__: text)
+    monkeypatch.setattr(harness.machine.roofline, "disturbances", lambda: ["a compiler"])
     assert measured_roofs(detect_host()) == Roofs.model_validate_json(text)
     assert not (cache / "roofs").exists()
 
@@ -96,7 +96,7 @@ def test_roofs_name_the_target_when_the_measurement_crashes(
     def crash(*_: object, **__: object) -> str:
         raise ChildFailure("crashed with SIGILL")
 
-    monkeypatch.setattr(harness.roofline, "run_python", crash)
+    monkeypatch.setattr(harness.machine.roofline, "run_python", crash)
     with pytest.raises(CellFailure, match="roofs of 'x86-host' failed: crashed with SIGILL"):
         measured_roofs(detect_host())
 

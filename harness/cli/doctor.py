@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from harness.doctor import Check
+    from harness.machine.doctor import Check
 
 
 @click.command()
@@ -27,7 +27,7 @@ def command(context: click.Context, as_json: bool) -> None:
       layeredge doctor
       layeredge doctor --json > doctor.json
     """
-    from harness.doctor import examine
+    from harness.machine.doctor import examine
 
     checks = examine()
     if as_json:

@@ -118,7 +118,7 @@ def detect(measure: bool, name: str) -> None:
       layeredge targets detect --measure --name my-server > my-server.yaml
     """
     from harness.hardware import as_yaml, detect_host
-    from harness.roofline import with_measured_roofs
+    from harness.machine.roofline import with_measured_roofs
 
     spec = detect_host()
     if measure:

@@ -18,7 +18,7 @@ _ARITHMETIC = ("sse4", "avx", "fma", "f16c", "amx")
 
 @cache
 def detect_host() -> TargetSpec:
-    """This machine as a target, without its measured roofs (see `harness.roofline`).
+    """This machine as a target, without its measured roofs (see `harness.machine.roofline`).
 
     `mattr` is the difference between what LLVM takes the processor's name to mean and what is
     really there: a hypervisor may hide features, and code that used them would end in SIGILL.

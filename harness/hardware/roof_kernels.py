@@ -1,4 +1,4 @@
-"""The kernels that measure a machine's roofs; a program that `harness.roofline` runs.
+"""The kernels that measure a machine's roofs; a program that `harness.machine.roofline` runs.
 
 `python -m harness.hardware.roof_kernels` reads a description as JSON from standard input and
 prints the roofs as JSON. Both come from kernels that TVM compiles for the description:

@@ -13,12 +13,12 @@ from time import perf_counter
 
 import numpy as np
 
-from harness.awake import spread_threads
 from harness.baselines.base import Feeds, checked
 from harness.compiler.lean_import import lean_import
 from harness.devices.graphics.cuda_compiler import CudaCompiler
 from harness.devices.threads.fork_join import use_fork_join
 from harness.errors import CellFailure
+from harness.machine.awake import spread_threads
 from harness.measure.stopwatch import Stopwatch
 from harness.models.tensors import TensorSpec
 from harness.records.artifact import KERNELS, LIBRARY, Artifact

@@ -15,10 +15,10 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from harness.awake import KeepAwake
 from harness.devices.emulated.board import COUNTS
 from harness.errors import CellFailure, first_line
 from harness.files.arrays import read_arrays, write_arrays
+from harness.machine.awake import KeepAwake
 from harness.measure.counting import InstructionCounter
 from harness.processes.child import Channel, Message, channel
 from harness.records.artifact import LIBRARY

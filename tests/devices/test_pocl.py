@@ -6,7 +6,7 @@ import pytest
 from machine_needs import needs_pocl
 
 from harness.devices.graphics.pocl import pocl_version
-from harness.doctor import check_pocl
+from harness.machine.doctor import check_pocl
 
 
 @needs_pocl

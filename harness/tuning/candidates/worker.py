@@ -16,7 +16,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from harness.awake import KeepAwake, spread_threads
 from harness.compiler.api import Schedule, Trace, is_graphics, target_of, triple_of, tvm
 from harness.devices.graphics.cuda_compiler import CudaCompiler
 from harness.devices.graphics.opencl import NotOpenCL
@@ -27,6 +26,7 @@ from harness.devices.threads.fork_join import use_fork_join
 from harness.errors import last_line
 from harness.files.arrays import write_arrays
 from harness.kernels.lowering import use_our_lowering
+from harness.machine.awake import KeepAwake, spread_threads
 from harness.processes.child import Message, channel
 from harness.tuning.candidates.arguments import Arguments
 from harness.tuning.candidates.difference import Reference, as_row, first_difference

@@ -20,7 +20,7 @@ from pathlib import Path
 from harness.hardware import this_processor
 from harness.processes.child import die_with_parent
 
-_MODULE = "harness.awake"
+_MODULE = "harness.machine.awake"
 _YIELDS = 1000
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness.environment import disturbances
 from harness.errors import CellFailure
 from harness.files.atomic import write_atomically
 from harness.files.cache import cache_folder
 from harness.hardware import this_processor
 from harness.hardware.description import target_fingerprint
+from harness.machine.environment import disturbances
 from harness.processes.python import ChildFailure, run_python
 from harness.specs.documents import Frozen
 from harness.specs.target import TargetSpec

@@ -18,11 +18,11 @@ from harness.compiler.pair import INSTALL, installed_pair, is_known_pair, pair_p
 from harness.devices.emulated.loop_throughput import INSTALL as INSTALL_LLVM
 from harness.devices.emulated.loop_throughput import analyser_version
 from harness.devices.graphics.pocl import INSTALL as INSTALL_POCL
-from harness.environment import clock_warnings, disturbances, governor, turbo
 from harness.errors import InputError
 from harness.files.cache import cache_folder
 from harness.files.installed import installed_version
 from harness.hardware import this_processor
+from harness.machine.environment import clock_warnings, disturbances, governor, turbo
 from harness.processes.python import ChildFailure, run_python
 from harness.specs.documents import Frozen
 
