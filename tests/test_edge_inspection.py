@@ -10,11 +10,11 @@ from onnx import helper
 from small_models import FLOAT, onnx_model, save, weights
 
 from harness.cli.inspect import command
-from harness.edge_inspection import SCORE_BINS, EdgeInspection, inspect_edges
 from harness.edges.compress import compress
 from harness.errors import InputError
 from harness.files.cache import CACHE_VARIABLE
-from harness.inspection import import_named
+from harness.inspection.edges import SCORE_BINS, EdgeInspection, inspect_edges
+from harness.inspection.kernels import import_named
 from harness.passes.canonicalise import canonicalise
 from harness.specs.sweep import Edges
 from harness.specs.target import Hardware, TargetSpec, TvmTarget

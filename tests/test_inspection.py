@@ -13,7 +13,7 @@ from small_models import FLOAT, convolutional, onnx_model, save
 
 from harness.cli.inspect import command
 from harness.errors import InputError
-from harness.inspection import Inspection, inspect
+from harness.inspection.kernels import Inspection, inspect
 from harness.specs.sweep import FusionLevel
 from harness.specs.target import Hardware, Passes, TargetSpec, TvmTarget
 

@@ -9,8 +9,8 @@ from small_models import convolutional, save
 
 from harness.compiler.api import tvm
 from harness.files.cache import CACHE_VARIABLE
-from harness.inspection import import_named
-from harness.layer_times import layer_times
+from harness.inspection.kernels import import_named
+from harness.inspection.layer_times import layer_times
 from harness.networks.layers import layers_of
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from harness.edge_inspection import EdgeInspection, InspectedLayer
-    from harness.inspection import Inspection
+    from harness.inspection.edges import EdgeInspection, InspectedLayer
+    from harness.inspection.kernels import Inspection
     from harness.specs.sweep import FusionLevel
 
 
@@ -63,7 +63,7 @@ def command(
       layeredge inspect network.onnx --fusion none --shape input=1,3,224,224
     """
     from harness.hardware import load_target
-    from harness.inspection_process import inspected
+    from harness.inspection.process import inspected
     from harness.specs.sweep import parse_shapes
 
     if edges:
@@ -81,7 +81,7 @@ def _inspect_edges(
 ) -> None:
     from harness.files.cache import cache_folder
     from harness.hardware import load_target, target_fingerprint
-    from harness.inspection_process import inspected_edges
+    from harness.inspection.process import inspected_edges
 
     spec = load_target(target)
     tuned = cache_folder() / "tuning" / target_fingerprint(spec)
@@ -139,7 +139,7 @@ def _layer_row(layer: InspectedLayer) -> tuple[str, ...]:
 
 
 def _legend(found: EdgeInspection) -> str:
-    from harness.edge_inspection import SCORE_BINS
+    from harness.inspection.edges import SCORE_BINS
 
     times = {
         "tuning": "of the kernels' times, measured while tuning",

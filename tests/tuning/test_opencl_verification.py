@@ -18,7 +18,7 @@ from harness.compiler.api import PrimFunc, target_of, tvm
 from harness.errors import CellFailure
 from harness.files.arrays import write_arrays
 from harness.hardware import load_target
-from harness.inspection import import_named
+from harness.inspection.kernels import import_named
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import KernelCall, fuse, kernels

@@ -12,9 +12,9 @@ import numpy as np
 from harness.compiler.api import constant_array, operator_name, relax, shape_of, target_of, tvm
 from harness.edges.patterns import mask_of
 from harness.edges.scores import scores_of
-from harness.inspection import import_named, reported_as
+from harness.inspection.kernels import import_named, reported_as
+from harness.inspection.layer_times import LayerTimes, Source, layer_times
 from harness.kernels.vectors import vector_lanes
-from harness.layer_times import LayerTimes, Source, layer_times
 from harness.networks.layers import Layer, layers_of, weight_axes
 from harness.passes.canonicalise import canonicalise
 from harness.passes.rewriter import MAIN, variables_of
@@ -81,7 +81,7 @@ def inspect_edges(
     """Import a model, a catalog name or a path, as a sweep would, and look at its layers.
 
     `tuned` is the tuning database of the target, which may be missing. Nothing is compiled. Raises
-    InputError and CellFailure as `harness.inspection.inspect` does.
+    InputError and CellFailure as `harness.inspection.kernels.inspect` does.
     """
     imported = import_named(model, shapes)
     with reported_as(f"{model}: its layers cannot be inspected"):

@@ -1,4 +1,4 @@
-"""Inspects a model in a child process with limits (`python -m harness.inspection_process`): what
+"""Inspects a model in a child process with limits (`python -m harness.inspection.process`): what
 parses a file of unknown origin may crash, hang or eat memory."""
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from harness.specs.sweep import FusionLevel, Limits
 from harness.specs.target import TargetSpec
 
 if TYPE_CHECKING:
-    from harness.edge_inspection import EdgeInspection
-    from harness.inspection import Inspection
+    from harness.inspection.edges import EdgeInspection
+    from harness.inspection.kernels import Inspection
 
 Inspected = TypeVar("Inspected", bound=Frozen)
 
@@ -23,8 +23,8 @@ Inspected = TypeVar("Inspected", bound=Frozen)
 def inspected(
     model: str, level: FusionLevel, target: TargetSpec, shapes: Mapping[str, tuple[int, ...]]
 ) -> Inspection:
-    """As `harness.inspection.inspect`; a crash is a CellFailure too."""
-    from harness.inspection import Inspection
+    """As `harness.inspection.kernels.inspect`; a crash is a CellFailure too."""
+    from harness.inspection.kernels import Inspection
 
     return _asked(Inspection, model, target, shapes, {"do": "kernels", "level": level})
 
@@ -32,8 +32,8 @@ def inspected(
 def inspected_edges(
     model: str, target: TargetSpec, shapes: Mapping[str, tuple[int, ...]], tuned: Path
 ) -> EdgeInspection:
-    """As `harness.edge_inspection.inspect_edges`; a crash is a CellFailure too."""
-    from harness.edge_inspection import EdgeInspection
+    """As `harness.inspection.edges.inspect_edges`; a crash is a CellFailure too."""
+    from harness.inspection.edges import EdgeInspection
 
     return _asked(EdgeInspection, model, target, shapes, {"do": "edges", "tuned": str(tuned)})
 
@@ -63,10 +63,10 @@ def _answer(message: Message) -> Any:
     target = TargetSpec.model_validate(message["target"])
     shapes = {name: tuple(shape) for name, shape in message["shapes"].items()}
     if message["do"] == "edges":
-        from harness.edge_inspection import inspect_edges
+        from harness.inspection.edges import inspect_edges
 
         return inspect_edges(message["model"], target, shapes, Path(message["tuned"]))
-    from harness.inspection import inspect
+    from harness.inspection.kernels import inspect
 
     return inspect(message["model"], message["level"], target, shapes)
 
