@@ -21,7 +21,7 @@ from onnx import helper
 from small_models import FLOAT, INT64, convolutional, feeds, onnx_model, save
 
 from harness.cell import Order, compile_cell
-from harness.deploy import export
+from harness.deploy.folder import export
 from harness.errors import InputError
 from harness.hardware import HOST, load_target
 from harness.machine.environment import environment

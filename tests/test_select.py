@@ -550,13 +550,13 @@ def test_command_hands_the_chosen_record_to_the_exporter(
 ) -> None:
     """Which record is exported, and from where to where; exporting itself has its own tests."""
     handed: list[tuple[Path, str, Path]] = []
-    module = ModuleType("harness.deploy")
+    module = ModuleType("harness.deploy.folder")
 
     def export(folder: Path, record: Record, out: Path) -> None:
         handed.append((folder, record.key.configuration, out))
 
     monkeypatch.setattr(module, "export", export, raising=False)
-    monkeypatch.setitem(sys.modules, "harness.deploy", module)
+    monkeypatch.setitem(sys.modules, "harness.deploy.folder", module)
     out = tmp_path / "out"
     found = invoke(results, "--model", "fashion-dscnn", "--engine", "tvm", "--export", out)
     assert found.exit_code == 0, found.output

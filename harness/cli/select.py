@@ -112,7 +112,7 @@ def command(folder: Path, out: Path | None, as_json: bool, **options: Any) -> No
 
         if (engine := found.choice.key.engine) != OWN_ENGINE:
             raise InputError(f"--export needs engine tvm, the choice is {engine}; add --engine tvm")
-        from harness.deploy import export
+        from harness.deploy.folder import export
 
         export(folder, records[found.choice.fingerprint], out)
 
