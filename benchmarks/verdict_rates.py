@@ -32,11 +32,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from harness.cell import Order, compile_cell
 from harness.hardware import HOST, load_target
 from harness.machine.environment import noise_warnings
 from harness.measure.group import Contestant, Group, GroupSettings, GroupSubject
 from harness.models.tensors import TensorSpec
+from harness.run.cell import Order, compile_cell
 from harness.specs.sweep import Configuration, Limits, Measure, ModelSpec
 from harness.statistics import OUTCOMES, Outcome, Verdict, compare_paired, wilson_interval
 

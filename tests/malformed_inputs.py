@@ -188,8 +188,8 @@ def main() -> None:
     parser.add_argument("--forty", action="store_true", help="forty malformed models, one sweep")
     parser.add_argument("--only", choices=["commands", "models", "data", "tuning"])
     asked = parser.parse_args()
-    import harness.model_process
-    import harness.sweep
+    import harness.run.model_process
+    import harness.run.sweep
     import harness.tuning.database  # noqa: F401 (imported once, for all that is forked)
 
     shares = {"commands": 0.45, "models": 0.2, "data": 0.2, "tuning": 0.15}

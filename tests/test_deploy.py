@@ -20,13 +20,13 @@ from example_results import example_record
 from onnx import helper
 from small_models import FLOAT, INT64, convolutional, feeds, onnx_model, save
 
-from harness.cell import Order, compile_cell
 from harness.deploy.folder import export
 from harness.errors import InputError
 from harness.hardware import HOST, load_target
 from harness.machine.environment import environment
 from harness.records.artifact import Artifact
 from harness.records.record import CellKey, Record
+from harness.run.cell import Order, compile_cell
 from harness.specs.sweep import Configuration
 
 FILES = [

@@ -12,7 +12,7 @@ from malformed_inputs import command_problems, run_here, sweep_of_models, sweep_
 from small_models import convolutional, save
 
 from harness.errors import InputError
-from harness.model_process import ModelProcess
+from harness.run.model_process import ModelProcess
 from harness.specs.sweep import Limits, ModelSpec
 
 

@@ -13,8 +13,8 @@ from small_models import convolutional, save
 
 from harness.errors import InputError
 from harness.files.arrays import read_arrays
-from harness.model_process import ModelProcess
 from harness.models.data.task import Feeds
+from harness.run.model_process import ModelProcess
 from harness.specs.sweep import Limits, ModelSpec
 
 

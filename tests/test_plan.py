@@ -11,8 +11,8 @@ from small_models import convolutional, save
 
 from harness.errors import InputError
 from harness.files.shipped import shipped_folder
-from harness.model_process import ModelProcess
-from harness.plan import PlannedGroup, plan
+from harness.run.model_process import ModelProcess
+from harness.run.plan import PlannedGroup, plan
 from harness.specs.sweep import Limits, Sweep
 
 SPARSE = {"sparsity": 0.5, "score": "activation", "calibration": 4}

@@ -11,12 +11,12 @@ import pytest
 
 from harness.errors import InputError
 from harness.records.artifact import DESCRIPTION
-from harness.results_folder import held, remove_leftovers
+from harness.run.results_folder import held, remove_leftovers
 
 _HOLD = """
 import sys, time
 from pathlib import Path
-from harness.results_folder import held
+from harness.run.results_folder import held
 with held(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -16,8 +16,8 @@ from harness.hardware import load_target
 from harness.hardware.description import as_yaml
 from harness.records.export import write_exports
 from harness.records.store import FILE_NAME, Store
+from harness.run.sweep import Outcome, run_sweep
 from harness.specs.sweep import Sweep
-from harness.sweep import Outcome, run_sweep
 
 
 def run(path: Path, out: Path, **options: bool) -> tuple[Outcome, Heard]:
@@ -299,7 +299,7 @@ def test_cell_that_was_skipped_runs_once_its_engine_is_there(
 ) -> None:
     path, out = write_sweep(tmp_path, configurations=[FUSED]), tmp_path / "out"
     with monkeypatch.context() as patched:
-        patched.setattr("harness.applicability.find_spec", lambda package: None)
+        patched.setattr("harness.run.applicability.find_spec", lambda package: None)
         first, _ = run(path, out)
         again, _ = run(path, out)
     assert [record.status for record in first.records] == ["ok", "skipped"]

@@ -16,11 +16,11 @@ from sweeps import FUSED, QUICK, Heard
 from harness.baselines.registry import ENGINES, open_session
 from harness.errors import CellFailure, InputError
 from harness.models.frontends import import_model
-from harness.models.runnable import runnable_model
 from harness.models.tensors import TensorSpec
 from harness.records.record import Record
+from harness.run.runnable import runnable_model
+from harness.run.sweep import run_sweep
 from harness.specs.sweep import Sweep
-from harness.sweep import run_sweep
 
 PACKAGES = {name: engine.package for name, engine in ENGINES.items()}
 

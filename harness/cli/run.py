@@ -81,9 +81,9 @@ def command(
     from harness.errors import InputError, UnknownName
     from harness.files.atomic import write_atomically
     from harness.files.cache import cache_folder
-    from harness.results_folder import held
+    from harness.run.results_folder import held
+    from harness.run.sweep import run_sweep
     from harness.specs.sweep import Sweep, parse_shapes
-    from harness.sweep import run_sweep
 
     file = _found(sweep)
     found = Sweep.read(file).with_shapes(parse_shapes(shapes))
@@ -119,7 +119,7 @@ def command(
 
 def _forget(out: Path) -> None:
     from harness.records.store import FILE_NAME
-    from harness.results_folder import ARTIFACTS
+    from harness.run.results_folder import ARTIFACTS
 
     for name in (FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm"):
         (out / name).unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from rich.progress import (
 
 from harness.records.accuracy import score
 from harness.records.record import Record, TuningCost
-from harness.sweep import Outcome
+from harness.run.sweep import Outcome
 
 _BY: dict[TuningCost, str] = {
     "seconds": "",

@@ -10,8 +10,8 @@ from sweeps import FUSED, Heard, write_sweep
 from harness.devices import placed
 from harness.devices.graphics.processor import graphics_processor
 from harness.hardware import HOST, known_targets, load_target
+from harness.run.sweep import run_sweep
 from harness.specs.sweep import Sweep
-from harness.sweep import run_sweep
 
 
 def _here() -> str | None:

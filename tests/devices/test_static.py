@@ -14,9 +14,9 @@ from harness.records.artifact import Artifact, KernelDescription
 from harness.records.export import write_exports
 from harness.records.record import Fusion
 from harness.records.store import FILE_NAME, Store
+from harness.run.sweep import run_sweep
 from harness.specs.sweep import Sweep
 from harness.specs.target import Hardware
-from harness.sweep import run_sweep
 
 
 def artifact(*kernels: KernelDescription) -> Artifact:

@@ -12,9 +12,9 @@ from harness.devices import placed
 from harness.devices.emulated.loop_throughput import analyser_version
 from harness.hardware import as_yaml, load_target, tuning_identity
 from harness.records.record import Record
+from harness.run.sweep import run_sweep
 from harness.specs.sweep import Sweep
 from harness.specs.target import TvmTarget
-from harness.sweep import run_sweep
 
 TUNED = {"name": "tuned", "tune": {"trials": 4}}
 

@@ -12,11 +12,11 @@ from onnx import helper
 from small_models import FLOAT, convolutional, onnx_model, save, weights
 
 from harness.building import network as build
-from harness.cell import Order, compile_cell
 from harness.compiler.api import PrimFunc, relax, target_of, tvm
 from harness.errors import CellFailure
 from harness.hardware import load_target
 from harness.records.artifact import Artifact
+from harness.run.cell import Order, compile_cell
 from harness.schedules.default import schedule_untuned
 from harness.specs.sweep import Configuration
 

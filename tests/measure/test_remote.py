@@ -15,9 +15,9 @@ from harness.devices.servers.tracker import Address, Servers
 from harness.errors import CellFailure, CellSkipped
 from harness.hardware import as_yaml, detect_host, load_target, target_fingerprint
 from harness.records.record import Record
+from harness.run.sweep import run_sweep
 from harness.specs.sweep import Sweep
 from harness.specs.target import Device, TargetSpec
-from harness.sweep import run_sweep
 
 
 def why_no_board() -> str:

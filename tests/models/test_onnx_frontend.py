@@ -21,8 +21,8 @@ from harness.errors import InputError
 from harness.models.formats import INPUT_SHAPES
 from harness.models.frontends import import_model
 from harness.models.onnx.shapes import fix_shapes
-from harness.models.runnable import runnable_model
 from harness.models.tensors import TensorSpec
+from harness.run.runnable import runnable_model
 
 
 def refused(

@@ -14,8 +14,8 @@ from tvm_runs import assert_same_numbers, run_on_cpu
 from harness.baselines.registry import ENGINES, open_session
 from harness.errors import InputError
 from harness.models.frontends import import_model
-from harness.models.runnable import runnable_model
 from harness.models.tensors import TensorSpec
+from harness.run.runnable import runnable_model
 
 REASON = "needs the extra: pip install 'layeredge[tflite]'"
 pytest.importorskip("tflite", reason=REASON)

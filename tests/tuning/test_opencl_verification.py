@@ -13,7 +13,6 @@ from small_kernels import summing
 from small_models import convolutional, save
 
 from harness.building import network as build
-from harness.cell import Order, compile_cell
 from harness.compiler.api import PrimFunc, target_of, tvm
 from harness.errors import CellFailure
 from harness.files.arrays import write_arrays
@@ -24,6 +23,7 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import KernelCall, fuse, kernels
 from harness.processes.child import Message
 from harness.records.record import KernelVerification
+from harness.run.cell import Order, compile_cell
 from harness.schedules.default import schedule_untuned
 from harness.specs.sweep import Configuration
 from harness.specs.target import Device

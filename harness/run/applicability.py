@@ -8,7 +8,7 @@ from harness.baselines.registry import ENGINES, applicable
 from harness.devices import require_runnable
 from harness.devices.servers.tracker import Servers
 from harness.errors import CellFailure, CellSkipped
-from harness.plan import PlannedCell, PlannedGroup
+from harness.run.plan import PlannedCell, PlannedGroup
 
 
 def require_applicable(cell: PlannedCell, group: PlannedGroup) -> None:

@@ -1,7 +1,7 @@
 """The first stage of a model, before its cells: it is copied, imported once, and what the sweep has
 to know of it is found out.
 
-It runs in a cell's child process, see `harness.cell`.
+It runs in a cell's child process, see `harness.run.cell`.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def import_stage(order: ImportOrder) -> ImportedModel:
 def prepare_stage(order: ImportOrder) -> ImportedModel:
     """The same where TVM cannot import a model: what other engines take and run."""
     from harness.models.quantized import quantized_outputs
-    from harness.models.runnable import runnable_model
+    from harness.run.runnable import runnable_model
 
     source = snapshot(order.model, order.files, order.work / SOURCE)
     found = runnable_model(source, order.shapes, order.work)

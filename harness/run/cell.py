@@ -3,9 +3,9 @@
     import → canonicalise → compress, merge edges → layout, sparse lowering → fuse → tune → build
 
 What follows, `verify → measure → record`, takes all cells of a model and target together and is in
-`harness.measure.group` and `harness.sweep`; but schedules for a device that is not here are
+`harness.measure.group` and `harness.run.sweep`; but schedules for a device that is not here are
 verified in the build, kernel by kernel. This module runs in a child process (`python -m
-harness.cell`), because every stage of it may crash, hang or eat memory.
+harness.run.cell`), because every stage of it may crash, hang or eat memory.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness.devices.servers.tracker import Servers
 from harness.errors import CellSkipped, HarnessError, first_line
-from harness.import_stage import MODEL_STAGES, ImportOrder
 from harness.processes.child import Channel, Message, channel
 from harness.records.artifact import Artifact, reference_of
+from harness.run.import_stage import MODEL_STAGES, ImportOrder
 from harness.specs.documents import Frozen
 from harness.specs.sweep import Configuration
 from harness.specs.target import TargetSpec

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from harness.files.arrays import write_arrays
 from harness.measure.inputs import verification_inputs
-from harness.model_process import DistantInputs, DistantTask, KnownModel
 from harness.models.data.task import SAMPLES_REVISION
 from harness.models.tensors import TensorSpec, ValueRange
+from harness.run.model_process import DistantInputs, DistantTask, KnownModel
 from harness.specs.sweep import Edges
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from time import monotonic
 
 from harness.errors import CellFailure, CellSkipped
-from harness.listener import Listener
 from harness.processes.child import Child, ChildLost, Message
 from harness.processes.limits import answer_seconds, lost_reason
+from harness.run.listener import Listener
 from harness.specs.sweep import Limits, Tune
 
 FAILURES = "failures.log"
@@ -18,7 +18,7 @@ _INTERRUPT_SECONDS = 15.0
 
 
 class CellProcess:
-    """Has orders carried out by `harness.cell`, each in a child with limits of time and memory.
+    """Has orders carried out by `harness.run.cell`, each in a child with limits of time and memory.
 
     `environment` is of the children; `failures` is where their tracebacks are kept, for who wants
     to know where they failed.
@@ -43,7 +43,7 @@ class CellProcess:
         allowed = self._seconds(tune)
         deadline = monotonic() + allowed
         with Child(
-            "harness.cell", memory_mb=self._limits.memory_mb, environment=self._environment
+            "harness.run.cell", memory_mb=self._limits.memory_mb, environment=self._environment
         ) as child:
             try:
                 child.send({"do": do, "order": order})

@@ -16,7 +16,7 @@ from harness.models.formats import Format
 from harness.models.tensors import TensorSpec
 from harness.processes.child import Child, ChildLost, Message
 from harness.records.record import Accuracy
-from harness.results_folder import scratch_in
+from harness.run.results_folder import scratch_in
 from harness.specs.sweep import Limits, ModelSpec
 
 
@@ -117,7 +117,7 @@ class ModelProcess:
         """
         if self._child is None:
             self._child = Child(
-                "harness.model_worker",
+                "harness.run.model_worker",
                 memory_mb=self._limits.memory_mb,
                 environment=scratch_in(self.scratch) if self.scratch else None,
             )

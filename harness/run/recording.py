@@ -13,10 +13,10 @@ import numpy as np
 from harness.devices.graphics.static import static_of
 from harness.errors import CellSkipped, HarnessError, printable
 from harness.measure.group import Measured
-from harness.plan import PlannedCell, PlannedGroup
 from harness.records.artifact import Artifact
 from harness.records.record import OWN_ENGINE, CellKey, KernelTime, Latency, Memory, Record
 from harness.records.store import Store
+from harness.run.plan import PlannedCell, PlannedGroup
 from harness.specs.sweep import Kind, Sweep
 from harness.specs.target import TargetSpec
 

@@ -1,4 +1,4 @@
-"""Reads models and their data, in a child process (`python -m harness.model_worker`): a file of
+"""Reads models and their data, in a child process (`python -m harness.run.model_worker`): a file of
 unknown origin may crash what parses it, unpack to terabytes, or never end.
 
 What it has read is given back as a description, or as arrays in files of our own.

@@ -11,33 +11,33 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
-from harness.applicability import require_applicable, still_skipped
 from harness.baselines.registry import reference_engine
-from harness.cell import Order
-from harness.cell_inputs import CellInputs
-from harness.cell_process import FAILURES, CellProcess
 from harness.devices import child_environment, require_runnable
 from harness.devices.emulated.board import require_board
 from harness.devices.servers.tracker import Servers
 from harness.errors import CellFailure, CellSkipped, HarnessError, InputError
 from harness.hardware import tuning_identity
-from harness.import_stage import SOURCE, ImportedModel, ImportOrder
-from harness.listener import Listener
 from harness.machine.environment import environment
 from harness.machine.roofline import with_measured_roofs
 from harness.measure.emulated import EmulatedGroup
 from harness.measure.group import Contestant, Group, GroupSettings, GroupSubject, Measured
-from harness.measure.recording import RecordWriter
 from harness.measure.remote import ServerGroup
 from harness.measure.room import require_room
 from harness.measure.verification import OutputKind
-from harness.model_process import ModelProcess
 from harness.models.tensors import TensorSpec
-from harness.plan import PlannedCell, PlannedGroup, plan, require_scored
 from harness.records.artifact import DESCRIPTION, Artifact, TensorDescription, reference_of
 from harness.records.record import OWN_ENGINE, Record, fingerprint
 from harness.records.store import FILE_NAME, Store
-from harness.results_folder import ARTIFACTS, WORK, scratch, scratch_in
+from harness.run.applicability import require_applicable, still_skipped
+from harness.run.cell import Order
+from harness.run.cell_inputs import CellInputs
+from harness.run.cell_process import FAILURES, CellProcess
+from harness.run.import_stage import SOURCE, ImportedModel, ImportOrder
+from harness.run.listener import Listener
+from harness.run.model_process import ModelProcess
+from harness.run.plan import PlannedCell, PlannedGroup, plan, require_scored
+from harness.run.recording import RecordWriter
+from harness.run.results_folder import ARTIFACTS, WORK, scratch, scratch_in
 from harness.specs.sweep import ModelSpec, Sweep
 from harness.specs.target import TargetSpec
 from harness.tuning.cluster.connection import require_cluster
@@ -71,7 +71,7 @@ def run_sweep(
     `tuning_databases` holds a folder for each target. Finished cells are not run again, but for
     failed ones where `retry_failed`, and where `measure_again` for good ones, which are verified
     and measured as they were built. `servers` says where the servers of targets that are reached
-    by a key are found. The caller holds the folder (`harness.results_folder`).
+    by a key are found. The caller holds the folder (`harness.run.results_folder`).
 
     A model that cannot be read costs its own cells. Raises InputError for a sweep that cannot be
     planned, a cluster that cannot compile, or a folder that cannot be written; KeyboardInterrupt

@@ -14,7 +14,6 @@ from harness.devices.servers.tracker import Servers
 from harness.errors import CellSkipped, InputError
 from harness.files.installed import installed_version
 from harness.hardware import load_target, require_known_processor, target_fingerprint
-from harness.model_process import KnownModel, ModelProcess
 from harness.models.catalog.entries import ensure_fetched, entry
 from harness.models.data.task import SAMPLES_REVISION
 from harness.records.record import (
@@ -24,6 +23,7 @@ from harness.records.record import (
     CellKey,
     fingerprint,
 )
+from harness.run.model_process import KnownModel, ModelProcess
 from harness.specs.sweep import Configuration, ModelSpec, Sweep
 from harness.specs.target import TargetSpec
 
