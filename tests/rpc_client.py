@@ -1,4 +1,4 @@
-"""A client of a server, run by `harness.processes.child.Child`: ends its session in several ways."""
+"""A client of a server, run by `harness.processes.child`: ends its session in several ways."""
 
 import sys
 

@@ -42,7 +42,8 @@ def test_environment_is_plain_data_that_says_what_is_installed() -> None:
 
 def test_environment_loads_nothing_heavy_itself() -> None:
     script = (
-        "from harness.machine.environment import environment; import sys; print(environment()['llvm']);"
+        "from harness.machine.environment import environment; import sys;"
+        "print(environment()['llvm']);"
         "assert not {'tvm', 'numpy', 'onnxruntime', 'torch'} & sys.modules.keys()"
     )
     assert run_python(["-c", script], seconds=60).startswith("unknown:")

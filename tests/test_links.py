@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = [
     *ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("results/**/*.md"),
-    ROOT / "harness/models/embedded/README.md",
+    ROOT / "harness/models/catalog/embedded/README.md",
 ]  # fmt: skip
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 

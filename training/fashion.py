@@ -1,6 +1,6 @@
 """Train the two embedded Fashion-MNIST networks and export them to ONNX.
 
-    python training/fashion.py --data DIR --out harness/models/embedded
+    python training/fashion.py --data DIR --out harness/models/catalog/embedded
 
 DIR holds the four ``*-ubyte.gz`` files of Fashion-MNIST, as installed by the Debian package
 ``dataset-fashion-mnist``. Needs PyTorch, NumPy, ONNX and ONNX Runtime; no GPU.

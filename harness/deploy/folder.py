@@ -145,7 +145,7 @@ def _texts(about: Deployment) -> dict[str, str]:
             target=cell.target,
             processor=processor,
         ),
-        "run.py": files("harness").joinpath("deploy_runner.py").read_text(encoding="utf-8"),
+        "run.py": files("harness.deploy").joinpath("runner.py").read_text(encoding="utf-8"),
     }
 
 

@@ -204,8 +204,9 @@ class LoopThroughput(Frozen):
 
 
 class LoopThroughputs(Frozen):
-    """A static estimate of the hottest loop of each kernel, see `harness.devices.emulated.loop_throughput`:
-    `by` what, name and version, and with LLVM's model of which processor. `peak` is the most
+    """A static estimate of the hottest loop of each kernel, see
+    `harness.devices.emulated.loop_throughput`. `by` is the program that estimated, name and
+    version, and `scheduling_model` LLVM's model of the processor. `peak` is the most
     multiply-accumulates a cycle that the model allows a core. `unestimated` has the reason for each
     kernel without an estimate, by its name, and `reason` why there is none at all."""
 
@@ -256,8 +257,8 @@ class Static(Frozen):
     """What is known of a network that was compiled and not run: the launches of its kernels, and
     `bound_ms`, which no inference takes less than: for each kernel what its operations take at the
     described peak, or its bytes at the described bandwidth, whichever is longer. `estimate_ms` goes
-    by how the kernels are scheduled, see `harness.devices.graphics.static_estimate`; it is no latency.
-    `schedules` is None where nothing verified them."""
+    by how the kernels are scheduled, see `harness.devices.graphics.static_estimate`; it is no
+    latency. `schedules` is None where nothing verified them."""
 
     launches: tuple[Launch, ...]
     bound_ms: float | None = None

@@ -231,9 +231,10 @@ class ModelSpec(Frozen):
 
     `shapes` maps an input's name to its static shape. `data` is an `.npz` with the arrays
     `inputs` (or one array per input, named as the input) and `labels`; `metric` is how outputs are
-    scored against the labels: a name of `harness.models.accuracy.metrics`, or `module:function` of a module
-    that is installed or on PYTHONPATH (see `harness.models.accuracy.own_metric`). `training` is an `.npz` of
-    other inputs, without labels, to compress the model's edges by. What `data` and `training` of a
+    scored against the labels: a name of `harness.models.accuracy.metrics`, or `module:function` of
+    a module that is installed or on PYTHONPATH (see `harness.models.accuracy.own_metric`).
+    `training` is an `.npz` of other inputs, without labels, to compress the model's edges by. What
+    `data` and `training` of a
     catalog model are, `layeredge models show NAME` says.
     """
 

@@ -27,7 +27,7 @@ def _happen(fault):
 
 
 class _Finder:
-    """Wraps `import_model`, as `harness.run.cell.compile_cell` calls it, when its module is loaded."""
+    """Wraps `import_model`, as `harness.run.cell` calls it, when its module is loaded."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):

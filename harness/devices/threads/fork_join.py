@@ -73,7 +73,7 @@ def _loaded() -> ctypes.CDLL:
 def fork_join_library(triple: str | None) -> Path:
     """The library in the cache for a target triple, this machine's where there is none; compiled
     where it is not there yet. Raises CellFailure where it cannot be."""
-    source = files("harness.devices").joinpath("fork_join.cpp").read_bytes()
+    source = files("harness.devices.threads").joinpath("fork_join.cpp").read_bytes()
     made_of = source + " ".join([*_OPTIONS, *_PORTABLE]).encode()
     name = f"{hashlib.sha256(made_of).hexdigest()[:16]}-{processor_of(triple)}.so"
     library = cache_folder() / "threads" / name

@@ -27,8 +27,8 @@ TRAINING_IMAGES = "fashion-train-4000.npz"
 
 
 def embedded_file(name: str) -> Path:
-    """The path of a file in `harness/models/embedded`; InputError if the installation lacks it."""
-    path = Path(str(files("harness.models"))) / "embedded" / name
+    """The path of a file in the folder `embedded`; InputError if the installation lacks it."""
+    path = Path(str(files("harness.models.catalog"))) / "embedded" / name
     if not path.is_file():
         raise InputError(f"{path}: not there; the installation is incomplete, install again")
     return path

@@ -1,7 +1,7 @@
 """Measures and verifies candidates of one kernel on a server, over TVM's RPC.
 
-Run by `harness.tuning.servers.servers`, one for each server: a call that is never answered blocks this
-process, and no other.
+Run by `harness.tuning.servers.servers`, one for each server: a call that is never answered blocks
+this process, and no other.
 """
 
 from __future__ import annotations
