@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+from places import PROJECT
 
-ROOT = Path(__file__).parents[1]
 PAGES = [
-    *ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("results/**/*.md"),
-    ROOT / "harness/models/catalog/embedded/README.md",
+    *PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("results/**/*.md"),
+    PROJECT / "harness/models/catalog/embedded/README.md",
 ]  # fmt: skip
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -22,7 +22,7 @@ def anchors(page: Path) -> set[str]:
     return {heading.replace(" ", "-") for heading in kept}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
 def test_links_of_a_page_lead_somewhere(page: Path) -> None:
     for link in _LINK.findall(page.read_text()):
         if link.startswith(("http:", "https:", "data:")):

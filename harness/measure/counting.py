@@ -1,6 +1,6 @@
 """Counts the instructions of an inference, in a process that QEMU emulates.
 
-The counting is done by `harness/devices/emulated/instruction_counter.c`, which system calls that no kernel
+`harness/devices/emulated/instruction_counter.c` does the counting, which system calls that no kernel
 has say what to count: instructions within the compiled library, and no others.
 """
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import small_models
+from places import HELPERS
 
 from harness.files.arrays import write_arrays
 from harness.measure import worker
@@ -83,7 +84,7 @@ def test_a_model_is_scored_sample_by_sample_by_its_metric(
     tmp_path: Path, metric: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In batches of two, which five samples do not fill."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=":")
+    monkeypatch.setenv("PYTHONPATH", str(HELPERS), prepend=":")
     path = small_models.save(small_models.convolutional(batch=2), tmp_path / "model.onnx")
     found = worker.Worker(None, nullcontext())  # type: ignore[arg-type]
     found.load({"engine": "onnxruntime", "path": str(path), "threads": 1})

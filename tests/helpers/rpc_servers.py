@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from places import HELPERS, PROJECT
+
 from harness.devices.emulated.board import Board
 from harness.devices.servers.tracker import Address, Tracker, TrackerLost
 from harness.specs.target import TargetSpec
 
-SEARCH_PATH = os.pathsep.join(
-    [str(Path(__file__).parent), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-)
+SEARCH_PATH = os.pathsep.join([str(HELPERS), str(PROJECT), os.environ.get("PYTHONPATH", "")])
 """Where a child process finds the modules of the tests and the package."""
 _SECONDS = 120.0
 

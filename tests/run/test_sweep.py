@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from places import HELPERS
 from small_models import convolutional, save
 from sweeps import FUSED, QUICK, Heard, write_sweep
 
@@ -181,7 +182,7 @@ def test_labelled_data_gives_accuracy_with_its_interval(tmp_path: Path) -> None:
 def test_data_that_cannot_be_scored_fail_before_anything_is_built(
     tmp_path: Path, metric: str, label: int, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=":")
+    monkeypatch.setenv("PYTHONPATH", str(HELPERS), prepend=":")
     images = np.zeros((6, 3, 8, 8), np.float32)
     images[1] = np.nan
     np.savez(tmp_path / "data.npz", inputs=images, labels=[0, 0, 0, 0, 0, label])

@@ -8,14 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
+from places import HELPERS, PROJECT
 
 from harness.processes.child import Child, ChildLost
 
-SEARCH_PATH = os.pathsep.join((str(Path(__file__).parent), str(Path(__file__).parents[1])))
+SEARCH_PATH = os.pathsep.join((str(HELPERS), str(PROJECT)))
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from test_search import search
-from test_sketches import convolution
+from tiled_kernels import convolution, search
 
 from harness.compiler.api import load_tensor_intrinsics, meta_schedule, tvm
 from harness.tuning.search.cost_model import CostModel

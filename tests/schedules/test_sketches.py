@@ -4,35 +4,14 @@ from __future__ import annotations
 
 import pytest
 from compiling import run_kernel
+from tiled_kernels import LANES, TARGET, convolution, dense
 
 from harness.compiler.api import Schedule, te, topi, trace_json, tvm
-from harness.kernels import block_sparse, packed
+from harness.kernels import block_sparse
 from harness.kernels.block_sparse import WIDE
-from harness.kernels.vectors import vector_lanes
 from harness.schedules.default import schedule_untuned
 from harness.schedules.sketches import Sketches
 from harness.tuning.candidates.difference import difference
-
-TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
-LANES = vector_lanes(TARGET)
-
-
-def convolution(size: int, inputs: int, vectors: int, padding: int) -> tvm.IRModule:
-    """A packed convolution with bias and activation."""
-    data = te.placeholder((1, size, size, inputs), name="data")
-    shape = (vectors, 3, 3, inputs, LANES)
-    weights = te.placeholder(shape, name="weights")
-    bias = te.placeholder((vectors * LANES,), name="bias")
-    summed = packed.conv2d(data, weights, [1, 1], [padding] * 4, [1, 1])
-    result = topi.nn.relu(topi.add(summed, bias))
-    return tvm.IRModule({"main": te.create_prim_func([data, weights, bias, result])})
-
-
-def dense(rows: int, inputs: int, vectors: int) -> tvm.IRModule:
-    data = te.placeholder((rows, inputs), name="data")
-    weights = te.placeholder((vectors, inputs, LANES), name="weights")
-    result = packed.matmul(data, weights)
-    return tvm.IRModule({"main": te.create_prim_func([data, weights, result])})
 
 
 def sparse(rows: int, inputs: int, vectors: int, kept: int, width: int = LANES) -> tvm.IRModule:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from places import PROJECT
 
 import harness.compiler.pair
 from harness.cli.doctor import command
@@ -23,7 +24,6 @@ from harness.machine.doctor import (
 )
 from harness.processes.python import ChildFailure, run_python
 
-PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
 
 
@@ -77,7 +77,7 @@ def test_pair_is_refused_with_the_versions_to_install_when_it_crashes(
 
 
 def test_pair_is_the_one_the_project_pins() -> None:
-    text = PROJECT.read_text(encoding="utf-8")
+    text = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
     for name, number in KNOWN_PAIR.items():
         assert f'"{name}=={number}"' in text
 
@@ -92,7 +92,11 @@ def test_pair_is_a_warning_when_it_works_but_was_not_verified(
 
 
 def test_extras_are_those_of_the_project() -> None:
-    section = PROJECT.read_text(encoding="utf-8").split("[project.optional-dependencies]")[1]
+    section = (
+        (PROJECT / "pyproject.toml")
+        .read_text(encoding="utf-8")
+        .split("[project.optional-dependencies]")[1]
+    )
     declared = dict(re.findall(r"^(\w+) = \[(.*?)\]$", section.split("\n[")[0], re.M))
     packages = {
         name: tuple(re.findall(r'"([\w-]+)', requirements))

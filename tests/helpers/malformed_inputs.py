@@ -1,8 +1,8 @@
 """Gives LayerEdge malformed inputs by the hundred: models, data, sweeps, hardware descriptions,
 results and tuning databases.
 
-    python tests/malformed_inputs.py --count 400
-    python tests/malformed_inputs.py --forty
+    python tests/helpers/malformed_inputs.py --count 400
+    python tests/helpers/malformed_inputs.py --forty
 
 Each has to end within a minute, with a documented exit code, no traceback and no signal, and a line
 that names the file. With `--forty` forty malformed models and a good one are one sweep, which has

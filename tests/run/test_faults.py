@@ -13,12 +13,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from places import FAULTS
 from sweeps import FUSED, PLAIN, write_sweep
 
 from harness.records.record import Record
 from harness.records.store import FILE_NAME, Store
-
-FAULTS = Path(__file__).parent / "faults"
 
 
 def command(path: Path, out: Path) -> list[str]:

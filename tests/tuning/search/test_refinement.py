@@ -7,7 +7,7 @@ import math
 from compiling import run_kernel
 from hypothesis import given
 from hypothesis import strategies as st
-from test_sketches import TARGET, convolution
+from tiled_kernels import TARGET, convolution
 
 from harness.compiler.api import Schedule, Trace, trace_json
 from harness.schedules.sketches import Sketches

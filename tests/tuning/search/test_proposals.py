@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from compiling import run_kernel
-from test_sketches import TARGET, convolution, dense
+from tiled_kernels import TARGET, convolution, dense, search
 
 from harness.compiler.api import (
     ArgInfo,
@@ -21,25 +21,10 @@ from harness.compiler.api import (
 )
 from harness.schedules.sketches import Sketches
 from harness.tuning.candidates.difference import difference
-from harness.tuning.candidates.process import KernelTask
 from harness.tuning.database import Choice, kernel_identity
-from harness.tuning.search.proposals import TRIALS_PER_ROUND, KernelSearch, graft, weighted
+from harness.tuning.search.proposals import TRIALS_PER_ROUND, graft, weighted
 
 load_tensor_intrinsics("x86")
-
-
-def search(kernel: tvm.IRModule, chosen: list[Choice], *, most_likely: int = 0) -> KernelSearch:
-    return KernelSearch(
-        KernelTask("kernel", kernel, 1),
-        TARGET,
-        2,
-        meta_schedule.database.MemoryDatabase(),
-        meta_schedule.cost_model.RandomModel(),
-        chosen,
-        seed=1,
-        fresh=True,
-        most_likely=most_likely,
-    )
 
 
 def choice(kernel: tvm.IRModule) -> Choice:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import own_metrics
 import pytest
+from places import HELPERS
 
 from harness.errors import CellFailure, InputError
 from harness.models.accuracy.metrics import accuracy, metric
@@ -27,7 +28,7 @@ LABELS = np.where(np.arange(40) % 4 == 0, (SCORES.argmax(1) + 1) % 3, SCORES.arg
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=":")
+    monkeypatch.setenv("PYTHONPATH", str(HELPERS), prepend=":")
 
 
 def scored(tmp_path: Path, name: str, **limits: Any) -> Accuracy:
