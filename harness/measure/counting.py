@@ -1,7 +1,7 @@
 """Counts the instructions of an inference, in a process that QEMU emulates.
 
-`harness/devices/emulated/instruction_counter.c` does the counting, which system calls that no kernel
-has say what to count: instructions within the compiled library, and no others.
+`harness/devices/emulated/instruction_counter.c` counts those within the compiled library only. It
+is told the library's addresses by system calls that no operating system has.
 """
 
 from __future__ import annotations
