@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from harness.records.metrics import CHOOSABLE
+from harness.specs.sweep import Kind
+
 if TYPE_CHECKING:
-    from harness.records.figures import Candidate, Objective
+    from harness.records.metrics import Metric
     from harness.records.select import Selection
 
 
@@ -22,51 +25,54 @@ class _Finite(click.FloatRange):
         return found
 
 
-_LIMIT = _Finite(min=0, min_open=True)
+_ABOVE_ZERO = _Finite(min=0, min_open=True)
 _NEAREST = 10
-_OBJECTIVES = (
-    "latency", "memory", "accuracy", "price", "energy", "instructions", "static-estimate"
-)  # fmt: skip
+Command = Callable[..., Any]
 
 
-def _one_of(names: str, *known: str, help: str) -> Callable[..., Any]:
-    return click.option(
-        *names.split(), type=click.Choice(known), default=known[0], show_default=True, help=help
-    )
+def _parameter(option: str) -> str:
+    """The name of the parameter with the limit of a metric."""
+    return f"limit_{option.replace('-', '_')}"
+
+
+def _limits(command: Command) -> Command:
+    """An option for each metric that cells are chosen by, as `--max-latency-ms`."""
+    for option, metric in reversed(CHOOSABLE.items()):
+        added = click.option(
+            metric.limit_option,
+            _parameter(option),
+            type=_Finite() if metric.most else _ABOVE_ZERO,
+            help=metric.help or None,
+        )
+        command = added(command)
+    return command
 
 
 @click.command("select")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--max-latency-ms", type=_LIMIT)
-@click.option("--max-memory-mb", type=_LIMIT)
-@click.option(
-    "--min-accuracy", type=_Finite(), help="Of the model's metric; instead of the default."
-)
+@_limits
 @click.option(
     "--any-accuracy",
     is_flag=True,
     help="Also consider what is clearly less accurate than the uncompressed network.",
 )
-@click.option("--max-price-per-million", type=_LIMIT, help="Of a million inferences.")
-@click.option("--max-energy-mj", type=_LIMIT, help="Of an inference, at the hardware's full power.")
-@click.option("--max-instructions", type=_LIMIT, help="Of an inference, on an emulated board.")
-@click.option("--max-static-estimate-ms", type=_LIMIT, help="For what was only compiled.")
 @click.option(
     "--objective",
-    type=click.Choice(_OBJECTIVES),
+    type=click.Choice([*CHOOSABLE]),
     show_default="latency, or what the kind has",
     help="What to be best in.",
 )
-@_one_of("--latency-percentile latency_figure", "median", "p90", "p99", help="Which latency.")
-@_one_of(
-    "--memory memory_figure", "peak", "weights", "activation", "artifact",
-    help="Which memory; peak is all that a process which only runs the model ever holds.",
-)  # fmt: skip
 @click.option("--allow-agreement", is_flag=True, help="Agreement with the reference will do.")
 @click.option("--model", help="The model; needed when DIR holds several.")
 @click.option("--target", help="Only cells of this target.")
 @click.option("--engine", help="Only cells of this engine, such as tvm.")
-@_one_of("--kind", "measured", "emulated-count", "static", help="Which kind; they never mix.")
+@click.option(
+    "--kind",
+    type=click.Choice(get_args(Kind)),
+    default="measured",
+    show_default=True,
+    help="Which kind; they never mix.",
+)
 @click.option("--export", "out", type=click.Path(path_type=Path), help="Write the choice here.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def command(folder: Path, out: Path | None, as_json: bool, **options: Any) -> None:
@@ -88,18 +94,23 @@ def command(folder: Path, out: Path | None, as_json: bool, **options: Any) -> No
           --max-memory-mb 150 --min-accuracy 0.9 --engine tvm --export deploy/
     """
     from harness.errors import InputError
-    from harness.records.figures import Constraints
+    from harness.records.candidates import Constraints
     from harness.records.select import narrow, select
     from harness.records.store import FILE_NAME, Store
 
+    limits = {
+        option: limit
+        for option in CHOOSABLE
+        if (limit := options.pop(_parameter(option))) is not None
+    }
     names = {name: options.pop(name) for name in ("model", "target", "engine")}
     aims = {name: options.pop(name) for name in ("objective", "kind")}
     with Store(folder / FILE_NAME) as store:
         everything = store.records()
         records = {one.fingerprint: one for one in narrow(everything, **names)}
-        limits = Constraints(**options)
+        constraints = Constraints(limits=limits, **options)
         found = select(
-            [*records.values()], limits, samples=store.samples, beside=everything, **aims
+            [*records.values()], constraints, samples=store.samples, beside=everything, **aims
         )
     if as_json:
         click.echo(found.model_dump_json(indent=2))
@@ -121,6 +132,8 @@ def _print(found: Selection) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from harness.records.candidates import considered, units_of
+
     rows = [(found.choice, "the choice")] if found.choice else []
     for one in found.runners_up:
         beaten = f"; no better in anything than {one.dominated_by}" if one.dominated_by else ""
@@ -131,15 +144,15 @@ def _print(found: Selection) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("cell", overflow="fold")
     shown = {
-        aspect: title
-        for aspect, title in _titles(found, cells).items()
-        if any(cell.figure(aspect) is not None for cell in cells)
+        option: _heading(metric, units_of(option, cells))
+        for option, metric in considered(found.constraints, found.objective).items()
+        if any(cell.figures[option] is not None for cell in cells)
     }
     for title in shown.values():
         table.add_column(title, justify="right", overflow="fold")
     table.add_column("standing", overflow="fold")
     for cell, standing in rows:
-        figures = (_figure(cell.figure(aspect)) for aspect in shown)
+        figures = (_figure(cell.figures[option]) for option in shown)
         table.add_row(str(cell.key), *figures, standing)
     console = Console(highlight=False, markup=False)
     console.print(str(found.choice.key) if found.choice else "no cell fits", style="bold")
@@ -155,15 +168,6 @@ def _figure(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 10_000 else f"{value:.4g}"
 
 
-def _titles(found: Selection, cells: Sequence[Candidate]) -> dict[Objective, str]:
-    """The columns that there are figures for, with their units."""
-    currency = next((cell.currency for cell in cells if cell.currency), "")
-    return {
-        "latency": f"{found.constraints.latency_figure}, ms",
-        "memory": f"{found.constraints.memory_figure}, MB",
-        "accuracy": "accuracy",
-        "price": f"a million, {currency}",
-        "energy": "energy ≤, mJ",
-        "instructions": "instructions",
-        "static-estimate": "static estimate, ms",
-    }
+def _heading(metric: Metric, units: Sequence[str]) -> str:
+    """The heading of a metric's column, with its unit."""
+    return ", ".join(filter(None, (metric.title, " or ".join(units))))

@@ -10,21 +10,21 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from harness.errors import InputError, unknown_name
 from harness.records.accuracy import is_less_accurate, score
 from harness.records.accuracy_guard import inaccuracy, left_out, reference_of, short
-from harness.records.figures import (
-    ASPECTS,
-    OBJECTIVES,
+from harness.records.candidates import (
     Candidate,
     Constraints,
-    Objective,
     candidate_of,
+    considered,
+    units_of,
 )
+from harness.records.metrics import ACCURACY, CHOOSABLE, LATENCY, MEMORY, choosable, objective_of
 from harness.records.record import AGREEMENT, CellKey, Record
 from harness.specs.documents import Frozen
 from harness.specs.sweep import Kind
@@ -61,7 +61,7 @@ class Rejected(Frozen):
 class Selection(Frozen):
     """The choice, in words and figures. `runners_up` are best first, `rejected` nearest first."""
 
-    objective: Objective
+    objective: str
     constraints: Constraints
     choice: Candidate | None
     why: tuple[str, ...]
@@ -99,43 +99,44 @@ def narrow(
 def select(
     records: Sequence[Record],
     constraints: Constraints,
-    objective: Objective | None = None,
+    objective: str | None = None,
     *,
     kind: Kind = "measured",
     samples: Samples | None = None,
     beside: Sequence[Record] = (),
 ) -> Selection:
-    """Choose among the good cells of one kind.
+    """Choose among the good cells of one kind, by the metric with the option `objective`.
 
     Cells whose median latency cannot be told from the lowest one are a tie, which the smaller
     memory breaks: by a paired test where `samples` holds both in one session, else where their
     intervals overlap. Equals in another objective are told apart by latency. A tie never goes to a
     cell that is clearly less accurate than another of it. Without an objective cells are ranked by
     what their kind has. The uncompressed network that accuracy is held against is looked for among
-    `records` and `beside`. Raises InputError for prices in several currencies.
+    `records` and `beside`. Raises InputError for an unknown objective, and for figures in several
+    units, such as prices in several currencies.
     """
-    objective = objective or OBJECTIVES[kind]
+    objective = choosable(objective or objective_of(kind)).option or ""
     eligible = {
         record.fingerprint: record
         for record in records
         if record.status == "ok" and record.kind == kind
     }
-    guarded = constraints.min_accuracy is None and not constraints.any_accuracy
     places = {(record.key.model, record.key.target) for record in eligible.values()}
     references = {place: reference_of(*place, kind, [*records, *beside]) for place in places}
     fitting: list[Candidate] = []
     rejected: list[Rejected] = []
     inaccurate: list[Record] = []
     candidates = [candidate_of(record, constraints) for record in eligible.values()]
-    if objective == "price" or constraints.max_price_per_million is not None:
-        _require_one_currency(candidates)
+    for option in (objective, *constraints.limits):
+        _require_one_unit(option, candidates)
     for candidate in candidates:
         broken = _broken(candidate, constraints, objective)
         record = eligible[candidate.fingerprint]
         reference = references[record.key.model, record.key.target]
-        if guarded and is_less_accurate(record, reference):
+        if constraints.guards_accuracy and is_less_accurate(record, reference):
             inaccurate.append(record)
-            if candidate.accuracy is not None or objective != "accuracy":  # else said already
+            if candidate.figures[ACCURACY] is not None or objective != ACCURACY:
+                # Else it was said already.
                 broken = (*broken, Broken(text=inaccuracy(record, reference), by=None))
         if broken:
             excess = [one.by for one in broken if one.by is not None]
@@ -144,9 +145,9 @@ def select(
         else:
             fitting.append(candidate)
     rejected.sort(key=lambda one: math.inf if one.distance is None else one.distance)
-    fitting.sort(key=lambda one: (one.cost(objective), one.cost("latency")))
+    fitting.sort(key=lambda one: (one.cost(objective), one.cost(LATENCY)))
 
-    breakable = objective == "latency" and constraints.latency_figure == "median"
+    breakable = objective == LATENCY
     tied = [
         one
         for one in fitting
@@ -158,20 +159,21 @@ def select(
     ]
     sound = [one for one in tied if not _loses(one, tied, eligible)]
     # The sort above is by latency, and min keeps the first of equals.
-    choice = min(sound, key=lambda one: one.cost("memory") if breakable else 0.0, default=None)
+    choice = min(sound, key=lambda one: one.cost(MEMORY) if breakable else 0.0, default=None)
     why: tuple[str, ...] = (f"none of {len(eligible)} {kind} cells keeps to every constraint",)
     runners_up: tuple[RunnerUp, ...] = ()
     if choice:
         reference = references[choice.key.model, choice.key.target]
         why = (
-            *_reasons(choice, fitting, tied, sound, constraints, objective),
+            *_reasons(choice, fitting, tied, sound, objective),
             *_remarks(eligible[choice.fingerprint], reference, choice, constraints),
         )
+        options = considered(constraints, objective)
         runners_up = tuple(
             RunnerUp(
                 candidate=one,
                 behind=_behind(one, choice, objective) + (", a tie" if one in tied else ""),
-                dominated_by=next((by.key for by in fitting if _dominates(by, one)), None),
+                dominated_by=next((by.key for by in fitting if _dominates(by, one, options)), None),
             )
             for one in fitting
             if one is not choice
@@ -197,35 +199,29 @@ def _loses(one: Candidate, tied: Sequence[Candidate], records: Mapping[str, Reco
     )
 
 
-def _require_one_currency(candidates: Sequence[Candidate]) -> None:
-    found = sorted({one.currency for one in candidates if one.currency is not None})
+def _require_one_unit(option: str, candidates: Sequence[Candidate]) -> None:
+    found = units_of(option, candidates)
     if len(found) > 1:
         raise InputError(
-            f"prices are in {' and '.join(found)}, which do not compare; describe the targets' "
-            "hardware.price_per_hour in one currency, or choose one with --target"
+            f"the {CHOOSABLE[option].title} is in {' and '.join(found)}, which do not compare; "
+            "describe the targets' hardware in one unit, or choose one with --target"
         )
 
 
-def _broken(
-    candidate: Candidate, constraints: Constraints, objective: Objective
-) -> tuple[Broken, ...]:
+def _broken(candidate: Candidate, constraints: Constraints, objective: str) -> tuple[Broken, ...]:
     """What keeps a candidate out; a figure that is needed and not known keeps it out too."""
     found = []
-    known = {
-        "accuracy": candidate.accuracy_is,
-        **dict.fromkeys(("latency", "price", "energy"), candidate.no_latency_because),
-    }
-    for aspect in ASPECTS:
-        value, limit = candidate.figure(aspect), constraints.limit(aspect)
-        name = constraints.name(aspect)
-        if value is None and (limit is not None or aspect == objective):
-            found.append(Broken(text=f"{name}: {known.get(aspect) or 'not known'}", by=None))
+    for option, metric in considered(constraints, objective).items():
+        value, limit = candidate.figures[option], constraints.limits.get(option)
+        if value is None and (limit is not None or option == objective):
+            reason = candidate.unknown.get(option, "not known")
+            found.append(Broken(text=f"{metric.title}: {reason}", by=None))
         elif value is not None and limit is not None:
-            by = limit - value if aspect == "accuracy" else value - limit
+            by = limit - value if metric.most else value - limit
             by /= abs(limit) or 1.0
-            side = "below" if aspect == "accuracy" else "above"
-            excess = f"{by:.{0 if by >= 1 else 1}%} {side} {candidate.written(aspect, limit)}"
-            text = f"{name} {candidate.written(aspect, value)} is {excess}"
+            side = "below" if metric.most else "above"
+            excess = f"{by:.{0 if by >= 1 else 1}%} {side} {candidate.written(option, limit)}"
+            text = f"{metric.title} {candidate.written(option, value)} is {excess}"
             if by > 0:
                 found.append(Broken(text=text, by=by))
     return tuple(found)
@@ -249,8 +245,8 @@ def _tie(best: Record, other: Record, samples: Samples | None) -> bool:
     )
 
 
-def _dominates(one: Candidate, other: Candidate) -> bool:
-    costs = [(one.cost(aspect), other.cost(aspect)) for aspect in ASPECTS]
+def _dominates(one: Candidate, other: Candidate, options: Iterable[str]) -> bool:
+    costs = [(one.cost(option), other.cost(option)) for option in options]
     return all(ours <= theirs for ours, theirs in costs) and any(
         ours < theirs for ours, theirs in costs if math.isfinite(theirs)
     )
@@ -261,12 +257,11 @@ def _reasons(
     fitting: Sequence[Candidate],
     tied: Sequence[Candidate],
     sound: Sequence[Candidate],
-    constraints: Constraints,
-    objective: Objective,
+    objective: str,
 ) -> Iterator[str]:
-    extreme = "highest" if objective == "accuracy" else "lowest"
-    name = constraints.name(objective)
-    value = choice.written(objective, choice.figure(objective))
+    metric = CHOOSABLE[objective]
+    extreme, name = "highest" if metric.most else "lowest", metric.title
+    value = choice.written(objective, choice.figures[objective])
     if len(tied) == 1:
         yield f"{extreme} {name}, {value}, of {len(fitting)} that keep to every constraint"
     else:
@@ -276,16 +271,16 @@ def _reasons(
         )
         if ruined := [short(one.key) for one in tied if one not in sound]:
             yield f"clearly less accurate than another of these, and left out: {', '.join(ruined)}"
-        if objective == "latency" and choice.memory_mb is not None:
-            memory = choice.written("memory", choice.memory_mb)
-            yield f"of these none takes less {constraints.name('memory')} than its {memory}"
+        if objective == LATENCY and choice.figures[MEMORY] is not None:
+            memory = choice.written(MEMORY, choice.figures[MEMORY])
+            yield f"of these none takes less {CHOOSABLE[MEMORY].title} than its {memory}"
 
 
 def _remarks(
     record: Record, reference: Record | None, choice: Candidate, constraints: Constraints
 ) -> Iterator[str]:
     """What there is to say of the accuracy of the choice."""
-    accuracy, least = record.accuracy, constraints.min_accuracy
+    accuracy, least = record.accuracy, constraints.limits.get(ACCURACY)
     if accuracy and choice.accuracy_is == AGREEMENT:
         yield f"its accuracy is {AGREEMENT}, not accuracy on labelled data"
     if accuracy is None and record.edges is not None:
@@ -300,9 +295,9 @@ def _remarks(
         yield f"the 95 % interval of its accuracy reaches down to {accuracy.ci_low:.4g}"
 
 
-def _behind(candidate: Candidate, choice: Candidate, objective: Objective) -> str:
+def _behind(candidate: Candidate, choice: Candidate, objective: str) -> str:
     ours, best = candidate.cost(objective), choice.cost(objective)
-    relative = objective != "accuracy" and best > 0
+    relative = not CHOOSABLE[objective].most and best > 0
     return f"{ours / best - 1:+.1%}" if relative else f"{abs(ours) - abs(best):+.4g}"
 
 

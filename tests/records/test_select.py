@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from harness.cli.select import command
 from harness.errors import InputError
-from harness.records.figures import Constraints
+from harness.records.candidates import Constraints
 from harness.records.record import (
     AGREEMENT,
     Accuracy,
@@ -112,7 +112,7 @@ def test_select_says_how_far_behind_the_runners_up_are() -> None:
 
 
 def test_select_names_every_broken_constraint_with_its_excess() -> None:
-    limits = Constraints(max_latency_ms=3, max_memory_mb=80, min_accuracy=0.91)
+    limits = Constraints(limits={"latency": 3, "memory": 80, "accuracy": 0.91})
     found = select(THREE, limits)
     assert chosen(found) == "small"
     broken = {
@@ -130,7 +130,7 @@ def test_select_names_every_broken_constraint_with_its_excess() -> None:
 
 def test_select_orders_misses_by_distance_when_nothing_fits() -> None:
     unknown = cell("unknown", 1.0, None)
-    found = select([unknown, *THREE], Constraints(max_latency_ms=0.8, max_memory_mb=20))
+    found = select([unknown, *THREE], Constraints(limits={"latency": 0.8, "memory": 20}))
     assert found.choice is None
     assert [one.candidate.key.configuration for one in found.rejected] == [
         "small",
@@ -145,24 +145,24 @@ def test_select_orders_misses_by_distance_when_nothing_fits() -> None:
 
 
 def test_select_uses_the_figure_that_is_asked_for() -> None:
-    limits = Constraints(max_latency_ms=3, latency_figure="p90")
+    limits = Constraints(limits={"latency-p90": 3})
     assert chosen(select(THREE, limits)) == "quick"
     assert len(select(THREE, limits).rejected) == 2
-    limits = Constraints(max_memory_mb=1.5, memory_figure="weights")
+    limits = Constraints(limits={"memory-weights": 1.5})
     assert not select(THREE, limits).rejected
-    limits = Constraints(max_memory_mb=1.5, memory_figure="activation")
+    limits = Constraints(limits={"memory-activation": 1.5})
     assert select(THREE, limits).rejected[0].broken[0].text == "activation memory: not known"
-    assert "p99 latency: not known" in str(select(THREE, Constraints(latency_figure="p99")))
+    assert "p99 latency: not known" in str(select(THREE, Constraints(), "latency-p99"))
 
 
 def test_select_does_not_take_agreement_for_accuracy_unless_allowed() -> None:
     cells = [cell("agrees", 1.0, accuracy=0.99, metric=AGREEMENT), cell("labelled", 2.0)]
-    found = select(cells, Constraints(min_accuracy=0.9))
+    found = select(cells, Constraints(limits={"accuracy": 0.9}))
     assert chosen(found) == "labelled"
     assert found.rejected[0].broken[0].text == (
         "accuracy: only agreement with reference (0.99), which is not labelled data"
     )
-    allowed = select(cells, Constraints(min_accuracy=0.9, allow_agreement=True))
+    allowed = select(cells, Constraints(limits={"accuracy": 0.9}, allow_agreement=True))
     assert chosen(allowed) == "agrees"
     assert any("agreement with reference, not accuracy" in line for line in allowed.why)
     assert chosen(select(cells, Constraints())) == "agrees"
@@ -170,7 +170,7 @@ def test_select_does_not_take_agreement_for_accuracy_unless_allowed() -> None:
 
 
 def test_select_warns_when_the_interval_of_the_accuracy_reaches_below_the_limit() -> None:
-    found = select([cell("near", accuracy=0.905)], Constraints(min_accuracy=0.9))
+    found = select([cell("near", accuracy=0.905)], Constraints(limits={"accuracy": 0.9}))
     assert chosen(found) == "near"
     assert "the 95 % interval of its accuracy reaches down to 0.895" in found.why
 
@@ -201,9 +201,9 @@ def test_select_leaves_out_and_names_what_is_clearly_less_accurate() -> None:
         "top-1 accuracy 0.1 is clearly below the 0.92 of the uncompressed network "
         "(baseline (onnxruntime))"
     )
-    assert chosen(select(cells, Constraints(max_latency_ms=1.5))) is None
+    assert chosen(select(cells, Constraints(limits={"latency": 1.5}))) is None
     # A limit of the user's own takes the guard's place.
-    assert chosen(select(cells, Constraints(min_accuracy=0.05))) == "ruined"
+    assert chosen(select(cells, Constraints(limits={"accuracy": 0.05}))) == "ruined"
 
 
 def test_select_considers_any_accuracy_when_asked_and_says_what_it_is() -> None:
@@ -239,14 +239,14 @@ def test_select_takes_what_agrees_where_there_are_no_labels() -> None:
     assert unknown.why[-1] == "some of its edges are dropped, and its accuracy is not known"
 
 
-@pytest.mark.parametrize("limits", [{}, {"min_accuracy": 0.05}, {"min_accuracy": -1.0}])
+@pytest.mark.parametrize("limits", [{}, {"accuracy": 0.05}, {"accuracy": -1.0}])
 def test_select_never_chooses_an_accuracy_that_is_no_number(limits: dict[str, float]) -> None:
     cells = [cell("broken", 1.0, 20.0, NAN), cell("right", 5.0), runtime()]
-    assert chosen(select(cells, Constraints(**limits))) == "right"
-    found = select(cells, Constraints(**limits), "accuracy")
+    assert chosen(select(cells, Constraints(limits=limits))) == "right"
+    found = select(cells, Constraints(limits=limits), "accuracy")
     assert chosen(found) == "right"
     assert found.rejected[0].broken[0].text == "accuracy: NaN (top-1 accuracy)"
-    alone = select(cells[:1], Constraints(**limits))
+    alone = select(cells[:1], Constraints(limits=limits))
     assert alone.choice is None and alone.rejected[0].distance is None
     if not limits:
         assert alone.left_out[0].startswith("1 left out, their accuracy is no number: broken")
@@ -255,7 +255,7 @@ def test_select_never_chooses_an_accuracy_that_is_no_number(limits: dict[str, fl
 def test_select_never_gives_a_tie_to_a_ruined_network() -> None:
     ruined = sparse("ruined", 1.0, 20.0, 0.1)
     cells = [ruined, cell("right", 1.001, 60.0)]
-    for limits in (Constraints(any_accuracy=True), Constraints(min_accuracy=0.05)):
+    for limits in (Constraints(any_accuracy=True), Constraints(limits={"accuracy": 0.05})):
         found = select(cells, limits)
         assert chosen(found) == "right"
         assert found.why[1] == (
@@ -267,15 +267,15 @@ def test_select_never_gives_a_tie_to_a_ruined_network() -> None:
 
 def test_select_compares_with_a_limit_of_any_sign() -> None:
     cells = [cell("worse", 1.0, accuracy=-3.0), cell("better", 2.0, accuracy=-1.0)]
-    found = select(cells, Constraints(min_accuracy=-2.0))
+    found = select(cells, Constraints(limits={"accuracy": -2.0}))
     assert chosen(found) == "better"
     assert found.rejected[0].broken[0].text == "accuracy -3 is 50.0% below -2"
-    assert select(cells, Constraints(min_accuracy=0.0)).rejected[0].distance == 1.0
+    assert select(cells, Constraints(limits={"accuracy": 0.0})).rejected[0].distance == 1.0
 
 
 def test_select_says_what_to_set_where_p99_has_too_few_samples() -> None:
-    for objective in ("latency", "price"):
-        found = select(THREE, Constraints(latency_figure="p99"), objective)
+    for limits, objective in (({}, "latency-p99"), ({"latency-p99": 9.0}, "latency")):
+        found = select(THREE, Constraints(limits=limits), objective)
         assert found.choice is None
         assert (
             found.rejected[0]
@@ -369,7 +369,7 @@ def test_select_sorts_every_cell_into_one_place_when_limits_are_anything(
     cells = [cell(f"c{at}", *figure) for at, figure in enumerate(figures)]
     ms, mb, least = limits
     found = select(
-        cells, Constraints(max_latency_ms=ms, max_memory_mb=mb, min_accuracy=least), objective
+        cells, Constraints(limits={"latency": ms, "memory": mb, "accuracy": least}), objective
     )
     fitting = [found.choice] * (found.choice is not None)
     fitting += [one.candidate for one in found.runners_up]
@@ -393,7 +393,7 @@ def test_select_ranks_what_has_no_latency_by_what_its_kind_has() -> None:
     found = select(counts, Constraints(), kind="emulated-count")
     assert (found.objective, chosen(found), names(found)) == ("instructions", "few", ["many"])
     assert "lowest instructions of an inference, 1,000" in found.why[0]
-    limited = select(counts, Constraints(max_instructions=500), kind="emulated-count")
+    limited = select(counts, Constraints(limits={"instructions": 500}), kind="emulated-count")
     assert limited.rejected[0].broken[0].text == (
         "instructions of an inference 1,000 is 100% above 500"
     )
@@ -411,15 +411,17 @@ def test_select_ranks_targets_by_price_and_by_energy() -> None:
         cell("unknown", 0.5),
     ]
     assert chosen(select(cells, Constraints())) == "unknown"
-    found = select(cells, Constraints(), "price")
+    found = select(cells, Constraints(), "price-per-million")
     assert (chosen(found), names(found)) == ("cheap", ["dear"])
     # A million inferences of 3 ms take 3,000 s, at 0.36 an hour.
-    assert found.choice is not None and found.choice.price_per_million == pytest.approx(0.3)
+    assert found.choice is not None and found.choice.figures["price-per-million"] == pytest.approx(
+        0.3
+    )
     assert "lowest price of a million inferences, 0.3 USD" in found.why[0]
     assert "not known" in found.rejected[0].broken[0].text
-    found = select(cells, Constraints(max_price_per_million=0.5), "energy")
+    found = select(cells, Constraints(limits={"price-per-million": 0.5}), "energy")
     assert chosen(found) == "cheap" and found.choice is not None
-    assert found.choice.energy_mj == pytest.approx(1200)
+    assert found.choice.figures["energy"] == pytest.approx(1200)
 
 
 def test_select_refuses_to_compare_prices_in_two_currencies() -> None:
@@ -428,8 +430,8 @@ def test_select_refuses_to_compare_prices_in_two_currencies() -> None:
         cell("there", spec=described(price_per_hour=1, currency="USD")),
     ]
     assert chosen(select(cells, Constraints())) == "here"
-    with pytest.raises(InputError, match="prices are in EUR and USD, which do not compare"):
-        select(cells, Constraints(), "price")
+    with pytest.raises(InputError, match="is in EUR and USD, which do not compare"):
+        select(cells, Constraints(), "price-per-million")
 
 
 def test_narrow_says_so_when_nothing_has_a_result() -> None:
@@ -498,9 +500,9 @@ def test_command_shows_prices_and_energies_where_they_are_known(tmp_path: Path) 
     with Store(tmp_path / FILE_NAME, create=True) as store:
         store.plan([(record.fingerprint, record.key)])
         store.write(record)
-    found = invoke(tmp_path, "--objective", "price", "--max-energy-mj", 200)
+    found = invoke(tmp_path, "--objective", "price-per-million", "--max-energy-mj", 200)
     assert found.exit_code == 0, found.output
-    assert "a million, USD" in found.output and "energy ≤, mJ" in found.output
+    assert "price of a million inferences, USD" in found.output
     assert "lowest price of a million inferences, 1 USD" in found.output
     assert invoke(tmp_path, "--max-energy-mj", 50).exit_code == 1
 
@@ -516,7 +518,7 @@ def test_command_shows_counts_and_what_it_left_out(tmp_path: Path) -> None:
             store.write(record)
     found = invoke(tmp_path, "--kind", "emulated-count")
     assert found.exit_code == 0, found.output
-    assert "4,910,725" in found.output and "median, ms" not in found.output
+    assert "4,910,725" in found.output and "median latency, ms" not in found.output
     assert "1 left out: measured, never ranked with emulated-count" in found.output
 
 
