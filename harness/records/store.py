@@ -19,7 +19,9 @@ from harness.errors import InputError
 from harness.records.record import CellKey, Record
 from harness.specs.documents import Document
 
-STORE_SCHEMA = 1
+STORE_SCHEMA = 2
+SECONDS = "seconds"
+"""The quantity of latency samples: seconds per inference."""
 FILE_NAME = "results.sqlite"
 
 _TABLES = """
@@ -33,13 +35,24 @@ CREATE TABLE IF NOT EXISTS plan (
     fingerprint TEXT NOT NULL UNIQUE,
     key TEXT NOT NULL
 );
-CREATE TABLE IF NOT EXISTS samples (
+CREATE TABLE IF NOT EXISTS series (
     session TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
-    seconds BLOB NOT NULL,
-    PRIMARY KEY (session, fingerprint)
+    quantity TEXT NOT NULL,
+    samples BLOB NOT NULL,
+    PRIMARY KEY (session, fingerprint, quantity)
 );
 """
+_SERIES = "SELECT fingerprint, samples FROM series WHERE session=? AND quantity=?"
+_SERIES_1 = "SELECT fingerprint, seconds FROM samples WHERE session=? AND ?='seconds'"
+"""The same of a store of schema 1, which has one quantity."""
+_FROM_1 = """
+INSERT INTO series SELECT session, fingerprint, 'seconds', seconds FROM samples;
+DROP TABLE samples;
+"""
+
+Samples = Mapping[str, np.ndarray]
+"""Fingerprint to samples of one quantity (float64, shape [rounds]); entry i of each is round i."""
 
 _WAYS_OUT = (
     ("readonly", "check its permissions, or name another folder"),
@@ -55,7 +68,7 @@ _OTHERWISE = (
 
 
 class Store:
-    """Records, the plan they belong to, and raw latency samples.
+    """Records, the plan they belong to, and raw samples of each quantity that was measured.
 
     Use as a context manager. Every method raises InputError for a file that is not a store, that is
     damaged or that a newer version wrote; a store that is not to be created is only read.
@@ -70,6 +83,7 @@ class Store:
         with self._reported("used as a results file"):
             self._db = sqlite3.connect(_address(path, create), timeout=30, uri=True)
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            self._series = _SERIES_1 if version == 1 and not create else _SERIES
             if version > STORE_SCHEMA:
                 raise InputError(
                     f"{path}: written by a newer version (schema {version}, this one reads up to "
@@ -78,9 +92,10 @@ class Store:
             if create:
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=FULL")
-                with self._db:
-                    self._db.executescript(_TABLES)
-                    self._db.execute(f"PRAGMA user_version={STORE_SCHEMA}")
+                migration = _FROM_1 if version == 1 else ""
+                self._db.executescript(
+                    f"BEGIN; {_TABLES} {migration} PRAGMA user_version={STORE_SCHEMA}; COMMIT;"
+                )
             else:
                 self._db.execute("SELECT 1 FROM record LIMIT 1")
 
@@ -120,22 +135,23 @@ class Store:
         rows = self._rows("SELECT fingerprint, key FROM plan ORDER BY position")
         return {mark: self._read(CellKey, text, mark) for mark, text in rows}
 
-    def write(self, record: Record, samples: Mapping[str, np.ndarray] | None = None) -> None:
+    def write(self, record: Record, samples: Mapping[str, Samples] | None = None) -> None:
         """Commit one record, replacing one with the same fingerprint.
 
-        `samples` maps fingerprints to seconds per inference (float64, shape [rounds]), all taken in
-        turns in the record's session; they are committed with it.
+        `samples` are those of the record's session by quantity, such as `SECONDS`. They are
+        committed with the record.
         """
         rows = [
-            (record.session, mark, np.asarray(seconds, dtype="<f8").tobytes())
-            for mark, seconds in (samples or {}).items()
+            (record.session, mark, quantity, np.asarray(values, dtype="<f8").tobytes())
+            for quantity, series in (samples or {}).items()
+            for mark, values in series.items()
         ]
         with self._reported("written"), self._db:
             self._db.execute(
                 "INSERT OR REPLACE INTO record VALUES (?, ?, ?)",
                 (record.fingerprint, record.status, record.model_dump_json()),
             )
-            self._db.executemany("INSERT OR REPLACE INTO samples VALUES (?, ?, ?)", rows)
+            self._db.executemany("INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?)", rows)
 
     def statuses(self) -> dict[str, str]:
         """Fingerprint to status of every stored record, in the plan or not."""
@@ -172,9 +188,9 @@ class Store:
                 f"{first['msg']}; upgrade layeredge, or run the sweep with --fresh"
             ) from None
 
-    def samples(self, session: str) -> dict[str, np.ndarray]:
-        """Fingerprint to seconds per inference of one session; entry i of each is round i."""
-        rows = self._rows("SELECT fingerprint, seconds FROM samples WHERE session=?", session)
+    def samples(self, session: str, quantity: str = SECONDS) -> dict[str, np.ndarray]:
+        """The samples of one session and quantity; see `Samples`."""
+        rows = self._rows(self._series, session, quantity)
         try:
             return {mark: np.frombuffer(data, dtype="<f8") for mark, data in rows}
         except (ValueError, TypeError):

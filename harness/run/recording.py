@@ -15,7 +15,7 @@ from harness.errors import CellSkipped, HarnessError, printable
 from harness.measure.group import Measured
 from harness.records.artifact import Artifact
 from harness.records.record import OWN_ENGINE, CellKey, KernelTime, Latency, Memory, Record
-from harness.records.store import Store
+from harness.records.store import SECONDS, Store
 from harness.run.plan import PlannedCell, PlannedGroup
 from harness.specs.sweep import Kind, Sweep
 from harness.specs.target import TargetSpec
@@ -154,10 +154,10 @@ class RecordWriter:
         return reason.replace(str(self.copied_to), str(self._group.model.path.parent))
 
     def _commit(
-        self, fields: dict[str, Any], samples: Mapping[str, np.ndarray] | None = None
+        self, fields: dict[str, Any], seconds: Mapping[str, np.ndarray] | None = None
     ) -> None:
         record = Record.model_validate(fields)
-        self._store.write(record, samples)
+        self._store.write(record, {SECONDS: seconds} if seconds else None)
         self._told(record)
 
 

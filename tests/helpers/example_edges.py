@@ -18,7 +18,7 @@ from harness.records.record import (
     Record,
     fingerprint,
 )
-from harness.records.store import FILE_NAME, Store
+from harness.records.store import FILE_NAME, SECONDS, Store
 
 SPARSITIES = (0.3, 0.5, 0.8)
 DENSE_MS, DENSE_ACCURACY, SAMPLES = 0.4, 0.935, 2000
@@ -77,7 +77,7 @@ def example_edges(
     with Store(folder / FILE_NAME, create=True) as store:
         store.plan((record.fingerprint, record.key) for record in records)
         for record in records:
-            store.write(record, samples)
+            store.write(record, {SECONDS: samples})
     return folder
 
 

@@ -14,7 +14,7 @@ from harness.cli.compare import command
 from harness.errors import InputError
 from harness.records.compare import Comparison, compare_results
 from harness.records.record import Accuracy, CellKey, Record
-from harness.records.store import FILE_NAME, Store
+from harness.records.store import FILE_NAME, SECONDS, Store
 
 
 def key(configuration: str = "tuned", engine: str = "tvm") -> CellKey:
@@ -43,7 +43,7 @@ def write(folder: Path, cells: Mapping[str, tuple[Record, float | None]], seed: 
         store.plan((record.fingerprint, record.key) for record, _ in cells.values())
         for record, level_ms in cells.values():
             seconds = (level_ms or 0) / 1e3 * random.lognormal(0, 0.01, 40)
-            store.write(record, {record.fingerprint: seconds} if level_ms else None)
+            store.write(record, {SECONDS: {record.fingerprint: seconds}} if level_ms else None)
     return folder
 
 
@@ -228,7 +228,7 @@ def overwrite(folder: Path, samples_ms: np.ndarray) -> None:
     """Give every cell of a folder these raw samples."""
     with Store(folder / FILE_NAME) as store:
         for record in store.records():
-            store.write(record, {record.fingerprint: samples_ms / 1e3})
+            store.write(record, {SECONDS: {record.fingerprint: samples_ms / 1e3}})
 
 
 def test_compare_results_says_once_that_the_machine_was_busy(tmp_path: Path) -> None:

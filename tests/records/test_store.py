@@ -12,7 +12,7 @@ from example_results import example_record, example_results
 
 from harness.errors import InputError
 from harness.records.record import CellKey, Verification
-from harness.records.store import FILE_NAME, STORE_SCHEMA, Store
+from harness.records.store import FILE_NAME, SECONDS, STORE_SCHEMA, Store
 
 
 def key(configuration: str) -> CellKey:
@@ -53,7 +53,7 @@ def test_samples_are_kept_bit_for_bit_beside_their_record(tmp_path: Path) -> Non
     record = example_record(key("a")).model_copy(update={"session": "s"})
     seconds = np.random.default_rng(0).random(100)
     with Store(tmp_path / FILE_NAME, create=True) as store:
-        store.write(record, {record.fingerprint: seconds, "companion": seconds[::-1]})
+        store.write(record, {SECONDS: {record.fingerprint: seconds, "companion": seconds[::-1]}})
         found = store.samples("s")
     assert np.array_equal(found[record.fingerprint], seconds)
     assert np.array_equal(found["companion"], seconds[::-1])
@@ -121,14 +121,14 @@ def test_damage_names_the_file_and_the_way_out(tmp_path: Path) -> None:
     [
         ("UPDATE record SET json = '{'", "the record of cell .* cannot be read"),
         ("UPDATE plan SET key = '{}'", "the record of cell .* cannot be read"),
-        ("UPDATE samples SET seconds = x'010203'", "the samples of session .* are damaged"),
+        ("UPDATE series SET samples = x'010203'", "the samples of session .* are damaged"),
         ("DROP TABLE plan", "no such table"),
     ],
 )
 def test_damaged_rows_are_one_line(tmp_path: Path, statement: str, said: str) -> None:
     path = example_results(tmp_path) / FILE_NAME
     with sqlite3.connect(path) as database:
-        (session,) = database.execute("SELECT session FROM samples").fetchone()
+        (session,) = database.execute("SELECT session FROM series").fetchone()
         database.execute(statement)
     database.close()
     with pytest.raises(InputError, match=said) as error, Store(path) as store:
@@ -151,3 +151,23 @@ def test_results_are_read_where_nothing_can_be_written(
     with Store(path) as store:
         assert store.records() == expected
         assert [each.name for each in tmp_path.iterdir()] == [FILE_NAME]
+
+
+def test_a_store_of_schema_1_is_read_and_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    record = example_record(key("a")).model_copy(update={"session": "s"})
+    seconds = np.array([1e-3, 2e-3])
+    with Store(path, create=True) as store:
+        store.plan([(record.fingerprint, record.key)])
+        store.write(record, {SECONDS: {record.fingerprint: seconds}})
+    with sqlite3.connect(path) as database:
+        database.executescript(
+            "CREATE TABLE samples (session TEXT, fingerprint TEXT, seconds BLOB);"
+            "INSERT INTO samples SELECT session, fingerprint, samples FROM series;"
+            "DROP TABLE series; PRAGMA user_version=1;"
+        )
+    for create in (False, True, False):
+        with Store(path, create=create) as store:
+            assert np.array_equal(store.samples("s")[record.fingerprint], seconds)
+            assert store.samples("s", "joules") == {}
+            assert store.records() == [record]

@@ -17,7 +17,7 @@ from harness.records.record import (
     Static,
     fingerprint,
 )
-from harness.records.store import FILE_NAME, Store
+from harness.records.store import FILE_NAME, SECONDS, Store
 from harness.report.data import Cell, Group, Results, load
 from harness.report.headline import Finding, _finding, findings, summary
 
@@ -41,9 +41,9 @@ def results_of(
             record = record_of(name, samples)
             if name == apart and samples is not None:
                 alone = record.model_copy(update={"session": "alone"})
-                store.write(alone, {record.fingerprint: samples / 1e3})
+                store.write(alone, {SECONDS: {record.fingerprint: samples / 1e3}})
             else:
-                store.write(record, together if samples is not None else None)
+                store.write(record, {SECONDS: together} if samples is not None else None)
     return load(folder)
 
 

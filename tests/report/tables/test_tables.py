@@ -14,7 +14,7 @@ from harness.records.record import (
     Tuning,
     fingerprint,
 )
-from harness.records.store import FILE_NAME, Store
+from harness.records.store import FILE_NAME, SECONDS, Store
 from harness.report.data import load
 from harness.report.tables import (
     Entry,
@@ -77,7 +77,7 @@ def test_result_table_says_so_when_cells_were_not_measured_together(tmp_path: Pa
         store.plan((fingerprint(str(key)), key) for key in (KEY, baseline))
         for session, key in (("one", KEY), ("two", baseline)):
             record = example_record(key, session=session)
-            store.write(record, {record.fingerprint: np.full(20, 1e-3)})
+            store.write(record, {SECONDS: {record.fingerprint: np.full(20, 1e-3)}})
     (table,) = result_tables(load(tmp_path))
     assert texts(table, "Verdict") == ["not measured together", "reference"]
     assert texts(table, "× ONNX Runtime") == ["–", "1"]
