@@ -30,7 +30,6 @@ _CALLS, _TURNS = 200, 200
 _BUILD = """
 import sys
 from harness.hardware import load_target
-from harness.hardware.workplace import working_target
 from harness.kernels.lowering import use_our_lowering
 from harness.compiler.api import Schedule, target_of, te, tirx, tvm
 
@@ -45,7 +44,7 @@ functions = {
     "clip": lambda x: tirx.max(tirx.min(x, six), zero),
     "maximum": lambda x, y: tirx.max(x, y),
 }
-target = target_of(working_target(load_target("x86-host")).as_tvm())
+target = target_of(load_target("x86-host").tvm.as_tvm())
 modules = {}
 for name, function in functions.items():
     count = 2 if name == "maximum" else 1

@@ -35,6 +35,7 @@ from harness.compiler.api import (
 )
 from harness.devices.linker import linker
 from harness.devices.threads.fork_join import use_fork_join
+from harness.executors.table import executor_of
 from harness.hardware import HOST, load_target
 from harness.machine.environment import noise_warnings
 from harness.measure.inputs import verification_inputs
@@ -47,7 +48,6 @@ from harness.schedules.default import schedule_untuned
 from harness.specs.sweep import ModelSpec, Tune
 from harness.statistics import compare_paired
 from harness.tuning.database import TuningDatabase, database_of
-from harness.tuning.measurers.table import measurer_for
 from harness.tuning.tasks import tasks_of
 from harness.tuning.tuner import Tuner
 
@@ -124,7 +124,7 @@ def tuned(fused: tvm.IRModule, spec: Any, trials: int, folder: Path) -> Any:
     tasks = tasks_of(fused, target)
     with TuningDatabase(folder / "tuning") as found:
         threads = spec.tvm.num_cores
-        measurer = measurer_for(spec, threads, 0.0, folder, None)
+        measurer = executor_of(spec).measurer(threads, 0.0, folder)
         Tuner(tasks, target, threads, found, Tune(trials=trials), 0, lambda _: None, measurer).run()
         return database_of([task.module for task in tasks], found.chosen())
 

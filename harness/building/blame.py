@@ -15,12 +15,11 @@ from contextlib import contextmanager
 from harness.building.network import machine_of
 from harness.compiler.api import operator_name, relax, structural_hash, target_of, tvm
 from harness.errors import CellFailure, HarnessError, NoKernel
-from harness.hardware.workplace import working_target
 from harness.models.imported import Imported
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 from harness.passes.rewriter import MAIN, variables_of
-from harness.specs.target import TargetSpec
+from harness.specs.target import TvmTarget
 
 _PACKAGES = frozenset({"tvm", "tvm_ffi"})
 _SECONDS = 120.0
@@ -28,17 +27,18 @@ _SECONDS = 120.0
 
 
 @contextmanager
-def blaming(imported: Imported, spec: TargetSpec) -> Iterator[None]:
+def blaming(imported: Imported, target: TvmTarget) -> Iterator[None]:
     """Turn what TVM raises over a network into a CellFailure in our own words: the operator and
-    node that it fails on, or that it fails on none of them alone. Other errors pass."""
+    node that it fails on, or that it fails on none of them alone. Other errors pass. Operators are
+    compiled for `target`."""
     try:
         yield
     except NoKernel as error:
-        raise _blamed(imported, spec) or error from error
+        raise _blamed(imported, target) or error from error
     except Exception as error:
         if not _is_from_tvm(error):
             raise
-        raise _blamed(imported, spec) or CellFailure(
+        raise _blamed(imported, target) or CellFailure(
             f"TVM fails on the network ({type(error).__name__}), though it compiles each of its "
             "operators alone"
         ) from error
@@ -51,9 +51,9 @@ def _is_from_tvm(error: Exception) -> bool:
     return not isinstance(error, HarnessError) and not modules.isdisjoint(_PACKAGES)
 
 
-def _blamed(imported: Imported, spec: TargetSpec) -> CellFailure | None:
-    target = target_of(working_target(spec).as_tvm())
-    for attempt in (_legalised, lambda module: machine_of(_legalised(module), target, 1)):
+def _blamed(imported: Imported, target: TvmTarget) -> CellFailure | None:
+    compiled_for = target_of(target.as_tvm())
+    for attempt in (_legalised, lambda module: machine_of(_legalised(module), compiled_for, 1)):
         found = _first_failing(imported, attempt)
         if found is not None:
             name, failure = found

@@ -47,18 +47,9 @@ def list_targets() -> None:
 
 
 def _runs_here(spec: TargetSpec) -> str:
-    from harness.devices import placed
-    from harness.hardware import missing_features
+    from harness.executors.table import executor_of, placed
 
-    kind = placed(spec).device.kind
-    if kind == "static":
-        return "no: compiled and analysed only"
-    if kind == "emulated":
-        return "no: emulated, verified and counted only"
-    if spec.tvm.kind == "cuda":
-        return "yes"
-    missing = missing_features(spec)
-    return f"no: lacks {', '.join(missing)}" if missing else "yes"
+    return executor_of(placed(spec)).runs_here()
 
 
 @command.command()
@@ -87,24 +78,20 @@ def check(file: Path, tracker: str | None) -> None:
     Example:
       layeredge targets check my-machine.yaml
     """
-    from harness.devices import placed, require_runnable
     from harness.errors import CellFailure, CellSkipped
+    from harness.executors.table import executor_of, placed
     from harness.hardware import check_target_file
 
     servers = servers_of(tracker)
     spec = placed(check_target_file(file), servers)
+    executor = executor_of(spec, servers)
     click.echo(f"{file}: ok, target '{spec.name}'")
     try:
-        require_runnable(spec, servers)
+        executor.require()
     except (CellFailure, CellSkipped) as reason:
         click.echo(f"note: {reason}")
     else:
-        can = {
-            "static": "compile for it, not run it",
-            "emulated": "emulate it",
-            "rpc": "run it on a server",
-        }
-        click.echo(f"this machine can {can.get(spec.device.kind, 'run it')}")
+        click.echo(f"this machine can {executor.ability}")
 
 
 @command.command()

@@ -8,7 +8,6 @@ from harness.hardware.description import (
     load_target,
     require_known_processor,
     target_fingerprint,
-    tuning_identity,
 )
 from harness.hardware.detection import HOST, detect_host
 from harness.hardware.processor import Processor, this_processor
@@ -25,5 +24,4 @@ __all__ = [
     "require_known_processor",
     "target_fingerprint",
     "this_processor",
-    "tuning_identity",
 ]

@@ -119,14 +119,6 @@ def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def tuning_identity(spec: TargetSpec) -> str:
-    """The folder name of what tuning has learned of a target: its fingerprint where schedules are
-    timed, and another where they are counted on an emulated board, or analysed: these never mix.
-    """
-    kinds = {"emulated": "-instructions", "static": "-static-estimate"}
-    return target_fingerprint(spec) + kinds.get(spec.device.kind, "")
-
-
 def target_fingerprint(spec: TargetSpec) -> str:
     """A folder name for what decides which schedule is best and whether its code runs.
 

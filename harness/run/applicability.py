@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from harness.baselines.registry import ENGINES, applicable
-from harness.devices import require_runnable
 from harness.devices.servers.tracker import Servers
 from harness.errors import CellFailure, CellSkipped
+from harness.executors.table import executor_of
 from harness.run.plan import PlannedCell, PlannedGroup
 
 
@@ -15,16 +15,18 @@ def require_applicable(cell: PlannedCell, group: PlannedGroup) -> None:
     """Raise CellSkipped, with the reason, where a cell's engine is not installed or does not run
     its model or on its target, or where its edges cannot be priced on it."""
     target = group.target
+    executor = executor_of(target)
     if cell.configuration is not None:
         edges = cell.configuration.edges
-        if edges is not None and edges.budget == "latency" and target.device.kind == "rpc":
+        if edges is not None and edges.budget == "latency" and not executor.times_kernels:
             raise CellSkipped(
-                "the budget 'latency' is spent by kernel times that are measured on this machine, "
-                f"and '{target.name}' is another; use the budget 'edges' or 'uniform'"
+                "a budget of latency is spent by kernel times that are measured on this machine, "
+                f"and '{target.name}' is not here: its device is {target.device.kind}; use the "
+                "budget 'edges' or 'uniform'"
             )
         return
     engine, format = cell.key.engine, group.model.format
-    if target.tvm.kind == "cuda" or target.device.kind != "local":
+    if not executor.runs_engines:
         raise CellSkipped(
             f"{engine} runs on this machine's processor here, not on the target '{target.name}'"
         )
@@ -39,7 +41,7 @@ def still_skipped(cell: PlannedCell, group: PlannedGroup, servers: Servers | Non
     """Whether a cell that was skipped once would be skipped again."""
     try:
         require_applicable(cell, group)
-        require_runnable(group.target, servers)
+        executor_of(group.target, servers).require()
     except CellSkipped:
         return True
     except CellFailure:

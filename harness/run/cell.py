@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.devices.servers.tracker import Servers
 from harness.errors import CellSkipped, HarnessError, first_line
+from harness.executors.executor import Executor
+from harness.executors.table import executor_of
 from harness.processes.child import Channel, Message, channel
 from harness.records.artifact import Artifact, reference_of
 from harness.run.import_stage import MODEL_STAGES, ImportOrder
@@ -81,24 +83,25 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
 
     tell({"stage": "import"})
     imported = import_model(order.model, order.shapes, order.work)
-    with blaming(imported, order.target):
-        return _Cell(order, imported, tell).compiled()
+    executor = executor_of(order.target, order.servers)
+    with blaming(imported, executor.working_target()):
+        return _Cell(order, imported, executor, tell).compiled()
 
 
 class _Cell:
     """The stages of one cell from its imported model on."""
 
-    def __init__(self, order: Order, imported: Imported, tell: Tell) -> None:
+    def __init__(self, order: Order, imported: Imported, executor: Executor, tell: Tell) -> None:
         from harness.compiler.api import target_of
-        from harness.hardware.workplace import working_target
 
         self._order = order
         self._spec = order.target
+        self._executor = executor
         self._configuration = order.configuration
         self._imported = imported
         self._tell = tell
         self._target = target_of(self._spec.tvm.as_tvm())
-        here = working_target(self._spec)
+        here = executor.working_target()
         self._here, self._threads = target_of(here.as_tvm()), here.num_cores
 
     def compiled(self) -> Artifact:
@@ -199,7 +202,6 @@ class _Cell:
         from harness.compiler.api import is_graphics
         from harness.tuning.database import TuningDatabase, database_of
         from harness.tuning.footprint import footprint
-        from harness.tuning.measurers.table import measurer_for
         from harness.tuning.rivals import slower_when_sparse
         from harness.tuning.tasks import tasks_of
         from harness.tuning.tuner import Tuner
@@ -216,9 +218,9 @@ class _Cell:
                 tune,
                 self._order.seed,
                 _throttled(self._tell),
-                measurer_for(spec, self._threads, cold, folder, self._order.servers),
+                self._executor.measurer(self._threads, cold, folder),
             ).run()
-            if edges is not None and spec.device.kind == "local":
+            if edges is not None and self._executor.times_kernels:
                 slower = slower_when_sparse(
                     canonical,
                     fused,
@@ -251,17 +253,10 @@ class _Cell:
         build(plain, self._here, self._threads, database_of([], {}), folder, made, looked_at)
 
     def _scrutiny(self, fused: tvm.IRModule) -> Scrutiny:
-        """What is looked at in code for a device that is not here."""
-        from harness.building.network import Scrutiny
-        from harness.devices.emulated.loop_throughput import loop_throughputs
-
-        kind, multiprocessor = self._spec.device.kind, self._spec.hardware.multiprocessor
-        if kind == "static":
-            return Scrutiny(multiprocessor, verify=partial(self._verified, fused))
-        unsafe = self._memory_check(fused, self._target, runs_here=kind == "local")
-        if kind == "emulated":
-            return Scrutiny(estimate=partial(loop_throughputs, self._spec), unsafe=unsafe)
-        return Scrutiny(multiprocessor, unsafe=unsafe)
+        return self._executor.scrutiny(
+            lambda runs_here: self._memory_check(fused, self._target, runs_here=runs_here),
+            partial(self._verified, fused),
+        )
 
     def _memory_check(
         self, fused: tvm.IRModule, target: tvm.target.Target, *, runs_here: bool

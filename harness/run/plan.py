@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.baselines.registry import ENGINES, REFERENCE, engine_named, reference_engine
-from harness.devices import placed
 from harness.devices.servers.tracker import Servers
 from harness.errors import CellSkipped, InputError
+from harness.executors.table import placed
 from harness.files.installed import installed_version
 from harness.hardware import load_target, require_known_processor, target_fingerprint
 from harness.models.catalog.entries import ensure_fetched, entry

@@ -12,20 +12,14 @@ import numpy as np
 
 from harness.devices.graphics.static import static_of
 from harness.errors import CellSkipped, HarnessError, printable
+from harness.executors.table import executor_of
 from harness.measure.group import Measured
 from harness.records.artifact import Artifact
 from harness.records.record import OWN_ENGINE, CellKey, KernelTime, Latency, Memory, Record
 from harness.records.store import SECONDS, Store
 from harness.run.plan import PlannedCell, PlannedGroup
-from harness.specs.sweep import Kind, Sweep
+from harness.specs.sweep import Sweep
 from harness.specs.target import TargetSpec
-
-_KINDS: dict[str, Kind] = {
-    "local": "measured",
-    "rpc": "measured",
-    "emulated": "emulated-count",
-    "static": "static",
-}
 
 
 class RecordWriter:
@@ -126,7 +120,7 @@ class RecordWriter:
         return {
             "fingerprint": mark,
             "key": key,
-            "kind": _KINDS[self.target.device.kind],
+            "kind": executor_of(self.target).kind,
             "spec": {
                 "model": self._group.spec.model_dump(mode="json")
                 | {

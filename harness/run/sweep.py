@@ -12,16 +12,12 @@ from pathlib import Path
 from time import monotonic
 
 from harness.baselines.registry import reference_engine
-from harness.devices import child_environment, require_runnable
-from harness.devices.emulated.board import require_board
 from harness.devices.servers.tracker import Servers
 from harness.errors import CellFailure, CellSkipped, HarnessError, InputError
-from harness.hardware import tuning_identity
+from harness.executors.executor import Executor
+from harness.executors.table import executor_of
 from harness.machine.environment import environment
-from harness.machine.roofline import with_measured_roofs
-from harness.measure.emulated import EmulatedGroup
-from harness.measure.group import Contestant, Group, GroupSettings, GroupSubject, Measured
-from harness.measure.remote import ServerGroup
+from harness.measure.group import Contestant, GroupSettings, GroupSubject, Measured
 from harness.measure.room import require_room
 from harness.measure.verification import OutputKind
 from harness.models.tensors import TensorSpec
@@ -122,8 +118,9 @@ def _skipped_no_more(
 def _prepare_cluster(address: str, targets: Sequence[TargetSpec], listener: Listener) -> None:
     """See that a cluster can compile for the targets that it compiles for, and say which it does
     not. Raises InputError."""
-    here = {target.name for target in targets if target.device.kind != "rpc"}
-    triples = {target.tvm.mtriple for target in targets if target.device.kind == "rpc"}
+    elsewhere = [target for target in targets if executor_of(target).compiles_on_clusters]
+    here = {target.name for target in targets if target not in elsewhere}
+    triples = {target.tvm.mtriple for target in elsewhere}
     if here:
         listener.note(
             f"candidates for {', '.join(sorted(here))} are compiled on this machine: the cluster "
@@ -151,6 +148,7 @@ class _GroupRun:
         self._sweep = sweep
         self._group = group
         self._target = group.target
+        self._executor: Executor = executor_of(group.target, servers)
         self._out = out
         work = out / WORK / fingerprint([group.model.fingerprint, group.model.name])
         self._work = work.absolute()
@@ -173,22 +171,18 @@ class _GroupRun:
         try:
             if self._group.refusal is not None:
                 raise InputError(self._group.refusal)
-            require_runnable(self._group.target, self._servers)
-            if self._target.tvm.kind == "llvm" and self._target.device.kind == "local":
-                self._target = with_measured_roofs(self._group.target)
-                self._writer.target = self._target
+            self._executor.require()
+            self._target = self._writer.target = self._executor.described()
+            self._executor = executor_of(self._target, self._servers)
             imported = self._import()
             self._fit_data(imported)
         except (CellFailure, CellSkipped, InputError) as error:
             self._lose(self._pending, error)
             return
         contestants = self._contestants(imported)
-        if self._target.device.kind == "static":
-            paths = {found.mark: found.path for found in contestants}
-            compiled = [cell for cell in self._pending if cell.mark in paths]
-            self._writer.compiled(compiled, paths, environment())
-        elif any(found.mark in {cell.mark for cell in self._pending} for found in contestants):
-            self._measure(imported, contestants)
+        pending = {cell.mark for cell in self._pending}
+        if any(found.mark in pending for found in contestants):
+            self._judge(imported, contestants)
 
     def _lose(self, cells: Sequence[PlannedCell], error: HarnessError) -> None:
         """Record that cells did not get beyond the import."""
@@ -292,7 +286,7 @@ class _GroupRun:
             target=self._target,
             configuration=configuration,
             seed=self._sweep.seed,
-            tuning_database=self._tuning_databases / tuning_identity(self._target),
+            tuning_database=self._tuning_databases / self._executor.tuning_folder,
             artifact=folder.absolute(),
             inputs=self._inputs.of_kernels(_specs(imported.inputs), imported.ranges),
             calibration=self._inputs.for_calibration(configuration.edges),
@@ -302,7 +296,8 @@ class _GroupRun:
         message = order.model_dump(mode="json", by_alias=True)
         self._process.carry_out("compile", message, _label(cell), configuration.tune)
 
-    def _measure(self, imported: ImportedModel, contestants: Sequence[Contestant]) -> None:
+    def _judge(self, imported: ImportedModel, contestants: Sequence[Contestant]) -> None:
+        """Verify, measure and record what was built; where nothing runs it, record it as it is."""
         assert self._group.model.format is not None
         subject = GroupSubject(
             model=self._spec(imported),
@@ -317,21 +312,20 @@ class _GroupRun:
             ),
             fingerprint=self._group.model.fingerprint,
         )
-        group = self._turns(subject)
+        paths = {found.mark: found.path for found in contestants}
+        cells = [cell for cell in self._pending if cell.mark in paths]
+        group = self._executor.group(self._settings(subject))
         found_environment = environment()
+        if group is None:
+            self._writer.compiled(cells, paths, found_environment)
+            return
         try:
             measured = group.measure(contestants)
         except HarnessError as error:
             measured = {
                 found.mark: Measured(failure=error, stage="verify") for found in contestants
             }
-        paths = {found.mark: found.path for found in contestants}
-        self._writer.measured(
-            [cell for cell in self._pending if cell.mark in paths],
-            measured,
-            paths,
-            found_environment | group.machine,
-        )
+        self._writer.measured(cells, measured, paths, found_environment | group.machine)
 
     def _spec(self, imported: ImportedModel) -> ModelSpec:
         """What the user wrote of the model, with the copy of it that was imported."""
@@ -340,11 +334,10 @@ class _GroupRun:
 
     def _environment(self) -> dict[str, str]:
         """What the processes that build and measure need in theirs."""
-        return child_environment(self._target) | scratch_in(scratch(self._out))
+        return self._executor.environment() | scratch_in(scratch(self._out))
 
-    def _turns(self, subject: GroupSubject) -> Group:
-        """What verifies and measures, here, on a server, or on the emulated board."""
-        settings = GroupSettings(
+    def _settings(self, subject: GroupSubject) -> GroupSettings:
+        return GroupSettings(
             subject=subject,
             measure=self._sweep.measure,
             limits=self._sweep.limits,
@@ -357,12 +350,6 @@ class _GroupRun:
             unscored=self._group.unscored,
             environment=self._environment(),
         )
-        if self._target.device.kind == "emulated":
-            return EmulatedGroup(require_board(), self._target, settings)
-        if self._target.device.kind == "rpc":
-            assert self._servers is not None
-            return ServerGroup(self._servers, self._target, settings)
-        return Group(settings)
 
 
 def _own_reference(cell: PlannedCell, path: Path) -> Path | None:

@@ -66,10 +66,14 @@ class TvmTarget(Frozen):
         return found
 
 
+DeviceKind = Literal["local", "rpc", "emulated", "static"]
+"""Each has a module of its name in `harness.executors`."""
+
+
 class Device(Frozen):
     """Where the code runs."""
 
-    kind: Literal["local", "rpc", "emulated", "static"] = "local"
+    kind: DeviceKind = "local"
     key: str | None = None
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness.cli.targets import command
-from harness.devices import placed, require_runnable
 from harness.errors import CellFailure, InputError
+from harness.executors.table import executor_of, placed
 from harness.files.shipped import shipped_folder
 from harness.hardware import (
     HOST,
@@ -24,7 +24,6 @@ from harness.hardware import (
     missing_features,
     target_fingerprint,
     this_processor,
-    tuning_identity,
 )
 from harness.hardware.llvm import host_features, target_features, vector_bits
 from harness.specs.target import Device, Hardware, TargetSpec
@@ -216,7 +215,7 @@ def test_host_promises_only_what_this_processor_has() -> None:
     assert [name for name in promised if there.get(name) is False] == []
     assert [name for name, present in there.items() if present and name not in promised] == []
     assert set(spec.hardware.features) <= promised
-    require_runnable(spec)
+    executor_of(spec).require()
 
 
 @on_x86
@@ -240,7 +239,7 @@ def test_missing_names_the_feature_when_the_processor_lacks_it() -> None:
         spec = description(mattr=[f"+{name}"])
         assert name in missing_features(spec)
         with pytest.raises(CellFailure, match=f"'mine' cannot run on this machine.*{name}"):
-            require_runnable(spec)
+            executor_of(spec).require()
     assert lacking
 
 
@@ -251,7 +250,7 @@ def test_missing_names_the_cores_when_there_are_fewer() -> None:
     needing = description(**{"num-cores": cores + 1})
     assert missing_features(needing) == [f"{cores + 1} cores (there are {cores})"]
     with pytest.raises(CellFailure, match=r"lacks \d+ cores .*; set measure\.threads"):
-        require_runnable(needing)
+        executor_of(needing).require()
 
 
 @on_x86
@@ -271,14 +270,14 @@ def test_missing_names_the_processor_when_it_is_of_another_kind() -> None:
 @on_x86
 def test_runnable_is_refused_when_llvm_does_not_know_the_processor() -> None:
     with pytest.raises(InputError, match="knows no processor 'pentium9'"):
-        require_runnable(description(mcpu="pentium9"))
+        executor_of(description(mcpu="pentium9")).require()
 
 
 def test_runnable_is_refused_when_the_device_is_not_this_machine() -> None:
     data = description().model_dump(by_alias=True)
     spec = TargetSpec.model_validate({**data, "device": {"kind": "rpc", "key": "board"}})
     with pytest.raises(CellFailure, match="on the servers of 'board', and no tracker is named"):
-        require_runnable(spec)
+        executor_of(spec).require()
 
 
 names = st.sampled_from(["haswell", "znver4", None])
@@ -302,11 +301,11 @@ def test_fingerprint_is_shared_exactly_when_the_code_is(
 
 def test_what_is_tuned_by_another_cost_is_kept_elsewhere() -> None:
     plain = description()
-    folders = {
-        tuning_identity(plain.model_copy(update={"device": Device(kind=kind)}))
-        for kind in ("local", "emulated", "static")
-    }
-    assert len(folders) == 3 and target_fingerprint(plain) in folders
+    emulated = plain.model_copy(update={"device": Device(kind="emulated")})
+    described = [plain, emulated, *map(load_target, GRAPHICS)]
+    folders = {executor_of(placed(spec)).tuning_folder for spec in described}
+    assert len(folders) == len(described) and target_fingerprint(plain) in folders
+    assert executor_of(emulated).tuning_folder == f"{target_fingerprint(emulated)}-instructions"
 
 
 def test_price_needs_its_currency() -> None:

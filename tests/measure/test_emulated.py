@@ -8,9 +8,9 @@ import pytest
 from machine_needs import needs_board
 from sweeps import FUSED, PLAIN, Heard, write_sweep
 
-from harness.devices import placed
 from harness.devices.emulated.loop_throughput import analyser_version
-from harness.hardware import as_yaml, load_target, tuning_identity
+from harness.executors.table import executor_of, placed
+from harness.hardware import as_yaml, load_target
 from harness.records.record import Record
 from harness.run.sweep import run_sweep
 from harness.specs.sweep import Sweep
@@ -52,7 +52,7 @@ def test_network_is_verified_and_counted_the_same_each_time(tmp_path: Path) -> N
     # What is outside the kernels is in neither estimate: they are the most of a network.
     assert 0.5 < point.estimate_instructions / tuned.instructions.total <= 1
     assert [path.name for path in (tmp_path / "tuning").iterdir()] == [
-        tuning_identity(placed(load_target("raspberry-pi-4")))
+        executor_of(placed(load_target("raspberry-pi-4"))).tuning_folder
     ]
     again, _ = run(tmp_path, "again", "raspberry-pi-4", FUSED)
     assert again.instructions == fused.instructions

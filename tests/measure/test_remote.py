@@ -10,9 +10,9 @@ from rpc_servers import Devices
 from sweeps import FUSED, PLAIN, Heard, write_sweep
 
 from harness.devices.emulated.board import require_board
-from harness.devices.placement import placed, require_runnable
 from harness.devices.servers.tracker import Address, Servers
 from harness.errors import CellFailure, CellSkipped
+from harness.executors.table import executor_of, placed
 from harness.hardware import as_yaml, detect_host, load_target, target_fingerprint
 from harness.records.record import Record
 from harness.run.sweep import run_sweep
@@ -129,14 +129,14 @@ def test_what_needs_kernel_times_of_this_machine_is_skipped(
 def test_missing_tracker_key_and_server_are_one_line_each(devices: Devices) -> None:
     devices.serve("known")
     servers = Servers(tracker=devices.address)
-    require_runnable(described("known"), servers)
+    executor_of(described("known"), servers).require()
     with pytest.raises(CellFailure, match="name the one that knows them with --tracker"):
-        require_runnable(described("known"))
+        executor_of(described("known")).require()
     with pytest.raises(CellFailure, match=r"did you mean 'known'.*devices serve knwon"):
-        require_runnable(described("knwon"), servers)
+        executor_of(described("knwon"), servers).require()
     gone = Servers(tracker=Address(host="127.0.0.1", port=1))
     with pytest.raises(CellFailure, match=r"tracker at 127\.0\.0\.1:1 does not answer"):
-        require_runnable(described("known"), gone)
+        executor_of(described("known"), gone).require()
 
 
 def test_described_board_is_emulated_only_where_no_server_has_its_key(devices: Devices) -> None:
@@ -162,4 +162,4 @@ def test_missing_cross_compiler_is_named(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CellFailure, match="install"):
-        require_runnable(load_target("raspberry-pi-4"), Servers(tracker=devices.address))
+        executor_of(load_target("raspberry-pi-4"), Servers(tracker=devices.address)).require()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sweeps import FUSED, Heard, write_sweep
 
-from harness.devices import placed
 from harness.devices.graphics.processor import graphics_processor
+from harness.executors.table import placed
 from harness.hardware import HOST, known_targets, load_target
 from harness.run.sweep import run_sweep
 from harness.specs.sweep import Sweep

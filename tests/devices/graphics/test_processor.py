@@ -4,10 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.devices import placement
 from harness.devices.graphics.processor import GraphicsProcessor, graphics_processor, nvcc
 from harness.devices.graphics.processor import processor as graphics
-from harness.devices.placement import child_environment, placed
 from harness.errors import CellFailure
 from harness.hardware import load_target
 
@@ -44,35 +42,6 @@ def test_graphics_processor_runs_its_own_description_only(
     name: str, capability: str, target: str, runs: bool
 ) -> None:
     assert GraphicsProcessor(name, capability, 1e5, "580").runs(load_target(target)) is runs
-
-
-def test_target_is_static_where_its_graphics_processor_is_not_here(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(placement, "graphics_processor", lambda: None)
-    assert placed(load_target("a100")).device.kind == "static"
-    here = GraphicsProcessor("NVIDIA A100-SXM4-40GB", "8.0", 42949.7, "580")
-    monkeypatch.setattr(placement, "graphics_processor", lambda: here)
-    assert placed(load_target("a100")) == load_target("a100")
-    assert placed(load_target("h100")).device.kind == "static"
-
-
-def test_processors_stay_where_their_description_says() -> None:
-    assert placed(load_target("znver4")) == load_target("znver4")
-
-
-def test_children_find_the_runtime_library_only_where_they_need_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "lib64").mkdir()
-    (tmp_path / "lib64" / "libcudart.so.13").touch()
-    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
-    found = child_environment(load_target("h100"))["LD_LIBRARY_PATH"]
-    assert found.startswith(str(tmp_path / "lib64"))
-    assert child_environment(load_target("znver4")) == {
-        "TVM_NUM_THREADS": "2",
-        "OMP_NUM_THREADS": "2",
-    }
 
 
 def test_missing_compiler_is_named_with_what_to_install(

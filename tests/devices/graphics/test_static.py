@@ -7,9 +7,9 @@ import pytest
 from machine_needs import needs_nvcc
 from sweeps import FUSED, PLAIN, Heard, write_sweep
 
-from harness.devices import placement
 from harness.devices.graphics.pocl import pocl_version
 from harness.devices.graphics.static import static_of
+from harness.executors import local
 from harness.records.artifact import Artifact, KernelDescription
 from harness.records.export import write_exports
 from harness.records.record import Fusion
@@ -52,7 +52,7 @@ def test_bound_is_unknown_without_roofs() -> None:
 def test_network_is_compiled_and_analysed_for_a_device_that_is_not_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(placement, "graphics_processor", lambda: None)
+    monkeypatch.setattr(local, "graphics_processor", lambda: None)
     tuned = {"name": "tuned", "tune": {"trials": 4}}
     sweep = Sweep.read(
         write_sweep(tmp_path, targets=["a100"], configurations=[PLAIN, FUSED, tuned])

@@ -535,7 +535,7 @@ def failure(model: onnx.ModelProto, folder: Path) -> str:
     """What a network is said to fail on when it is fused and compiled."""
     imported: Imported = import_model(save(model, folder / "model.onnx"), {}, folder)
     target = tvm.target.Target({"kind": "llvm"})
-    with pytest.raises(CellFailure) as error, blaming(imported, load_target("x86-host")):
+    with pytest.raises(CellFailure) as error, blaming(imported, load_target("x86-host").tvm):
         machine_of(fuse(canonicalise(imported.module), "full"), target, 1)
     assert "\n" not in str(error.value)
     return str(error.value)

@@ -24,13 +24,13 @@ import harness
 from harness.compiler.api import tvm
 from harness.devices.servers.tracker import Servers
 from harness.errors import CellFailure, InputError
+from harness.executors.table import executor_of
 from harness.hardware import as_yaml, detect_host
 from harness.specs.target import Device, TargetSpec
 from harness.tuning.candidates.process import Candidate, KernelFailed
 from harness.tuning.candidates.turns import Standing
 from harness.tuning.cluster.compiling import ClusterCompiling
 from harness.tuning.cluster.connection import BuildCluster, require_cluster, unfit, versions
-from harness.tuning.measurers.table import measurer_for
 
 distributed = pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
 
@@ -73,7 +73,7 @@ def test_what_the_cluster_compiles_is_measured_on_a_server(
 ) -> None:
     servers = Servers(tracker=devices.address, build_cluster=workers.scheduler_address)
     before = workers.scheduler.transition_counter
-    with measurer_for(board(), 1, 0.0, tmp_path, servers) as measurer:
+    with executor_of(board(), servers).measurer(1, 0.0, tmp_path) as measurer:
         measurer.turn_to(task(64))
         candidates = [split(64, 2), BROKEN, *[split(64, 4)] * 6]
         found = list(measurer.measure(candidates, lambda: None))
