@@ -34,7 +34,7 @@ from rich.table import Table
 
 from harness.compiler.api import tvm
 from harness.edges.patterns import group_of, mask_of
-from harness.edges.scores import grouped
+from harness.edges.scores.groups import grouped
 from harness.hardware import HOST, load_target
 from harness.kernels.vectors import vector_lanes
 from harness.machine.environment import noise_warnings

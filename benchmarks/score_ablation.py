@@ -19,7 +19,7 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from harness.compiler.api import tvm
-from harness.edges.scores import scores_of
+from harness.edges.scores.table import scores_of
 from harness.hardware import HOST, load_target
 from harness.kernels.vectors import vector_lanes
 from harness.models.catalog.entries import resolve

@@ -33,7 +33,7 @@ from rich.table import Table
 from harness.building.network import flops, moved_bytes
 from harness.compiler.api import load_tensor_intrinsics, relax, tvm
 from harness.edges.patterns import group_of, mask_of
-from harness.edges.scores import grouped
+from harness.edges.scores.groups import grouped
 from harness.hardware import HOST, load_target
 from harness.kernels.lowering import use_our_lowering
 from harness.kernels.vectors import vector_lanes

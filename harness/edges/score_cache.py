@@ -11,17 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.edges.scores import scores_of
+from harness.edges.scores.table import score_module, scores_of
 from harness.errors import InputError
 from harness.files.atomic import write_atomically
 from harness.files.npz import read_npz
 from harness.networks.calibration import Calibration
 from harness.networks.layers import Layer
-from harness.specs.sweep import Score
-
-_REVISION = 2
-"""To be raised when a score's formula changes."""
-_QUICK: frozenset[Score] = frozenset({"magnitude", "random"})
+from harness.specs.scores import SCORES, Score
 
 
 def cached_scores(
@@ -34,7 +30,7 @@ def cached_scores(
 ) -> dict[str, np.ndarray]:
     """What `scores_of` gives, kept in `folder` by the weights, the samples and the method. A file
     that is damaged is as good as none."""
-    if method in _QUICK or calibration is None:
+    if not SCORES[method].needs_data or calibration is None:
         return scores_of(layers, method, group, seed, calibration)
     path = folder / f"{_key(layers, method, group, seed, calibration)}.npz"
     with suppress(InputError):
@@ -54,7 +50,7 @@ def _key(
     What layers are given on the samples stands for the operators between them, and what the network
     gives for those after the last one.
     """
-    said = f"{_REVISION} {version('apache-tvm')} {method} {group} {seed}"
+    said = f"{score_module(method).REVISION} {version('apache-tvm')} {method} {group} {seed}"
     digest = hashlib.sha256(said.encode())
     for layer in calibration.layers:
         digest.update(layer.name.encode())
@@ -65,7 +61,7 @@ def _key(
     for sample in calibration.samples:
         for tensor in sample:
             digest.update(tensor.numpy().tobytes())
-    if method == "gradient":
+    if SCORES[method].of_outputs:
         for output in calibration.observed(calibration.samples[0])[1]:
             digest.update(output.tobytes())
     return digest.hexdigest()[:32]

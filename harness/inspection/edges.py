@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.compiler.api import constant_array, operator_name, relax, shape_of, target_of, tvm
 from harness.edges.patterns import mask_of
-from harness.edges.scores import scores_of
+from harness.edges.scores.table import scores_of
 from harness.inspection.kernels import import_named, reported_as
 from harness.inspection.layer_times import LayerTimes, Source, layer_times
 from harness.kernels.vectors import vector_lanes

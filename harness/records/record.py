@@ -14,7 +14,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from harness.specs.documents import Frozen
-from harness.specs.sweep import Kind, Pattern, Score
+from harness.specs.scores import Score
+from harness.specs.sweep import Kind, Pattern
 
 RECORD_SCHEMA = 1
 Status = Literal["ok", "failed", "skipped"]

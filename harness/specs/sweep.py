@@ -16,10 +16,10 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from harness.errors import InputError, did_you_mean
 from harness.files.regular import expanded
 from harness.specs.documents import MOST_THREADS, Amount, Count, Frozen, Name, read_document
+from harness.specs.scores import SCORES, Score
 
 FusionLevel = Literal["none", "elementwise", "full"]
 Kind = Literal["measured", "emulated-count", "static"]
-Score = Literal["magnitude", "activation", "gradient", "second-order", "random"]
 
 _OF_EVERY = re.compile(r"([1-9]\d*):([1-9]\d*)")
 
@@ -133,7 +133,7 @@ class Edges(Frozen):
     @property
     def looks_inside(self) -> bool:
         """Whether it takes what the layers are given then."""
-        return self.reconstruct or self.score not in ("magnitude", "random")
+        return self.reconstruct or SCORES[self.score].needs_data
 
     @property
     def shares(self) -> list[float]:

@@ -26,7 +26,7 @@ from small_models import FLOAT, onnx_model, save, weights
 
 from harness.compiler.api import constant_array, relax, tvm
 from harness.edges.channels import KeptChannels, kept_channels, kept_count
-from harness.edges.scores import scores_of
+from harness.edges.scores.table import scores_of
 from harness.edges.shrinking import KeepChannels
 from harness.models.catalog.embedded_models import embedded_file
 from harness.models.frontends import import_model

@@ -16,7 +16,7 @@ from harness.compiler.api import tvm
 from harness.edges import ordering
 from harness.edges.ordering import check_same, neighbours, reordered, side_by_side
 from harness.edges.patterns import mask_of
-from harness.edges.scores import grouped
+from harness.edges.scores.groups import grouped
 from harness.errors import CellFailure
 from harness.models.catalog.embedded_models import embedded_file
 from harness.models.frontends import import_model

@@ -10,7 +10,7 @@ from onnx import helper
 from small_models import FLOAT, onnx_model, weights
 
 from harness.edges.patterns import mask_of
-from harness.edges.scores import scores_of
+from harness.edges.scores.table import scores_of
 from harness.edges.sensitivity import output_losses
 from harness.networks.calibration import Calibration
 from harness.networks.layers import layers_of

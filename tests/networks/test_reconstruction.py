@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.edges.patterns import mask_of
-from harness.edges.scores import grouped
+from harness.edges.scores.groups import grouped
 from harness.networks.reconstruction import reconstructed
 
 LANES = 4

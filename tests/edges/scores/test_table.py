@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from harness.compiler.api import tvm
-from harness.edges.scores import scores_of
+from harness.edges.scores.table import scores_of
 from harness.models.catalog.entries import resolve
 from harness.models.frontends import import_model
 from harness.networks.calibration import Calibration

@@ -1,0 +1,44 @@
+"""The scores of edges by name. Each has a module of its name in `harness.edges.scores`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from harness.errors import did_you_mean
+
+
+@dataclass(frozen=True)
+class ScoreTraits:
+    """What a score goes by. `needs_data` where it takes inputs of the model, `of_outputs` where it
+    takes what the network gives for them."""
+
+    summary: str
+    needs_data: bool = False
+    of_outputs: bool = False
+
+
+SCORES: Mapping[str, ScoreTraits] = {
+    "magnitude": ScoreTraits("the square of the group's norm"),
+    "activation": ScoreTraits("the same, each weight times the norm of its input", needs_data=True),
+    "gradient": ScoreTraits(
+        "the effect on the network's outputs, to first order", needs_data=True, of_outputs=True
+    ),
+    "second-order": ScoreTraits(
+        "the loss of the layer's output when the other weights make up for the group",
+        needs_data=True,
+    ),
+    "random": ScoreTraits("a control that knows nothing"),
+}
+
+
+def _known(found: str) -> str:
+    if found not in SCORES:
+        raise ValueError(f"'{found}' is not known{did_you_mean(found, SCORES)}")
+    return found
+
+
+Score = Annotated[str, AfterValidator(_known)]
