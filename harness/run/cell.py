@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -27,6 +27,7 @@ from harness.executors.table import executor_of
 from harness.processes.child import Channel, Message, channel
 from harness.records.artifact import Artifact, reference_of
 from harness.run.import_stage import MODEL_STAGES, ImportOrder
+from harness.run.steps import steps_of
 from harness.specs.documents import Frozen
 from harness.specs.sweep import Configuration
 from harness.specs.target import TargetSpec
@@ -36,14 +37,12 @@ if TYPE_CHECKING:
 
     from harness.building.network import Scrutiny
     from harness.compiler.api import tvm
-    from harness.edges.costs import Prices
     from harness.measure.memory_safety import MemoryCheck
     from harness.models.imported import Imported
-    from harness.networks.calibration import Calibration
-    from harness.networks.layers import Layer
+    from harness.networks.context import Context
     from harness.passes.weight_values import Values
     from harness.records.record import Compression, KernelVerification, Tuning
-    from harness.specs.sweep import Edges, Tune
+    from harness.specs.sweep import Tune
 
 _PROGRESS_SECONDS = 0.3
 
@@ -113,8 +112,9 @@ class _Cell:
 
         self._tell({"stage": "canonicalise"})
         canonical, edges = canonicalise(self._imported.module), None
-        if self._configuration.edges is not None:
-            canonical, edges = self._compressed(canonical, self._configuration.edges)
+        context = self._context()
+        for _, spec, step in steps_of(self._configuration):
+            canonical, edges = step.apply(canonical, context, spec)
         adapted, fused = self._fused(canonical)
         tuning, database = None, database_of([], {})
         if self._configuration.tune is not None:
@@ -126,56 +126,27 @@ class _Cell:
         threads, folder = self._spec.tvm.num_cores, self._order.artifact
         return build(fused, self._target, threads, database, folder, made, self._scrutiny(fused))
 
-    def _compressed(
-        self, canonical: tvm.IRModule, edges: Edges
-    ) -> tuple[tvm.IRModule, Compression]:
-        """The network without some of its edges. A reference of it is compiled beside the cell."""
-        from harness.edges.bypass import bypass
-        from harness.edges.compress import compress
-        from harness.edges.merging import merge
-        from harness.edges.ordering import reordered
-        from harness.edges.patterns import group_of, in_blocks, require_pattern
-        from harness.kernels.vectors import vector_lanes
-        from harness.networks.held_out import fitted_to
+    def _context(self) -> Context:
+        from harness.networks.context import Context
 
-        lanes = vector_lanes(self._target)
-        require_pattern(edges.pattern, self._spec, lanes)
-        group = group_of(edges.pattern, lanes)
-        samples, bypassed = self._samples(self._order.calibration), 0
-        if edges.bypass is not None:
-            self._tell({"stage": "bypass"})
-            canonical, bypassed = bypass(
-                canonical, edges.bypass, samples, self._here, self._threads
-            )
-        if in_blocks(edges.pattern):
-            self._tell({"stage": "order"})
-            checked_on = samples or self._samples(self._order.inputs)
-            canonical = reordered(canonical, group, checked_on, self._here, self._threads)
-        training, seen = self._samples(self._order.training) or samples, samples
-        if edges.finetune:
-            # Calibration inputs are the first training inputs: what is held out of these counts.
-            seen = [samples[at] for at in fitted_to(len(samples), len(training))]
-        canonical, compression = compress(
-            canonical,
-            edges,
-            lanes,
-            self._order.seed,
-            self._calibrated(seen) if seen else None,
-            training,
-            self._tell,
-            partial(self._appraised, canonical, group),
+        order = self._order
+        return Context(
+            spec=self._spec,
+            target=self._target,
+            here=self._here,
+            threads=self._threads,
+            seed=order.seed,
+            fusion=self._configuration.fusion,
+            inputs=lambda: self._samples(order.inputs),
+            calibration=lambda: self._samples(order.calibration),
+            training=lambda: self._samples(order.training),
+            tuning_database=order.tuning_database,
+            folder=self._folder,
+            kernel_inputs=self._kernel_inputs,
+            keep_reference=self._build_reference,
+            tell=self._tell,
+            progress=_throttled(self._tell),
         )
-        compression = compression.model_copy(
-            update={
-                "parameters": compression.parameters + bypassed,
-                "parameters_bypassed": bypassed,
-            }
-        )
-        self._build_reference(canonical)
-        if edges.merge:
-            self._tell({"stage": "merge"})
-            canonical, compression = merge(canonical, compression, lanes)
-        return canonical, compression
 
     def _fused(
         self, canonical: tvm.IRModule, dense: frozenset[Values] = frozenset()
@@ -300,39 +271,6 @@ class _Cell:
 
         rows = read_arrays(path) if path else []
         return [[row[spec.name] for spec in self._imported.inputs] for row in rows]
-
-    def _calibrated(
-        self, samples: list[list[np.ndarray]]
-    ) -> Callable[[tvm.IRModule, list[Layer]], Calibration]:
-        from harness.networks.calibration import Calibration
-
-        return lambda module, layers: Calibration(
-            module, layers, samples, self._here, self._threads
-        )
-
-    def _appraised(
-        self,
-        canonical: tvm.IRModule,
-        group: int,
-        layers: Sequence[Layer],
-        sparsities: Sequence[float],
-    ) -> Prices:
-        """What layers cost on the target at some sparsities, in blocks of a group of outputs."""
-        from harness.edges.costs import Appraiser
-        from harness.tuning.database import TuningDatabase
-
-        self._tell({"stage": "appraise"})
-        with TuningDatabase(self._order.tuning_database) as database, self._folder() as folder:
-            return Appraiser(
-                self._spec,
-                self._configuration.fusion,
-                group,
-                database,
-                self._kernel_inputs,
-                folder,
-                self._order.seed,
-                _throttled(self._tell),
-            ).prices(canonical, layers, sparsities)
 
     def _kernel_inputs(self, fused: tvm.IRModule, folder: Path) -> dict[str, Path]:
         """Files below `folder` with what each kernel is given in an inference, by its name."""

@@ -24,12 +24,9 @@ from harness.records.record import (
     fingerprint,
 )
 from harness.run.model_process import KnownModel, ModelProcess
+from harness.run.steps import STEPS, steps_of
 from harness.specs.sweep import Configuration, ModelSpec, Sweep
 from harness.specs.target import TargetSpec
-
-_EDGES_REVISION = 3
-"""To be raised when dropping edges comes to another network than before, so that no sweep has cells
-of both."""
 
 
 @dataclass(frozen=True)
@@ -185,18 +182,13 @@ def _baselines(sweep: Sweep, model: KnownModel) -> list[str]:
 
 
 def _decisive(configuration: Configuration, model: KnownModel) -> dict[str, Any]:
-    """What of a configuration decides a model's result. What it does not use is left out, so that
-    what was finished before there was such a thing is known again."""
-    found = configuration.model_dump(exclude={"name"})
-    edges = configuration.edges
-    if edges is None:
-        del found["edges"]
-        return found
-    found["edges"]["revision"] = _EDGES_REVISION
-    if edges.finetune is None:
-        del found["edges"]["finetune"]
-    if edges.needs_data and model.training:
-        found["training"] = model.training.fingerprint
+    """What of a configuration decides a model's result. Steps that it does not use are left out, so
+    that cells that were finished before there was such a step are known again."""
+    found = configuration.model_dump(exclude={"name", *STEPS})
+    for key, spec, step in steps_of(configuration):
+        found[key] = spec.decisive() | {"revision": step.revision}
+        if spec.needs_data and model.training:
+            found["training"] = model.training.fingerprint
     return found
 
 

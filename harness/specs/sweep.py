@@ -125,6 +125,10 @@ class Edges(Frozen):
     merge: bool = False
     bypass: Annotated[float, Field(gt=0, lt=1)] | None = None
 
+    def decisive(self) -> dict[str, Any]:
+        """What decides the network that this comes to."""
+        return self.model_dump(exclude={"finetune"} if self.finetune is None else None)
+
     @property
     def needs_data(self) -> bool:
         """Whether compressing takes inputs of the model."""

@@ -1,0 +1,100 @@
+"""The step `edges`: a network without the edges that matter least."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from harness.networks.context import Context
+from harness.records.record import Compression
+from harness.specs.sweep import Edges
+
+if TYPE_CHECKING:
+    from harness.compiler.api import tvm
+    from harness.edges.costs import Prices
+    from harness.networks.layers import Layer
+
+REVISION = 3
+"""In the fingerprint of cells: raised when the step comes to another network than before."""
+
+
+def apply(
+    canonical: tvm.IRModule, context: Context, edges: Edges
+) -> tuple[tvm.IRModule, Compression]:
+    """The network without some of its edges, and what was done.
+
+    In this order: branches are bypassed, outputs are ordered, edges are dropped and the others
+    fitted, and edges are merged; the network before merging is the cell's reference. Raises
+    CellFailure and InputError as `harness.edges.compress` does.
+    """
+    from harness.edges.bypass import bypass
+    from harness.edges.compress import compress
+    from harness.edges.merging import merge
+    from harness.edges.ordering import reordered
+    from harness.edges.patterns import group_of, in_blocks, require_pattern
+    from harness.kernels.vectors import vector_lanes
+    from harness.networks.calibration import Calibration
+    from harness.networks.held_out import fitted_to
+
+    here, threads = context.here, context.threads
+    lanes = vector_lanes(context.target)
+    require_pattern(edges.pattern, context.spec, lanes)
+    group = group_of(edges.pattern, lanes)
+    samples, bypassed = context.calibration(), 0
+    if edges.bypass is not None:
+        context.tell({"stage": "bypass"})
+        canonical, bypassed = bypass(canonical, edges.bypass, samples, here, threads)
+    if in_blocks(edges.pattern):
+        context.tell({"stage": "order"})
+        canonical = reordered(canonical, group, samples or context.inputs(), here, threads)
+    training, seen = context.training() or samples, samples
+    if edges.finetune:
+        # Calibration inputs are the first training inputs: what is held out of these counts.
+        seen = [samples[at] for at in fitted_to(len(samples), len(training))]
+    canonical, compression = compress(
+        canonical,
+        edges,
+        lanes,
+        context.seed,
+        (lambda module, layers: Calibration(module, layers, seen, here, threads)) if seen else None,
+        training,
+        context.tell,
+        partial(_prices, context, canonical, group),
+    )
+    compression = compression.model_copy(
+        update={
+            "parameters": compression.parameters + bypassed,
+            "parameters_bypassed": bypassed,
+        }
+    )
+    context.keep_reference(canonical)
+    if edges.merge:
+        context.tell({"stage": "merge"})
+        canonical, compression = merge(canonical, compression, lanes)
+    return canonical, compression
+
+
+def _prices(
+    context: Context,
+    canonical: tvm.IRModule,
+    group: int,
+    layers: Sequence[Layer],
+    sparsities: Sequence[float],
+) -> Prices:
+    """What layers cost on the target at some sparsities, in blocks of a group of outputs."""
+    from harness.edges.costs import Appraiser
+    from harness.tuning.database import TuningDatabase
+
+    context.tell({"stage": "appraise"})
+    with TuningDatabase(context.tuning_database) as database, context.folder() as folder:
+        return Appraiser(
+            context.spec,
+            context.fusion,
+            group,
+            database,
+            context.kernel_inputs,
+            folder,
+            context.seed,
+            context.progress,
+        ).prices(canonical, layers, sparsities)

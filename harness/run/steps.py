@@ -1,0 +1,38 @@
+"""The steps of a configuration, in the order in which a network goes through them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.edges import step as edges
+from harness.records.record import Compression
+from harness.specs.sweep import Configuration
+
+if TYPE_CHECKING:
+    from harness.compiler.api import tvm
+    from harness.networks.context import Context
+
+Apply = Callable[["tvm.IRModule", "Context", Any], "tuple[tvm.IRModule, Compression]"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: `apply` gives the network after it and what the record says of it. `revision` is in
+    the fingerprint of cells, and raised when the step comes to another network than before."""
+
+    apply: Apply
+    revision: int
+
+
+STEPS: Mapping[str, Step] = {"edges": Step(edges.apply, edges.REVISION)}
+"""By the key of a configuration that has what the user wants of the step."""
+
+
+def steps_of(configuration: Configuration) -> Iterator[tuple[str, Any, Step]]:
+    """The steps that a configuration asks for: the key, what it asks, and the step."""
+    for key, step in STEPS.items():
+        spec = getattr(configuration, key)
+        if spec is not None:
+            yield key, spec, step
