@@ -26,7 +26,7 @@ from rich.table import Table
 
 from harness.hardware import HOST, load_target
 from harness.machine.environment import noise_warnings
-from harness.measure.group import Contestant, Group, GroupSettings, GroupSubject
+from harness.measure.group import Group, GroupSettings, GroupSubject, Member
 from harness.models.catalog.entries import resolve
 from harness.models.tensors import TensorSpec
 from harness.records.artifact import DESCRIPTION, Artifact
@@ -131,11 +131,11 @@ def compared(
             listener=lambda *_: None,
         )
     )
-    contestants = [
-        Contestant(label, label, "tvm", path, wants_accuracy=False)
+    members = [
+        Member(label, label, "tvm", path, wants_accuracy=False)
         for label, path in (("now", now), ("before", before))
     ]
-    measured = group.measure(contestants)
+    measured = group.measure(members)
     for each in measured.values():
         if each.failure is not None:
             raise click.ClickException(f"{name}: {each.failure}")

@@ -18,7 +18,7 @@ from harness.tuning.database import TuningDatabase, database_of
 from harness.tuning.measurers.local import KernelMeasurer, Measurer
 from harness.tuning.tuner import Tuner
 
-CONTEST_ROUNDS = 15
+FINAL_ROUNDS = 15
 
 
 @dataclass
@@ -66,7 +66,7 @@ def latencies(
 ) -> np.ndarray:
     """The sum over the kernels of the best schedules' times, in turns: [databases], in ms."""
 
-    def contenders() -> Iterator[tuple[KernelTask, list[Candidate]]]:
+    def finalists() -> Iterator[tuple[KernelTask, list[Candidate]]]:
         for kernel in kernels:
             candidates = []
             for database in databases:
@@ -78,7 +78,7 @@ def latencies(
 
     total = np.zeros(len(databases))
     with KernelMeasurer(target, threads) as measurer:
-        standings = measurer.contests(contenders(), CONTEST_ROUNDS)
+        standings = measurer.finals(finalists(), FINAL_ROUNDS)
         for kernel, standing in zip(kernels, standings, strict=True):
             if isinstance(standing, KernelFailed):
                 raise click.ClickException(f"{kernel.name}: {standing}")

@@ -86,7 +86,7 @@ def main(
 
 
 def joined(first: Curve, second: Curve) -> Curve:
-    """The curve of a tuning that was stopped and went on; without the points of the contest that it
+    """The curve of a tuning that was stopped and went on; without the points of the final that it
     stopped with, which measures again what was the best of many."""
     return Curve(
         [*first.seconds[:-1], *(first.seconds[-1] + seconds for seconds in second.seconds[1:])],

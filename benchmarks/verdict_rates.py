@@ -34,7 +34,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from harness.hardware import HOST, load_target
 from harness.machine.environment import noise_warnings
-from harness.measure.group import Contestant, Group, GroupSettings, GroupSubject
+from harness.measure.group import Group, GroupSettings, GroupSubject, Member
 from harness.models.tensors import TensorSpec
 from harness.run.cell import Order, compile_cell
 from harness.specs.sweep import Configuration, Limits, Measure, ModelSpec
@@ -236,7 +236,7 @@ class Bench:
         )
         measured = group.measure(
             [
-                Contestant(name, name, "tvm", self._folder / folder, wants_accuracy=False)
+                Member(name, name, "tvm", self._folder / folder, wants_accuracy=False)
                 for name, folder in folders.items()
             ]
         )

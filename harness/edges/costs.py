@@ -76,14 +76,14 @@ class Appraiser:
             name: [kernel_identity(task.module) for task in each] for name, each in kernels.items()
         }
         # Layers that are alike have the same kernels, which meet once.
-        contests = {tuple(dict.fromkeys(each)): name for name, each in own.items()}
+        together = {tuple(dict.fromkeys(each)): name for name, each in own.items()}
         dense = self._fused(canonical, {}, target)
         found = {layer.name: np.zeros(len(sparsities)) for layer in layers}
         with KernelMeasurer(target, threads, footprint(dense, self.spec)) as measurer:
             entries = self._tuned(unique, target, threads, measurer)
             seconds = {
                 rivals: _in_turns(name, [entries[each] for each in rivals], measurer)
-                for rivals, name in contests.items()
+                for rivals, name in together.items()
             }
         for name, identities in own.items():
             rivals = tuple(dict.fromkeys(identities))

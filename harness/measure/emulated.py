@@ -14,7 +14,7 @@ import numpy as np
 from harness.devices.emulated.board import Board
 from harness.errors import CellFailure
 from harness.files.arrays import write_arrays
-from harness.measure.group import Contestant, Group, GroupSettings, ProcessRunner, Runner
+from harness.measure.group import Group, GroupSettings, Member, ProcessRunner, Runner
 from harness.records.record import InstructionCount
 from harness.specs.target import TargetSpec
 
@@ -31,12 +31,12 @@ class EmulatedGroup(Group):
         self._board = board
         self._spec = spec
 
-    def _runner(self, contestant: Contestant) -> Runner:
-        if not contestant.mark:  # a reference
-            return super()._runner(contestant)
-        counts = (self._work / f"counts-{contestant.mark}").absolute()
+    def _runner(self, member: Member) -> Runner:
+        if not member.mark:  # a reference
+            return super()._runner(member)
+        counts = (self._work / f"counts-{member.mark}").absolute()
         return ProcessRunner(
-            contestant,
+            member,
             1,
             self._limits,
             self._board.environment(self._spec, counts),
@@ -57,7 +57,7 @@ class EmulatedGroup(Group):
     def _time(self, inputs: Path) -> None:
         """Count instead."""
         for runner in self._alive():
-            self._listener("count", runner.contestant.label, 0, 1)
+            self._listener("count", runner.member.label, 0, 1)
             self._step(runner, "count", lambda r: self._count(r, inputs))
 
     def _count(self, runner: Runner, inputs: Path) -> None:
@@ -66,7 +66,7 @@ class EmulatedGroup(Group):
 
     def _accuracy(self, runner: Runner, reference: list[list[np.ndarray]]) -> None:
         """Scored on this machine, which has what the metric needs, from what the board gives."""
-        task, label = self._subject.task, runner.contestant.label
+        task, label = self._subject.task, runner.member.label
         if task is None:
             super()._accuracy(runner, reference)
             return

@@ -42,7 +42,7 @@ _PLAIN = "the compressed network, compiled plainly"
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Member:
     """Something to measure: an engine and what it loads. `mark` is the cell's fingerprint, and
     `reference` an artifact that it is verified against where it computes something else than the
     model does, because its edges are compressed."""
@@ -57,7 +57,7 @@ class Contestant:
 
 @dataclass
 class Measured:
-    """What was measured of one contestant; `failure` is set when it did not come through."""
+    """What was measured of one member; `failure` is set when it did not come through."""
 
     verification: Verification | None = None
     samples: list[float] = field(default_factory=list)
@@ -110,10 +110,10 @@ class GroupSettings:
 
 
 class Runner(ABC):
-    """One contestant where it runs, and what was measured of it."""
+    """One member where it runs, and what was measured of it."""
 
-    def __init__(self, contestant: Contestant, threads: int) -> None:
-        self.contestant = contestant
+    def __init__(self, member: Member, threads: int) -> None:
+        self.member = member
         self.measured = Measured()
         self.seconds_per_run = 0.0
         self._threads = threads
@@ -137,8 +137,8 @@ class Runner(ABC):
         answer = self.ask(
             {
                 "do": "load",
-                "engine": self.contestant.engine,
-                "path": str(self.contestant.path),
+                "engine": self.member.engine,
+                "path": str(self.member.path),
                 "threads": self._threads,
             }
         )
@@ -155,18 +155,18 @@ class Runner(ABC):
 
 
 class ProcessRunner(Runner):
-    """One contestant's process, paused whenever it is not its turn; `python` runs it where that is
+    """One member's process, paused whenever it is not its turn; `python` runs it where that is
     not this one."""
 
     def __init__(
         self,
-        contestant: Contestant,
+        member: Member,
         threads: int,
         limits: Limits,
         environment: Mapping[str, str],
         python: Path | None = None,
     ) -> None:
-        super().__init__(contestant, threads)
+        super().__init__(member, threads)
         self._seconds = answer_seconds(limits)
         self._child = Child(
             "harness.measure.worker",
@@ -222,7 +222,7 @@ def answer_of(
 
 
 class Group:
-    """Verifies and measures contestants; `measure` gives what came out, by their marks."""
+    """Verifies and measures members; `measure` gives what came out, by their marks."""
 
     def __init__(self, settings: GroupSettings) -> None:
         self._subject = settings.subject
@@ -238,7 +238,7 @@ class Group:
         self.machine: dict[str, Any] = {}
         """What a record's environment has to say of where this measures, if it is not here."""
 
-    def measure(self, contestants: Sequence[Contestant]) -> dict[str, Measured]:
+    def measure(self, members: Sequence[Member]) -> dict[str, Measured]:
         """Measure all, in turns. Raises CellFailure when the reference itself does not run."""
         self._work.mkdir(parents=True, exist_ok=True)
         inputs = self._work / "inputs.npz"
@@ -246,9 +246,9 @@ class Group:
             reference, real = self._given(inputs)
             limits = self._limits.memory_mb, answer_seconds(self._limits)
             with NetworkJudge(self._subject.reference_path, inputs, *limits) as judge:
-                for contestant in contestants:
-                    self._listener("verify", contestant.label, 0, 1)
-                    self._runners.append(self._runner(contestant))
+                for member in members:
+                    self._listener("verify", member.label, 0, 1)
+                    self._runners.append(self._runner(member))
                     self._step(
                         self._runners[-1],
                         "verify",
@@ -260,7 +260,7 @@ class Group:
         finally:
             for runner in self._runners:
                 runner.close()
-        return {runner.contestant.mark: runner.measured for runner in self._runners}
+        return {runner.member.mark: runner.measured for runner in self._runners}
 
     def _given(self, inputs: Path) -> tuple[list[list[np.ndarray]], bool]:
         """Write the inputs to a file. What the reference gives for them, and whether they are
@@ -287,8 +287,8 @@ class Group:
         for runner in self._alive():
             self._step(runner, "measure", lambda r: self._kernels(r, inputs))
 
-    def _runner(self, contestant: Contestant) -> Runner:
-        return ProcessRunner(contestant, self._threads, self._limits, self._environment)
+    def _runner(self, member: Member) -> Runner:
+        return ProcessRunner(member, self._threads, self._limits, self._environment)
 
     def _alive(self) -> list[Runner]:
         return [runner for runner in self._runners if runner.alive]
@@ -302,8 +302,8 @@ class Group:
 
     def _reference(self, engine: str, path: Path, inputs: Path) -> list[list[np.ndarray]]:
         self._listener("verify", f"reference {engine}", 0, 1)
-        contestant = Contestant("", "reference", engine, path)
-        runner = self._runner(contestant)
+        member = Member("", "reference", engine, path)
+        runner = self._runner(member)
         try:
             runner.load()
             return self._outputs(runner, inputs)
@@ -313,7 +313,7 @@ class Group:
             runner.close()
 
     def _outputs(self, runner: Runner, inputs: Path) -> list[list[np.ndarray]]:
-        outputs = self._work / f"outputs-{runner.contestant.mark or 'reference'}.npz"
+        outputs = self._work / f"outputs-{runner.member.mark or 'reference'}.npz"
         runner.ask({"do": "outputs", "inputs": str(inputs), "outputs": str(outputs)})
         try:
             return [list(row.values()) for row in read_arrays(outputs)]
@@ -326,9 +326,9 @@ class Group:
         runner.load()
         inputs, name = self._work / "inputs.npz", self._subject.reference_engine
         found = self._outputs(runner, inputs)
-        if runner.contestant.reference is not None:
+        if runner.member.reference is not None:
             reference, name = (
-                self._reference(OWN_ENGINE, runner.contestant.reference, inputs),
+                self._reference(OWN_ENGINE, runner.member.reference, inputs),
                 _PLAIN,
             )
             judge = _no_judge_of_compressed
@@ -364,15 +364,15 @@ class Group:
         runner.measured.samples.append(float(answer["seconds"]))
 
     def _kernels(self, runner: Runner, inputs: Path) -> None:
-        if runner.contestant.engine == OWN_ENGINE:
+        if runner.member.engine == OWN_ENGINE:
             answer = runner.ask({"do": "kernels", "inputs": str(inputs), "runs": _KERNEL_RUNS})
             runner.measured.kernel_seconds = answer["kernels"]
             runner.measured.outside_seconds = answer["outside"]
 
     def _accuracy(self, runner: Runner, reference: list[list[np.ndarray]]) -> None:
-        if not runner.contestant.wants_accuracy:
+        if not runner.member.wants_accuracy:
             return
-        label = runner.contestant.label
+        label = runner.member.label
         if self._subject.task is None:
             found = self._outputs(runner, self._work / "inputs.npz")
             runner.measured.accuracy = agreement(reference, found)

@@ -14,10 +14,10 @@ from typing import Any
 from harness.devices.servers.tracker import Grant, Servers, Tracker, TrackerLost
 from harness.errors import CellFailure
 from harness.measure.group import (
-    Contestant,
     Group,
     GroupSettings,
     Measured,
+    Member,
     Runner,
     answer_of,
 )
@@ -86,10 +86,10 @@ class Station:
 
 
 class ServerRunner(Runner):
-    """One contestant in a station, which it shares with the others."""
+    """One member in a station, which it shares with the others."""
 
-    def __init__(self, contestant: Contestant, station: Station, threads: int) -> None:
-        super().__init__(contestant, threads)
+    def __init__(self, member: Member, station: Station, threads: int) -> None:
+        super().__init__(member, threads)
         self._station = station
         self._session = 0
         self._told: list[Message] = []
@@ -100,7 +100,7 @@ class ServerRunner(Runner):
         heard: Callable[[float, float], None] | None = None,
     ) -> Message:
         """As a `Runner`'s. Where the server is lost over it twice that is this one's failure."""
-        message = {**message, "mark": self.contestant.mark}
+        message = {**message, "mark": self.member.mark}
         for attempt in range(1, _MOST_LOST + 1):
             try:
                 self._be_loaded()
@@ -137,17 +137,17 @@ class ServerGroup(Group):
         assert target.device.key is not None
         self._station = Station(servers, target.device.key, self._limits)
 
-    def measure(self, contestants: Sequence[Contestant]) -> dict[str, Measured]:
+    def measure(self, members: Sequence[Member]) -> dict[str, Measured]:
         try:
-            return super().measure(contestants)
+            return super().measure(members)
         finally:
             self._station.close()
             self.machine = {"server": self._station.machine}
 
-    def _runner(self, contestant: Contestant) -> Runner:
-        if not contestant.mark:  # a reference
-            return super()._runner(contestant)
-        return ServerRunner(contestant, self._station, self._threads)
+    def _runner(self, member: Member) -> Runner:
+        if not member.mark:  # a reference
+            return super()._runner(member)
+        return ServerRunner(member, self._station, self._threads)
 
     def _kernels(self, runner: Runner, inputs: Path) -> None:
         """No instrument sees the kernels over RPC."""

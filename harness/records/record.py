@@ -316,7 +316,7 @@ class TuningPoint(Frozen):
 class Tuning(Frozen):
     """What tuning did: `trials` were measured, `failed_trials` of them gave no time,
     `tasks_reused` kernels were already in the target's database, which cost `earlier_trials` and
-    `earlier_seconds` in other runs. `wrong_kernels` contenders computed something else than the
+    `earlier_seconds` in other runs. `wrong_kernels` finalists computed something else than the
     unscheduled kernel, `unsafe_kernels` accessed memory outside their arguments, and both were
     thrown away. `by` is what schedules were ranked by."""
 

@@ -17,7 +17,7 @@ from harness.errors import CellFailure, CellSkipped, HarnessError, InputError
 from harness.executors.executor import Executor
 from harness.executors.table import executor_of
 from harness.machine.environment import environment
-from harness.measure.group import Contestant, GroupSettings, GroupSubject, Measured
+from harness.measure.group import GroupSettings, GroupSubject, Measured, Member
 from harness.measure.room import require_room
 from harness.measure.verification import OutputKind
 from harness.models.tensors import TensorSpec
@@ -179,10 +179,10 @@ class _GroupRun:
         except (CellFailure, CellSkipped, InputError) as error:
             self._lose(self._pending, error)
             return
-        contestants = self._contestants(imported)
+        members = self._members(imported)
         pending = {cell.mark for cell in self._pending}
-        if any(found.mark in pending for found in contestants):
-            self._judge(imported, contestants)
+        if any(found.mark in pending for found in members):
+            self._judge(imported, members)
 
     def _lose(self, cells: Sequence[PlannedCell], error: HarnessError) -> None:
         """Record that cells did not get beyond the import."""
@@ -228,9 +228,9 @@ class _GroupRun:
         self._group = replace(self._group, model=model)
         self._inputs = CellInputs(model, self._work, self._sweep.seed)
 
-    def _contestants(self, imported: ImportedModel) -> list[Contestant]:
+    def _members(self, imported: ImportedModel) -> list[Member]:
         """What is ready to be measured, building what is not; records what cannot be."""
-        contestants = []
+        members = []
         pending = {cell.mark for cell in self._pending}
         for cell in [*self._pending, *self._companions]:
             started = monotonic()
@@ -248,8 +248,8 @@ class _GroupRun:
                     )
                 continue
             self._writer.built(cell.mark, monotonic() - started)
-            contestants.append(
-                Contestant(
+            members.append(
+                Member(
                     mark=cell.mark,
                     label=_short(cell),
                     engine=cell.key.engine,
@@ -258,7 +258,7 @@ class _GroupRun:
                     reference=_own_reference(cell, path),
                 )
             )
-        return contestants
+        return members
 
     def _ready(self, cell: PlannedCell, imported: ImportedModel) -> Path:
         """What the cell's worker loads: a compiled artifact, or the model for another engine.
@@ -296,7 +296,7 @@ class _GroupRun:
         message = order.model_dump(mode="json", by_alias=True)
         self._process.carry_out("compile", message, _label(cell), configuration.tune)
 
-    def _judge(self, imported: ImportedModel, contestants: Sequence[Contestant]) -> None:
+    def _judge(self, imported: ImportedModel, members: Sequence[Member]) -> None:
         """Verify, measure and record what was built; where nothing runs it, record it as it is."""
         assert self._group.model.format is not None
         subject = GroupSubject(
@@ -312,7 +312,7 @@ class _GroupRun:
             ),
             fingerprint=self._group.model.fingerprint,
         )
-        paths = {found.mark: found.path for found in contestants}
+        paths = {found.mark: found.path for found in members}
         cells = [cell for cell in self._pending if cell.mark in paths]
         group = self._executor.group(self._settings(subject))
         found_environment = environment()
@@ -320,11 +320,9 @@ class _GroupRun:
             self._writer.compiled(cells, paths, found_environment)
             return
         try:
-            measured = group.measure(contestants)
+            measured = group.measure(members)
         except HarnessError as error:
-            measured = {
-                found.mark: Measured(failure=error, stage="verify") for found in contestants
-            }
+            measured = {found.mark: Measured(failure=error, stage="verify") for found in members}
         self._writer.measured(cells, measured, paths, found_environment | group.machine)
 
     def _spec(self, imported: ImportedModel) -> ModelSpec:

@@ -1,7 +1,7 @@
 """Tunes the kernels of one network: MetaSchedule's search, an XGBoost cost model, our measuring.
 
 Rounds go to the kernel with most to gain; every trial is kept in the target's database; at the end
-the best candidates of each kernel meet in an interleaved contest, and its winner is chosen.
+the best candidates of each kernel meet in an interleaved final, and its winner is chosen.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from harness.schedules.default import schedule_untuned
 from harness.specs.sweep import Tune
 from harness.tuning.budget import Budget
 from harness.tuning.candidates.process import Candidate, KernelFailed, KernelTask
-from harness.tuning.contest import Entry, hold_contests
 from harness.tuning.database import (
     EXAMPLES,
     Choice,
@@ -36,6 +35,7 @@ from harness.tuning.database import (
     kernel_identity,
     network_identity,
 )
+from harness.tuning.finals import Entry, hold_finals
 from harness.tuning.measurers.local import KernelMeasurer, Measurer
 from harness.tuning.progress import Listener, TuningProgress
 from harness.tuning.search.cost_model import CostModel
@@ -156,7 +156,7 @@ class Tuner:
         from, and what tells where the network's time goes."""
         tasks = [task for task in self._tasks if task.best is None]
         entries = ((task.kernel, [Candidate(module=task.default)]) for task in tasks)
-        standings = measurer.contests(entries, _DEFAULT_SAMPLES, verified=False)
+        standings = measurer.finals(entries, _DEFAULT_SAMPLES, verified=False)
         for task, standing in zip(tasks, standings, strict=True):
             if isinstance(standing, KernelFailed):
                 task.last_error = str(standing)
@@ -286,7 +286,7 @@ class Tuner:
         return results
 
     def _choose(self, measurer: Measurer) -> None:
-        """Hold a contest for each newly tuned kernel, and write down who won."""
+        """Hold a final for each newly tuned kernel, and write down who won."""
         chosen = self._database.chosen()
         tasks = [task for task in self._tasks if self._is_to_be_chosen(task, chosen)]
         entries = (
@@ -300,7 +300,7 @@ class Tuner:
             for task in tasks
         )
         choices: dict[str, Choice] = {}
-        for task, outcome in zip(tasks, hold_contests(entries, measurer), strict=True):
+        for task, outcome in zip(tasks, hold_finals(entries, measurer), strict=True):
             task.wrong += outcome.wrong
             task.unsafe += outcome.unsafe
             if outcome.choice is None:

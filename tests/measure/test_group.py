@@ -12,7 +12,7 @@ from small_models import FLOAT, INT64, onnx_model, save, weights
 
 from harness.errors import CellFailure
 from harness.files.arrays import read_arrays
-from harness.measure.group import Contestant, Group, GroupSettings, GroupSubject
+from harness.measure.group import Group, GroupSettings, GroupSubject, Member
 from harness.models.tensors import TensorSpec, ValueRange
 from harness.records.record import Verification
 from harness.specs.sweep import Limits, Measure, ModelSpec
@@ -84,7 +84,7 @@ def test_an_engine_is_verified_and_the_judge_asked_where_needed(tmp_path: Path) 
         {"least": np.float32(-6)},
     )
     path = save(model, tmp_path / "m.onnx")
-    contestant = Contestant("one", "onnxruntime", "onnxruntime", path)
-    (found,) = group(path, TensorSpec("x", (1, 64), "float32"), {}).measure([contestant]).values()
+    member = Member("one", "onnxruntime", "onnxruntime", path)
+    (found,) = group(path, TensorSpec("x", (1, 64), "float32"), {}).measure([member]).values()
     assert found.failure is None and isinstance(found.verification, Verification)
     assert found.verification.right and found.verification.inputs == 3

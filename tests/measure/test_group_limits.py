@@ -8,16 +8,16 @@ import pytest
 from small_models import convolutional, save
 
 from harness.errors import CellFailure
-from harness.measure.group import Contestant, ProcessRunner
+from harness.measure.group import Member, ProcessRunner
 from harness.processes.child import ChildLost
 from harness.processes.limits import answer_seconds, lost_reason
 from harness.specs.sweep import Limits
 
 
 @pytest.fixture
-def contestant(tmp_path: Path) -> Contestant:
+def member(tmp_path: Path) -> Member:
     path = save(convolutional(), tmp_path / "model.onnx")
-    return Contestant("mark", "label", "onnxruntime", path)
+    return Member("mark", "label", "onnxruntime", path)
 
 
 def test_answer_may_take_what_the_sweep_allows() -> None:
@@ -25,10 +25,10 @@ def test_answer_may_take_what_the_sweep_allows() -> None:
 
 
 def test_process_that_takes_longer_is_stopped_and_its_text_names_the_key(
-    contestant: Contestant,
+    member: Member,
 ) -> None:
     # Less than Python takes to start.
-    runner = ProcessRunner(contestant, 1, Limits(cell_minutes=0.0001), {})
+    runner = ProcessRunner(member, 1, Limits(cell_minutes=0.0001), {})
     try:
         with pytest.raises(CellFailure) as failure:
             runner.load()

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.report.contests import Contest, contests, done_to_the_rest
 from harness.report.data import Group
 from harness.report.edge_figures import accuracy_of, dense_of, series, series_name
 from harness.report.plots import style
 from harness.report.plots.canvas import Canvas, Scale, linear
 from harness.report.plots.frame import PANEL_WIDTH, ROW_HEIGHT, bottom_axis, panel, row_label
+from harness.report.score_comparisons import ScoreComparison, done_to_the_rest, score_comparisons
 
 _LEFT, _RIGHT = 122.0, 262.0
 _TOP = 46.0
@@ -19,7 +19,7 @@ _HEADING = 15.0
 
 def draw(group: Group, _: Mapping[str, str]) -> Canvas | None:
     """One panel, or None when no configuration of the group chose its edges by chance."""
-    found = contests(group)
+    found = score_comparisons(group)
     if not found:
         return None
     rows = sum(len(one.scores) + len(one.controls) for one in found)
@@ -44,33 +44,33 @@ def draw(group: Group, _: Mapping[str, str]) -> Canvas | None:
     # The colours of the plot of accuracy against sparsity.
     shades = style.colors(series(group), ())
     y = _TOP
-    for contest in found:
-        y = _draw_contest(
-            canvas, scale, y, contest, done_to_the_rest(contest, found), shades, decimals
+    for comparison in found:
+        y = _draw_comparison(
+            canvas, scale, y, comparison, done_to_the_rest(comparison, found), shades, decimals
         )
     return canvas
 
 
-def _draw_contest(
+def _draw_comparison(
     canvas: Canvas,
     scale: Scale,
     top: float,
-    contest: Contest,
+    comparison: ScoreComparison,
     words: str,
     shades: Mapping[str, str],
     decimals: int,
 ) -> float:
     """A heading and a row a cell, controls last; returns where the next may begin."""
-    heading = f"{100 * contest.sparsity:.3g} % to drop" + (f", {words}" if words else "")
+    heading = f"{100 * comparison.sparsity:.3g} % to drop" + (f", {words}" if words else "")
     canvas.text((8, top + _HEADING / 2 + 2), heading, bold=True, room=_LEFT + 120)
-    cells = (*contest.scores, *contest.controls)
+    cells = (*comparison.scores, *comparison.controls)
     first = top + _HEADING + 2
-    if contest.by_chance is not None:
-        left, right = map(scale, contest.by_chance)
+    if comparison.by_chance is not None:
+        left, right = map(scale, comparison.by_chance)
         canvas.boxes([(left, first, right, first + ROW_HEIGHT * len(cells))], style.GRID, layer=0.5)
     for at, cell in enumerate(cells):
         y = first + ROW_HEIGHT * (at + 0.5)
-        accuracy, control = accuracy_of(cell), cell in contest.controls
+        accuracy, control = accuracy_of(cell), cell in comparison.controls
         color = shades.get(series_name(cell), style.SOFT)
         row_label(canvas, _LEFT - 8, y, series_name(cell))
         canvas.lines([[(scale(accuracy.ci_low), y), (scale(accuracy.ci_high), y)]], color, width=2)
@@ -85,7 +85,7 @@ def _draw_contest(
             f"{value:.{decimals}f}" for value in (accuracy.value, accuracy.ci_low, accuracy.ci_high)
         )
         canvas.text((_RIGHT + 12, y), text, bold=True)
-        said = contest.standing(cell)
+        said = comparison.standing(cell)
         canvas.text((_RIGHT + 66, y), said, size=style.SMALL_SIZE, color=style.SOFT, align="center")
         canvas.text(
             (PANEL_WIDTH - 6, y),

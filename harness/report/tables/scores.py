@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.records.accuracy import gain
-from harness.report.contests import Contest, contests, done_to_the_rest
 from harness.report.data import Cell, Group, Results
 from harness.report.edge_figures import accuracy_of
+from harness.report.score_comparisons import ScoreComparison, done_to_the_rest, score_comparisons
 from harness.report.tables.model import Entry, Table, Tone, make_table
 from harness.report.wording import with_interval
 
 
 def score_table(results: Results) -> Table:
-    """A row for each configuration that the best of its contest stands beside."""
+    """A row for each configuration that the best of its comparison stands beside."""
     rows = [row for group in results.groups for row in _rows(group)]
     return make_table(
         "scores",
@@ -30,18 +30,20 @@ def score_table(results: Results) -> Table:
 
 
 def _rows(group: Group) -> Iterator[dict[str, Entry]]:
-    found = contests(group)
-    for contest in found:
-        if not contest.scores:
+    found = score_comparisons(group)
+    for comparison in found:
+        if not comparison.scores:
             continue
-        best = max(contest.scores, key=lambda cell: accuracy_of(cell).value)
-        others = [cell for cell in (*contest.scores, *contest.controls) if cell is not best]
-        words = done_to_the_rest(contest, found)
+        best = max(comparison.scores, key=lambda cell: accuracy_of(cell).value)
+        others = [cell for cell in (*comparison.scores, *comparison.controls) if cell is not best]
+        words = done_to_the_rest(comparison, found)
         for other in others:
-            yield _row(group, contest, words, best, other)
+            yield _row(group, comparison, words, best, other)
 
 
-def _row(group: Group, contest: Contest, words: str, best: Cell, other: Cell) -> dict[str, Entry]:
+def _row(
+    group: Group, comparison: ScoreComparison, words: str, best: Cell, other: Cell
+) -> dict[str, Entry]:
     low, high = gain(accuracy_of(best), accuracy_of(other))
     more = accuracy_of(best).value - accuracy_of(other).value
     said: tuple[str, Tone] = ("better", "good") if low > 0 else ("not told apart", "")
@@ -52,9 +54,9 @@ def _row(group: Group, contest: Contest, words: str, best: Cell, other: Cell) ->
     return {
         "Model": Entry(group.model),
         "Target": Entry(group.target),
-        "To drop": Entry(f"{100 * contest.sparsity:g} %", detail=words),
+        "To drop": Entry(f"{100 * comparison.sparsity:g} %", detail=words),
         "Best": Entry(best.label),
-        "Beside": Entry(other.label, detail="by chance" if other in contest.controls else ""),
+        "Beside": Entry(other.label, detail="by chance" if other in comparison.controls else ""),
         "More accurate": Entry(
             f"{100 * more:+.2f}", detail=f"{100 * low:+.2f} to {100 * high:+.2f}", sort=more
         ),

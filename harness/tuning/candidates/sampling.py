@@ -13,7 +13,7 @@ import numpy as np
 _SEED = 0
 _HOPELESS = 3.0
 """A candidate this many times slower than the best known is dropped after its first run."""
-_CONTENDER = 1.5
+_NEAR_BEST = 1.5
 """One within this factor of the best gets several samples, so that the best can be told apart."""
 _SAMPLES = 3
 _SAMPLE_SECONDS = 0.004
@@ -23,7 +23,7 @@ Timer = Callable[[int], float]
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class CalibrationKernel:
     """A schedule of the same kernel, timed beside each candidate: what it takes at that moment,
     beside the `seconds` that it is known for, tells how fast the machine is just then."""
 
@@ -35,9 +35,11 @@ class Yardstick:
         return self.seconds / self.timer(runs)
 
 
-def samples(seconds: Timer, best: float | None, yardstick: Yardstick | None = None) -> list[float]:
-    """Seconds per run of one candidate, several samples when it is a contender; as if the machine
-    had been as fast as when the yardstick was measured, where there is one."""
+def samples(
+    seconds: Timer, best: float | None, calibration: CalibrationKernel | None = None
+) -> list[float]:
+    """Seconds per run of one candidate, several samples when it is a finalist; as if the machine
+    had been as fast as when the calibration kernel was measured, where there is one."""
     first = min(seconds(1) for _ in range(2))
     if best is not None and first > _HOPELESS * best:
         return [first]
@@ -45,10 +47,10 @@ def samples(seconds: Timer, best: float | None, yardstick: Yardstick | None = No
 
     def sample() -> float:
         found = seconds(runs)
-        return found * yardstick.correction(runs) if yardstick else found
+        return found * calibration.correction(runs) if calibration else found
 
     found = [sample()]
-    if best is None or found[0] <= _CONTENDER * best:
+    if best is None or found[0] <= _NEAR_BEST * best:
         found += [sample() for _ in range(1, _SAMPLES)]
     return found
 

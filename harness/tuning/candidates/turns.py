@@ -1,4 +1,4 @@
-"""A contest of candidates of one kernel in one worker: all are compiled, and verified where that is
+"""A final of candidates of one kernel in one worker: all are compiled, and verified where that is
 asked for, and those that are sound are measured in turns.
 """
 
@@ -16,12 +16,12 @@ from harness.tuning.candidates.process import (
     KernelProcess,
 )
 
-_CONTEST_SECONDS = 120.0
+_FINAL_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How a contest ended: seconds per run, [candidates][rounds], None for a candidate that is
+    """How a final ended: seconds per run, [candidates][rounds], None for a candidate that is
     wrong, unsafe or failed; what wrong ones get wrong, how others failed, and how unsafe ones
     access memory outside their arguments, by position."""
 
@@ -32,7 +32,7 @@ class Standing:
 
 
 class Turns:
-    """One contest; `begin`, `finish` and `take`, in this order, so that several can begin in as
+    """One final; `begin`, `finish` and `take`, in this order, so that several can begin in as
     many workers before the first is finished."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Turns:
         """Wait for what `begin` began. When the worker was lost one candidate is to blame: one by
         one, it will show."""
         try:
-            self._note(self._candidates, self._worker.answer(_CONTEST_SECONDS))
+            self._note(self._candidates, self._worker.answer(_FINAL_SECONDS))
         except (ChildLost, KernelFailed) as error:
             if isinstance(error, ChildLost):
                 self._worker.stop()
@@ -87,7 +87,7 @@ class Turns:
 
     def _ready(self, slots: Sequence[int]) -> None:
         candidates = {slot: self._candidates[slot] for slot in slots}
-        answer = self._worker.carry_out(self._kernel, self._order, candidates, _CONTEST_SECONDS)
+        answer = self._worker.carry_out(self._kernel, self._order, candidates, _FINAL_SECONDS)
         self._note(slots, answer)
 
     def _note(self, slots: Iterable[int], answer: Message) -> None:
@@ -106,9 +106,9 @@ class Turns:
         times: list[list[float] | None] = [None] * len(self._candidates)
         sound = sorted(self._sound)
         if sound:
-            message = {"do": "contest", "slots": sound, "rounds": rounds}
+            message = {"do": "final", "slots": sound, "rounds": rounds}
             try:
-                answer = self._worker.ask(self._kernel, message, _CONTEST_SECONDS)
+                answer = self._worker.ask(self._kernel, message, _FINAL_SECONDS)
             except KernelFailed as failure:
                 return failure
             finally:

@@ -33,7 +33,7 @@ from harness.tuning.candidates.difference import Reference, as_row, first_differ
 from harness.tuning.candidates.graphics_function import GraphicsFunction
 from harness.tuning.candidates.opencl_verification import opencl_difference
 from harness.tuning.candidates.references import references
-from harness.tuning.candidates.sampling import Timer, Yardstick, in_turns, samples
+from harness.tuning.candidates.sampling import CalibrationKernel, Timer, in_turns, samples
 
 Made = TypeVar("Made")
 
@@ -187,15 +187,15 @@ class Worker:
         }
 
     def measure(self, message: Message) -> Message:
-        """Seconds per run of one candidate, several samples when it is a contender, beside those of
-        the `yardstick`, if one is compiled: its slot, and the seconds that it is known for."""
+        """Seconds per run of one candidate, several samples when it is a finalist, beside those of
+        the `calibration`, if one is compiled: its slot, and the seconds that it is known for."""
         with self._kept_awake():
-            yardstick = None
-            if message["yardstick"] is not None:
-                slot, known = message["yardstick"]
-                yardstick = Yardstick(self._timer(self._functions[slot]), known)
+            calibration = None
+            if message["calibration"] is not None:
+                slot, known = message["calibration"]
+                calibration = CalibrationKernel(self._timer(self._functions[slot]), known)
             seconds = self._timer(self._functions.pop(message["slot"]))
-            return {"seconds": samples(seconds, message["best"], yardstick)}
+            return {"seconds": samples(seconds, message["best"], calibration)}
 
     def _kept_awake(self) -> KeepAwake:
         assert self.awake is not None, "measuring is for kernels that run here"
@@ -207,7 +207,7 @@ class Worker:
         spread_threads()
         return lambda runs: self._arguments.seconds(function, runs)
 
-    def contest(self, message: Message) -> Message:
+    def final(self, message: Message) -> Message:
         """Seconds per run of several candidates, taking turns: [candidates][rounds]."""
         with self._kept_awake():
             timers = [self._timer(self._functions[slot]) for slot in message["slots"]]

@@ -30,7 +30,7 @@ from harness.tuning.candidates.turns import Standing, Turns
 from harness.tuning.database import kernel_identity
 
 _MOST_CONTEXTS = 8
-_YARDSTICK = -1
+_CALIBRATION = -1
 """The slot of what candidates are timed beside."""
 
 
@@ -59,7 +59,7 @@ class Measurer(Protocol):
         self, candidates: Sequence[Candidate], best: Callable[[], float | None]
     ) -> Iterator[list[float] | KernelFailed]: ...
 
-    def contests(
+    def finals(
         self,
         entries: Iterable[tuple[KernelTask, Sequence[Candidate]]],
         rounds: int,
@@ -78,7 +78,7 @@ class KernelMeasurer:
     size of the network's weights in bytes where they do not stay in the caches, otherwise 0.
 
     A machine that is not ours alone is now faster, now slower, for seconds at a time. So candidates
-    are timed beside a yardstick, the best one of the kernel's first round, and what they took is
+    are timed beside a calibration kernel, the best one of the first round, and what they took is
     corrected by what that took beside them. It stays the same: of one that is chosen anew each time
     it was lucky, what is recorded would get less from round to round. Not on a graphics processor,
     which nobody shares, and for which compiling it for every worker takes longer than a trial.
@@ -123,9 +123,9 @@ class KernelMeasurer:
         compiling = Compiling(self._workers, self._kernel, COMPILE, candidates)
         compiling.finish()
         failed = compiling.failed
-        yardstick = self._known.get(self._identity)
-        if yardstick is not None and not is_graphics(self._target):
-            self._lay_beside(yardstick.candidate)
+        calibration = self._known.get(self._identity)
+        if calibration is not None and not is_graphics(self._target):
+            self._lay_beside(calibration.candidate)
         for worker in self._workers:
             worker.pause()
         for slot, candidate in enumerate(candidates):
@@ -133,11 +133,11 @@ class KernelMeasurer:
                 yield failed[slot]
                 continue
             try:
-                seconds = self._measure_one(candidate, slot, best(), yardstick)
+                seconds = self._measure_one(candidate, slot, best(), calibration)
             except KernelFailed as error:
                 yield error
                 continue
-            if yardstick is None:
+            if calibration is None:
                 self._note(_Known(candidate, float(np.median(seconds))))
             yield seconds
 
@@ -147,36 +147,36 @@ class KernelMeasurer:
         if found.seconds < known.seconds:
             self._known[self._identity] = found
 
-    def _lay_beside(self, yardstick: Candidate) -> None:
+    def _lay_beside(self, calibration: Candidate) -> None:
         """Compile it in each worker that has candidates; one that fails at it times them alone."""
         busy = [worker for worker in self._workers if worker.slots]
         for worker in busy:
             with suppress(ChildLost, KernelFailed):
-                worker.begin(self._kernel, COMPILE, {_YARDSTICK: yardstick})
+                worker.begin(self._kernel, COMPILE, {_CALIBRATION: calibration})
         for worker in busy:
             try:
-                worker.compiled([_YARDSTICK], worker.answer(CANDIDATE_SECONDS))
+                worker.compiled([_CALIBRATION], worker.answer(CANDIDATE_SECONDS))
             except (ChildLost, KernelFailed):
                 worker.stop()
 
     def _measure_one(
-        self, candidate: Candidate, slot: int, best: float | None, yardstick: _Known | None
+        self, candidate: Candidate, slot: int, best: float | None, calibration: _Known | None
     ) -> list[float]:
         worker = next((each for each in self._workers if slot in each.slots), self._workers[0])
         try:
             if slot not in worker.slots:  # it was in a worker that died since
                 worker.compile(self._kernel, {slot: candidate})
             beside = None
-            if yardstick is not None and _YARDSTICK in worker.slots:
-                beside = [_YARDSTICK, yardstick.seconds]
-            message = {"do": "measure", "slot": slot, "best": best, "yardstick": beside}
+            if calibration is not None and _CALIBRATION in worker.slots:
+                beside = [_CALIBRATION, calibration.seconds]
+            message = {"do": "measure", "slot": slot, "best": best, "calibration": beside}
             answer = worker.ask(self._kernel, message, CANDIDATE_SECONDS)
             return [float(value) for value in answer["seconds"]]
         finally:
             worker.slots.discard(slot)
             worker.pause()
 
-    def contests(
+    def finals(
         self,
         entries: Iterable[tuple[KernelTask, Sequence[Candidate]]],
         rounds: int,
@@ -184,7 +184,7 @@ class KernelMeasurer:
         verified: bool = True,
     ) -> Iterator[Standing | KernelFailed]:
         """Measure candidates of one kernel in turns, for kernel after kernel; wrong ones are
-        thrown out when they are to be verified. KernelFailed where a contest did not come to its
+        thrown out when they are to be verified. KernelFailed where a final did not come to its
         end.
 
         As many kernels as there are workers are made ready side by side; then one is measured at a
@@ -198,7 +198,7 @@ class KernelMeasurer:
     def _made_ready(
         self, entries: Sequence[tuple[KernelTask, Sequence[Candidate]]], *, verified: bool
     ) -> list[Turns]:
-        """A contest of candidates for each of as many kernels as there are workers or fewer, ready
+        """A final of candidates for each of as many kernels as there are workers or fewer, ready
         to be measured: nothing else is running any more."""
         for worker in self._workers:
             worker.renew()
@@ -236,7 +236,7 @@ class KernelMeasurer:
 
 
 def _only(standing: Standing | KernelFailed) -> list[float]:
-    """The times of a contest's one candidate. Raises KernelFailed."""
+    """The times of a final's one candidate. Raises KernelFailed."""
     if isinstance(standing, KernelFailed):
         raise standing
     (times,) = standing.times

@@ -1,4 +1,4 @@
-"""Measuring what comes to the same each time: one sample of a candidate is enough, and a contest
+"""Measuring what comes to the same each time: one sample of a candidate is enough, and a final
 needs one round."""
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class RepeatableMeasurer(ABC):
     ) -> Iterator[float | KernelFailed]:
         """What each candidate costs, in order, or how it failed."""
 
-    def contest(
+    def final(
         self, kernel: KernelTask, candidates: Sequence[Candidate]
     ) -> list[float | KernelFailed]:
-        """What contenders for a kernel cost, in order, or how they failed: `KernelWrong` where they
+        """What finalists for a kernel cost, in order, or how they failed: `KernelWrong` where they
         compute something else."""
         return list(self.costs(kernel, candidates))
 
@@ -66,7 +66,7 @@ class RepeatableMeasurer(ABC):
         for cost in self.costs(self._kernel, candidates):
             yield cost if isinstance(cost, KernelFailed) else [cost]
 
-    def contests(
+    def finals(
         self,
         entries: Iterable[tuple[KernelTask, Sequence[Candidate]]],
         rounds: int,
@@ -76,7 +76,7 @@ class RepeatableMeasurer(ABC):
         """The costs of candidates of kernel after kernel, in one round however many are asked for.
         What is run is verified, asked or not: that takes no second run."""
         for kernel, candidates in entries:
-            costs = self.contest(kernel, candidates)
+            costs = self.final(kernel, candidates)
             failed = {at: cost for at, cost in enumerate(costs) if isinstance(cost, KernelFailed)}
             wrong = {at: str(why) for at, why in failed.items() if isinstance(why, KernelWrong)}
             yield Standing(

@@ -2,7 +2,7 @@
 
 A candidate costs the seconds that it is estimated to take. Those that spill registers to memory, or
 of which no block of threads fits on a multiprocessor, are dropped. Nothing runs but the winner of a
-contest: in its OpenCL form on this machine's processor, where PoCL is installed.
+final: in its OpenCL form on this machine's processor, where PoCL is installed.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class StaticMeasurer(RepeatableMeasurer):
             else:
                 yield self._cost([Launch.model_validate(each) for each in compiled.found[at]])
 
-    def contest(
+    def final(
         self, kernel: KernelTask, candidates: Sequence[Candidate]
     ) -> list[float | KernelFailed]:
         """What each costs; of those that are wrong, or crash, only what would have won is known to
         be."""
-        costs = super().contest(kernel, candidates)
+        costs = super().final(kernel, candidates)
         if pocl_version() is None:
             return costs
         message = kernel.as_message(self._target, here=False)

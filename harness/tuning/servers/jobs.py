@@ -1,4 +1,4 @@
-"""What a server is asked to do: a trial of one candidate, or a contest of several.
+"""What a server is asked to do: a trial of one candidate, or a final of several.
 
 A job is a sequence of messages, each sent once the one before is answered. When the server is lost
 the job is begun anew on another, without what has taken two servers down: that is to blame itself.
@@ -67,7 +67,7 @@ class Trial(Job[list[float]]):
             self.result = KernelFailed(why)
 
 
-class Contest(Job[Standing]):
+class Final(Job[Standing]):
     """Candidates of one kernel, verified one by one where that is asked for, then timed in turns.
 
     `functions` are those that compiled, by position of `candidates`; `failed` says how the others
@@ -127,7 +127,7 @@ class Contest(Job[Standing]):
         sound = sorted(self._functions)
         if sound:
             functions = [self._functions[slot] for slot in sound]
-            answer = yield {"do": "contest", "functions": functions, "rounds": self._rounds}
+            answer = yield {"do": "final", "functions": functions, "rounds": self._rounds}
             for slot, seconds in zip(sound, answer["seconds"], strict=True):
                 times[slot] = [float(value) for value in seconds]
         self.result = Standing(times, self._wrong, self._failed)

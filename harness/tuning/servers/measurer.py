@@ -27,7 +27,7 @@ from harness.tuning.candidates.process import (
 from harness.tuning.candidates.turns import Standing
 from harness.tuning.cluster.compiling import ClusterCompiling
 from harness.tuning.cluster.connection import BuildCluster
-from harness.tuning.servers.jobs import Contest, Trial
+from harness.tuning.servers.jobs import Final, Trial
 from harness.tuning.servers.servers import ServerPool
 
 PATIENCE_SECONDS = 60.0
@@ -104,34 +104,34 @@ class RemoteMeasurer:
             finally:
                 compiling.stop()
 
-    def contests(
+    def finals(
         self,
         entries: Iterable[tuple[KernelTask, Sequence[Candidate]]],
         rounds: int,
         *,
         verified: bool = True,
     ) -> Iterator[Standing | KernelFailed]:
-        """As `KernelMeasurer.contests`: each contest on one server, several side by side, while the
+        """As `KernelMeasurer.finals`: each final on one server, several side by side, while the
         candidates of the next are compiled."""
         with self._round() as folder:
-            waiting: deque[Contest | KernelFailed] = deque()
+            waiting: deque[Final | KernelFailed] = deque()
             for at, (kernel, candidates) in enumerate(entries):
                 self.turn_to(kernel)
                 below = folder / str(at)
                 below.mkdir()
-                waiting.append(self._contest(candidates, below, rounds, verified=verified))
+                waiting.append(self._final(candidates, below, rounds, verified=verified))
                 while waiting and (outcome := _outcome(waiting[0])) is not None:
                     waiting.popleft()
                     yield outcome
-            for contest in waiting:
-                while (outcome := _outcome(contest)) is None:
+            for final in waiting:
+                while (outcome := _outcome(final)) is None:
                     self._advance()
                 yield outcome
 
-    def _contest(
+    def _final(
         self, candidates: Sequence[Candidate], folder: Path, rounds: int, *, verified: bool
-    ) -> Contest | KernelFailed:
-        """A contest for the pool, its candidates compiled, while the pool does what it has."""
+    ) -> Final | KernelFailed:
+        """A final for the pool, its candidates compiled, while the pool does what it has."""
         try:
             kernel = self._given("references" if verified else "arguments", folder)
         except KernelFailed as error:
@@ -143,9 +143,9 @@ class RemoteMeasurer:
         finally:
             compiling.stop()
         functions, failed = compiling.found, compiling.failed
-        contest = Contest(kernel, len(candidates), functions, failed, rounds, verified=verified)
-        self._pool.add(contest)
-        return contest
+        final = Final(kernel, len(candidates), functions, failed, rounds, verified=verified)
+        self._pool.add(final)
+        return final
 
     @contextmanager
     def _round(self) -> Iterator[Path]:
@@ -197,5 +197,5 @@ def _result(
     return trials[slot].result if slot in trials else None
 
 
-def _outcome(contest: Contest | KernelFailed) -> Standing | KernelFailed | None:
-    return contest if isinstance(contest, KernelFailed) else contest.result
+def _outcome(final: Final | KernelFailed) -> Standing | KernelFailed | None:
+    return final if isinstance(final, KernelFailed) else final.result

@@ -80,10 +80,10 @@ class Session:
         return seconds
 
     def measure(self, message: Message) -> Message:
-        """Seconds per run of one candidate, several samples when it is a contender."""
+        """Seconds per run of one candidate, several samples when it is a finalist."""
         return {"seconds": samples(self._timer(message), message["best"])}
 
-    def contest(self, message: Message) -> Message:
+    def final(self, message: Message) -> Message:
         """Seconds per run of several candidates, taking turns: [candidates][rounds]."""
         timers = [self._timer(function) for function in message["functions"]]
         return {"seconds": in_turns(timers, message["rounds"])}

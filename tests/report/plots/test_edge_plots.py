@@ -8,10 +8,10 @@ from drawn_texts import assert_readable, written_texts
 from example_edges import CHOICES, example_edges, with_outcomes
 
 from harness.report import write_report
-from harness.report.contests import ABOVE, BELOW, LEVEL, Contest, contests
 from harness.report.data import Cell, Group, load
 from harness.report.plots import controls, draw_all, edge_map, sparsity
 from harness.report.plots.frame import PANEL_WIDTH
+from harness.report.score_comparisons import ABOVE, BELOW, LEVEL, ScoreComparison, score_comparisons
 
 CONTROLS = ("shuffled", "random")
 
@@ -63,7 +63,7 @@ def test_edge_map_is_absent_when_records_have_no_layers(tmp_path: Path) -> None:
 
 
 def test_contests_are_of_like_with_like(tmp_path: Path) -> None:
-    found = contests(group_of(tmp_path))
+    found = score_comparisons(group_of(tmp_path))
     assert [one.sparsity for one in found] == [0.3, 0.3, 0.5, 0.5, 0.8, 0.8]
     alike, reconstructed = found[2], found[3]
     assert [cell.label for cell in alike.scores] == ["magnitude@0.5", "activation@0.5"]
@@ -73,7 +73,7 @@ def test_contests_are_of_like_with_like(tmp_path: Path) -> None:
 
 
 def test_standing_says_whether_intervals_are_apart(tmp_path: Path) -> None:
-    found = contests(group_of(tmp_path))
+    found = score_comparisons(group_of(tmp_path))
     standings = {
         cell.label: one.standing(cell) for one in found for cell in (*one.scores, *one.controls)
     }
@@ -88,7 +88,7 @@ def test_standing_says_whether_intervals_are_apart(tmp_path: Path) -> None:
 
 def test_standing_is_by_pairs_of_samples_where_records_have_them(tmp_path: Path) -> None:
     """A difference that two intervals hide, because both get the same samples wrong."""
-    (one, *_) = contests(group_of(tmp_path))
+    (one, *_) = score_comparisons(group_of(tmp_path))
     right = np.random.default_rng(0).random(2000) < 0.9
     better = right.copy()
     better[np.flatnonzero(~right)[:40]] = True
@@ -97,9 +97,9 @@ def test_standing_is_by_pairs_of_samples_where_records_have_them(tmp_path: Path)
         Cell(with_outcomes(one.scores[0].record, better)),
         Cell(with_outcomes(one.controls[0].record, right)),
     )
-    assert Contest(0.5, {}, (score,), (control,)).standing(score) == ABOVE
+    assert ScoreComparison(0.5, {}, (score,), (control,)).standing(score) == ABOVE
     score = Cell(with_outcomes(one.scores[0].record, right))
-    assert Contest(0.5, {}, (score,), (control,)).standing(score) == LEVEL
+    assert ScoreComparison(0.5, {}, (score,), (control,)).standing(score) == LEVEL
 
 
 def test_controls_plot_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.tuning.candidates.sampling import Timer, Yardstick, samples
+from harness.tuning.candidates.sampling import CalibrationKernel, Timer, samples
 
 
 class Machine:
@@ -46,12 +46,12 @@ def test_beside_a_yardstick_the_machine_does_not_matter(
 ) -> None:
     """Whatever the machine does: it does the same to what is timed right after."""
     machine = Machine(factors)
-    yardstick = Yardstick(machine.timer(1e-3), seconds=1e-3)
-    assert samples(machine.timer(seconds), None, yardstick) == pytest.approx([seconds] * 3)
+    calibration = CalibrationKernel(machine.timer(1e-3), seconds=1e-3)
+    assert samples(machine.timer(seconds), None, calibration) == pytest.approx([seconds] * 3)
 
 
 def test_yardstick_counts_for_what_it_is_known_for() -> None:
     """It was measured when the machine was twice as fast."""
     machine = Machine([1])
-    yardstick = Yardstick(machine.timer(1e-3), seconds=0.5e-3)
-    assert samples(machine.timer(1.2e-3), None, yardstick) == pytest.approx([0.6e-3] * 3)
+    calibration = CalibrationKernel(machine.timer(1e-3), seconds=0.5e-3)
+    assert samples(machine.timer(1.2e-3), None, calibration) == pytest.approx([0.6e-3] * 3)

@@ -78,7 +78,7 @@ def test_what_the_cluster_compiles_is_measured_on_a_server(
         candidates = [split(64, 2), BROKEN, *[split(64, 4)] * 6]
         found = list(measurer.measure(candidates, lambda: None))
         entries = [(task(16), [module(16), module(16, "wrong"), split(16, 2)])]
-        (standing,) = measurer.contests(entries, 3)
+        (standing,) = measurer.finals(entries, 3)
     assert [isinstance(each, KernelFailed) for each in found] == [False, True] + [False] * 6
     assert isinstance(standing, Standing)
     assert [len(times or ()) for times in standing.times] == [3, 0, 3]

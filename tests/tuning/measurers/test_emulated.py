@@ -50,7 +50,7 @@ def test_wrong_candidate_is_no_candidate(measurer: CountingMeasurer) -> None:
     assert isinstance(right, list) and isinstance(wrong, KernelWrong)
     broken = Candidate(trace=[[["NoSuchInstruction", [], [], []]], []])
     entries = [(task(16), [module(16), module(16, "wrong"), broken])]
-    (standing,) = measurer.contests(entries, rounds=15)
+    (standing,) = measurer.finals(entries, rounds=15)
     assert isinstance(standing, Standing)
     assert standing.times == [right, None, None], "one round, the same count"
     assert "output 0: " in standing.wrong[1] and "NoSuchInstruction" in standing.failed[2]

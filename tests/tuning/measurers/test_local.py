@@ -116,16 +116,16 @@ def test_worker_is_renewed_between_rounds_and_never_within_one(
             assert all(isinstance(each, list) for each in measured(found, [module(8)] * 4))
 
 
-def contest(
+def final(
     measurer: KernelMeasurer, kernel: KernelTask, candidates: list[Candidate], rounds: int = 3
 ) -> Standing:
-    (standing,) = measurer.contests([(kernel, candidates)], rounds)
+    (standing,) = measurer.finals([(kernel, candidates)], rounds)
     assert isinstance(standing, Standing)
     return standing
 
 
 def test_contest_gives_each_candidate_every_round(measurer: KernelMeasurer) -> None:
-    standing = contest(measurer, task(300), [module(300), split(300, 3)], rounds=5)
+    standing = final(measurer, task(300), [module(300), split(300, 3)], rounds=5)
     assert [len(seconds or ()) for seconds in standing.times] == [5, 5] and not standing.wrong
 
 
@@ -134,14 +134,14 @@ def test_contests_are_of_their_own_kernels_when_there_are_more_than_workers(
 ) -> None:
     extents = (8, 16, 600, 8, 300)
     entries = ((task(extent), [module(extent), module(extent, "wrong")]) for extent in extents)
-    standings = [each for each in measurer.contests(entries, 3) if isinstance(each, Standing)]
+    standings = [each for each in measurer.finals(entries, 3) if isinstance(each, Standing)]
     assert [set(standing.wrong) for standing in standings] == [{1}] * len(extents)
     slowest = max(range(len(extents)), key=lambda at: min(standings[at].times[0] or ()))
     assert extents[slowest] == 600
 
 
 def test_wrong_candidate_is_thrown_out_of_the_contest(measurer: KernelMeasurer) -> None:
-    standing = contest(measurer, task(16), [module(16), module(16, "wrong")])
+    standing = final(measurer, task(16), [module(16), module(16, "wrong")])
     assert standing.times[0] and standing.times[1] is None
     assert set(standing.wrong) == {1} and "output 0: 16 of 16 values" in standing.wrong[1]
 
@@ -150,7 +150,7 @@ def test_wrong_candidate_is_thrown_out_of_the_contest(measurer: KernelMeasurer) 
 def test_candidate_that_reads_outside_its_arguments_is_thrown_out_of_the_contest(
     measurer: KernelMeasurer, side: str
 ) -> None:
-    standing = contest(measurer, task(64), [module(64), module(64, side)])
+    standing = final(measurer, task(64), [module(64), module(64, side)])
     assert standing.times[0] and standing.times[1] is None
     assert standing.unsafe == {1: f"accesses memory {side} argument 0"} and not standing.failed
 
@@ -161,8 +161,8 @@ def test_candidate_that_is_wrong_on_real_inputs_only_is_thrown_out(
     """Random inputs are never as large as what this one caps."""
     real = tmp_path / "real.npz"
     write_arrays(real, [[("0", np.full((16, 16), 1e6, np.float32))]])
-    assert not contest(measurer, task(16), [module(16, "capped")]).wrong
-    standing = contest(measurer, task(16, real), [module(16), module(16, "capped")])
+    assert not final(measurer, task(16), [module(16, "capped")]).wrong
+    standing = final(measurer, task(16, real), [module(16), module(16, "capped")])
     assert standing.times[0] and standing.times[1] is None and "values differ" in standing.wrong[1]
 
 
@@ -170,7 +170,7 @@ def test_crash_in_contest_leaves_the_others_and_the_contest_beside_it(
     measurer: KernelMeasurer,
 ) -> None:
     crashing = [module(8), module(8, "crash"), module(8)]
-    first, second = measurer.contests([(task(8), crashing), (task(9), [module(9)])], 3)
+    first, second = measurer.finals([(task(8), crashing), (task(9), [module(9)])], 3)
     assert isinstance(first, Standing) and isinstance(second, Standing)
     assert [seconds is not None for seconds in first.times] == [True, False, True]
     assert first.unsafe == {1: "accesses memory far outside its arguments"}
@@ -179,14 +179,14 @@ def test_crash_in_contest_leaves_the_others_and_the_contest_beside_it(
 
 def test_contest_has_no_winner_when_its_kernel_does_not_compile(measurer: KernelMeasurer) -> None:
     broken = Candidate(trace=[[["NoSuchInstruction", [], [], []]], []])
-    standing = contest(measurer, task(8), [broken])
+    standing = final(measurer, task(8), [broken])
     assert standing.times == [None] and not standing.wrong
     assert "NoSuchInstruction" in standing.failed[0]
 
 
 def test_contest_without_verifying_measures_what_it_is_given(measurer: KernelMeasurer) -> None:
     entries = [(task(8), [module(8, "wrong")]), (task(9), [module(9)])]
-    for standing in measurer.contests(entries, 3, verified=False):
+    for standing in measurer.finals(entries, 3, verified=False):
         assert isinstance(standing, Standing)
         assert len(standing.times[0] or ()) == 3 and not standing.wrong and not standing.failed
 

@@ -57,7 +57,7 @@ def test_candidates_are_ranked_and_those_that_spill_or_overflow_are_dropped() ->
     with StaticMeasurer(TARGET, 2, SPEC.hardware) as measurer:
         measurer.turn_to(KernelTask("product", module, 1))
         tiled, rows, spilled, overflow = measurer.measure(candidates, lambda: None)
-        (standing,) = measurer.contests([(KernelTask("product", module, 1), candidates)], 15)
+        (standing,) = measurer.finals([(KernelTask("product", module, 1), candidates)], 15)
     assert isinstance(tiled, list) and isinstance(rows, list)
     assert 0 < tiled[0] < rows[0], "tiles in shared memory ask for fewer bytes"
     assert isinstance(spilled, KernelFailed) and "bytes of registers to memory" in str(spilled)
@@ -74,7 +74,7 @@ def test_contender_that_would_have_won_and_is_wrong_is_thrown_out() -> None:
     candidates = [Candidate(module=exchanging_in(scope)) for scope in ("local", "shared")]
     unknown = [Candidate(module=exchanging_in("warp"))]
     with StaticMeasurer(TARGET, 1, SPEC.hardware) as measurer:
-        first, second = measurer.contests([(kernel, candidates), (kernel, unknown)], 15)
+        first, second = measurer.finals([(kernel, candidates), (kernel, unknown)], 15)
     assert isinstance(first, Standing) and isinstance(second, Standing)
     assert [times is None for times in first.times] == [True, False]
     assert set(first.wrong) == {0} and "output 0" in first.wrong[0] and not first.failed

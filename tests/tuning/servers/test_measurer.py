@@ -91,8 +91,8 @@ def test_contest_throws_out_what_is_wrong_or_crashes(sound: RemoteMeasurer) -> N
         (task(16), [module(16), module(16, "wrong"), module(16, "crash"), split(16, 2)]),
         (task(9), [module(9)]),
     ]
-    first, second = sound.contests(entries, 3)
-    (unverified,) = sound.contests([(task(8), [module(8, "wrong")])], 3, verified=False)
+    first, second = sound.finals(entries, 3)
+    (unverified,) = sound.finals([(task(8), [module(8, "wrong")])], 3, verified=False)
     assert isinstance(first, Standing) and isinstance(second, Standing)
     assert [len(times or ()) for times in first.times] == [3, 0, 0, 3]
     assert set(first.wrong) == {1} and "output 0: " in first.wrong[1]
@@ -199,4 +199,4 @@ def test_board_of_another_architecture_is_one_line(devices: Devices) -> None:
         remote(devices, "sound", target=target) as measurer,
         pytest.raises(CellFailure, match=f"the code is for {other}"),
     ):
-        list(measurer.contests([(task(8), [Candidate(module=summing(8))])] * 3, 3))
+        list(measurer.finals([(task(8), [Candidate(module=summing(8))])] * 3, 3))

@@ -14,7 +14,7 @@ ABOVE, LEVEL, BELOW = "▲", "≈", "▼"
 
 
 @dataclass(frozen=True)
-class Contest:
+class ScoreComparison:
     """Cells that were to drop as many edges and did the same with the others: they differ in which,
     and where layers may differ, or the pattern rounds, a little in how many."""
 
@@ -44,7 +44,7 @@ class Contest:
         return BELOW if all(high < 0 for _, high in against) else LEVEL
 
 
-def contests(group: Group) -> list[Contest]:
+def score_comparisons(group: Group) -> list[ScoreComparison]:
     """All scored configurations with compressed edges, the least sparse first; none where no
     configuration chose its edges by chance."""
     found: list[tuple[float, Mapping[str, object], list[Cell]]] = []
@@ -57,7 +57,7 @@ def contests(group: Group) -> list[Contest]:
         else:
             same.append(cell)
     split = [
-        Contest(
+        ScoreComparison(
             asked,
             done,
             tuple(cell for cell in cells if not is_control(cell)),
@@ -70,11 +70,11 @@ def contests(group: Group) -> list[Contest]:
     return sorted(split, key=lambda one: one.sparsity)
 
 
-def done_to_the_rest(contest: Contest, all_of_them: Sequence[Contest]) -> str:
-    """What was done to the edges, as far as that differs from contest to contest."""
+def done_to_the_rest(comparison: ScoreComparison, all_of_them: Sequence[ScoreComparison]) -> str:
+    """What was done to the edges, as far as that differs from comparison to comparison."""
     words = []
-    for name, value in contest.treatment.items():
-        # What some contests do not have, as inputs to fit to, does not tell the others apart.
+    for name, value in comparison.treatment.items():
+        # What some comparisons do not have, as inputs to fit to, does not tell the others apart.
         if all(other.treatment.get(name, value) == value for other in all_of_them) or not value:
             continue
         if value is True or isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Who takes part in the contest for a kernel's schedule, and who wins."""
+"""Who takes part in the final for a kernel's schedule, and who wins."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.compiler.api import ArgInfo, Schedule, meta_schedule, te, tvm
 from harness.records.record import TuningCost
 from harness.tuning.candidates.process import Candidate, KernelFailed, KernelTask
 from harness.tuning.candidates.turns import Standing
-from harness.tuning.contest import Entry, hold_contests
+from harness.tuning.finals import Entry, hold_finals
 from harness.tuning.measurers.local import KernelMeasurer
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 1})
@@ -62,13 +62,13 @@ def test_default_schedule_takes_part_where_it_may_win(
     measurer: KernelMeasurer, seconds: float | None
 ) -> None:
     """A default that computes something else shows itself by being thrown out."""
-    (outcome,) = hold_contests([entry(wrong(), seconds)], measurer)
+    (outcome,) = hold_finals([entry(wrong(), seconds)], measurer)
     assert outcome.wrong == 1
     assert outcome.choice is not None and outcome.choice["record"] is not None
 
 
 def test_default_schedule_far_behind_takes_no_part(measurer: KernelMeasurer) -> None:
-    (outcome,) = hold_contests([entry(wrong(), 2 * SECONDS)], measurer)
+    (outcome,) = hold_finals([entry(wrong(), 2 * SECONDS)], measurer)
     assert outcome.wrong == 0
     assert outcome.choice is not None and outcome.choice["record"] is not None
 
@@ -85,7 +85,7 @@ class Moody(KernelMeasurer):
         self.passes = list(passes)
         self.asked: list[int] = []
 
-    def contests(
+    def finals(
         self,
         entries: Iterable[tuple[KernelTask, Sequence[Candidate]]],
         rounds: int,
@@ -102,7 +102,7 @@ class Moody(KernelMeasurer):
 
 
 def won(measurer: Moody) -> str:
-    (outcome,) = hold_contests([entry(doubling(), None)], measurer)
+    (outcome,) = hold_finals([entry(doubling(), None)], measurer)
     assert outcome.choice is not None
     return "the default" if outcome.choice["record"] is None else "the record"
 
@@ -111,7 +111,7 @@ def test_one_record_that_is_wildly_wrong_keeps_nobody_out() -> None:
     """The default schedule and two others take part, and one of those is the fastest."""
     measurer = Moody([(1.1, 2.0, 1.0, 1.05), (1.1, 1.0, 1.05)])
     wild = entry(doubling(), 1.1 * SECONDS, [SECONDS / 3, SECONDS, 1.05 * SECONDS])
-    (outcome,) = hold_contests([wild], measurer)
+    (outcome,) = hold_finals([wild], measurer)
     assert measurer.asked == [4, 3]
     assert outcome.seconds == 1.0
 
@@ -132,7 +132,7 @@ def test_who_is_far_behind_is_not_measured_again() -> None:
 def test_kernel_that_takes_next_to_nothing_is_not_measured_again() -> None:
     measurer = Moody([(1.0, 1.05), (1e-3, 1e-3), (1.0, 1.05)])
     both = [entry(doubling(), None), entry(doubling(), None)]
-    assert len(list(hold_contests(both, measurer))) == 2 and not measurer.passes
+    assert len(list(hold_finals(both, measurer))) == 2 and not measurer.passes
 
 
 def test_pass_that_fails_leaves_what_the_others_found() -> None:

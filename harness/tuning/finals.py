@@ -22,7 +22,7 @@ from harness.tuning.database import Choice, kernel_identity
 from harness.tuning.measurers.local import Measurer
 from harness.tuning.sound_records import applied, parsed
 
-_CONTENDERS = 5
+_FINALISTS = 5
 _ROUNDS = 8
 _PASSES = 2
 _CLOSE = 1.1
@@ -32,7 +32,7 @@ _SHARE = 0.01
 _BEHIND = 1.25
 """What was this many times slower than the best records will not win, however lucky those were."""
 
-Contender = tuple[list[object] | None, tvm.IRModule]
+Finalist = tuple[list[object] | None, tvm.IRModule]
 """A record, as JSON, with its scheduled module; the default schedule has no record."""
 
 
@@ -50,7 +50,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Who won, how many contenders computed something wrong, how many accessed memory outside
+    """Who won, how many finalists computed something wrong, how many accessed memory outside
     their arguments, and why nobody won if nobody did."""
 
     choice: Choice | None
@@ -64,39 +64,37 @@ class Outcome:
         return float(np.median(self.choice["seconds"])) if self.choice else None
 
 
-def hold_contests(entries: Iterable[Entry], measurer: Measurer) -> Iterator[Outcome]:
-    """Who wins each of the contests."""
-    contests: list[_Contest] = []
+def hold_finals(entries: Iterable[Entry], measurer: Measurer) -> Iterator[Outcome]:
+    """Who wins each of the finals."""
+    finals: list[_Final] = []
 
     def verified() -> Iterator[tuple[KernelTask, list[Candidate]]]:
         for entry in entries:
-            contests.append(_Contest(entry))
-            yield contests[-1].kernel, contests[-1].candidates
+            finals.append(_Final(entry))
+            yield finals[-1].kernel, finals[-1].candidates
 
-    for at, standing in enumerate(measurer.contests(verified(), _ROUNDS)):
-        contests[at].begin(standing)
+    for at, standing in enumerate(measurer.finals(verified(), _ROUNDS)):
+        finals[at].begin(standing)
     # What is counted comes to the same each time.
     for _ in range(1, _PASSES if measurer.cost == "seconds" else 1):
-        total = sum(contest.cost for contest in contests)
+        total = sum(final.cost for final in finals)
         close = [
-            contest
-            for contest in contests
-            if len(contest.candidates) > 1 and contest.cost >= _SHARE * total
+            final for final in finals if len(final.candidates) > 1 and final.cost >= _SHARE * total
         ]
-        again = [(contest.kernel, contest.candidates) for contest in close]
-        standings = measurer.contests(again, _ROUNDS, verified=False)
-        for contest, standing in zip(close, standings, strict=True):
-            contest.go_on(standing)
-    yield from (contest.outcome for contest in contests)
+        again = [(final.kernel, final.candidates) for final in close]
+        standings = measurer.finals(again, _ROUNDS, verified=False)
+        for final, standing in zip(close, standings, strict=True):
+            final.go_on(standing)
+    yield from (final.outcome for final in finals)
 
 
-class _Contest:
-    """Contenders for one kernel's schedule, and what those in the running took in each pass."""
+class _Final:
+    """Finalists for one kernel's schedule, and what those in the running took in each pass."""
 
     def __init__(self, entry: Entry) -> None:
         self.kernel = entry.kernel
-        self._contenders = _contenders(entry)
-        self._running = list(range(len(self._contenders)))
+        self._finalists = _finalists(entry)
+        self._running = list(range(len(self._finalists)))
         self._passes: list[dict[int, list[float]]] = []
         self._wrong: dict[int, str] = {}
         self._unsafe: dict[int, str] = {}
@@ -105,7 +103,7 @@ class _Contest:
     @property
     def candidates(self) -> list[Candidate]:
         """Those in the running."""
-        return [Candidate(module=self._contenders[at][1]) for at in self._running]
+        return [Candidate(module=self._finalists[at][1]) for at in self._running]
 
     @property
     def cost(self) -> float:
@@ -154,31 +152,31 @@ class _Contest:
         quicker = np.argsort(rounds, kind="stable")[: (len(rounds) + 1) // 2]
         beside = np.median((times - rounds)[:, quicker], axis=1)
         winner = int(np.argmin(beside))
-        record = self._contenders[self._running[winner]][0]
+        record = self._finalists[self._running[winner]][0]
         choice: Choice = {"record": record, "seconds": seconds[winner]}
         return Outcome(choice, len(self._wrong), len(self._unsafe))
 
 
-def _contenders(entry: Entry) -> list[Contender]:
+def _finalists(entry: Entry) -> list[Finalist]:
     """Different ones. A kernel without a choice has its default schedule: where that is far behind,
-    it need not win a contest to be fallen back on."""
+    it need not win a final to be fallen back on."""
     workload = entry.records.commit_workload(entry.kernel.module)
-    best = list(entry.records.get_top_k(workload, _CONTENDERS))
+    best = list(entry.records.get_top_k(workload, _FINALISTS))
     # One record may be wildly wrong, and must not keep out those that would show it.
     most = _BEHIND * _seconds(best[len(best) // 2]) if best else math.inf
     best = [record for record in best if _seconds(record) <= most]
     if entry.before is not None and entry.before["record"] is not None:
         before = parsed(entry.before["record"], workload)
         best += [] if before is None else [before]
-    contenders: dict[str, Contender] = {}
+    finalists: dict[str, Finalist] = {}
     if entry.default_seconds is None or entry.default_seconds <= most:
-        contenders[kernel_identity(entry.default)] = (None, entry.default)
+        finalists[kernel_identity(entry.default)] = (None, entry.default)
     for record in best:
         schedule = applied(record, entry.kernel.module)
         if schedule is None:
             continue
-        contenders.setdefault(kernel_identity(schedule.mod), (record_json(record), schedule.mod))
-    return list(contenders.values())
+        finalists.setdefault(kernel_identity(schedule.mod), (record_json(record), schedule.mod))
+    return list(finalists.values())
 
 
 def _seconds(record: meta_schedule.database.TuningRecord) -> float:
