@@ -19,8 +19,8 @@ from harness.compiler.api import (
     ArgInfo,
     Constant,
     PrimFunc,
+    code_kind,
     estimate_tir_flops,
-    is_graphics,
     lowering_passes,
     operator_name,
     relax,
@@ -122,7 +122,7 @@ def build(
             tuned = _without_schedules(unsafe, tuned, fused)
             rejected |= unsafe
         launches: list[Launch] = []
-        if is_graphics(target):
+        if not code_kind(target).in_process_memory:
             _, single = compile_scheduled(scheduled, target, at_once=False)
             _link(single, part / KERNELS, compiler)
             cuda = CudaCompiler(str(target.attrs["arch"]))
@@ -174,9 +174,7 @@ def compile_scheduled(
     starting one by one takes longer than running them, where they are small.
     """
     use_our_lowering()
-    config = {}
-    if is_graphics(target):
-        config = {_GRAPH: at_once}
+    config = {} if code_kind(target).in_process_memory else {_GRAPH: at_once}
     flow, rest = lowering_passes(target)
     with target, tvm.transform.PassContext(opt_level=3, config=config):
         lowered = tvm.transform.Sequential(flow)(scheduled)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.compiler.code_kinds import CODE_KINDS, CodeKind
 from harness.compiler.lean_import import lean_import
 
 with lean_import():
@@ -66,6 +67,7 @@ def _silent_when_abandoned(builder: type[relax.BlockBuilder]) -> None:
 _unchecked(Schedule)
 _silent_when_abandoned(relax.BlockBuilder)
 
+_PIPELINES = {"llvm": processor_pipeline, "cuda": cuda_pipeline}
 # Kinds of targets that TVM compiles for with the help of Python.
 _BACKENDS = ("cuda", "opencl")
 # How a kernel may fuse, as TVM's FuseOps reads it from the attribute `op_pattern`.
@@ -102,14 +104,14 @@ def target_of(description: str | dict[str, Any], **host: Any) -> tvm.target.Targ
     return target
 
 
-def is_graphics(target: tvm.target.Target) -> bool:
-    """Whether a target is a graphics processor."""
-    return str(target.kind.name) == "cuda"
+def code_kind(target: tvm.target.Target) -> CodeKind:
+    """The kind of code of a target; code of any other kind is taken for a processor's."""
+    return CODE_KINDS.get(str(target.kind.name), CODE_KINDS["llvm"])
 
 
 def triple_of(target: tvm.target.Target) -> str | None:
-    """What the processor's code is for: a graphics processor's is that of its host."""
-    processor = target.host if is_graphics(target) else target
+    """The triple of a processor's code: a graphics processor's is that of its host."""
+    processor = target if code_kind(target).in_process_memory else target.host
     known = processor is not None and "mtriple" in processor.attrs
     return str(processor.attrs["mtriple"]) if known else None
 
@@ -124,7 +126,7 @@ def features_of(target: tvm.target.Target) -> frozenset[str]:
 def lowering_passes(target: tvm.target.Target) -> tuple[list[Any], list[Any]]:
     """What TVM does to a network of scheduled kernels before it compiles it: the passes that lower
     its data flow, and those that come after them."""
-    pipeline = cuda_pipeline if is_graphics(target) else processor_pipeline
+    pipeline = _PIPELINES[code_kind(target).name]
     return pipeline.dataflow_lower_passes(target), pipeline.finalize_passes(target)
 
 
@@ -240,6 +242,7 @@ __all__ = [
     "Schedule",
     "TensorLoad",
     "Trace",
+    "code_kind",
     "constant_array",
     "dlight_fallback",
     "dlight_rules",
@@ -247,7 +250,6 @@ __all__ = [
     "extract_tasks",
     "features_of",
     "intrinsics_of",
-    "is_graphics",
     "load_tensor_intrinsics",
     "lowering_passes",
     "meta_schedule",

@@ -13,11 +13,21 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.compiler.code_kinds import CODE_KINDS
 from harness.compiler.pair import KNOWN_PAIR
 from harness.devices.threads.fork_join import fork_join_library
 from harness.errors import InputError
 from harness.records.artifact import LIBRARY, Artifact, TensorDescription
-from harness.records.record import Accuracy, CellKey, Fusion, Latency, Memory, Record, Verification
+from harness.records.record import (
+    Accuracy,
+    CellKey,
+    Fusion,
+    Latency,
+    Memory,
+    Record,
+    Verification,
+    is_timed,
+)
 from harness.specs.documents import Frozen
 from harness.specs.sweep import Kind
 
@@ -59,7 +69,7 @@ def export(results_dir: Path, record: Record, out: Path) -> Path:
     """
     artifact_folder = _artifact_folder(results_dir, record)
     artifact = Artifact.read(artifact_folder)
-    if artifact.target["kind"] == "cuda":
+    if not CODE_KINDS[str(artifact.target["kind"])].in_process_memory:
         raise InputError(
             f"{record.key}: is for a graphics processor; only networks for processors are exported"
         )
@@ -120,7 +130,7 @@ def _describe(record: Record, artifact: Artifact) -> Deployment:
         target=record.spec["target"],
         configuration=record.spec["configuration"],
         kind=record.kind,
-        latency=record.latency if record.kind == "measured" else None,
+        latency=record.latency if is_timed(record.kind) else None,
         memory=record.memory,
         accuracy=record.accuracy,
         verification=record.verification,

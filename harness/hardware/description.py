@@ -48,13 +48,15 @@ def check_target_file(path: Path) -> TargetSpec:
     which it would only log before it compiled for another; and for figures that contradict it.
     """
     spec = read_document(path, TargetSpec)
-    if spec.tvm.kind == "cuda":
-        _check_graphics(path, spec)
-        require_known_processor(spec, path)
-        return spec
+    require_known_processor(spec, path)
+    _CHECKS[spec.tvm.kind](path, spec)
+    return spec
+
+
+def _check_processor(path: Path, spec: TargetSpec) -> None:
+    """Raise InputError where figures of a processor contradict its code or each other."""
     from harness.hardware.llvm import target_features, vector_bits
 
-    require_known_processor(spec, path)
     claimed = sorted(set(spec.hardware.features) - target_features(spec.tvm))
     if claimed:
         raise InputError(
@@ -73,7 +75,6 @@ def check_target_file(path: Path) -> TargetSpec:
             f"{path}: tvm.num-cores: {spec.tvm.num_cores} is more than "
             f"hardware.cores: {spec.hardware.cores}"
         )
-    return spec
 
 
 def require_known_processor(spec: TargetSpec, source: object) -> None:
@@ -81,7 +82,7 @@ def require_known_processor(spec: TargetSpec, source: object) -> None:
     its processor or a feature: it would only log that, and compile for another."""
     from harness.hardware.llvm import check_target, family_of
 
-    processor = spec.tvm if spec.tvm.kind == "llvm" else spec.tvm.host
+    processor = spec.tvm.processor
     if processor is None:  # this machine's drives the device
         return
     own = spec.architecture if processor is spec.tvm else family_of(processor.mtriple)
@@ -104,6 +105,9 @@ def _check_graphics(path: Path, spec: TargetSpec) -> None:
             f"{path}: tvm.max_threads_per_block: {most} is more than "
             f"hardware.multiprocessor.threads: {shape.threads}"
         )
+
+
+_CHECKS = {"llvm": _check_processor, "cuda": _check_graphics}
 
 
 def as_yaml(spec: TargetSpec) -> str:
@@ -136,10 +140,7 @@ def target_fingerprint(spec: TargetSpec) -> str:
         "tag": spec.tvm.tag,
         "tvm": tvm_version,
     }
-    if spec.device.kind == "rpc":
-        decisive["key"] = spec.device.key
-    if spec.tvm.kind == "cuda":
-        decisive["cuda"] = spec.tvm.model_dump(mode="json")
+    decisive |= spec.device.decisive | spec.tvm.decisive
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
     named = spec.tvm.mcpu or spec.tvm.arch or spec.tvm.tag or spec.architecture
     processor = re.sub(r"[^A-Za-z0-9._]+", "-", named)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.compiler.api import features_of, is_graphics, tvm
+from harness.compiler.api import code_kind, features_of, tvm
 from harness.hardware.llvm import register_bits
 
 _FLOAT_BYTES = 4
@@ -24,6 +24,6 @@ def vector_registers(target: tvm.target.Target) -> tuple[int, int]:
 def vector_lanes(target: tvm.target.Target) -> int:
     """How many weights a vector register of a target holds: one on a graphics processor, where
     threads take the place of vectors."""
-    if is_graphics(target):
+    if not code_kind(target).vectors:
         return 1
     return vector_registers(target)[0] // _FLOAT_BYTES

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from harness.building.network import compile_scheduled
-from harness.compiler.api import is_graphics, relax, tvm
+from harness.compiler.api import code_kind, relax, tvm
 from harness.devices.linker import linker
 from harness.devices.memory.access_check import access_outside, on_arrays
 from harness.devices.memory.temporaries import loading_for_guards
@@ -35,7 +35,7 @@ class MemoryCheck:
     def __call__(self, scheduled: tvm.IRModule, library: Path) -> dict[str, str] | None:
         """The kernels that access memory outside their arguments and intermediate results, with how
         they do; None for those of a graphics processor, at which nothing looks."""
-        if is_graphics(self.target):
+        if not code_kind(self.target).in_process_memory:
             return None
         with TemporaryDirectory(dir=self.work, prefix="memory-") as folder:
             copy = Path(folder) / library.name

@@ -14,6 +14,7 @@ from time import perf_counter
 import numpy as np
 
 from harness.baselines.base import Feeds, checked
+from harness.compiler.code_kinds import CODE_KINDS
 from harness.compiler.lean_import import lean_import
 from harness.devices.graphics.cuda_compiler import CudaCompiler
 from harness.devices.threads.fork_join import use_fork_join
@@ -48,8 +49,9 @@ class TvmSession:
     def __init__(self, folder: Path) -> None:
         artifact = Artifact.read(folder)
         self._folder = folder
-        self._graphics = artifact.target["kind"] == "cuda"
-        self._device = tvm.cuda() if self._graphics else tvm.cpu()
+        kind = CODE_KINDS[str(artifact.target["kind"])]
+        self._graphics = not kind.in_process_memory
+        self._device = tvm.device(kind.device)
         if self._graphics:
             _require_graphics(self._device)
             CudaCompiler(str(artifact.target["arch"]), kept=folder).use()

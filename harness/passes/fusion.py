@@ -19,7 +19,7 @@ from harness.compiler.api import (
     OUT_FUSABLE,
     Constant,
     PrimFunc,
-    is_graphics,
+    code_kind,
     operator_name,
     relax,
     tvm,
@@ -57,7 +57,7 @@ def fuse(
         module = transform.FuseTIR()(module)
     if level == "full":
         module = simplify_indices(mask_padding(absorb_movement(module)))
-    if target is None or not is_graphics(target):
+    if target is None or code_kind(target).vectors:
         module = cut_sums(module)
     return transform.DeadCodeElimination()(module)
 

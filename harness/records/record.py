@@ -31,6 +31,11 @@ OWN_ENGINE = "tvm"
 """The engine of the cells that are compiled here; any other is a baseline."""
 
 
+def is_timed(kind: Kind) -> bool:
+    """Whether records of a kind have latencies: those of other kinds are never ranked with them."""
+    return kind == "measured"
+
+
 class CellKey(Frozen):
     """The names that tell a cell from the others of its sweep. For a baseline engine the
     configuration is `baseline`."""

@@ -13,7 +13,14 @@ import pandas as pd
 
 from harness.baselines.registry import ENGINES, reference_engine
 from harness.records import export
-from harness.records.record import BASELINE_CONFIGURATION, OWN_ENGINE, Accuracy, CellKey, Record
+from harness.records.record import (
+    BASELINE_CONFIGURATION,
+    OWN_ENGINE,
+    Accuracy,
+    CellKey,
+    Record,
+    is_timed,
+)
 from harness.records.store import FILE_NAME, Store
 from harness.report.kernel_figures import KernelFigures, Roof, kernel_figures, roof_of
 from harness.specs.sweep import Kind
@@ -62,7 +69,7 @@ class Cell:
     def timed(self) -> bool:
         """Whether the cell is good and has a latency that was measured."""
         record = self.record
-        return record.status == "ok" and record.kind == "measured" and record.latency is not None
+        return record.status == "ok" and is_timed(record.kind) and record.latency is not None
 
     @property
     def median_ms(self) -> float:
@@ -171,7 +178,7 @@ class Results:
     @property
     def reference_names(self) -> tuple[str, ...]:
         """The engines that measured cells are compared with, by their models' formats."""
-        names = (group.reference_name for group in self.groups if group.kind == "measured")
+        names = (group.reference_name for group in self.groups if is_timed(group.kind))
         return tuple(dict.fromkeys(names))
 
     @property
@@ -221,7 +228,7 @@ def _groups(cells: Sequence[Cell]) -> tuple[Group, ...]:
             kind=kind,
             title=model
             + (f" on {target}" if several_targets else "")
-            + (f" ({kind})" if kind != "measured" else ""),
+            + ("" if is_timed(kind) else f" ({kind})"),
             cells=tuple(found),
         )
         for (model, target, kind), found in members.items()

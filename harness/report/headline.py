@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.records.accuracy import is_less_accurate, score, uncompressed
-from harness.records.record import Static
+from harness.records.record import Static, is_timed
 from harness.report.data import Cell, Group, Results
 from harness.report.edge_figures import accuracy_of
 from harness.report.wording import WITHIN, number, share, with_interval
@@ -84,7 +84,7 @@ def _scatter(group: Group) -> float:
 
 
 def _finding(group: Group) -> Finding:
-    if group.kind != "measured":
+    if not is_timed(group.kind):
         return Finding(group.title, "not timed", "", _untimed(group))
     quickest = group.fastest
     if quickest is None:

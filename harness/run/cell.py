@@ -170,7 +170,7 @@ class _Cell:
     ) -> tuple[tvm.IRModule, tvm.IRModule, Tuning, Any]:
         """The network, its fused form, what tuning did, and the schedules that it chose. Layers
         whose sparse kernel turns out to be slower than the dense one are dense after it."""
-        from harness.compiler.api import is_graphics
+        from harness.compiler.api import code_kind
         from harness.tuning.database import TuningDatabase, database_of
         from harness.tuning.footprint import footprint
         from harness.tuning.rivals import slower_when_sparse
@@ -184,7 +184,7 @@ class _Cell:
             tuning = Tuner(
                 tasks,
                 self._target,
-                self._threads if is_graphics(self._target) else spec.tvm.num_cores,
+                spec.tvm.num_cores if code_kind(self._target).vectors else self._threads,
                 found,
                 tune,
                 self._order.seed,

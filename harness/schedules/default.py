@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.compiler.api import PrimFunc, SBlock, Schedule, is_graphics, structural_map, tirx, tvm
+from harness.compiler.api import PrimFunc, SBlock, Schedule, code_kind, structural_map, tirx, tvm
 from harness.kernels.blocks import (
     calls_functions,
     divisors,
@@ -57,7 +57,7 @@ def schedule_untuned(module: tvm.IRModule, target: tvm.target.Target, threads: i
     dynamic shapes or of which TVM refuses every step is left untouched. `threads` is how many the
     kernels will run on. Those of a graphics processor get TVM's own.
     """
-    if is_graphics(target):
+    if not code_kind(target).vectors:
         return schedule_for_graphics(module, target)
     vector_bytes, registers = vector_registers(target)
     result = module.clone()

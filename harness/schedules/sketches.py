@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.compiler.api import Schedule, is_graphics, tvm
+from harness.compiler.api import Schedule, code_kind, tvm
 from harness.kernels.blocks import (
     calls_functions,
     divisors,
@@ -246,7 +246,7 @@ class Sketches:
         self._shape: tuple[list[int], int] | None = None
         self._uneven: list[UnevenTile] = []
         self.spaces: list[Schedule] = []
-        if is_graphics(target):
+        if not code_kind(target).vectors:
             return
         self._vector_bytes, self._registers = vector_registers(target)
         built = [self._built(channels_outside, True, None) for channels_outside in (True, False)]

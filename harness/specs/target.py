@@ -53,6 +53,17 @@ class TvmTarget(Frozen):
             raise ValueError("'arch' and 'host' are of the kind 'cuda'; found kind 'llvm'")
         return self
 
+    @property
+    def processor(self) -> TvmTarget | None:
+        """The processor of the code: the target itself, or the host of a graphics processor, None
+        where that is this machine's."""
+        return self if self.kind == "llvm" else self.host
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """The keys that tuned schedules depend on, besides those of every kind of code."""
+        return {} if self.kind == "llvm" else {self.kind: self.model_dump(mode="json")}
+
     def as_tvm(self) -> dict[str, Any]:
         """The dictionary `tvm.target.Target` takes."""
         found = self.model_dump(by_alias=True, exclude_none=True, exclude={"tag", "host"})
@@ -75,6 +86,11 @@ class Device(Frozen):
 
     kind: DeviceKind = "local"
     key: str | None = None
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """The keys that tuned schedules depend on: the servers of a key are one kind of machine."""
+        return {"key": self.key} if self.kind == "rpc" else {}
 
 
 class Multiprocessor(Frozen):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
 from harness.devices.graphics.pocl import INSTALL
 from harness.records.accuracy import score
 from harness.records.record import Accuracy, InstructionCount, Memory, Static, Tuning
@@ -18,29 +21,6 @@ from harness.report.tables.model import (
 from harness.report.wording import MISSING, VERDICTS, duration, number, with_interval
 from harness.specs.sweep import Kind
 
-_KINDS: dict[Kind, tuple[str, str]] = {
-    "measured": ("Results", ""),
-    "emulated-count": (
-        "Results by emulated count",
-        "Run and verified in an emulator, which counts the instructions of one inference on one "
-        "thread, within the compiled network: not a latency, and not to be ranked against what was "
-        "measured. Loads and stores are of vectors too.",
-    ),
-    "static": (
-        "Results by static analysis",
-        "Compiled for a device that is not here and never timed: not to be ranked against what was "
-        "measured. Registers are a thread's, shared memory a block's, of the kernel that takes "
-        "most; spilled is what all kernels move to memory for want of registers; occupancy is the "
-        "share of a multiprocessor's threads that run at a time, of the kernel with least. No "
-        "inference takes less than the bound: each kernel's operations at the described peak or "
-        "its bytes at the described bandwidth, whichever takes longer. The static estimate is what "
-        "tuning goes by: the roofline of the busiest multiprocessor, with the bytes that a "
-        "schedule asks for and the threads that it has there; it is for telling schedules apart, "
-        "and is no latency. Verified kernels gave what they give unscheduled when their schedules' "
-        "OpenCL form ran on a processor; what the CUDA compiler made of them did not run. That "
-        f"takes PoCL ({INSTALL}).",
-    ),
-}
 _STATIC_COLUMNS = [
     "Registers",
     "Spilled, bytes",
@@ -50,9 +30,57 @@ _STATIC_COLUMNS = [
     "Static estimate, ms",
     "Kernels verified",
 ]
-
-
 _COUNT_COLUMNS = ["Instructions", "Loads and stores", "SIMD", "Branches"]
+
+
+@dataclass(frozen=True)
+class _KindTable:
+    """The table of one kind of records: its title, an explanation of its figures, given the names
+    of the engines that they are compared with, and the columns that no other kind has; both are
+    given the name in the heading of the ratios."""
+
+    title: str
+    reading: Callable[[Sequence[str], str], str]
+    columns: Callable[[str], Sequence[str]]
+
+
+_KINDS: Mapping[Kind, _KindTable] = {
+    "measured": _KindTable(
+        "Results",
+        lambda names, beside: (
+            f"“× {beside}” is the time a cell takes as a multiple of that of "
+            f"{' or '.join(names)}: below 1 is faster. Only cells that were measured in the same "
+            f"rounds have one. Second figures are 95 % intervals. {VERDICTS}"
+        ),
+        lambda beside: ["Latency, ms", "p90, ms", f"× {beside}", "Verdict", "Peak resident, MB"],
+    ),
+    "emulated-count": _KindTable(
+        "Results by emulated count",
+        lambda names, beside: (
+            "Run and verified in an emulator, which counts the instructions of one inference on "
+            "one thread, within the compiled network: not a latency, and not to be ranked against "
+            "measured results. Loads and stores include those of vectors."
+        ),
+        lambda beside: _COUNT_COLUMNS,
+    ),
+    "static": _KindTable(
+        "Results by static analysis",
+        lambda names, beside: (
+            "Compiled for a device that is not here and never timed: not to be ranked against "
+            "measured results. Registers are a thread's, shared memory a block's, of the kernel "
+            "with most; spilled is the memory traffic of all kernels for want of registers; "
+            "occupancy is the share of a multiprocessor's threads that run at a time, of the "
+            "kernel with least. No inference takes less than the bound: each kernel's operations "
+            "at the described peak or its bytes at the described bandwidth, whichever is longer. "
+            "The static estimate, which tuning uses, is the roofline of the busiest multiprocessor "
+            "with the bytes that a schedule loads and the threads that fit; it tells schedules "
+            "apart, and is no latency. Verified kernels gave the unscheduled kernel's results when "
+            "their schedules' OpenCL form ran on a processor; the CUDA compiler's output did not "
+            f"run. That takes PoCL ({INSTALL})."
+        ),
+        lambda beside: _STATIC_COLUMNS,
+    ),
+}
 
 
 def result_tables(results: Results) -> list[Table]:
@@ -62,7 +90,6 @@ def result_tables(results: Results) -> list[Table]:
 
 
 def _table(results: Results, kind: Kind) -> Table:
-    title, reading = _KINDS[kind]
     names = results.reference_names
     beside = names[0] if len(names) == 1 else "reference"
     rows = [
@@ -72,23 +99,13 @@ def _table(results: Results, kind: Kind) -> Table:
         for cell in group.cells
     ]
     without = [] if results.several_targets else ["Target"]
-    if kind != "static":
-        without += _STATIC_COLUMNS
-    if kind != "emulated-count":
-        without += _COUNT_COLUMNS
-    if kind == "measured":
-        reading = (
-            f"“× {beside}” is the time a cell takes as a multiple of that of "
-            f"{' or '.join(names)}: below 1 is faster. Only cells that were measured in the same "
-            f"rounds have one. Second figures are 95 % intervals. {VERDICTS}"
-        )
-    else:
-        without += ["Latency, ms", "p90, ms", f"× {beside}", "Verdict", "Peak resident, MB"]
+    for other, table in _KINDS.items():
+        without += [] if other == kind else table.columns(beside)
     return make_table(
         f"results-{kind}",
-        title,
+        _KINDS[kind].title,
         rows,
-        reading=reading,
+        reading=_KINDS[kind].reading(names, beside),
         absent="No cell has finished yet; layeredge run starts or goes on with a sweep.",
         without=without,
     )

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from harness.compiler.api import Schedule, Trace, is_graphics, target_of, triple_of, tvm
+from harness.compiler.api import Schedule, Trace, code_kind, target_of, triple_of, tvm
 from harness.devices.graphics.cuda_compiler import CudaCompiler
 from harness.devices.graphics.opencl import NotOpenCL
 from harness.devices.graphics.work import with_work
@@ -55,15 +55,16 @@ class Worker:
     def kernel(self, message: Message) -> Message:
         """Turn to another kernel; what is compiled for a machine that is not here is not run."""
         self._target = target_of(message["target"])
-        here, graphics = message["here"], is_graphics(self._target)
+        here, kind = message["here"], code_kind(self._target)
         if here and self.awake is None:
             use_fork_join()
             self.awake = KeepAwake()
-        self._device = tvm.cuda() if here and graphics else tvm.cpu()
-        if graphics:
+        self._device = tvm.device(kind.device if here else "cpu")
+        if not kind.in_process_memory:
             self._cuda = CudaCompiler(str(self._target.attrs["arch"]))
             self._cuda.use()
-        self._processor = self._target.export() if here and not graphics else {"kind": "llvm"}
+        native = here and kind.in_process_memory
+        self._processor = self._target.export() if native else {"kind": "llvm"}
         self._module = tvm.ir.load_json(message["module"])
         self._outputs = message["outputs"]
         self._real = Path(message["inputs"]) if message["inputs"] else None
@@ -154,13 +155,13 @@ class Worker:
         if not scheduled:
             return {}
         compiled = self._compiled(scheduled, left_out)
-        if is_graphics(self._target):
+        if not code_kind(self._target).in_process_memory:
             self._cuda.prepare(compiled.mod)
-        library = compiled.jit()
-        if is_graphics(self._target):
+            library = compiled.jit()
             return {
                 slot: GraphicsFunction(library, _name(slot), self._device) for slot in scheduled
             }
+        library = compiled.jit()
         # Looking a function up is what makes LLVM generate the code.
         return {slot: library[_name(slot)] for slot in scheduled}
 
@@ -244,7 +245,7 @@ class Worker:
     def _access_outside(self, function: Callable[..., object]) -> str | None:
         """How a candidate accesses memory outside its arguments, in words; None where it does not,
         or where it runs on a graphics processor."""
-        if is_graphics(self._target):
+        if not code_kind(self._target).in_process_memory:
             return None
         found = (
             access_outside(on_arrays(function), [*each.inputs, *each.outputs])

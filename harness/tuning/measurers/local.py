@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from harness.compiler.api import is_graphics, tvm
+from harness.compiler.api import code_kind, tvm
 from harness.processes.child import ChildLost, Message
 from harness.records.record import TuningCost
 from harness.tuning.candidates.compiling import Compiling
@@ -29,7 +29,6 @@ from harness.tuning.candidates.process import (
 from harness.tuning.candidates.turns import Standing, Turns
 from harness.tuning.database import kernel_identity
 
-_MOST_CONTEXTS = 8
 _CALIBRATION = -1
 """The slot of what candidates are timed beside."""
 
@@ -90,7 +89,7 @@ class KernelMeasurer:
         self._target = target
         self._footprint = footprint
         self._environment = {"TVM_NUM_THREADS": str(threads)}
-        workers = min(threads, _MOST_CONTEXTS) if is_graphics(target) else threads
+        workers = min(threads, code_kind(target).contexts or threads)
         self._workers = [KernelProcess(self._environment) for _ in range(workers)]
         self._kernel: Message = {}
         self._identity = ""
@@ -124,7 +123,7 @@ class KernelMeasurer:
         compiling.finish()
         failed = compiling.failed
         calibration = self._known.get(self._identity)
-        if calibration is not None and not is_graphics(self._target):
+        if calibration is not None and code_kind(self._target).in_process_memory:
             self._lay_beside(calibration.candidate)
         for worker in self._workers:
             worker.pause()

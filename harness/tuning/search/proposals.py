@@ -21,8 +21,8 @@ from harness.compiler.api import (
     ArgInfo,
     Schedule,
     Trace,
+    code_kind,
     estimate_tir_flops,
-    is_graphics,
     meta_schedule,
     trace_json,
     tvm,
@@ -89,7 +89,8 @@ class KernelSearch:
         self._cost_model = cost_model
         self._seed = seed
         self._sketches = Sketches(kernel.module, target, threads)
-        self._most_accumulators = math.inf if is_graphics(target) else vector_registers(target)[1]
+        vectors = code_kind(target).vectors
+        self._most_accumulators = vector_registers(target)[1] if vectors else math.inf
         self._most_work = (
             _MOST_WORK * estimate_tir_flops(kernel.module) if self._sketches.spaces else math.inf
         )
@@ -270,21 +271,20 @@ def _space(module: tvm.IRModule, target: tvm.target.Target) -> meta_schedule.Spa
     """MetaSchedule's own design space for the target, with less unrolling; without tensor cores on
     a graphics processor, whose intrinsics take 20 seconds to import."""
     unrolling = meta_schedule.schedule_rule.ParallelizeVectorizeUnroll
-    if is_graphics(target):
+    kind = code_kind(target)
+    if (rules := kind.search_rules) is not None:
         usual = meta_schedule.space_generator.PostOrderApply(
-            sch_rules="cuda", postprocs="cuda", mutator_probs="cuda"
+            sch_rules=rules, postprocs=rules, mutator_probs=rules
         )
-        vectors = -1  # threads take their place
     else:
         usual = meta_schedule.TuneContext(
             mod=module, target=target, space_generator="post-order-apply"
         ).space_generator
-        vectors = 64
     return meta_schedule.space_generator.PostOrderApply(
         sch_rules=[
             unrolling(
-                max_jobs_per_core=-1 if is_graphics(target) else 16,
-                max_vectorize_extent=vectors,
+                max_jobs_per_core=16 if kind.vectors else -1,
+                max_vectorize_extent=64 if kind.vectors else -1,
                 unroll_max_steps=_UNROLLED_STEPS,
                 unroll_explicit=True,
             )
