@@ -116,9 +116,14 @@ def triple_of(target: tvm.target.Target) -> str | None:
     return str(processor.attrs["mtriple"]) if known else None
 
 
+def is_processor(target: tvm.target.Target) -> bool:
+    """Whether LLVM compiles the code of a target: its kernels too, not its host's code alone."""
+    return str(target.kind.name) == "llvm"
+
+
 def features_of(target: tvm.target.Target) -> frozenset[str]:
     """Every LLVM feature that code for a processor may use; none for a graphics processor."""
-    if str(target.kind.name) != "llvm":
+    if not is_processor(target):
         return frozenset()
     return frozenset(map(str, tvm.target.codegen.llvm_get_cpu_features(target)))
 
@@ -250,6 +255,7 @@ __all__ = [
     "extract_tasks",
     "features_of",
     "intrinsics_of",
+    "is_processor",
     "load_tensor_intrinsics",
     "lowering_passes",
     "meta_schedule",

@@ -95,7 +95,7 @@ def require_known_processor(spec: TargetSpec, source: object) -> None:
 def _check_graphics(path: Path, spec: TargetSpec) -> None:
     """Raise InputError where figures of a graphics processor contradict each other."""
     shape, most = spec.hardware.multiprocessor, spec.tvm.max_threads_per_block
-    if spec.architecture != "cuda":
+    if spec.architecture != spec.tvm.kind:
         raise InputError(
             f"{path}: architecture: '{spec.architecture}' does not go with tvm.kind 'cuda'; "
             "expected 'cuda'"

@@ -18,6 +18,7 @@ import numpy as np
 from harness.compiler.api import (
     PrimFunc,
     SBlock,
+    is_processor,
     structural_map,
     tirx,
     triple_of,
@@ -35,7 +36,7 @@ def begin_infinite(function: PrimFunc, module: Any, context: Any) -> PrimFunc:
     the reductions of schedules by these, so that they stay until here; in those that go through the
     threads of a graphics processor they stay for good."""
     target = (function.attrs or {}).get("target")
-    if target is None or str(target.kind.name) != "llvm":
+    if target is None or not is_processor(target):
         return function
     return function.with_body(structural_map(function.body, (SBlock, _with_infinity)))
 
