@@ -1,4 +1,5 @@
-"""The errors a user can cause: what was found, what was expected and what to do, in a line."""
+"""Errors that a user can cause. Their text has the value found, the expected one and advice, in a
+line."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ class InputError(HarnessError):
 
 
 class UnknownName(InputError):
-    """A name that stands for nothing; who knows where it was written says so."""
+    """An unknown name. Callers that know its place in a file add it."""
 
 
 class CellFailure(HarnessError):
@@ -39,13 +40,13 @@ _KINDS: dict[str, type[HarnessError]] = {
 
 
 def kind_of(error: HarnessError) -> str:
-    """What to call an error in a message of another process; see `of_kind`."""
+    """The name of an error's kind in a message of another process; see `of_kind`."""
     known = (name for name, kind in _KINDS.items() if isinstance(error, kind))
     return next(known, CellFailure.__name__)
 
 
 def of_kind(name: str, text: str) -> HarnessError:
-    """The error that another process raised, from what it said of it."""
+    """The error that another process raised, from its kind and text."""
     return _KINDS[name](text)
 
 
@@ -58,7 +59,7 @@ def first_line(said: Exception | str) -> str:
 
 def last_line(said: Exception | str) -> str:
     """The last line of another library's error or a program's output, where TVM, Python and most
-    programs say what is wrong; 300 characters at most."""
+    programs state the problem; 300 characters at most."""
     return _lines(said)[-1][:_LINE_CHARACTERS]
 
 

@@ -116,7 +116,7 @@ def median_interval(samples: ArrayLike, confidence: float = 0.95) -> tuple[float
 
     The number of samples below the median is binomial(n, 1/2), so the l-th smallest and the l-th
     largest sample enclose it with probability 1 - 2 P(binomial < l). The largest such l is used.
-    Assumes independent samples: it describes this run, not what the machine does tomorrow.
+    Assumes independent samples: it describes this run, not the machine on another day.
 
     Raises ValueError when even the smallest and the largest sample do not reach the confidence
     (n < 6 for 95 %).
@@ -234,7 +234,7 @@ def compare_paired(
 
     The Wilcoxon signed-rank test on the log ratio of each round, in which drift that both share
     cancels; its Hodges-Lehmann estimate and the interval that inverts it [HodLeh, HolWol]; both
-    widened for serial correlation. See `_decide` for what makes a verdict.
+    widened for serial correlation. See `_decide` for the rule of verdicts.
 
     From thirty rounds on, a cell compared with itself gets "faster" or "slower" less than once in a
     hundred as long as the noise that the two do not share has an autocorrelation of at most 0.25
@@ -330,7 +330,7 @@ def _decide(
 
     "Faster" or "slower" is said only where all agree: the p value is at most alpha, the interval
     leaves out 1, the ratio is beyond the minimum effect, and `quick`, the log ratio where nothing
-    was delayed, is beyond half of it: what delays a process only adds time [ChenRev], so that a
+    was delayed, is beyond half of it: a delay only adds time [ChenRev], so that a
     true change shows there too. On a busy machine the minimum is 0.7 times the scatter of
     `rounds` (single log ratios): contention that stays with one process for several rounds has a
     longer memory than `variance_inflation` can see in so few rounds.

@@ -72,7 +72,7 @@ _PIPELINES = {"llvm": processor_pipeline, "cuda": cuda_pipeline}
 _BACKENDS = ("cuda", "opencl")
 # How a kernel may fuse, as TVM's FuseOps reads it from the attribute `op_pattern`.
 OUT_FUSABLE, OPAQUE = 4, 8
-# What replaces a function's buffers by the packed arguments that TVM's runtime calls it with.
+# Passes that replace a function's buffers by the packed arguments of TVM's calling convention.
 _PACKING = ["tirx.MakePackedAPI", "tirx.FP8StorageLegalize", "tirx.BF16StorageLegalize"]
 
 
@@ -97,7 +97,7 @@ def operator_name(expr: relax.Expr) -> str:
 
 
 def target_of(description: str | dict[str, Any], **host: Any) -> tvm.target.Target:
-    """A target by what TVM takes for a description, with TVM's backend for its kind loaded."""
+    """A target by TVM's description of it, with TVM's backend for its kind loaded."""
     target = tvm.target.Target(description, **host)
     if str(target.kind.name) in _BACKENDS:
         backends.load(str(target.kind.name))
@@ -129,8 +129,8 @@ def features_of(target: tvm.target.Target) -> frozenset[str]:
 
 
 def lowering_passes(target: tvm.target.Target) -> tuple[list[Any], list[Any]]:
-    """What TVM does to a network of scheduled kernels before it compiles it: the passes that lower
-    its data flow, and those that come after them."""
+    """TVM's passes on a network of scheduled kernels before it is compiled: those that lower its
+    data flow, and those after them."""
     pipeline = _PIPELINES[code_kind(target).name]
     return pipeline.dataflow_lower_passes(target), pipeline.finalize_passes(target)
 
@@ -155,7 +155,7 @@ def wrap_lowering(first: Callable[[], Any], last: Callable[[], Any]) -> None:
 def opencl_modules(kernel: PrimFunc, target: tvm.target.Target) -> tuple[PrimFunc, Any]:
     """A scheduled kernel, lowered for a target of OpenCL: the function that allocates intermediate
     results and launches its parts, which still has buffers for parameters, and a compiled module of
-    the parts. Raises what TVM raises for what OpenCL lacks."""
+    the parts. Raises TVM's error for features that OpenCL lacks."""
     name = "kernel"
     module = tvm.IRModule({name: kernel.with_attr("global_symbol", name)})
     lower, _, finalize = tirx.get_default_tir_pipeline(target)
@@ -204,7 +204,7 @@ def record_json(record: meta_schedule.database.TuningRecord) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """What TVM gives for JSON, in Python's own lists, dictionaries and numbers."""
+    """TVM's JSON values as Python's own lists, dictionaries and numbers."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):

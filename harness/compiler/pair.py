@@ -37,7 +37,7 @@ def check_tvm_pair() -> str:
 
 
 def pair_problem() -> str | None:
-    """What is wrong with the installed pair, found by running it in a child process, or None."""
+    """The problem with the installed pair, found by running it in a child process, or None."""
     try:
         run_python(["-c", _PROBE], seconds=_TIME_LIMIT_SECONDS)
     except ChildFailure as error:

@@ -32,7 +32,7 @@ def write_arrays(path: Path, rows: Sequence[Sequence[tuple[str, np.ndarray]]]) -
 
 
 def read_arrays(path: Path) -> list[dict[str, np.ndarray]]:
-    """What `write_arrays` wrote, a dictionary in order for each list."""
+    """The lists that `write_arrays` wrote, each as a dictionary in order."""
     with np.load(path, allow_pickle=False) as file:
         names = json.loads(file[_NAMES].tobytes())
         return [

@@ -1,4 +1,4 @@
-"""Where this package keeps what can be fetched or computed again."""
+"""The folder for files that can be fetched or computed again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CACHE_VARIABLE = "LAYEREDGE_CACHE"
 def cache_folder() -> Path:
     """The folder for models, tuning databases and stamps; created if it is not there.
 
-    It is what the environment variable `LAYEREDGE_CACHE` names, else the user's cache folder as
+    The environment variable `LAYEREDGE_CACHE` names it; else it is the user's cache folder as
     the operating system defines it. Raises InputError when nothing can be written there.
     """
     named = os.environ.get(CACHE_VARIABLE)

@@ -27,7 +27,7 @@ def expanded(path: str | Path) -> Path:
 
 
 def open_regular(path: Path, expected: str = "a file") -> BinaryIO:
-    """Open `path` to read its bytes. `expected` says in an error what should be there.
+    """Open `path` to read its bytes. `expected` names the expected content in an error.
 
     Raises InputError, which names the path, where there is nothing, something that is no regular
     file, or a name that the file system does not take.

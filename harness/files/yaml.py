@@ -19,7 +19,7 @@ Location = tuple[str | int, ...]
 _MOST_BYTES = 10**6
 _MOST_DEPTH = 64
 _MOST_VALUES = 100_000
-"""With what anchors repeat. The longest files of ours have a few hundred."""
+"""Repetitions by anchors included. Our longest files have a few hundred."""
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
@@ -66,7 +66,7 @@ class _Loader(yaml.SafeLoader):
         try:
             return super().construct_object(node, deep)
         except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError):
-            # What its constructors raise for `!!int x` or a number of too many digits.
+            # Constructors raise it for `!!int x` or a number of too many digits.
             kind = str(node.tag).rpartition(":")[2]
             raise yaml.constructor.ConstructorError(
                 None, None, f"a value that is no {kind}", node.start_mark
@@ -94,7 +94,7 @@ def _text(path: Path) -> str:
 
 
 def _require_small(text: str, path: Path) -> None:
-    """What composes and constructs recurses, and takes long over much; events come one by one."""
+    """Composing and constructing recurse and take long over large files; events come one by one."""
     depth = values = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.CollectionEndEvent):

@@ -1,7 +1,7 @@
 """Child processes that a crash, a hang or a flood of memory in them cannot outlive or spread from.
 
-Parent and child exchange one JSON object a line over a socket of their own, so that whatever a
-library prints does no harm. A child dies with its parent, however the parent dies.
+Parent and child exchange one JSON object a line over a socket of their own, so output that
+a library prints does no harm. A child dies with its parent, however the parent dies.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Child:
         return self._process.pid
 
     def fileno(self) -> int:
-        """What `select` waits on until the child says something."""
+        """The file descriptor that `select` waits on for a message of the child."""
         return self._socket.fileno()
 
     def send(self, message: Message) -> None:
@@ -112,7 +112,8 @@ class Child:
         """Wait for the next message; look at the child's memory every `watch_seconds` meanwhile.
 
         Raises ChildLost when the child ends or exceeds its memory, or `seconds` go by; it is killed
-        then. Where these are what is left of a longer time for several messages that is `allowed`.
+        then. If `seconds` are the rest of a longer time for several messages, `allowed` is that
+        time.
         """
         deadline = time.monotonic() + seconds
         while b"\n" not in self._buffer:
@@ -174,7 +175,7 @@ class Child:
             return
         used_mb = resident_mb(self._process.pid)
         if used_mb > self._memory_mb:
-            # What a forked process shares with its parent counts once.
+            # Memory that a forked process shares with its parent counts once.
             used_mb = resident_mb(self._process.pid, shared_once=True)
         if used_mb > self._memory_mb:
             self.kill()

@@ -1,4 +1,4 @@
-"""How long a sweep's `limits` let a child be waited for, and what to change where that is too
+"""Waiting times for child processes by a sweep's `limits`, and the limit to raise where one is too
 short."""
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ import numpy as np
 from harness.records.record import AGREEMENT, BASELINE_CONFIGURATION, Accuracy, Record
 
 LEAST_AGREEMENT = 7 / 8
-"""The share of inputs on which a network that has no labelled data must say what the uncompressed
-one says. A test cannot decide on the four inputs that are usual, of which half agree by chance."""
+"""The share of inputs on which a network without labelled data must agree with the uncompressed
+one. A test cannot decide on the four inputs that are usual, of which half agree by chance."""
 _SEED = 0
 
 
@@ -23,8 +23,8 @@ def score(value: float) -> str:
 def gain(ours: Accuracy, theirs: Accuracy) -> tuple[float, float]:
     """The 95 % interval of how much more accurate the first is than the second.
 
-    Sample by sample where both say which samples they got right; otherwise what the intervals of
-    the two allow. A score that is not a number is below every number: both ends are -inf or inf
+    Sample by sample where both records have their outcomes; otherwise from the intervals of the
+    two. A score that is not a number is below every number: both ends are -inf or inf
     then, and -inf to inf where neither is a number.
     """
     from harness.statistics import paired_share_interval  # SciPy takes a second to import

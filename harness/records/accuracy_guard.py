@@ -1,4 +1,4 @@
-"""What `select` says of cells that it leaves out for their accuracy."""
+"""Names the cells that `select` leaves out for their accuracy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def reference_of(model: str, target: str, kind: Kind, among: Sequence[Record]) -
 
 
 def inaccuracy(record: Record, reference: Record | None) -> str:
-    """What is wrong with the score of a cell that is clearly less accurate than the reference."""
+    """The score of a cell that is clearly less accurate than the reference, beside that of the
+    reference."""
     ours, theirs = record.accuracy, reference.accuracy if reference else None
     assert ours is not None
     comparable = theirs is not None and theirs.metric == ours.metric and theirs.defined

@@ -36,7 +36,7 @@ class TensorDescription(Frozen):
 
 
 class KernelDescription(Frozen):
-    """One kernel: how often an inference calls it, and what a call costs in theory.
+    """One kernel: its calls in an inference, and the operations and bytes of a call.
 
     `bytes` counts every distinct byte it reads or writes once.
     """
@@ -54,7 +54,7 @@ def reference_of(folder: Path) -> Path:
 
 
 class Artifact(Frozen):
-    """What is known of a compiled network before it has run."""
+    """The description of a compiled network."""
 
     schema_version: int = 1
     inputs: tuple[TensorDescription, ...]

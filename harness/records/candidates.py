@@ -14,7 +14,7 @@ from harness.specs.documents import Frozen
 
 
 class Constraints(Frozen):
-    """What a cell must keep to: `limits` by the options of metrics, in their units.
+    """Limits for cells: `limits` by the options of metrics, in their units.
 
     Without a limit of accuracy a cell must not be clearly less accurate than the uncompressed
     network (`harness.records.accuracy`), unless `any_accuracy`. With `allow_agreement`, agreement
@@ -42,7 +42,7 @@ class Candidate(Frozen):
     """A cell: `figures` by the options of metrics, None where they are not known, `units` of those
     that have one, and `unknown` with the reasons of those that are not known. The figure of
     accuracy is None where only agreement was found and that does not count, or no number;
-    `accuracy_is` names what was found."""
+    `accuracy_is` names the figure that was found."""
 
     key: CellKey
     fingerprint: str

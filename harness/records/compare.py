@@ -18,7 +18,7 @@ from harness.statistics import BUSY_SCATTER, MINIMUM_EFFECT, Verdict, compare_in
 Raw = Mapping[str, np.ndarray]
 """Fingerprint to seconds per inference, of one session."""
 
-# What changes from minute to minute, and what the specification says of machines, not of cells.
+# Facts that change from minute to minute, and parts of a specification about machines, not cells.
 _VOLATILE = frozenset({"load_average", "memory_free_mb"})
 _BESIDE_THE_POINT = frozenset({"limits", "target.hardware", "target.description"})
 _SHOWN_CHANGES = 3
@@ -38,9 +38,9 @@ class Difference(Frozen):
 class CellComparison(Frozen):
     """One cell in A and in B.
 
-    `latency` is B's against A's, None where it cannot be had (`notes` then says why);
-    `regressions` says in words what got worse beyond what is tolerated, and `undecided` what of the
-    latency could not be decided; both are empty otherwise.
+    `latency` is B's against A's, None where it cannot be had (`notes` then says why); `regressions`
+    has a sentence for each regression beyond the tolerance, and `undecided` the reason of an
+    undecided latency; both are empty otherwise.
     """
 
     key: CellKey
@@ -190,7 +190,7 @@ def _raw_samples(store: Store, record: Record) -> Raw:
 def _cautions(
     pairs: Sequence[tuple[Record, Record]], cells: Sequence[CellComparison]
 ) -> Iterator[str]:
-    """What puts the verdicts in doubt: a machine with other work, and baselines that moved though
+    """Reasons to doubt the verdicts: a machine with other work, and baselines that moved though
     their version did not, a sign that the machine did."""
     scatter = max((cell.latency.scatter for cell in cells if cell.latency), default=0.0)
     if scatter > BUSY_SCATTER:
@@ -209,7 +209,7 @@ def _cautions(
 
 
 def _environment_differences(pairs: Sequence[tuple[Record, Record]]) -> tuple[Difference, ...]:
-    """What differs between the machines and installations of any two records, once each."""
+    """The differences between the machines and installations of any two records, once each."""
     found: dict[Difference, None] = {}
     for a, b in pairs:
         for difference in _differences(a.environment, b.environment):

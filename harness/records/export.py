@@ -26,8 +26,8 @@ _DTYPES: Mapping[Type, Any] = {"text": "string", "number": "Float64", "count": "
 def table(store: Store) -> pd.DataFrame:
     """One row a planned cell, in the plan's order, indexed by the cell's fingerprint.
 
-    A cell without a record has the status `pending`. What was not measured is missing (`<NA>`);
-    units are in the column names. Only a record of the kind `measured` has a latency.
+    A cell without a record has the status `pending`. Figures that were not measured are missing
+    (`<NA>`); units are in the column names. Only a record of the kind `measured` has a latency.
     """
     planned = store.planned()
     found = {record.fingerprint: record for record in store.records()}

@@ -3,8 +3,8 @@
 The exports write every row. Rows with an `option` are what `select` limits and optimises, and its
 command-line options and their help are made from them.
 
-Prices and energies follow from the median latency and from what the target's description says of
-the whole of its hardware, one inference after another: neither is more than that.
+Prices and energies follow from the median latency and from the target's description of the whole of
+its hardware, one inference after another.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Metric:
     """One figure of a cell. `of` reads it from a record, None where it is not known; `unknown` may
     say why it is not.
 
-    `option` is its name in the options of `select`, `title` its name in sentences, `help` what the
-    option's help adds. Less is better unless `most`. `unit` is a text, or read from a record where
+    `option` is its name in the options of `select`, `title` its name in sentences, `help` is the
+    option's help. Less is better unless `most`. `unit` is a text, or read from a record where
     it is not the same for all. A `variant` of another metric is shown only where it is asked for.
     `ranks` is the kind of cells that are ranked by it unless another objective is given.
     """
@@ -109,7 +109,7 @@ def _too_few_for_p99(record: Record) -> str | None:
 
 
 def _hardware(record: Record) -> Mapping[str, Any]:
-    """What the target's description said of its hardware when the cell was run."""
+    """The hardware section of the target's description when the cell was run."""
     target = record.spec.get("target")
     found = target.get("hardware") if isinstance(target, dict) else None
     return found if isinstance(found, dict) else {}

@@ -1,4 +1,5 @@
-"""What is known of one finished cell: measurements, verification, environment, or why not.
+"""The record of one finished cell: measurements, verification, environment, or the reason of a
+failure.
 
 Units are in the field names: `_ms` milliseconds, `_us` microseconds, `_mb` megabytes of 10^6 bytes.
 A field that is `None` was not measured; the record's `reason` or the report says why.
@@ -21,9 +22,9 @@ RECORD_SCHEMA = 1
 Status = Literal["ok", "failed", "skipped"]
 StoppedBy = Literal["trials", "minutes", "exhausted", "nothing to tune"]
 TuningCost = Literal["seconds", "instructions", "static estimate"]
-"""What tuning ranks a kernel's schedules by: the seconds that a call was measured to take, the
-instructions that it executes on an emulated board, or the seconds that it is estimated to take from
-what it was compiled to."""
+"""The cost by which tuning ranks a kernel's schedules: the measured seconds of a call, the
+instructions that it executes on an emulated board, or the seconds estimated from its compiled
+code."""
 BASELINE_CONFIGURATION = "baseline"
 AGREEMENT = "agreement with reference"
 """The metric of a network without labelled data."""
@@ -97,9 +98,8 @@ class Verification(Frozen):
     """Outputs against the reference runtime. `max_error_of_scale` is the largest difference as a
     share of the size of the values around it, see `harness.measure.comparison`.
 
-    Where that is beyond the tolerance, `judge` is what was more exact than the reference and
-    allowed it, as a float64 evaluation of the network; and `blame` says so where it is the
-    reference that is off.
+    If that is beyond the tolerance, `judge` names the more exact evaluation that allowed it, such
+    as a float64 evaluation of the network; `blame` is set if the reference is off.
     """
 
     reference: str
@@ -148,12 +148,11 @@ class InstructionMix(Frozen):
 
 
 class Launch(Frozen):
-    """What one function of a graphics processor's kernel takes: `registers` of a thread,
-    `shared_memory_bytes` of a block of `threads`, and what it writes to and reads from memory for
-    want of registers. `occupancy` is the share of a multiprocessor's threads that run at a time.
-    All its `blocks` together do `flops` operations, and ask the device's memory for `bytes`, what
-    several ask for counted for each; 0 where that is not known. `instructions` are those of its
-    code."""
+    """The resources of one function of a graphics processor's kernel: `registers` of a thread,
+    `shared_memory_bytes` of a block of `threads`, and the bytes that it spills for want of
+    registers. `occupancy` is the share of a multiprocessor's threads that run at a time. All its
+    `blocks` together do `flops` operations and load or store `bytes` of the device's memory,
+    counted for each block; 0 where that is not known. `instructions` are those of its code."""
 
     name: str
     registers: int
@@ -179,9 +178,9 @@ class InstructionCount(Frozen):
 
 
 class LoopThroughput(Frozen):
-    """What the hottest loop of a kernel takes of a processor's core, once through, as llvm-mca
-    simulates it: `cycles` on average, and `reciprocal_throughput`, the cycles that would do if no
-    instruction waited for another's result. `busiest` is the resource that is in use longest, for
+    """One iteration of the hottest loop of a kernel on a processor's core, simulated by llvm-mca:
+    `cycles` on average, and `reciprocal_throughput`, the cycles that would do if no instruction
+    waited for another's result. `busiest` is the resource that is in use longest, for
     `busiest_cycles`; `dispatch` is the rate at which instructions are given to the resources.
 
     `loop` is its label in the assembly. Its `instructions` perform `multiply_accumulates`, each
@@ -241,9 +240,9 @@ class LoopThroughputs(Frozen):
 
 
 class KernelVerification(Frozen):
-    """What ran a network's `kernels` on a processor in their schedules' OpenCL form, `by` name and
-    version. All gave what they give unscheduled, but for those that it could not run: `unverified`
-    has the reason for each, by its name."""
+    """A run of a network's `kernels` on a processor in their schedules' OpenCL form, `by` a program
+    of this name and version. All gave the unscheduled kernel's results, except for those that it
+    could not run: `unverified` has the reason for each, by its name."""
 
     by: str
     kernels: int
@@ -251,18 +250,18 @@ class KernelVerification(Frozen):
 
 
 class MemorySafety(Frozen):
-    """What running each of a network's `kernels` with its arguments between guard pages showed:
-    `rejected` has the schedules that were replaced by the default ones, kernel to how the kernel
-    accessed memory outside its arguments in that schedule."""
+    """A run of each of a network's `kernels` with its arguments between guard pages: `rejected` has
+    the schedules that were replaced by the default ones, by the kernel's name, with the access
+    outside its arguments."""
 
     kernels: int
     rejected: dict[str, str]
 
 
 class Static(Frozen):
-    """What is known of a network that was compiled and not run: the launches of its kernels, and
-    `bound_ms`, which no inference takes less than: for each kernel what its operations take at the
-    described peak, or its bytes at the described bandwidth, whichever is longer. `estimate_ms` goes
+    """A network that was compiled and not run: the launches of its kernels, and the lower bound
+    `bound_ms` of an inference: for each kernel its operations at the described peak or its bytes at
+    the described bandwidth, whichever is longer. `estimate_ms` goes
     by how the kernels are scheduled, see `harness.devices.graphics.static_estimate`; it is no
     latency. `schedules` is None where nothing verified them."""
 
@@ -305,7 +304,7 @@ class Static(Frozen):
 class TuningPoint(Frozen):
     """One point of a tuning curve: after `seconds` and `trials`, the sum over the kernels of the
     best found so far (None while some kernel has none): in milliseconds, or in instructions where
-    those are what was tuned by."""
+    tuning ranked by those."""
 
     seconds: float
     trials: int
@@ -319,11 +318,11 @@ class TuningPoint(Frozen):
 
 
 class Tuning(Frozen):
-    """What tuning did: `trials` were measured, `failed_trials` of them gave no time,
+    """The result of tuning: `trials` were measured, `failed_trials` of them gave no time,
     `tasks_reused` kernels were already in the target's database, which cost `earlier_trials` and
     `earlier_seconds` in other runs. `wrong_kernels` finalists computed something else than the
     unscheduled kernel, `unsafe_kernels` accessed memory outside their arguments, and both were
-    thrown away. `by` is what schedules were ranked by."""
+    thrown away. `by` is the cost that schedules were ranked by."""
 
     by: TuningCost = "seconds"
     trials: int
@@ -340,7 +339,7 @@ class Tuning(Frozen):
 
 
 class LayerCompression(Frozen):
-    """What became of a layer's edges. `shape`, and `flops` of an inference, are the dense one's."""
+    """A layer's edges. `shape` and `flops` (of an inference) are those of the dense layer."""
 
     name: str
     shape: tuple[int, ...]
@@ -350,11 +349,11 @@ class LayerCompression(Frozen):
 
 
 class Compression(Frozen):
-    """What was done to a network's edges. `sparsity` is what was asked for; `parameters` are those
+    """The compression of a network's edges. `sparsity` is the requested one; `parameters` are those
     of all layers with edges, and `parameters_kept` of them were left; these were fitted to the
     dense network in `finetuned_epochs` times through `finetuned_samples` inputs. Those that are
     gone include `parameters_bypassed`, of whole branches. Merging then left out `parameters_merged`
-    that were not zero; negative where what computes less has more weights.
+    that were not zero; negative where the network that computes less has more weights.
     """
 
     score: Score
@@ -403,7 +402,7 @@ class Record(Frozen):
     fusion: Fusion | None = None
     kernels: tuple[KernelTime, ...] = ()
     outside_kernels_us: float | None = Field(
-        default=None, description="median, per inference, of what no kernel accounts for"
+        default=None, description="median, per inference, of the time outside kernels"
     )
     tuning: Tuning | None = None
     static: Static | None = None

@@ -1,4 +1,4 @@
-"""Chooses what to deploy: the best cell within the constraints, why, and what came close.
+"""Chooses a cell to deploy: the best one within the constraints, the reasons, and the runners-up.
 
 Cells of different kinds are never ranked against each other, and accuracy that is only agreement
 with the reference runtime does not stand in for accuracy on labelled data unless that is asked for.
@@ -111,7 +111,7 @@ def select(
     memory breaks: by a paired test where `samples` holds both in one session, else where their
     intervals overlap. Equals in another objective are told apart by latency. A tie never goes to a
     cell that is clearly less accurate than another of it. Without an objective cells are ranked by
-    what their kind has. The uncompressed network that accuracy is held against is looked for among
+    their kind's metric. The uncompressed network for comparisons of accuracy is looked for among
     `records` and `beside`. Raises InputError for an unknown objective, and for figures in several
     units, such as prices in several currencies.
     """
@@ -209,7 +209,7 @@ def _require_one_unit(option: str, candidates: Sequence[Candidate]) -> None:
 
 
 def _broken(candidate: Candidate, constraints: Constraints, objective: str) -> tuple[Broken, ...]:
-    """What keeps a candidate out; a figure that is needed and not known keeps it out too."""
+    """The limits that a candidate breaks; an unknown figure that is needed breaks its limit."""
     found = []
     for option, metric in considered(constraints, objective).items():
         value, limit = candidate.figures[option], constraints.limits.get(option)
@@ -279,7 +279,7 @@ def _reasons(
 def _remarks(
     record: Record, reference: Record | None, choice: Candidate, constraints: Constraints
 ) -> Iterator[str]:
-    """What there is to say of the accuracy of the choice."""
+    """Remarks on the accuracy of the choice."""
     accuracy, least = record.accuracy, constraints.limits.get(ACCURACY)
     if accuracy and choice.accuracy_is == AGREEMENT:
         yield f"its accuracy is {AGREEMENT}, not accuracy on labelled data"

@@ -60,7 +60,7 @@ _WAYS_OUT = (
     ("locked", "another process is writing it; wait for that to end"),
     ("full", "free some space; the same command goes on then"),
 )
-"""What to do, by what SQLite says."""
+"""Advice by a part of SQLite's error text."""
 _OTHERWISE = (
     "it is damaged: take it back from a copy, or start over with `layeredge run SWEEP --out FOLDER "
     "--fresh`"
@@ -110,7 +110,7 @@ class Store:
 
     @contextmanager
     def _reported(self, what: str) -> Iterator[None]:
-        """Turn what SQLite raises into one line that names the file and the way out."""
+        """Turn SQLite's errors into one line with the file and advice."""
         try:
             yield
         except (sqlite3.Error, ValueError) as error:  # also for text that is not UTF-8

@@ -1,4 +1,4 @@
-"""Reads YAML files into frozen models; what does not fit is named with its line and nearest key."""
+"""Reads YAML files into frozen models; errors name the line and the nearest key."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Frozen(BaseModel):
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=80)]
-"""What models, targets and configurations may be called: some folders are named after them."""
+"""Names of models, targets and configurations: some folders are named after them."""
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 """How many of something: every library that takes such a number takes one of 32 bits."""
@@ -35,7 +35,7 @@ MOST_THREADS = 4096
 """No machine has as many cores; a runtime that is asked for a billion threads dies of it."""
 
 Amount = Annotated[float, Field(allow_inf_nan=False)]
-"""A finite number, of what a file says: a limit that is infinite is none."""
+"""A finite number: an infinite limit would be none."""
 
 Document = TypeVar("Document", bound=BaseModel)
 
@@ -46,7 +46,7 @@ _MOST_CHARACTERS = 80
 def read_document(path: Path, model: type[Document]) -> Document:
     """Read a YAML file as `model`.
 
-    Raises InputError naming file, line, what was found and the nearest known key.
+    Raises InputError naming file, line, the value found and the nearest known key.
     """
     data, lines = read_yaml(path)
     if not isinstance(data, dict):
@@ -62,7 +62,7 @@ def validate(
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        # A tuple whose items failed is also reported as too short, which is not what is wrong.
+        # A tuple whose items failed is also reported as too short, which misleads.
         details = [
             found for found in error.errors() if found["type"] != "too_short"
         ] or error.errors()

@@ -13,8 +13,8 @@ from harness.errors import did_you_mean
 
 @dataclass(frozen=True)
 class ScoreTraits:
-    """What a score goes by. `needs_data` where it takes inputs of the model, `of_outputs` where it
-    takes what the network gives for them."""
+    """Traits of a score: `needs_data` if it takes inputs of the model, `of_outputs` if it takes the
+    network's outputs for them."""
 
     summary: str
     needs_data: bool = False

@@ -1,4 +1,4 @@
-"""What the user wrote: a sweep, its models, and its configurations.
+"""A sweep as the user writes it: its models and its configurations.
 
 Every class here is frozen and validated; an unknown key is an error that names the nearest one.
 """
@@ -75,8 +75,8 @@ class Finetune(Frozen):
     """Of Adam, at the start; it falls to 0 along a cosine."""
     batch: Count = 32
     layers: Annotated[Amount, Field(ge=0)] = 0
-    """How much it counts what the layers that are fitted give, in their mean, besides what the
-    network gives. What they give to a batch is then kept twice more."""
+    """Weight of the mean distance of the fitted layers' outputs in the loss, beside the distance of
+    the network's outputs. The layers' outputs for a batch are then kept twice more."""
     crops: Annotated[float, Field(gt=0, le=1)] = 1
     """Images are also seen in parts, of at least this share of their height and width."""
 
@@ -106,8 +106,8 @@ class Edges(Frozen):
     lose as little as can be: together they have no more `edges`, or by the times that were measured
     of each on the target no more `latency`, than if each were as sparse as asked.
     Several sparsities make one cell each, named `name@0.8`. `shuffle` is a control: as many edges
-    of each layer, but others. `reconstruct` fits what is left to what the layer gave before, on
-    `calibration` inputs of the model; `finetune` then fits the whole network to what it gave.
+    of each layer, but others. `reconstruct` fits the other weights to the layer's former outputs on
+    `calibration` inputs of the model; `finetune` then fits the whole network to its former outputs.
     `exclude` names layers that stay as they are, or says which with `*`: `matmul*`. `merge` then
     has fewer edges compute the same, where some can. Before all that `bypass` leaves out the
     branches of residual connections without which the outputs move by no more than such a share.
@@ -126,7 +126,7 @@ class Edges(Frozen):
     bypass: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     def decisive(self) -> dict[str, Any]:
-        """What decides the network that this comes to."""
+        """The options that decide the resulting network."""
         return self.model_dump(exclude={"finetune"} if self.finetune is None else None)
 
     @property
@@ -136,7 +136,7 @@ class Edges(Frozen):
 
     @property
     def looks_inside(self) -> bool:
-        """Whether it takes what the layers are given then."""
+        """Whether it takes the layers' inputs for them."""
         return self.reconstruct or SCORES[self.score].needs_data
 
     @property
@@ -208,7 +208,7 @@ class Edges(Frozen):
 
 
 class Configuration(Frozen):
-    """What is done to a model before it runs."""
+    """The transformations of a model before it runs."""
 
     name: Name
     fusion: FusionLevel = "full"
@@ -216,7 +216,7 @@ class Configuration(Frozen):
     tune: Tune | None = None
 
     def cells(self) -> tuple[Configuration, ...]:
-        """What this comes to: itself, or a configuration for each of its sparsities."""
+        """This configuration, or one for each of its sparsities."""
         if self.edges is None or len(self.edges.sparsity) == 1:
             return (self,)
         return tuple(
@@ -237,9 +237,8 @@ class ModelSpec(Frozen):
     `inputs` (or one array per input, named as the input) and `labels`; `metric` is how outputs are
     scored against the labels: a name of `harness.models.accuracy.metrics`, or `module:function` of
     a module that is installed or on PYTHONPATH (see `harness.models.accuracy.own_metric`).
-    `training` is an `.npz` of other inputs, without labels, to compress the model's edges by. What
-    `data` and `training` of a
-    catalog model are, `layeredge models show NAME` says.
+    `training` is an `.npz` of other inputs, without labels, to compress the model's edges by.
+    `layeredge models show NAME` describes `data` and `training` of a catalog model.
     """
 
     name: Name
@@ -278,7 +277,7 @@ class Measure(Frozen):
 
 
 class Limits(Frozen):
-    """What one cell's child process may use before it is stopped and the cell fails."""
+    """Limits of one cell's child process. A process beyond them is stopped, and the cell fails."""
 
     cell_minutes: Annotated[Amount, Field(gt=0)] = 30.0
     memory_mb: Annotated[Count, Field(ge=256)] = 8192
@@ -371,7 +370,7 @@ def _absolute(found: Path, source: Path) -> Path:
         return path.resolve()
     except (InputError, ValueError) as error:  # a user without a home folder, a NUL
         raise InputError(f"{source}: '{found}' is not a path: {error}") from None
-    except (RuntimeError, OSError):  # links in a circle, which what opens the file says
+    except (RuntimeError, OSError):  # links in a circle, which opening the file reports
         return path.absolute()
 
 

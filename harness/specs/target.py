@@ -1,5 +1,5 @@
-"""Hardware descriptions: what the hardware is and can do, as in `targets/*.yaml`, and what it asks
-of a network.
+"""Hardware descriptions, as in `targets/*.yaml`: the hardware's properties, and the graph rewrites
+that it asks for.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LIMITS = ("max_threads_per_block", "max_shared_memory_per_block", "thread_warp_
 class TvmTarget(Frozen):
     """The part of a hardware description that is handed to TVM; the keys are TVM's own.
 
-    `mcpu`, `mtriple`, `mattr` and `num-cores` are of processors (`llvm`), `arch` and what follows
+    `mcpu`, `mtriple`, `mattr` and `num-cores` are of processors (`llvm`), `arch` and the keys after
     it of graphics processors (`cuda`); `host` is the processor that such a one is driven by, this
     machine's unless it says otherwise. Sizes are in bytes.
     """
@@ -94,8 +94,8 @@ class Device(Frozen):
 
 
 class Multiprocessor(Frozen):
-    """What one multiprocessor of a graphics processor holds at a time, which decides how many
-    threads run there side by side."""
+    """Capacities of one multiprocessor of a graphics processor, which decide the number of threads
+    that run there side by side."""
 
     threads: Count
     blocks: Count
@@ -104,9 +104,9 @@ class Multiprocessor(Frozen):
 
 
 class Hardware(Frozen):
-    """What the hardware can do; figures that are not known are left out, never guessed. The cores
+    """Figures of the hardware; unknown ones are left out, never guessed. The cores
     of a graphics processor are its multiprocessors. `power_watts` is the most that it draws, its
-    thermal design power for one, and `price_per_hour` what renting all of it costs."""
+    thermal design power for one, and `price_per_hour` the rent for all of it."""
 
     cores: Count
     multiprocessor: Multiprocessor | None = None
