@@ -41,7 +41,8 @@ from harness.machine.environment import noise_warnings
 from harness.models.catalog.entries import resolve
 from harness.models.frontends import import_model
 from harness.records.store import FILE_NAME, Store
-from harness.specs.sweep import BLOCKS, ModelSpec, Pattern
+from harness.specs.patterns import BLOCKS, Pattern
+from harness.specs.sweep import ModelSpec
 from harness.statistics import compare_paired
 
 _SERVER = Path(__file__).with_name("engine_turns.py")

@@ -43,7 +43,8 @@ from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 from harness.report.plots.style import INK, SMALL_SIZE, TITLE_SIZE, colors
-from harness.specs.sweep import BLOCKS, Pattern, Tune
+from harness.specs.patterns import BLOCKS, Pattern
+from harness.specs.sweep import Tune
 from harness.specs.target import Passes
 from harness.tuning.candidates.process import Candidate, KernelTask
 from harness.tuning.candidates.real_inputs import record_kernel_inputs

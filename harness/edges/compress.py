@@ -21,6 +21,7 @@ from harness.networks.calibration import Calibration, no_samples
 from harness.networks.layers import Layer, ReplaceConstants, grouped_layers_of, layers_of
 from harness.networks.reconstruction import reconstructed
 from harness.records.record import Compression, LayerCompression
+from harness.specs.patterns import traits_of
 from harness.specs.sweep import Edges, Finetune
 
 Tell = Callable[[dict[str, Any]], None]
@@ -58,7 +59,7 @@ def compress(
     layers = layers_of(module)
     edges = edges.model_copy(update={"exclude": _excluded(edges, layers)})
     work = _Work(module, edges, lanes, seed, calibrate, training, tell)
-    if edges.pattern == "channel":
+    if traits_of(edges.pattern).channels:
         return work.channels(layers)
     return work.in_stages(appraise)
 

@@ -10,7 +10,7 @@ from harness.compiler.api import operator_name, tvm
 from harness.edges.budgets import spend
 from harness.edges.channels import KeptChannels, kept_channels
 from harness.edges.costs import Prices
-from harness.edges.patterns import group_of, in_blocks, mask_of, shuffled
+from harness.edges.patterns import group_of, mask_of, shuffled
 from harness.edges.score_cache import cached_scores
 from harness.edges.sensitivity import Progress, output_losses
 from harness.files.cache import cache_folder
@@ -18,7 +18,8 @@ from harness.networks.calibration import Calibration
 from harness.networks.channel_groups import follow
 from harness.networks.layers import Layer
 from harness.passes.sparse_lowering import HAS_SPARSE_KERNELS
-from harness.specs.sweep import Edges, Pattern, Spending
+from harness.specs.patterns import Pattern, traits_of
+from harness.specs.sweep import Edges, Spending
 
 SCORES = "scores"
 """The folder in the cache for what took time to compute."""
@@ -63,7 +64,10 @@ def group_scores(
         layer
         for layer in layers
         if layer.name not in edges.exclude
-        and (not in_blocks(edges.pattern) or operator_name(layer.call) in HAS_SPARSE_KERNELS)
+        and (
+            not traits_of(edges.pattern).in_blocks
+            or operator_name(layer.call) in HAS_SPARSE_KERNELS
+        )
     ]
     group = group_of(edges.pattern, lanes)
     return cached_scores(cache_folder() / SCORES, chosen, edges.score, group, seed, calibration)

@@ -17,7 +17,7 @@ import numpy as np
 
 from harness.compiler.api import operator_name, relax, shape_of, tvm
 from harness.edges.linear_chains import MergeLinearChains
-from harness.edges.patterns import group_of, in_blocks
+from harness.edges.patterns import group_of
 from harness.edges.shrinking import KeepChannels
 from harness.networks.channel_groups import ChannelGroup, channel_groups, follow
 from harness.networks.channel_values import Known, channel_values
@@ -26,6 +26,7 @@ from harness.networks.layers import Layer, layers_of
 from harness.passes.channel_arithmetic import FoldChannelArithmetic
 from harness.passes.rewriter import Rewriter
 from harness.records.record import Compression
+from harness.specs.patterns import traits_of
 
 _MOST_TIMES = 10
 
@@ -36,7 +37,7 @@ def merge(
     """A compressed network with fewer edges that computes the same, and what was done to it in all.
     `lanes` is the vector width of the target in weights."""
     width = max(lanes, group_of(summary.pattern, lanes))
-    smaller = merged(module, width, in_vectors=in_blocks(summary.pattern))
+    smaller = merged(module, width, in_vectors=traits_of(summary.pattern).in_blocks)
     gone = _edges(module, np.count_nonzero) - _edges(smaller, np.count_nonzero)
     return smaller, summary.model_copy(update={"parameters_merged": gone})
 

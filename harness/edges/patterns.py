@@ -19,28 +19,21 @@ from __future__ import annotations
 import numpy as np
 
 from harness.errors import CellFailure
-from harness.kernels.block_sparse import WIDE
-from harness.specs.sweep import BLOCKS, Pattern, of_every
+from harness.specs.patterns import Pattern, traits_of
 from harness.specs.target import TargetSpec
 
 
 def group_of(pattern: Pattern, lanes: int) -> int:
     """How many neighbouring outputs' edges from one input are kept or dropped together, on a target
     whose vectors have so many lanes."""
-    if not in_blocks(pattern):
-        return 1
-    return WIDE * lanes if pattern == "wide-block" else lanes
-
-
-def in_blocks(pattern: Pattern) -> bool:
-    """Whether a pattern keeps whole blocks, as many for each vector of outputs as for another."""
-    return pattern in BLOCKS or of_every(pattern) is not None
+    vectors = traits_of(pattern).vectors
+    return 1 if vectors is None else vectors * lanes
 
 
 def require_pattern(pattern: Pattern, spec: TargetSpec, lanes: int) -> None:
     """Raises CellFailure where a target has no kernels that make use of a pattern. `lanes` is its
     vector width in weights. What is unstructured is faster nowhere, so that no target lacks it."""
-    if not in_blocks(pattern) or (spec.passes.sparse_kernels and lanes > 1):
+    if not traits_of(pattern).in_blocks or (spec.passes.sparse_kernels and lanes > 1):
         return
     why = (
         "its description has 'sparse_kernels: false'" if lanes > 1
@@ -58,14 +51,15 @@ def mask_of(scores: np.ndarray, pattern: Pattern, sparsity: float, group: int) -
 
     `scores` are those of the groups, as `scores_of` gives them.
     """
-    if pattern == "channel":
+    traits = traits_of(pattern)
+    if traits.channels:
         raise ValueError("channels are chosen for all layers of a group at once")
     found = np.zeros(scores.shape, bool)
-    if pattern == "unstructured":
+    if not traits.in_blocks:
         order = np.argsort(-scores, axis=None, kind="stable")
         found.flat[order[: kept_of(scores.size, sparsity)]] = True
     else:
-        kept, every = of_every(pattern) or (kept_of(len(scores), sparsity), len(scores))
+        kept, every = traits.every or (kept_of(len(scores), sparsity), len(scores))
         for begin in range(0, len(scores), every):
             order = np.argsort(-scores[begin : begin + every], axis=0, kind="stable")
             np.put_along_axis(found, begin + order[:kept], True, axis=0)
@@ -82,9 +76,10 @@ def shuffled(mask: np.ndarray, pattern: Pattern, group: int, seed: int) -> np.nd
                the mark?, ICLR 2021.
     """
     generator = np.random.default_rng(seed)
-    if pattern == "unstructured":
+    traits = traits_of(pattern)
+    if not traits.in_blocks:
         return generator.permutation(mask.ravel()).reshape(mask.shape)
-    _, every = of_every(pattern) or (0, len(mask))
+    _, every = traits.every or (0, len(mask))
     parts = [
         generator.permuted(mask[begin : begin + every, ::group], axis=0)
         for begin in range(0, len(mask), every)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.networks.context import Context
 from harness.records.record import Compression
+from harness.specs.patterns import traits_of
 from harness.specs.sweep import Edges
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def apply(
     from harness.edges.compress import compress
     from harness.edges.merging import merge
     from harness.edges.ordering import reordered
-    from harness.edges.patterns import group_of, in_blocks, require_pattern
+    from harness.edges.patterns import group_of, require_pattern
     from harness.kernels.vectors import vector_lanes
     from harness.networks.calibration import Calibration
     from harness.networks.held_out import fitted_to
@@ -45,7 +46,7 @@ def apply(
     if edges.bypass is not None:
         context.tell({"stage": "bypass"})
         canonical, bypassed = bypass(canonical, edges.bypass, samples, here, threads)
-    if in_blocks(edges.pattern):
+    if traits_of(edges.pattern).in_blocks:
         context.tell({"stage": "order"})
         canonical = reordered(canonical, group, samples or context.inputs(), here, threads)
     training, seen = context.training() or samples, samples

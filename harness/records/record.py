@@ -15,8 +15,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from harness.specs.documents import Frozen
+from harness.specs.patterns import Pattern
 from harness.specs.scores import Score
-from harness.specs.sweep import Kind, Pattern
+from harness.specs.sweep import Kind
 
 RECORD_SCHEMA = 1
 Status = Literal["ok", "failed", "skipped"]

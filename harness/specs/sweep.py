@@ -11,40 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from harness.errors import InputError, did_you_mean
+from harness.errors import InputError
 from harness.files.regular import expanded
 from harness.specs.documents import MOST_THREADS, Amount, Count, Frozen, Name, read_document
+from harness.specs.patterns import PATTERNS, Pattern, of_every, traits_of
 from harness.specs.scores import SCORES, Score
 
 FusionLevel = Literal["none", "elementwise", "full"]
 Kind = Literal["measured", "emulated-count", "static"]
 
-_OF_EVERY = re.compile(r"([1-9]\d*):([1-9]\d*)")
-
-
-def of_every(pattern: str) -> tuple[int, int] | None:
-    """N and M of the pattern `N:M`, None for another."""
-    found = _OF_EVERY.fullmatch(pattern)
-    return (int(found[1]), int(found[2])) if found else None
-
-
-def _known_pattern(found: Any) -> Any:
-    if isinstance(found, int):  # YAML reads 2:4 as a number to the base of 60
-        raise ValueError(f"found the number {found}; write a pattern N:M in quotes, '2:4'")
-    counts = of_every(str(found))
-    if counts is None and found not in _PATTERNS:
-        raise ValueError(f"'{found}' is not known{did_you_mean(str(found), [*_PATTERNS, 'N:M'])}")
-    if counts is not None and counts[0] >= counts[1]:
-        raise ValueError(f"'{found}' drops nothing: expected fewer than {counts[1]} of {counts[1]}")
-    return found
-
-
-BLOCKS = ("block", "wide-block")
-"""The patterns of as many blocks for each vector, or two, as for another."""
-_PATTERNS = (*BLOCKS, "channel", "unstructured")
-Pattern = Annotated[str, BeforeValidator(_known_pattern)]
 Threads = Annotated[int, Field(ge=1, le=MOST_THREADS)]
 Spending = Literal["uniform", "edges", "latency"]
 Sparsity = Annotated[float, Field(gt=0, lt=1)]
@@ -156,11 +133,9 @@ class Edges(Frozen):
     def _stages_go_with_pattern(self) -> Edges:
         if len(self.shares) == 1:
             return self
-        if self.pattern not in {*BLOCKS, "unstructured"}:
-            raise ValueError(
-                f"edges go in stages of the patterns 'block', 'wide-block' and 'unstructured', "
-                f"found '{self.pattern}'"
-            )
+        if not traits_of(self.pattern).staged:
+            staged = ", ".join(f"'{name}'" for name, traits in PATTERNS.items() if traits.staged)
+            raise ValueError(f"edges go in stages of the patterns {staged}; found '{self.pattern}'")
         if self.shuffle:
             raise ValueError("what is shuffled does not go in stages: leave 'stages' out")
         return self
@@ -194,10 +169,11 @@ class Edges(Frozen):
 
     @model_validator(mode="after")
     def _budget_goes_with_blocks(self) -> Edges:
-        if self.budget != "uniform" and self.pattern not in BLOCKS:
+        if self.budget != "uniform" and not traits_of(self.pattern).budgeted:
+            names = [f"'{name}'" for name, traits in PATTERNS.items() if traits.budgeted]
             raise ValueError(
-                f"the budget '{self.budget}' is spent on blocks: expected the pattern 'block' or "
-                f"'wide-block', found '{self.pattern}'"
+                f"the budget '{self.budget}' is spent on blocks: expected the pattern "
+                f"{' or '.join(names)}, found '{self.pattern}'"
             )
         return self
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness.edges.patterns import group_of, mask_of, require_pattern, shuffled
 from harness.errors import CellFailure
-from harness.specs.sweep import Pattern
+from harness.specs.patterns import Pattern
 from harness.specs.target import Hardware, Passes, TargetSpec, TvmTarget
 
 LANES = 4
