@@ -28,7 +28,7 @@ _SECONDS = 120.0
 
 @contextmanager
 def blaming(imported: Imported, target: TvmTarget) -> Iterator[None]:
-    """Turn what TVM raises over a network into a CellFailure in our own words: the operator and
+    """Turn TVM's error about a network into a CellFailure in our own words: the operator and
     node that it fails on, or that it fails on none of them alone. Other errors pass. Operators are
     compiled for `target`."""
     try:
@@ -83,7 +83,7 @@ def _first_failing(
         try:
             attempt(_alone(binding))
         except Exception as error:
-            # Anything: what matters is which operator it is.
+            # Any error: only the operator matters.
             return name, error
     return None
 

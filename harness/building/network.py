@@ -63,7 +63,7 @@ _GRAPH = "relax.backend.use_cuda_graph"
 
 @dataclass(frozen=True)
 class Made:
-    """What a network was made of, and how: the artifact says so."""
+    """The origin of a network, as the artifact describes it."""
 
     imported: Imported
     fusion: Fusion
@@ -73,10 +73,10 @@ class Made:
 
 @dataclass(frozen=True)
 class Scrutiny:
-    """What is looked at in code that does not run here, or not as a whole."""
+    """Checks of code that does not run here, or not as a whole."""
 
     multiprocessor: Multiprocessor | None = None
-    """What a graphics processor has several of, where that is described."""
+    """A graphics processor's multiprocessor, if that is described."""
     verify: Callable[[tvm.IRModule], KernelVerification | None] = lambda scheduled: None
     """Looks at the scheduled network before it is compiled."""
     estimate: Callable[
@@ -169,9 +169,9 @@ def compile_scheduled(
 ) -> tuple[tvm.IRModule, relax.VMExecutable]:
     """A network whose kernels are scheduled, lowered to calls of the virtual machine, and compiled.
 
-    Of TVM's own pipeline what comes after fusing: it would fuse the kernels again. On a graphics
-    processor the kernels are started `at_once`, from a graph that the first inference records:
-    starting one by one takes longer than running them, where they are small.
+    Only the part of TVM's own pipeline after fusing is used: it would fuse the kernels again. On a
+    graphics processor the kernels are started `at_once`, from a graph that the first inference
+    records: starting one by one takes longer than running them, where they are small.
     """
     use_our_lowering()
     config = {} if code_kind(target).in_process_memory else {_GRAPH: at_once}
@@ -201,7 +201,7 @@ def _without_schedules(
 def _with_work(
     scheduled: tvm.IRModule, calls: Sequence[KernelCall], launches: list[Launch]
 ) -> list[Launch]:
-    """The launches with what they do, where the kernels' loops say it."""
+    """The launches with their work, where the kernels' loops tell it."""
     found = {launch.name: launch for launch in launches}
     for call in calls:
         with suppress(ValueError):
@@ -243,7 +243,8 @@ def flops(kernel: PrimFunc) -> float:
 
 
 def moved_bytes(kernel: PrimFunc) -> float:
-    """The size of a kernel's arguments and results: what it must move, if it moves each once."""
+    """The size of a kernel's arguments and results: the bytes that it moves if it moves each
+    once."""
     return float(
         sum(
             math.prod(int(extent) for extent in info.shape) * np.dtype(str(info.dtype)).itemsize
@@ -266,7 +267,7 @@ def weights_bytes(module: tvm.IRModule) -> int:
 
 
 def _planned_bytes(lowered: tvm.IRModule) -> int:
-    """What TVM's static memory plan allocates for activations, outputs included."""
+    """The bytes that TVM's static memory plan allocates for activations, outputs included."""
     planned = relax.transform.StaticPlanBlockMemory()(lowered)
     total = 0
     for block in planned[MAIN].body.blocks:

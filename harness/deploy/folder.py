@@ -1,6 +1,6 @@
 """Writes a cell's compiled network as a folder that runs without this package.
 
-The folder holds the library, the threads that it runs in, what is known of it, licence notes, and a
+The folder holds the library, the threads that it runs in, its description, licence notes, and a
 runner that needs TVM's runtime and NumPy alone.
 """
 
@@ -36,8 +36,8 @@ _THREADS = "threads.so"
 
 
 class Deployment(Frozen):
-    """What `metadata.json` says of an exported network: what it takes and gives, what it needs,
-    and what was measured of it where."""
+    """The content of `metadata.json` of an exported network: inputs and outputs, requirements,
+    and measurements with their machine."""
 
     schema_version: Literal[1] = DEPLOYMENT_SCHEMA
     cell: CellKey

@@ -1,4 +1,4 @@
-"""What every executor offers: where the code of a target runs, and how it is tuned and judged."""
+"""The interface of executors: the device of a target's code, and its tuning and measuring."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Executor(ABC):
     tuning_suffix: ClassVar[str] = ""
     """Distinguishes its tuning databases from those of schedules that were timed."""
     ability: ClassVar[str]
-    """What this machine can do with the target, in a sentence that begins with "can"."""
+    """The ability of this machine, after "this machine can"."""
 
     def __init__(self, target: TargetSpec, servers: Servers | None = None) -> None:
         self.target = target
@@ -53,24 +53,24 @@ class Executor(ABC):
 
     @abstractmethod
     def require(self) -> None:
-        """Raises CellFailure, in one line that names what is missing, unless the target can run or
+        """Raises CellFailure, in one line that names missing parts, unless the target can run or
         be compiled; CellSkipped where an optional part of the installation is missing."""
 
     @abstractmethod
     def measurer(self, threads: int, footprint: float, folder: Path) -> Measurer:
-        """What measures candidates in tuning, with `threads` of this machine and files in `folder`;
-        `footprint` is as in `KernelMeasurer`. Raises CellFailure and CellSkipped."""
+        """The measurer of candidates in tuning, with `threads` of this machine and files in
+        `folder`; `footprint` is as in `KernelMeasurer`. Raises CellFailure and CellSkipped."""
 
     @abstractmethod
     def group(self, settings: GroupSettings) -> Group | None:
-        """What verifies and measures networks; None where nothing runs them."""
+        """The group that verifies and measures networks; None if nothing runs them."""
 
     @abstractmethod
     def scrutiny(self, check_memory: CheckMemory, verify: Verify) -> Scrutiny:
-        """What is looked at in code when it is built."""
+        """The checks of code when it is built."""
 
     def environment(self) -> dict[str, str]:
-        """What processes that work for the target need in their environment."""
+        """Environment variables of processes that work for the target."""
         threads = str(self.target.tvm.num_cores)
         return {"TVM_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
 
@@ -86,10 +86,10 @@ class Executor(ABC):
         return "yes"
 
     def described(self) -> TargetSpec:
-        """The target with what can be measured of its hardware."""
+        """The target with measured figures of its hardware."""
         return self.target
 
     @property
     def tuning_folder(self) -> str:
-        """The folder name of what tuning has learned of the target."""
+        """The name of the target's folder of tuning records."""
         return target_fingerprint(self.target) + self.tuning_suffix

@@ -1,4 +1,4 @@
-"""No device: what is compiled for a graphics processor that is not here is only analysed."""
+"""No device: code for a graphics processor that is not here is only analysed."""
 
 from __future__ import annotations
 

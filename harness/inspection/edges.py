@@ -1,4 +1,4 @@
-"""Shows the layers of a network whose edges can be dropped, and how much hangs on the least of
+"""Shows the layers of a network whose edges can be dropped, and the share of the least of
 them."""
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class BlockScores(Frozen):
 
 
 class InspectedLayer(Frozen):
-    """One layer. `name` is what a sweep calls it, None where its edges cannot be dropped for the
+    """One layer. `name` is its name in a sweep, None where its edges cannot be dropped for the
     reason `kept`, which also says why no block fits. `reads` and `read_by` are the numbers of the
     layers before and after it, whatever is between; `flops` and `time_us` are of one inference."""
 
@@ -157,7 +157,7 @@ def _layers(
 def _read(
     module: tvm.IRModule, numbers: Mapping[relax.Var, int]
 ) -> dict[relax.Var, frozenset[int]]:
-    """The layers, by number, that what each layer computes with comes from; 0 is the input."""
+    """The layers, by number, that each layer's inputs come from; 0 is the input."""
     origins: dict[relax.Var, frozenset[int]] = dict.fromkeys(module[MAIN].params, frozenset({0}))
     found = {}
     for block in module[MAIN].body.blocks:

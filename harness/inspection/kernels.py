@@ -1,4 +1,4 @@
-"""Shows what fusion makes of a model: its kernels, their operators, and what a call costs."""
+"""Shows the kernels of a fused model: their operators, and the cost of a call."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def import_named(model: str, shapes: Mapping[str, tuple[int, ...]]) -> Imported:
 
 @contextlib.contextmanager
 def reported_as(failure: str) -> Iterator[None]:
-    """Gives what TVM's passes raise, whatever they like at a network they cannot handle, as a
+    """Turns errors of TVM's passes at a network that they cannot handle into a
     CellFailure that begins with `failure`."""
     try:
         yield
@@ -175,7 +175,7 @@ def _operator(kernel: str) -> str:
 
 
 def _output_shapes(fused: tvm.IRModule) -> dict[str, tuple[tuple[int, ...], ...]]:
-    """Kernel name to the shapes of what it writes."""
+    """Kernel name to the shapes of its outputs."""
     found = {}
     for block in fused[MAIN].body.blocks:
         for binding in block.bindings:

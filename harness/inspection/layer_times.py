@@ -39,7 +39,7 @@ def layer_times(
 ) -> LayerTimes | None:
     """The times of the layers with these weights, when the network is fused in full.
 
-    What the kernels took when the target's database `tuned` chose their schedules, where it knows
+    The kernels' times when the target's database `tuned` chose their schedules, where it knows
     every kernel that a layer is in (others are taken at their roofline); else the least time that
     the roofline allows each, because shares of two kinds of time would not add up; None where the
     machine's roofs are not known.

@@ -48,7 +48,7 @@ _PROGRESS_SECONDS = 0.3
 
 
 class Order(Frozen):
-    """What a cell's child process is asked to do. Folders are absolute."""
+    """An order to a cell's child process. Folders are absolute."""
 
     model: Path
     shapes: dict[str, tuple[int, ...]]
@@ -60,7 +60,7 @@ class Order(Frozen):
     artifact: Path
     inputs: Path | None = None
     """Inputs of the model, as `harness.files.arrays` writes them, to verify kernels on, and the
-    order of its channels; without them what is looked at is given random ones."""
+    order of its channels; without them random ones are used."""
     calibration: Path | None = None
     """Others, to compress the model's edges by; no configuration is scored on those."""
     training: Path | None = None
@@ -211,8 +211,9 @@ class _Cell:
         return adapted, fused, tuning, schedules
 
     def _build_reference(self, canonical: tvm.IRModule) -> None:
-        """Compile a compressed network as plainly as can be, to verify the cell against: what the
-        model's own runtime gives is another network's output. No kernel is fused, sparse or tuned.
+        """Compile a compressed network without fused, sparse or tuned kernels, to verify the cell
+        against: the model's own runtime computes the uncompressed network. No kernel is fused,
+        sparse or tuned.
         """
         from harness.building.network import Made, Scrutiny, build
         from harness.passes.fusion import fuse, summarise
@@ -273,7 +274,7 @@ class _Cell:
         return [[row[spec.name] for spec in self._imported.inputs] for row in rows]
 
     def _kernel_inputs(self, fused: tvm.IRModule, folder: Path) -> dict[str, Path]:
-        """Files below `folder` with what each kernel is given in an inference, by its name."""
+        """Files below `folder` with each kernel's inputs in an inference, by its name."""
         from harness.tuning.candidates.real_inputs import record_kernel_inputs
 
         samples = self._samples(self._order.inputs)
@@ -283,7 +284,7 @@ class _Cell:
 
     @contextmanager
     def _folder(self) -> Iterator[Path]:
-        """A folder for what is written and not kept."""
+        """A folder for temporary files."""
         with TemporaryDirectory(dir=self._order.work, prefix="kernels-") as folder:
             yield Path(folder)
 

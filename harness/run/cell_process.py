@@ -20,8 +20,8 @@ _INTERRUPT_SECONDS = 15.0
 class CellProcess:
     """Has orders carried out by `harness.run.cell`, each in a child with limits of time and memory.
 
-    `environment` is of the children; `failures` is where their tracebacks are kept, for who wants
-    to know where they failed.
+    `environment` is of the children; `failures` is the file for
+    their tracebacks.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class CellProcess:
         """Where the last order is, or failed."""
 
     def carry_out(self, do: str, order: Message, label: str, tune: Tune | None = None) -> Message:
-        """The answer to an order, which may take the sweep's limit and what tuning was asked for.
+        """The answer to an order, which may take the sweep's limit and the requested tuning time.
 
         Raises CellFailure or CellSkipped with the child's reason.
         """

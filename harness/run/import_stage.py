@@ -22,17 +22,17 @@ SOURCE = "source"
 
 
 class ImportOrder(Frozen):
-    """What the child of a model's first stage is asked to do."""
+    """An order to the child of a model's first stage."""
 
     model: Path
     files: dict[str, str]
-    """What the model is made of, as `harness.models.snapshot` takes it."""
+    """The model's files, as `harness.models.snapshot` takes them."""
     shapes: dict[str, tuple[int, ...]]
     work: Path
 
 
 class ImportedModel(Frozen):
-    """What importing says of a model: the copy that was imported; its tensors; the file that other
+    """The result of importing a model: the copy that was imported; its tensors; the file that other
     engines run; which values inputs can have, by their names; and which outputs are integers that
     stand for real numbers."""
 
@@ -59,7 +59,7 @@ def import_stage(order: ImportOrder) -> ImportedModel:
     except HarnessError:
         raise
     except Exception as error:
-        # What parsers raise at a file that they were not made for.
+        # Parsers raise it at a file that they were not made for.
         words = f"{type(error).__name__}: {first_line(error)}"
         raise CellFailure(f"{source}: cannot be imported: {words}") from error
     runnable = imported.prepared or source
@@ -74,7 +74,7 @@ def import_stage(order: ImportOrder) -> ImportedModel:
 
 
 def prepare_stage(order: ImportOrder) -> ImportedModel:
-    """The same where TVM cannot import a model: what other engines take and run."""
+    """The same if TVM cannot import a model: the file that other engines run."""
     from harness.models.quantized import quantized_outputs
     from harness.run.runnable import runnable_model
 

@@ -1,4 +1,4 @@
-"""What a sweep tells of itself while it runs."""
+"""Messages of a sweep about its progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep knows of its models without reading their files: a child with limits does that."""
+"""Facts about a sweep's models. A child with limits reads their files."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class KnownModel:
 
 class ModelProcess:
     """A child that reads models and their data, started when it is needed. Use as a context
-    manager. One that is lost costs what it was asked, and another takes its place. `scratch` is a
-    folder for what is written on the way; it is the system's for such files otherwise."""
+    manager. A lost child costs its present question, and another takes its place. `scratch` is a
+    folder for temporary files, the system's by default."""
 
     def __init__(self, limits: Limits, scratch: Path | None = None) -> None:
         self.scratch = scratch
@@ -82,7 +82,7 @@ class ModelProcess:
 
     def find(self, spec: ModelSpec, count: int) -> KnownModel:
         """A model, with its labelled samples counted up to `count`. Raises
-        InputError for a model, or data of it, that cannot be read or are not what is expected, and
+        InputError for a model, or data of it, that cannot be read or have unexpected contents, and
         CellSkipped for an entry of the catalog that needs something optional.
         """
         try:
@@ -113,7 +113,7 @@ class ModelProcess:
     ) -> Message:
         """The answer to a message about a model. Where the child has something run, `run` does it.
 
-        Raises what the child says, and CellFailure where it is lost.
+        Raises the child's error, and CellFailure if it is lost.
         """
         if self._child is None:
             self._child = Child(
@@ -127,7 +127,7 @@ class ModelProcess:
         except ChildLost as error:
             raise CellFailure(f"{spec.path or spec.name}: what reads it {error}") from None
         finally:
-            if not answer:  # it was lost, or waits for what `run` did not give
+            if not answer:  # it was lost, or waits for outputs that `run` did not give
                 self.close()
         if "error" in answer:
             raise of_kind(answer["kind"], answer["error"])
@@ -207,7 +207,7 @@ class DistantTask:
     def evaluate(
         self, run: Run, progress: Progress, limit: int | None = None, skip: int = 0
     ) -> Accuracy:
-        """Score on the data without the first `skip` samples, or on `limit` of what is left."""
+        """Score on the data without the first `skip` samples, or on `limit` of the others."""
         with tempfile.TemporaryDirectory(dir=self.source.process.scratch) as folder:
             message = {"do": "evaluate", "limit": limit, "skip": skip, "folder": folder}
             return Accuracy.model_validate(self.source.ask(message, run, progress)["accuracy"])

@@ -1,7 +1,7 @@
 """Reads models and their data, in a child process (`python -m harness.run.model_worker`): a file of
-unknown origin may crash what parses it, unpack to terabytes, or never end.
+unknown origin may crash its parser, unpack to terabytes, or never end.
 
-What it has read is given back as a description, or as arrays in files of our own.
+Results are returned as a description, or as arrays in files of our own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ModelWorker:
         self._messages = messages
 
     def find(self, message: Message) -> Message:
-        """What there is to know of a model; its labelled samples are counted up to `count`."""
+        """Facts about a model; its labelled samples are counted up to `count`."""
         found = _resolved(message)
         return {
             "path": str(found.path),
@@ -45,8 +45,8 @@ class ModelWorker:
         }
 
     def fit(self, message: Message) -> Message:
-        """See that a model's data fit what it takes and gives: how many labelled samples there are,
-        counted up to `count`, and what there is to say of them."""
+        """Check that a model's data fit its inputs and outputs. The number of labelled samples,
+        counted up to `count`, and remarks on them."""
         task = _unchanged(message).task
         if task is None:
             return {"samples": 0, "remarks": []}
@@ -69,7 +69,7 @@ class ModelWorker:
         return {}
 
     def evaluate(self, message: Message) -> Message:
-        """Score what the parent runs, sample by sample, on a model's labelled data."""
+        """Score the outputs that the parent sends, sample by sample, on a model's labelled data."""
         from harness.files.arrays import read_arrays, write_arrays
 
         task = _unchanged(message).task
@@ -115,7 +115,7 @@ def _attempt(action: Callable[[Message], Message], message: Message) -> Message:
     try:
         return {"answer": action(message)}
     except Exception as error:
-        # Whatever a parser raises at a file that is not what it seems.
+        # Any error of a parser at a damaged file.
         if not isinstance(error, HarnessError):
             spec = message["spec"]
             where = f"{spec['path'] or spec['name']}: {type(error).__name__}"

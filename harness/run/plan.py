@@ -1,4 +1,4 @@
-"""What a sweep comes to: its cells, and the fingerprints by which a finished one is known again."""
+"""The cells of a sweep, and the fingerprints by which finished ones are recognised."""
 
 from __future__ import annotations
 
@@ -182,8 +182,8 @@ def _baselines(sweep: Sweep, model: KnownModel) -> list[str]:
 
 
 def _decisive(configuration: Configuration, model: KnownModel) -> dict[str, Any]:
-    """What of a configuration decides a model's result. Steps that it does not use are left out, so
-    that cells that were finished before there was such a step are known again."""
+    """The parts of a configuration that decide a model's result. Steps that it does not use are
+    left out, so that cells that were finished before there was such a step are known again."""
     found = configuration.model_dump(exclude={"name", *STEPS})
     for key, spec, step in steps_of(configuration):
         found[key] = spec.decisive() | {"revision": step.revision}
@@ -193,5 +193,5 @@ def _decisive(configuration: Configuration, model: KnownModel) -> dict[str, Any]
 
 
 def _engine_version(engine: str) -> str | None:
-    """The installed version of what an engine's name stands for; None when it is not installed."""
+    """The installed version of an engine; None when it is not installed."""
     return installed_version("apache-tvm" if engine == OWN_ENGINE else ENGINES[engine].package)

@@ -1,4 +1,4 @@
-"""Makes a record of what became of each cell, and commits it at once."""
+"""Makes a record of each cell's result, and commits it at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A results folder belongs to one run at a time, and what a killed run left behind is removed."""
+"""A results folder belongs to one run at a time; leftovers of a killed run are removed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def held(out: Path) -> Iterator[None]:
 
 
 def remove_leftovers(out: Path) -> None:
-    """Remove what runs that were killed did not finish: what they worked with, folders that
+    """Remove unfinished files of killed runs: their working files, folders that
     artifacts were built in, and artifacts without a description."""
     shutil.rmtree(out / WORK, ignore_errors=True)
     for path in list((out / ARTIFACTS).glob("*")):
@@ -56,7 +56,7 @@ def remove_leftovers(out: Path) -> None:
 
 
 def scratch(out: Path) -> Path:
-    """The folder for what the processes of a run write on the way; it goes with the rest of their
+    """The folder for temporary files of a run's processes; it goes with the rest of their
     work."""
     folder = (out / WORK / SCRATCH).absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,6 +64,6 @@ def scratch(out: Path) -> Path:
 
 
 def scratch_in(folder: Path) -> dict[str, str]:
-    """What has a process write its temporary files to a folder. One that is killed leaves them, and
-    they are removed with the folder."""
+    """Environment variables that put a process's temporary files into a folder. One that is killed
+    leaves them, and they are removed with the folder."""
     return {"TMPDIR": str(folder)}

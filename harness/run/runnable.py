@@ -25,8 +25,8 @@ def runnable_model(path: Path, shapes: Mapping[str, tuple[int, ...]], work: Path
     """A `.onnx`, `.pt2` or `.tflite` file with static shapes, and the inputs that the reference
     engine of its format reads from it.
 
-    `shapes` gives an input, by name, its static shape; what has to be written for it is below
-    `work`. Raises InputError when the file is not what its suffix says or a dimension is left
+    `shapes` gives an input, by name, its static shape; prepared files are written below
+    `work`. Raises InputError when the file does not match its suffix or a dimension is left
     dynamic, CellSkipped when the engine is not installed, and CellFailure when it cannot load the
     model.
     """

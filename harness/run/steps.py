@@ -19,7 +19,7 @@ Apply = Callable[["tvm.IRModule", "Context", Any], "tuple[tvm.IRModule, Compress
 
 @dataclass(frozen=True)
 class Step:
-    """One step: `apply` gives the network after it and what the record says of it. `revision` is in
+    """One step: `apply` returns the network after it and the entry of the record. `revision` is in
     the fingerprint of cells, and raised when the step comes to another network than before."""
 
     apply: Apply
@@ -27,11 +27,11 @@ class Step:
 
 
 STEPS: Mapping[str, Step] = {"edges": Step(edges.apply, edges.REVISION)}
-"""By the key of a configuration that has what the user wants of the step."""
+"""By the key in a configuration with the step's options."""
 
 
 def steps_of(configuration: Configuration) -> Iterator[tuple[str, Any, Step]]:
-    """The steps that a configuration asks for: the key, what it asks, and the step."""
+    """The steps that a configuration asks for: the key, its options, and the step."""
     for key, step in STEPS.items():
         spec = getattr(configuration, key)
         if spec is not None:

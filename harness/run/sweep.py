@@ -62,7 +62,7 @@ def run_sweep(
     measure_again: bool = False,
     servers: Servers | None = None,
 ) -> Outcome:
-    """Run what is not finished in `out`, and return the records of all cells.
+    """Run the unfinished cells in `out`, and return the records of all cells.
 
     `tuning_databases` holds a folder for each target. Finished cells are not run again, but for
     failed ones where `retry_failed`, and where `measure_again` for good ones, which are verified
@@ -94,7 +94,7 @@ def run_sweep(
             } - _skipped_no_more(groups, store.statuses(), servers)
             cells = [cell for group in groups for cell in group.cells]
             listener.planned(len(cells), sum(cell.mark in done for cell in cells))
-            # What cannot be read is said before hours are spent on what can.
+            # Unreadable models are reported before hours are spent on others.
             for group in sorted(groups, key=lambda group: group.refusal is None):
                 if any(cell.mark not in done for cell in group.cells):
                     _GroupRun(
@@ -191,7 +191,7 @@ class _GroupRun:
 
     def _import(self) -> ImportedModel:
         """The model as TVM imports it. Where that fails the cells of TVM are lost, and the other
-        engines run the model all the same: what is returned then is for them."""
+        engines run the model nonetheless, and the returned model is for them."""
         try:
             return self._made("import")
         except CellFailure as error:
@@ -214,7 +214,7 @@ class _GroupRun:
         return imported
 
     def _fit_data(self, imported: ImportedModel) -> None:
-        """Check the model's data against what it takes and gives, before anything is built. Raises
+        """Check the model's data against its inputs and outputs, before anything is built. Raises
         InputError."""
         unscored = self._group.unscored
         model, remarks = self._group.model.fitted(
@@ -229,7 +229,7 @@ class _GroupRun:
         self._inputs = CellInputs(model, self._work, self._sweep.seed)
 
     def _members(self, imported: ImportedModel) -> list[Member]:
-        """What is ready to be measured, building what is not; records what cannot be."""
+        """The cells that are ready to be measured; builds unfinished ones, and records failures."""
         members = []
         pending = {cell.mark for cell in self._pending}
         for cell in [*self._pending, *self._companions]:
@@ -261,7 +261,8 @@ class _GroupRun:
         return members
 
     def _ready(self, cell: PlannedCell, imported: ImportedModel) -> Path:
-        """What the cell's worker loads: a compiled artifact, or the model for another engine.
+        """The file that the cell's worker loads: a compiled artifact, or the model for another
+        engine.
 
         Raises InputError where a finished cell's artifact is gone: it is measured without it then.
         """
@@ -297,7 +298,7 @@ class _GroupRun:
         self._process.carry_out("compile", message, _label(cell), configuration.tune)
 
     def _judge(self, imported: ImportedModel, members: Sequence[Member]) -> None:
-        """Verify, measure and record what was built; where nothing runs it, record it as it is."""
+        """Verify, measure and record built networks; without a device, record them as they are."""
         assert self._group.model.format is not None
         subject = GroupSubject(
             model=self._spec(imported),
@@ -326,12 +327,12 @@ class _GroupRun:
         self._writer.measured(cells, measured, paths, found_environment | group.machine)
 
     def _spec(self, imported: ImportedModel) -> ModelSpec:
-        """What the user wrote of the model, with the copy of it that was imported."""
+        """The user's description of the model, with the path of the imported copy."""
         spec = self._group.spec
         return spec.model_copy(update={"path": imported.source}) if spec.path else spec
 
     def _environment(self) -> dict[str, str]:
-        """What the processes that build and measure need in theirs."""
+        """Environment variables of the processes that build and measure."""
         return self._executor.environment() | scratch_in(scratch(self._out))
 
     def _settings(self, subject: GroupSubject) -> GroupSettings:
@@ -351,7 +352,7 @@ class _GroupRun:
 
 
 def _own_reference(cell: PlannedCell, path: Path) -> Path | None:
-    """What a cell is verified against where that is not the model itself."""
+    """The reference of a cell, where that is not the model itself."""
     compressed = cell.configuration is not None and cell.configuration.edges is not None
     return reference_of(path) if compressed else None
 
