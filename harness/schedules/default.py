@@ -10,8 +10,8 @@ The schedule here is the one that a person would write first, without a search:
   partial result a vector lane;
 - everything else runs in parallel over its outer loops and is vectorised over the innermost one.
 
-Every step is tried on a copy of the schedule: what TVM refuses is left out, and a kernel of which
-nothing can be scheduled stays as it was.
+Every step is tried on a copy of the schedule: steps that TVM refuses are left out, and a kernel of
+which nothing can be scheduled stays as it was.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _PARALLEL_OPERATIONS = 20_000
 _INLINED_READS = 64
 """Computing operators where they are read repeats them for each reader; this bounds the code."""
 _UNROLLED_TAPS = 5
-"""Unrolling the taps of a filter's row lets neighbouring outputs share what they read."""
+"""Unrolling the taps of a filter's row lets neighbouring outputs share their inputs."""
 
 
 def schedule_untuned(module: tvm.IRModule, target: tvm.target.Target, threads: int) -> tvm.IRModule:
@@ -92,7 +92,7 @@ def _depends(index: Any, variable: Any) -> bool:
 
 def _varies_in_vectors(index: Any, channel: Any) -> bool:
     """Whether an index is another for channels of the same vector. It is not where it is of the
-    vector alone, as those of packed weights are, and of what sparse ones gather."""
+    vector alone, as those of packed weights and of gathered inputs are."""
 
     def of_the_first(vector: Any) -> Any:
         return tirx.const(0, str(vector.ty)) if channel.same_as(vector.a) else vector
@@ -138,7 +138,7 @@ class KernelSchedule:
             return False
         return True
 
-    # What a kernel consists of
+    # The parts of a kernel
 
     def _names(self) -> list[str]:
         root = self.schedule.get_sblock("root")
@@ -365,12 +365,13 @@ class KernelSchedule:
         if vectorise and not self._is_reduction(name) and wide:
             outer, _ = self._vectors_or_parts(loops[inner], self._lanes(name))
             loops[inner] = outer
-        # What only moves data is bound by memory, so that vectors save less.
+        # Data movement is bound by memory, so that vectors save less.
         work = math.prod(self._extents(name)) // (1 if calls_functions(self._block(name)) else 4)
         self._parallel(schedule.fuse(*loops[: inner + 1]), work)
 
     def _vectors_or_parts(self, loop: Any, lanes: int) -> list[Any]:
-        """Split a loop in two, the inner one vectorised: of `lanes`, or what divides the extent."""
+        """Split a loop in two, the inner one vectorised: of `lanes`, or of a divisor of the
+        extent."""
         extent = loop_extent(self.schedule, loop)
         width = max(part for part in divisors(extent) if part <= max(lanes, 1))
         if width * 2 <= lanes and extent <= 4 * lanes:

@@ -3,7 +3,7 @@
 MetaSchedule's own space tiles such a kernel in six levels and leaves to the tuner to find out that
 its accumulators should be registers. Here that is given: each task of a thread is a block of
 register tiles, rows × vectors of channels, that live in registers through the whole reduction,
-inside the loops of whatever reads the result. What is sampled is how large the tiles are and how
+inside the loops of the result's reader. Sampled are the sizes of the tiles and how
 the loops around them are cut; MetaSchedule's evolution and cost model work on it as on its own.
 
 The first to be measured are not random: they are the tiles that get most multiplications out of
@@ -59,10 +59,10 @@ _UNEVEN_TILES = 3
 _MOST_PARTS = 8
 """Sums go to memory and back between the parts of a reduction: more than a few gain nothing."""
 _GATHERED_BYTES = 20 * 1024
-"""How much of what is gathered may stay in the nearest cache, of 32 KiB or more, while weights pass
-through it."""
+"""How much of the gathered inputs may stay in the nearest cache, of 32 KiB or more, while weights
+pass through it."""
 _WORTH = 1.1
-"""How much more an uneven tile must multiply for what it loads than one that divides the rows."""
+"""How many more products per load an uneven tile must have than one that divides the rows."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class _TiledKernel(KernelSchedule):
         self.pads = False
         """Whether there is anything to pad within the tiles' blocks."""
         self.gathering = False
-        """Whether what the tiles multiply is read where an index says."""
+        """Whether the tiles' inputs are read by an index."""
         self.sharing = 1
         """How many neighbouring vectors of channels multiply the same inputs."""
         self.row_bytes = 0
@@ -180,7 +180,7 @@ class _TiledKernel(KernelSchedule):
 
         Where it is not said how many, LLVM unrolls as it likes, and keeps more in registers than
         there are: a tile of eight accumulators on AVX2 took 1.0 or 1.7 times as long, depending on
-        what divides the number of steps.
+        divisors of the number of steps.
         """
         decision = None
         if self.plan:
@@ -194,7 +194,7 @@ class _TiledKernel(KernelSchedule):
 
     def _parts(self, loop: Any) -> list[Any]:
         """Cut a reduction in parts, each of which all vectors of channels go through before any has
-        the next: what they read of a few rows stays in the nearest cache meanwhile."""
+        the next: the inputs of a few rows stay in the nearest cache meanwhile."""
         extent = loop_extent(self.schedule, loop)
         decision = [self.plan.parts, extent // self.plan.parts] if self.plan else None
         factors = self.schedule.sample_perfect_tile(
@@ -203,14 +203,15 @@ class _TiledKernel(KernelSchedule):
         return list(self.schedule.split(loop, factors))
 
     def _pad_within(self, name: str, place: Any) -> None:
-        """Let each block of a thread pad what it reads itself, instead of all threads the whole
+        """Let each block of a thread pad its own inputs, instead of all threads the whole
         input before any of them begins: that wakes and awaits the threads twice."""
         self.schedule.compute_at(name, place, preserve_unit_loops=True)
         self._vectors_or_parts(self.schedule.get_loops(name)[-1], self._lanes(name))
         self.done.add(name)
 
     def _padding(self, name: str) -> list[str]:
-        """The padding, or what else was not inlined, that a reduction alone reads."""
+        """The padding, or another block that was not inlined, with a reduction as its only
+        reader."""
         block = self.schedule.get_sblock(name)
         producers = [
             self.schedule.get(each).name_hint for each in self.schedule.get_producers(block)
@@ -288,7 +289,7 @@ class Sketches:
 
     def _uneven_tiles(self, rows: list[int], vectors: int) -> list[UnevenTile]:
         """Tiles that need not divide the rows, where they are worth it and all threads get some.
-        What loads an input for every product gained nothing by other tiles."""
+        Kernels that load an input for every product gained nothing from other tiles."""
         if self._gathering and self._sharing == 1:
             return []
         even, wide = self._tiles(rows, vectors)[0]
@@ -330,8 +331,8 @@ class Sketches:
             return
         yield from self._unevenly(self._threads)
         rows, vectors = self._shape
-        # What is larger is walked once, but what gathers walks the inputs for each vector: those of
-        # a tile's rows should stay in the nearest cache meanwhile.
+        # Larger inputs are walked once, but gathering kernels walk the inputs for each vector:
+        # those of a tile's rows should stay in the nearest cache meanwhile.
         channels_outside = vectors > math.prod(rows) and not self._gathering
         for rank, tile in enumerate(self._tiles(rows, vectors)[:_TILES]):
             for plan in self._plans(rows, vectors, tile):
@@ -346,14 +347,14 @@ class Sketches:
                     yield self._built(False, True, cut, in_parts=True).schedule
 
     def _fewest_parts(self, rows: int) -> int:
-        """Into how many parts a reduction is to be cut, so that what so many rows gather from in
+        """The number of parts of a reduction, such that the inputs that so many rows gather from in
         one of them stays in the nearest cache; 1 where it does so as it is, or nothing helps."""
         least = rows * self._row_bytes / _GATHERED_BYTES
         fitting = (parts for parts in divisors(self._length) if least <= parts <= _MOST_PARTS)
         return next(fitting, 1)
 
     def _tiles(self, rows: list[int], vectors: int) -> list[tuple[tuple[int, ...], int]]:
-        """Tiles that fit the registers, those first that multiply most for what they load."""
+        """Tiles that fit the registers, those with the most products per load first."""
 
         def score(tile: tuple[tuple[int, ...], int]) -> tuple[float, int]:
             size, wide = math.prod(tile[0]), tile[1]

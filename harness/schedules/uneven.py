@@ -1,12 +1,12 @@
 """A design space for products of rows that nothing divides well: the last tile is a short one.
 
 The tiles of `harness.schedules.sketches` divide the loops that they cut. Of the 7 × 7 places of a
-convolution's last layers that leaves tiles of 1 or 7 rows, and neither multiplies much for what it
-loads where there are 16 registers. Here all rows are one loop: tiles reach from one row of an image
-into the next, and what does not make a whole tile is a smaller one. The loop over the tiles is not
-cut further: so TVM takes the last one out of it, and does not ask of the others whether they are
-whole. For the same reason steps of the reduction are not unrolled: tiles that are asked took twice
-as long.
+convolution's last layers that leaves tiles of 1 or 7 rows, and neither has many products for each
+vector that it loads where there are 16 registers. Here all rows are one loop: tiles reach from one
+row of an image into the next, and the rest is a smaller tile. The loop over the tiles is not cut
+further: so TVM takes the last one out of it, and does not ask of the others whether they are whole.
+For the same reason steps of the reduction are not unrolled: tiles that are asked took twice as
+long.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ class UnevenKernel(KernelSchedule):
         return loops
 
     def _flattening(self, name: str, rows: list[int]) -> tirx.IndexMap:
-        """What makes the rows, the first axes of a block, one axis, and leaves the others."""
+        """An index map that joins the rows, the first axes of a block, into one axis, and keeps the
+        others."""
 
         def flat(*axes: Any) -> tuple[Any, ...]:
             place = axes[0]
@@ -135,7 +136,7 @@ class UnevenKernel(KernelSchedule):
 
 
 def uneven_tiles(rows: int, vectors: int, registers: int, sharing: int) -> list[UnevenTile]:
-    """Tiles that fit the registers, those first that multiply most for what they load; so many
+    """Tiles that fit the registers, those with the most products per load first; so many
     neighbouring vectors of channels are `sharing` their inputs."""
     fitting = [
         UnevenTile(size, wide)

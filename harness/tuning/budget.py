@@ -30,12 +30,12 @@ class Budget:
         spent: Mapping[str, Spent],
         own: Mapping[str, Spent],
     ) -> Budget:
-        """What `tune` leaves for some kernels, by their identities.
+        """The rest of `tune` for some kernels, by their identities.
 
-        What was `spent` on the same kernels counts, so that a kernel tuned once is not tuned twice:
-        all that this network spent (its `own`), and what others did up to an even share of the
-        budget for each kernel, or what one kernel got at length elsewhere would leave the rest of
-        this network untuned.
+        Trials `spent` on the same kernels count, so that a kernel is not tuned twice: all trials of
+        this network (its `own`), and those of others up to an even share of the budget for each
+        kernel; otherwise one kernel tuned at length elsewhere would leave the others of this
+        network untuned.
         """
         count = max(1, len(kernels))
         total: float

@@ -1,11 +1,11 @@
-"""What tuning has learned of one target, kept for every model and every sweep.
+"""The tuning records of one target, kept for every model and every sweep.
 
 One folder per target fingerprint, because TVM's database ignores the target. In it:
 - `kernels/*/database_*.json`: every measured candidate of a kernel, in MetaSchedule's own format.
-  A folder each, because MetaSchedule holds in memory what it has opened;
+  A folder each, because MetaSchedule keeps opened records in memory;
 - `ledger.jsonl`: trials and seconds spent on each kernel, failed trials included, and for which
   network;
-- `examples.npz`: what the cost model has learned from (see `examples.py`);
+- `examples.npz`: the cost model's training data (see `examples.py`);
 - `chosen.json`: for each kernel the schedule to use, chosen by measuring the best again.
 """
 
@@ -45,7 +45,7 @@ CHOSEN = "chosen.json"
 
 @dataclass
 class Spent:
-    """What one kernel has cost so far."""
+    """The cost of one kernel so far."""
 
     trials: int = 0
     failed_trials: int = 0
@@ -73,14 +73,14 @@ class _Entry(Frozen):
 class TuningDatabase:
     """The folder of one target, held by this process alone. Use as a context manager.
 
-    What is damaged, as by a process that was killed, costs itself alone: it is dropped. Raises
+    Damaged records, as of a killed process, are dropped; the others stay. Raises
     InputError when the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._checked: set[Path] = set()
-        """Folders of kernels whose files hold what is sound alone."""
+        """Folders of kernels whose files hold sound records only."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = (folder / "lock").open("w")
@@ -101,7 +101,7 @@ class TuningDatabase:
         self._lock.close()
 
     def records(self, kernel: tvm.IRModule) -> meta_schedule.database.Database:
-        """What was measured of one kernel; what is added to it is written at once."""
+        """The measurements of one kernel; additions are written at once."""
         folder = self.folder / KERNELS / kernel_identity(kernel)
         folder.mkdir(parents=True, exist_ok=True)
         workloads, records = folder / WORKLOADS, folder / RECORDS
@@ -111,7 +111,7 @@ class TuningDatabase:
         return meta_schedule.database.JSONDatabase(str(workloads), str(records))
 
     def spent(self, network: str | None = None) -> dict[str, Spent]:
-        """Kernel to what was spent on it, from the ledger; for one network where it is named."""
+        """The cost of each kernel, from the ledger; of one network if it is named."""
         spent: dict[str, Spent] = defaultdict(Spent)
         for line in (self.folder / LEDGER).read_bytes().splitlines():
             entry = _entry(line)
@@ -124,7 +124,7 @@ class TuningDatabase:
         return spent
 
     def note(self, kernel: str, cost: Spent, network: str) -> None:
-        """Add to the ledger what a round of trials on a kernel cost, and for which network."""
+        """Add the cost of a round of trials on a kernel to the ledger, with the network."""
         entry = _Entry(
             kernel=kernel,
             network=network,
@@ -147,12 +147,12 @@ class TuningDatabase:
 
 
 def chosen_in(folder: Path) -> dict[str, Choice]:
-    """What was chosen in a target's folder, for one who only reads: it is always written whole.
+    """The choices in a target's folder, for readers: the file is always written whole.
     Choices that are damaged are left out."""
     path = folder / CHOSEN
     content = path.read_bytes() if path.exists() else b"{}"
     found = sound_json(content)
-    if not isinstance(found, dict):  # a choice a line: what is damaged is some of them
+    if not isinstance(found, dict):  # a choice a line: damage costs some of them
         lines = (
             sound_json(b"{" + line.strip().rstrip(b",") + b"}") for line in content.split(b"\n")
         )
@@ -176,12 +176,12 @@ def _entry(line: bytes) -> _Entry | None:
 
 
 def kernel_identity(module: tvm.IRModule) -> str:
-    """What a kernel is known by: the same for structurally equal modules, in every process."""
+    """The identity of a kernel: the same for structurally equal modules, in every process."""
     return f"{structural_hash(module) & (2**64 - 1):016x}"
 
 
 def network_identity(kernels: Iterable[str]) -> str:
-    """What a network is known by that has kernels of these identities."""
+    """The identity of a network with kernels of these identities."""
     return hashlib.sha256(" ".join(sorted(kernels)).encode()).hexdigest()[:16]
 
 

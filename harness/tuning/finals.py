@@ -2,8 +2,8 @@
 
 The best of many single measurements is biased towards the lucky ones; this one is not. Neither is
 it of one moment: a machine that others use too is in another state some seconds later, and which of
-two schedules is faster may hang on that, or on where in memory they lie. Those that are close are
-compiled and measured once more after all kernels had their turn; what counts are the rounds in
+two schedules is faster may depend on that, or on where in memory they lie. Those that are close are
+compiled and measured once more after all kernels had theirs; only the rounds count in
 which the machine was quick.
 """
 
@@ -26,11 +26,13 @@ _FINALISTS = 5
 _ROUNDS = 8
 _PASSES = 2
 _CLOSE = 1.1
-"""Who took so many times as long as the best in the first pass is not measured again."""
+"""A finalist that took so many times as long as the best in the first pass is not measured
+again."""
 _SHARE = 0.01
 """Nor are kernels that take a smaller share of the network's time."""
 _BEHIND = 1.25
-"""What was this many times slower than the best records will not win, however lucky those were."""
+"""A schedule this many times slower than the best records will not win, however lucky those
+were."""
 
 Finalist = tuple[list[object] | None, tvm.IRModule]
 """A record, as JSON, with its scheduled module; the default schedule has no record."""
@@ -39,7 +41,7 @@ Finalist = tuple[list[object] | None, tvm.IRModule]
 @dataclass(frozen=True)
 class Entry:
     """A kernel whose schedule is to be chosen: from its records, its default schedule, which took
-    `default_seconds` where that is known, and what was chosen before."""
+    `default_seconds` if that is known, and the earlier choice."""
 
     kernel: KernelTask
     default: tvm.IRModule
@@ -50,8 +52,8 @@ class Entry:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Who won, how many finalists computed something wrong, how many accessed memory outside
-    their arguments, and why nobody won if nobody did."""
+    """The winner, the number of finalists with wrong results, the number that accessed memory
+    outside their arguments, and why nobody won if nobody did."""
 
     choice: Choice | None
     wrong: int
@@ -65,7 +67,7 @@ class Outcome:
 
 
 def hold_finals(entries: Iterable[Entry], measurer: Measurer) -> Iterator[Outcome]:
-    """Who wins each of the finals."""
+    """The winner of each final comparison."""
     finals: list[_Final] = []
 
     def verified() -> Iterator[tuple[KernelTask, list[Candidate]]]:
@@ -75,7 +77,7 @@ def hold_finals(entries: Iterable[Entry], measurer: Measurer) -> Iterator[Outcom
 
     for at, standing in enumerate(measurer.finals(verified(), _ROUNDS)):
         finals[at].begin(standing)
-    # What is counted comes to the same each time.
+    # Counts repeat exactly.
     for _ in range(1, _PASSES if measurer.cost == "seconds" else 1):
         total = sum(final.cost for final in finals)
         close = [
@@ -89,7 +91,7 @@ def hold_finals(entries: Iterable[Entry], measurer: Measurer) -> Iterator[Outcom
 
 
 class _Final:
-    """Finalists for one kernel's schedule, and what those in the running took in each pass."""
+    """Finalists for one kernel's schedule, and the times in each pass of those that remain."""
 
     def __init__(self, entry: Entry) -> None:
         self.kernel = entry.kernel
@@ -107,11 +109,11 @@ class _Final:
 
     @property
     def cost(self) -> float:
-        """What the best in the running takes of an inference."""
+        """The share of an inference of the best remaining finalist."""
         return self.kernel.calls * self._best
 
     def begin(self, standing: Standing | KernelFailed) -> None:
-        """The first pass: who is sound and not far behind stays in the running."""
+        """The first pass: sound finalists that are not far behind remain."""
         if isinstance(standing, KernelFailed):
             self._running, self._error = [], str(standing)
             return
@@ -142,8 +144,8 @@ class _Final:
 
     @property
     def outcome(self) -> Outcome:
-        """Who took least time beside the others, in the quicker half of all rounds: in the other
-        half somebody else was busy on the machine, if anybody was."""
+        """The finalist with the least time beside the others, in the quicker half of all rounds: in
+        the other half somebody else was busy on the machine, if anybody was."""
         if not self._running:
             return Outcome(None, len(self._wrong), len(self._unsafe), self._error)
         seconds = [[value for each in self._passes for value in each[at]] for at in self._running]

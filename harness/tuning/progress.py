@@ -1,4 +1,4 @@
-"""What the tuner tells while it works."""
+"""The tuner's progress messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.records.record import TuningCost
 class TuningProgress:
     """A moment of a tuning run.
 
-    `best` is what the kernel's best schedule so far costs, and `estimate` all kernels together, in
+    `best` is the cost of the kernel's best schedule so far, and `estimate` that of all kernels, in
     seconds or whatever else the tuning is `by`; `done` of `total` is in trials or in seconds,
     whichever the budget is given in.
     """

@@ -1,7 +1,7 @@
 """Which sparse kernels of a network are slower than the dense ones that do the same.
 
-Both were tuned, at some time; what they took then says little of which is faster, on a machine that
-is a third faster at one hour than at another. Here they are measured in turns.
+Both were tuned at some time; their times then do not compare, on a machine that
+is a third faster at one hour than at another. Here they are measured in interleaved rounds.
 """
 
 from __future__ import annotations

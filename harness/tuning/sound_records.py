@@ -66,7 +66,8 @@ def parsed(found: Any, workload: Any) -> meta_schedule.database.TuningRecord | N
 
 
 def keep_sound(workloads: Path, records: Path, kernel: tvm.IRModule) -> None:
-    """Leave in the files of a kernel's folder what is sound: the kernel itself, and its records."""
+    """Leave only sound lines in the files of a kernel's folder: the kernel itself, and its
+    records."""
     workload = meta_schedule.database.Workload(kernel)
     known = json.dumps([str(part) for part in workload.as_json()], separators=(",", ":"))
     if not workloads.exists() and not records.exists():

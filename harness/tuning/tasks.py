@@ -1,4 +1,4 @@
-"""The kernels of a fused network as what is tuned, chosen and timed."""
+"""The kernels of a fused network as tuning tasks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def tasks_of(
 ) -> list[KernelTask]:
     """The kernels of a fused network; equal ones once, with their calls added up.
 
-    `inputs` is a file with what each is given in a real inference, by name.
+    `inputs` has a file with each kernel's inputs in a real inference, by name.
     """
     wanted = {kernel.name: kernel for kernel in kernels(fused)}
     return [

@@ -77,8 +77,9 @@ class _Task:
 
     @property
     def promise(self) -> float:
-        """What another round may gain, in seconds of the network's latency: its share, halved with
-        each round that gained nothing, and counted for more in the first, which gains most."""
+        """The possible gain of another round, in seconds of the network's latency: its share,
+        halved with each round that gained nothing, and counted for more in the first, which gains
+        most."""
         share = self.kernel.calls * (self.best or 0.0)
         return share * (0.5**self.stale_rounds if self.started else _FIRST_ROUND)
 
@@ -86,9 +87,9 @@ class _Task:
 class Tuner:
     """Tunes the kernels of one network within a budget.
 
-    The budget counts what earlier runs spent, see `Budget.after`. Candidates are timed on this
-    machine unless `measurer` runs them elsewhere or goes by another cost: what is called seconds
-    below is that cost then. `seed` decides every random choice of the search; what is measured is
+    The budget counts earlier runs, see `Budget.after`. Candidates are timed on this
+    machine unless `measurer` runs them elsewhere or has another cost, which "seconds" below
+    means then. `seed` decides every random choice of the search; measurements are
     not repeatable, nor is the outcome.
     """
 
@@ -137,8 +138,8 @@ class Tuner:
     def run(self) -> Tuning:
         """Tune until the budget is spent or nothing improves any more, then choose.
 
-        On KeyboardInterrupt what was measured is in the database, and the exception goes on. Raises
-        CellFailure when nothing at all could be measured.
+        On KeyboardInterrupt all measurements are in the database, and the exception propagates.
+        Raises CellFailure when nothing at all could be measured.
         """
         with self._measurer as measurer:
             self._measure_defaults(measurer)
@@ -152,8 +153,8 @@ class Tuner:
         return self._outcome()
 
     def _measure_defaults(self, measurer: Measurer) -> None:
-        """Time the default schedule of each kernel that has none chosen yet: what tuning starts
-        from, and what tells where the network's time goes."""
+        """Time the default schedule of each kernel that has none chosen yet: the starting point of
+        tuning, and the distribution of the network's time."""
         tasks = [task for task in self._tasks if task.best is None]
         entries = ((task.kernel, [Candidate(module=task.default)]) for task in tasks)
         standings = measurer.finals(entries, _DEFAULT_SAMPLES, verified=False)
@@ -246,7 +247,7 @@ class Tuner:
         workload = search.records.commit_workload(task.kernel.module)
         round_started = time.monotonic()
         measurer.turn_to(task.kernel)
-        # Without what only looks at the kernel, which is more than half of a trace.
+        # Without instructions that only look at the kernel, more than half of a trace.
         traces = [each.sch.trace.simplified(remove_postproc=False) for each in candidates]
         scheduled = [Candidate(trace=trace_json(trace)) for trace in traces]
         results = []
@@ -286,7 +287,7 @@ class Tuner:
         return results
 
     def _choose(self, measurer: Measurer) -> None:
-        """Hold a final for each newly tuned kernel, and write down who won."""
+        """Hold a final comparison for each newly tuned kernel, and write down the winner."""
         chosen = self._database.chosen()
         tasks = [task for task in self._tasks if self._is_to_be_chosen(task, chosen)]
         entries = (
@@ -329,7 +330,7 @@ class Tuner:
         )
 
     def _estimate(self) -> float | None:
-        """What the network's kernels cost together."""
+        """The total cost of the network's kernels."""
         if any(task.best is None for task in self._tasks):
             return None
         return sum(task.kernel.calls * (task.best or 0.0) for task in self._tasks)

@@ -1,4 +1,4 @@
-"""What a kernel is called with while it is measured."""
+"""The arguments of a kernel while it is measured."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Arguments:
     every time. There are as many copies of the `constants` as it takes to have it so here too:
     runs take turns with them. `footprint` is the size of all the network's weights, or 0 where
     they stay in the caches. Integers, which may say where to read, are those of `real`, an `.npz`
-    of what the kernel is given in an inference, or zeros where there is none.
+    of the kernel's inputs in an inference, or zeros where there is none.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Arguments:
 
 
 def given_in(path: Path) -> list[np.ndarray]:
-    """What a kernel is given in a real inference, from its file."""
+    """A kernel's inputs in a real inference, from its file."""
     return list(read_arrays(path)[0].values())
 
 

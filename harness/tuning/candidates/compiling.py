@@ -1,7 +1,7 @@
 """Compiles candidates of one kernel on several workers side by side.
 
-A worker that dies costs the candidate it was busy with. What else it had compiled, or was compiling
-with it, is compiled again.
+A worker that dies costs the candidate it was busy with. Other candidates that it had compiled, or
+was compiling with it, is compiled again.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _TOGETHER = 4
 
 class Compiling:
     """Candidates on their way through the workers: `begin` and `collect`, again and again while it
-    is `going`. `order` is what the workers are to do with them; `together` has the positions of
+    is `going`. `order` is the workers' order for them; `together` has the positions of
     those that are compiled as one module, by default as many as keep all workers busy.
 
-    `failed` has how those failed that did, and `found` what the workers say of the others, if they
+    `failed` has the failures, and `found` the workers' answers about the others, if they
     do: where they were exported to, for one; both by position.
     """
 
@@ -79,7 +79,7 @@ class Compiling:
                     self._busy[worker] = batch, time.monotonic() + CANDIDATE_SECONDS * len(batch)
 
     def sources(self) -> list[Child]:
-        """What `select` waits on until there is something to `collect`."""
+        """The file descriptors that `select` waits on until there is something to `collect`."""
         return list(self._children())
 
     def _children(self) -> Mapping[Child, KernelProcess]:
@@ -107,7 +107,7 @@ class Compiling:
                     self.failed[batch[0]] = KernelFailed(str(error))
                 else:  # one of them is to blame: alone, it will show
                     self._waiting.extend([slot] for slot in batch)
-                # What is known, or in a file, stays; the rest was in the worker.
+                # Results that are known, or in a file, stay; the others were in the worker.
                 gone = sorted(worker.slots - set(self.found))
                 self._waiting.extend([slot] for slot in gone)
                 worker.stop()

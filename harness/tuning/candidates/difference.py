@@ -1,6 +1,6 @@
 """Says how a candidate's output differs from the unscheduled kernel's.
 
-It needs NumPy alone: boards compare there what they compute.
+It needs NumPy alone: boards compare their results on the board.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from harness.measure.comparison import (
 )
 
 _OF_DOUBT = 8.0
-"""How much further than by rounding what it is given a kernel's rounding may take a value."""
+"""Allowed factor between a kernel's own rounding and the effect of rounding its inputs."""
 _ADMITTED = "admitted-"
 
 
 class Reference(NamedTuple):
-    """What a kernel is given, what it gives, and how far off each value of that may be."""
+    """A kernel's inputs, its outputs, and the tolerance of each output value."""
 
     inputs: list[np.ndarray]
     outputs: list[np.ndarray]
@@ -36,7 +36,7 @@ class Reference(NamedTuple):
 def admitted_errors(expected: np.ndarray, doubt: Floats | None = None) -> Floats:
     """How far off each value of an output may be: a float by 1e-4 of the size of its neighbourhood,
     see `harness.measure.comparison`, and by 8 times the `doubt`, which is how far it moves when
-    what the kernel is given is rounded differently; anything else not at all."""
+    the kernel's inputs are rounded differently; other values not at all."""
     tolerance = tolerance_of(expected.dtype).stated
     if not tolerance:
         return np.zeros(expected.shape)
@@ -49,8 +49,8 @@ def admitted_errors(expected: np.ndarray, doubt: Floats | None = None) -> Floats
 def difference(
     expected: np.ndarray, found: np.ndarray, admitted: Floats | None = None
 ) -> str | None:
-    """How an output differs from what it should be by more than is `admitted`, or None where it
-    does not. Shapes, dtypes, and what is not finite must be equal."""
+    """The difference of an output from the expected one beyond `admitted`, or None. Shapes,
+    dtypes and values that are not finite must be equal."""
     if why := unlike(expected, found):
         return why
     apart = errors(expected, found)
@@ -68,7 +68,7 @@ def difference(
 def first_difference(
     run: Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]], expected: Iterable[Reference]
 ) -> str | None:
-    """The first output that is not what it should be, in words; None where all are. `run` gives the
+    """The first wrong output, in words; None if all are right. `run` gives the
     outputs for some inputs."""
     return next(
         (why for each in expected if (why := output_difference(each, run(each.inputs)))), None
@@ -85,7 +85,7 @@ def output_difference(reference: Reference, outputs: Sequence[np.ndarray]) -> st
 
 
 def as_row(reference: Reference) -> list[tuple[str, np.ndarray]]:
-    """A reference as named arrays for a file; what is admitted is left out of `arguments_of`."""
+    """A reference as named arrays for a file; tolerances are left out of `arguments_of`."""
     arguments = [*reference.inputs, *reference.outputs]
     return [
         *((str(at), array) for at, array in enumerate(arguments)),
@@ -94,12 +94,12 @@ def as_row(reference: Reference) -> list[tuple[str, np.ndarray]]:
 
 
 def arguments_of(row: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """What a kernel is called with, of a row of `as_row` or of arguments alone."""
+    """A kernel's arguments, from a row of `as_row` or from arguments alone."""
     return [array for name, array in row.items() if not name.startswith(_ADMITTED)]
 
 
 def reference_of(row: Mapping[str, np.ndarray], outputs: int) -> Reference:
-    """What `as_row` wrote, of a kernel with some outputs."""
+    """The row that `as_row` wrote for a kernel with some outputs."""
     arguments = arguments_of(row)
     admitted = [array for name, array in row.items() if name.startswith(_ADMITTED)]
     return Reference(arguments[:-outputs], arguments[-outputs:], admitted)

@@ -9,7 +9,7 @@ from harness.compiler.api import tvm
 
 
 class GraphicsFunction:
-    """One function of a compiled module. Calling it starts it; what it gave is there once it is
+    """One function of a compiled module. Calling it starts it; its results are there once it is
     read."""
 
     def __init__(self, library: Any, name: str, device: tvm.runtime.Device) -> None:
@@ -22,7 +22,7 @@ class GraphicsFunction:
         self._function(*arguments)
 
     def seconds(self, arguments: Sequence[Any], runs: int) -> float:
-        """The mean over some runs in a row: between two events on the device, so that what it
+        """The mean over some runs in a row: between two events on the device, so that the time it
         takes to start them is hidden as it is in a network."""
         timed = self._library.time_evaluator(self._name, self._device, number=runs)
         return float(timed(*arguments).mean)

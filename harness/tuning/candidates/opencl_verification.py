@@ -1,7 +1,7 @@
 """Verifies the schedules of a graphics processor that is not here: each kernel is run in its OpenCL
-form on this machine's processor, and compared with what it gives unscheduled.
+form on this machine's processor, and compared with the unscheduled kernel.
 
-What the CUDA compiler makes of a schedule is not verified by that.
+This does not verify the CUDA compiler's output.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from harness.tuning.candidates.difference import Reference, first_difference
 from harness.tuning.candidates.references import references
 
 HERE = {"kind": "llvm"}
-"""What the unscheduled kernels are compiled for: any processor will do."""
+"""The target of the unscheduled kernels: any processor will do."""
 
 
 def verify_schedules(
@@ -31,9 +31,9 @@ def verify_schedules(
     by: str,
     told: Callable[[int, int], None],
 ) -> KernelVerification:
-    """How many kernels of a network give what they should as they are scheduled for a `target`.
-    `recorded` says where what a kernel is given in an inference is, `by` is the version of what
-    runs them, and `told` hears how many are done, and of how many.
+    """The number of kernels of a network with right results in their schedules for a `target`.
+    `recorded` has the file of each kernel's inputs in an inference, `by` is the version of the
+    program that runs them, and `told` hears how many are done, and of how many.
 
     Raises CellFailure for the first kernel that is wrong.
     """
@@ -59,6 +59,6 @@ def verify_schedules(
 def opencl_difference(
     scheduled: PrimFunc, target: tvm.target.Target, expected: Iterable[Reference]
 ) -> str | None:
-    """The first output of a scheduled kernel that is not what it should be, in words; None where
+    """The first wrong output of a scheduled kernel, in words; None if
     all are. Raises NotOpenCL where that cannot be found out here."""
     return first_difference(OpenCLKernel(scheduled, target), expected)

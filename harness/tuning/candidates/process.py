@@ -22,7 +22,7 @@ CANDIDATE_SECONDS = 20.0
 _START_SECONDS = 30.0
 _MEMORY_MB = 4096.0
 _CANDIDATES_PER_WORKER = 400
-"""LLVM keeps memory of what it compiled; a fresh worker now and then bounds it."""
+"""LLVM keeps memory for compiled code; a fresh worker now and then bounds it."""
 
 
 class KernelFailed(Exception):
@@ -34,7 +34,7 @@ class KernelTask:
     """A kernel to tune: the module that the database knows it by, and its calls an inference.
 
     `constants` are the positions of the arguments that are weights, the last `outputs` arguments
-    are results, and `inputs` is an `.npz` of what the kernel is given in a real inference.
+    are results, and `inputs` is an `.npz` of the kernel's inputs in a real inference.
     """
 
     name: str
@@ -47,8 +47,8 @@ class KernelTask:
     def as_message(
         self, target: tvm.target.Target, footprint: float = 0.0, *, here: bool = True
     ) -> Message:
-        """What a worker is told of the kernel. `footprint` is as in `KernelMeasurer`; code for the
-        target runs `here`, or on another machine only."""
+        """The message that describes the kernel to a worker. `footprint` is as in `KernelMeasurer`;
+        code for the target runs `here`, or on another machine only."""
         from harness.compiler.api import tvm
 
         return {
@@ -150,19 +150,19 @@ class KernelProcess:
         self.child.send(_about(candidates, order))
 
     def answer(self, seconds: float) -> Message:
-        """Wait for what `begin` began. Raises ChildLost or KernelFailed."""
+        """Wait for the answer to `begin`. Raises ChildLost or KernelFailed."""
         if self.child is None:
             raise ChildLost("was lost before")
         return self.checked(self.child.receive(seconds))
 
     def compiled(self, slots: Sequence[int], answer: Message) -> dict[int, KernelFailed]:
-        """Take note of what was compiled; how the others failed, by slot."""
+        """Note the compiled candidates; returns the failures of the others, by slot."""
         failed = {slot: KernelFailed(why) for slot, why in answer["failed"]}
         self.slots |= set(slots) - set(failed)
         return failed
 
     def renew(self) -> None:
-        """Forget what is compiled, and have a child that has not served too long: several start
+        """Forget compiled candidates, and have a child that has not served too long: several start
         side by side, where `start` would wait for each."""
         self.slots.clear()
         if self._served >= _CANDIDATES_PER_WORKER:

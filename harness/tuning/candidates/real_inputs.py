@@ -1,4 +1,4 @@
-"""What each kernel of a network is given in a real inference, for verifying its schedules."""
+"""Inputs of each kernel of a network in a real inference, for verifying its schedules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def record_kernel_inputs(
     folder: Path,
 ) -> dict[str, Path]:
     """Run a fused network once, in its default schedule, on `feeds` (in the order of its
-    parameters); kernel name to the `.npz` of what the first call of it was given.
+    parameters); kernel name to the `.npz` of the inputs of its first call.
     """
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {kernel.name: kernel for kernel in kernels(fused)}

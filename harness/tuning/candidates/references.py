@@ -1,4 +1,4 @@
-"""What a kernel gives without any schedule, on this machine's processor: its schedules are verified
+"""Results of a kernel without any schedule, on this machine's processor: its schedules are verified
 against that."""
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def references(
     real: Path | None,
     processor: Mapping[str, object],
 ) -> list[Reference]:
-    """What the unscheduled `main` of a module gives, compiled for a target that is described: on
-    random arguments, `arrays`, of which the last are `outputs`; and on real ones, an `.npz` of what
-    the kernel is given in an inference, where there is one. How far off a value may be goes by how
-    far it moves when what the kernel is given is rounded differently."""
+    """Results of the unscheduled `main` of a module, compiled for a described target: on random
+    arguments, `arrays`, of which the last are `outputs`; and on real ones, an `.npz` of the inputs
+    that the kernel is given in an inference, where there is one. How far off a value may be goes by
+    how far it moves when the kernel's inputs are rounded differently."""
     use_our_lowering()
     target = target_of({**processor, **_PLAINLY})
     kernel = module["main"].with_attr("global_symbol", _NAME)

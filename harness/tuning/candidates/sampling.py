@@ -1,6 +1,6 @@
 """How often a kernel is timed: few times where it is hopeless, several where it may be the best.
 
-What is given are functions that run the kernel some times and say how many seconds one run took.
+A `Timer` runs the kernel a number of times and returns the seconds of one run.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ Timer = Callable[[int], float]
 
 @dataclass(frozen=True)
 class CalibrationKernel:
-    """A schedule of the same kernel, timed beside each candidate: what it takes at that moment,
+    """A schedule of the same kernel, timed beside each candidate: its time at that moment,
     beside the `seconds` that it is known for, tells how fast the machine is just then."""
 
     timer: Timer
     seconds: float
 
     def correction(self, runs: int) -> float:
-        """By what to multiply a time that was taken right before."""
+        """The factor for a time that was taken right before."""
         return self.seconds / self.timer(runs)
 
 

@@ -21,8 +21,8 @@ _FINAL_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Standing:
-    """How a final ended: seconds per run, [candidates][rounds], None for a candidate that is
-    wrong, unsafe or failed; what wrong ones get wrong, how others failed, and how unsafe ones
+    """How a final ended: seconds per run, [candidates][rounds], None for a candidate that is wrong,
+    unsafe or failed; the error of wrong ones, the failure of others, and the access of unsafe ones
     access memory outside their arguments, by position."""
 
     times: list[list[float] | None]
@@ -62,8 +62,8 @@ class Turns:
             self._worker.stop()
 
     def finish(self) -> None:
-        """Wait for what `begin` began. When the worker was lost one candidate is to blame: one by
-        one, it will show."""
+        """Wait for the answer to `begin`. When the worker was lost one candidate is to blame: one
+        by one, it will show."""
         try:
             self._note(self._candidates, self._worker.answer(_FINAL_SECONDS))
         except (ChildLost, KernelFailed) as error:

@@ -38,7 +38,7 @@ from harness.tuning.candidates.sampling import CalibrationKernel, Timer, in_turn
 Made = TypeVar("Made")
 
 _UNCHECKED = {"tirx.disable_assert": True}
-"""Checking what a kernel is called with is a third of its code, and of the time to compile it."""
+"""Argument checks are a third of a kernel's code, and of the time to compile it."""
 _LEFT_TO_LLVM = ["tirx.RemoveNoOp", "s_tir.RenormalizeSplitPattern", "tirx.CommonSubexprElim"]
 """A tenth of the time to compile is spent on these, and the code is as fast without them."""
 
@@ -53,7 +53,7 @@ class Worker:
         self.awake: KeepAwake | None = None
 
     def kernel(self, message: Message) -> Message:
-        """Turn to another kernel; what is compiled for a machine that is not here is not run."""
+        """Turn to another kernel; code for a machine that is not here is not run."""
         self._target = target_of(message["target"])
         here, kind = message["here"], code_kind(self._target)
         if here and self.awake is None:
@@ -96,7 +96,7 @@ class Worker:
 
     def analyse(self, message: Message) -> Message:
         """Compile some candidates for a graphics processor that is not here, as they will be in the
-        network: how those failed that did, and what is known of the others' launches."""
+        network: the failures, and the launches of the others."""
         launches, failed = self._made(message["candidates"], self._analysed)
         return {"failed": failed, "found": list(launches.items())}
 
@@ -105,10 +105,10 @@ class Worker:
         candidates: list[Message],
         make: Callable[[dict[int, tvm.tirx.PrimFunc]], dict[int, Made]],
     ) -> tuple[dict[int, Made], list[tuple[int, str]]]:
-        """What is made of candidates, by slot, without some of the lowering passes; the slots of
+        """Compile candidates, by slot, without some of the lowering passes; the slots of
         those that failed, with the reasons.
 
-        They are compiled as one module: half of what compiling a small kernel takes is the same
+        They are compiled as one module: half of the time to compile a small kernel is the same
         for one and for many. When that fails they are compiled one by one, to see which it was.
         """
         os.sched_setaffinity(0, self._cpus)  # measuring has bound this thread
@@ -162,7 +162,7 @@ class Worker:
                 slot: GraphicsFunction(library, _name(slot), self._device) for slot in scheduled
             }
         library = compiled.jit()
-        # Looking a function up is what makes LLVM generate the code.
+        # LLVM generates the code when a function is looked up.
         return {slot: library[_name(slot)] for slot in scheduled}
 
     def _exported(
@@ -177,7 +177,7 @@ class Worker:
         return {slot: {"library": str(path), "name": _name(slot)} for slot in scheduled}
 
     def _analysed(self, scheduled: dict[int, tvm.tirx.PrimFunc]) -> dict[int, list[Message]]:
-        """What the compiler says of kernels, and what their loops do."""
+        """The compiler's figures of kernels, and the work of their loops."""
         if not scheduled:
             return {}
         compiled = self._compiled(scheduled, [])
@@ -203,7 +203,7 @@ class Worker:
         return self.awake
 
     def _timer(self, function: Callable[..., object]) -> Timer:
-        """What times a function; the threads it runs with are in their places."""
+        """A timer of a function; the threads it runs with are in their places."""
         self._arguments.seconds(function, 1)
         spread_threads()
         return lambda runs: self._arguments.seconds(function, runs)
@@ -217,7 +217,7 @@ class Worker:
     def verify(self, message: Message) -> Message:
         """Compile some candidates as they will be in the network, run each between guard pages, and
         compare it with the unscheduled kernel: how those failed that did, how others access memory
-        outside their arguments, and what others get wrong, with their slots.
+        outside their arguments, and errors of others, with their slots.
         """
         failed = self._compile_all(message["candidates"], left_out=[])
         wrong, unsafe = [], []
@@ -233,7 +233,7 @@ class Worker:
 
     def verify_opencl(self, message: Message) -> Message:
         """Compare some candidates for a graphics processor that is not here, in their OpenCL form,
-        with the unscheduled kernel: what those get wrong that OpenCL can run, with their slots."""
+        with the unscheduled kernel: the errors of those that OpenCL can run, with their slots."""
         wrong = []
         for candidate in message["candidates"]:
             with suppress(NotOpenCL):
@@ -265,7 +265,7 @@ class Worker:
         return first_difference(run, self._references())
 
     def _references(self) -> list[Reference]:
-        """What the kernel gives on random and on real inputs, computed once."""
+        """The kernel's results on random and on real inputs, computed once."""
         if not self._expected:
             self._expected = references(
                 self._module, self._outputs, self._arguments.arrays, self._real, self._processor
@@ -273,13 +273,13 @@ class Worker:
         return self._expected
 
     def arguments(self, message: Message) -> Message:
-        """Write down what the kernel is given here, its outputs included, for another machine."""
+        """Write the kernel's arguments, its outputs included, for another machine."""
         row = [(str(at), array) for at, array in enumerate(self._arguments.arrays)]
         write_arrays(Path(message["path"]), [row])
         return {}
 
     def references(self, message: Message) -> Message:
-        """The same, on random and on real inputs, with what the unscheduled kernel gives."""
+        """The same, on random and on real inputs, with the unscheduled kernel's results."""
         write_arrays(Path(message["path"]), [as_row(each) for each in self._references()])
         return {}
 
@@ -292,13 +292,13 @@ class Worker:
         return False
 
     def release(self, message: Message) -> Message:
-        """Forget what is compiled."""
+        """Forget compiled candidates."""
         self._functions.clear()
         return {}
 
 
 def _name(slot: int) -> str:
-    """What a candidate's function is called in a library."""
+    """The name of a candidate's function in a library."""
     return f"candidate{slot}"
 
 

@@ -1,7 +1,7 @@
 """Compiles candidates of one kernel on the workers of a Dask cluster, side by side.
 
-Dask runs what a worker died over on another, as often as its scheduler allows; then the candidates
-fail.
+Dask runs a task that a worker died over on another, as often as its scheduler allows; then the
+candidates fail.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PATIENCE_SECONDS = 60.0
 
 
 class ClusterCompiling:
-    """Candidates on their way through the cluster, to be used as `Compiling` is: what compiles is
+    """Candidates on their way through the cluster, to be used as `Compiling` is: the compiler is
     in `found`, with its library in `folder`. `whole` is as in the kernel worker's `export`.
 
     `collect` raises CellFailure where there has been no worker for a minute, or the cluster has
@@ -61,7 +61,7 @@ class ClusterCompiling:
         """All work is with the cluster from the start."""
 
     def sources(self) -> list[BuildCluster]:
-        """What `select` waits on until there is something to `collect`."""
+        """The file descriptors that `select` waits on until there is something to `collect`."""
         return [self._cluster]
 
     def collect(self, ready: Collection[object]) -> None:
@@ -94,6 +94,6 @@ class ClusterCompiling:
         self.failed |= {batch[at]: KernelFailed(why) for at, why in compiled.failed.items()}
 
     def stop(self) -> None:
-        """Forget what is not done: Dask drops what nobody refers to; who is at it ends it for
-        nobody."""
+        """Forget unfinished tasks: Dask drops tasks without references; a worker that is at one
+        ends it for nobody."""
         self._tasks.clear()

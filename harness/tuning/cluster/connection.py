@@ -34,8 +34,8 @@ class TaskLost(Exception):
 class BuildCluster:
     """A connection with the scheduler at an address. Use as a context manager.
 
-    `triples` are what is compiled for: each worker must have what links code for them. Raises
-    InputError without the extra `dask` or for what is no address; CellFailure where there is no
+    `triples` are those of the targets: each worker must have their linkers. Raises
+    InputError without the extra `dask` or for an invalid address; CellFailure where there is no
     cluster, no worker, or one that has other versions than this machine.
     """
 
@@ -78,7 +78,7 @@ class BuildCluster:
         self.stop()
 
     def stop(self) -> None:
-        """Leave the cluster; what it still has to do for us is forgotten."""
+        """Leave the cluster; its unfinished tasks for us are forgotten."""
         self._client.close()
         self._close_sockets()
 
@@ -102,7 +102,7 @@ class BuildCluster:
                 raise CellFailure(f"the worker {worker} of the Dask cluster {why}")
 
     def without_workers(self) -> CellFailure:
-        """That there is nobody to compile, and what to do."""
+        """An error: no worker can compile, with advice."""
         return CellFailure(
             f"the Dask cluster at {self._address} has no workers; start one where there are "
             f"processors to spare: dask worker {self._address}"
@@ -134,7 +134,7 @@ class BuildCluster:
             self._rings.send(b".")
 
     def fileno(self) -> int:
-        """What `select` waits on until a task is done."""
+        """The file descriptor that `select` waits on until a task is done."""
         return self._hears.fileno()
 
     def hear(self) -> None:
@@ -143,7 +143,7 @@ class BuildCluster:
             self._hears.recv(4096)
 
     def result(self, task: Future) -> Any:
-        """What a task that is done came to; None where that was lost with the worker that had it,
+        """The result of a finished task; None if it was lost with its worker,
         so that it is done once more. Raises TaskLost, and CellFailure for all else."""
         from distributed import CancelledError, KilledWorker, TimeoutError
 
@@ -165,7 +165,7 @@ class BuildCluster:
 
 
 def require_address(text: str) -> None:
-    """Raise InputError for what is no address of a Dask scheduler."""
+    """Raise InputError for an invalid address of a Dask scheduler."""
     _parsed(text)
 
 
@@ -184,7 +184,7 @@ def _parsed(text: str) -> tuple[str, Address]:
 
 
 def _require_greeting(text: str) -> None:
-    """Raise OSError or ValueError unless what listens at an address says something short first, as
+    """Raise OSError or ValueError unless the server at an address says something short first, as
     a scheduler does: for that Dask's client waits for ever, or makes as much room as it is told."""
     protocol, address = _parsed(text)
     with socket.create_connection((address.host, address.port), _CONNECT_SECONDS) as tried:
@@ -201,12 +201,12 @@ def require_cluster(address: str, triples: Collection[str | None]) -> None:
 
 
 def versions() -> dict[str, str]:
-    """What has to be the same on all machines, for one to compile what another tunes."""
+    """Versions that must be the same on all machines, for one to compile another's candidates."""
     return {"layeredge": harness.__version__, **{name: version(name) for name in _PACKAGES}}
 
 
 def unfit(expected: Mapping[str, str], triples: Collection[str | None]) -> str | None:
-    """Called by a worker: why it cannot compile for somebody who has the expected versions and
+    """Called by a worker: why it cannot compile for a client with the expected versions and
     wants code for some triples, in words that follow its name, or None."""
     found = versions()
     for name, number in expected.items():

@@ -1,4 +1,4 @@
-"""What a worker of a Dask cluster does: compiles candidates, in a child process as everywhere.
+"""Work of a Dask cluster's workers: compiling candidates, in a child process as everywhere.
 
 A process waits some time for the next candidates, because starting one takes seconds.
 """
@@ -24,7 +24,7 @@ _IDLE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Compiled:
-    """What became of candidates, by position: functions in libraries, and how the others failed.
+    """The results of candidates, by position: functions in libraries, and failures.
 
     A function is the name of its library and its own; `libraries` has the bytes of each.
     """
@@ -37,9 +37,9 @@ class Compiled:
 def compiled_here(
     expected: Mapping[str, str], kernel: Message, order: Message, candidates: Sequence[Candidate]
 ) -> Compiled:
-    """Export candidates of a kernel, as one module, for whoever has the expected versions; `order`
-    lacks the folder alone. Raises CellFailure where this worker has others: it may have come after
-    all were asked."""
+    """Export candidates of a kernel, as one module, for a client with the expected versions;
+    `order` lacks the folder alone. Raises CellFailure where this worker has others: it may have
+    come after all were asked."""
     if why := unfit(expected, ()):
         raise CellFailure(f"it {why}")
     process, known = _Spare.taken()
@@ -69,7 +69,7 @@ def compiled_here(
 
 class _Spare:
     """A process that waits for candidates of its kernel or of another, and ends when none come.
-    Who removes it from those that wait has it: a task, or its timer."""
+    A task or its timer takes it by removing it from those that wait."""
 
     _waiting: ClassVar[list[_Spare]] = []
 

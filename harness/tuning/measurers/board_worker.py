@@ -1,5 +1,5 @@
 """Runs candidates of one kernel on an emulated board: counts the instructions of each, and compares
-what it gives with what it should.
+its results with the expected ones.
 
 Run by `harness.tuning.measurers.emulated` with the board's Python, which has TVM's runtime only.
 """
@@ -32,13 +32,13 @@ class Worker:
         self._references: list[Reference] = []
 
     def kernel(self, message: Message) -> Message:
-        """Turn to another kernel: rows of what it is given, with what it should give last."""
+        """Turn to another kernel: rows of its inputs, with the expected outputs last."""
         rows = read_arrays(Path(message["references"]))
         self._references = [reference_of(row, message["outputs"]) for row in rows]
         return {}
 
     def count(self, message: Message) -> Message:
-        """The instructions of one run of a candidate, and what it gives wrong, if anything."""
+        """The instructions of one run of a candidate, and its error, if any."""
         path = Path(message["library"])
         library = tvm.runtime.load_module(str(path))
         counter = InstructionCounter(path, Path(os.environ[COUNTS]))
@@ -55,7 +55,7 @@ class Worker:
         return {"instructions": found.total, "wrong": wrong}
 
     def _tensors(self, inputs: Sequence[np.ndarray]) -> list[tvm.runtime.Tensor]:
-        """What a candidate is called with: the inputs, and room for its results."""
+        """A candidate's arguments: the inputs, and room for its results."""
         results = [np.zeros_like(each) for each in self._references[0].outputs]
         return [tvm.runtime.tensor(array) for array in (*inputs, *results)]
 

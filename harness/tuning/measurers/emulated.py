@@ -63,7 +63,7 @@ class CountingMeasurer(RepeatableMeasurer):
                     yield error
 
     def _references(self, kernel: KernelTask) -> Path:
-        """A file with what the kernel is given, and what it gives without any schedule."""
+        """A file with the kernel's inputs, and its results without any schedule."""
         path = self._folder / f"{kernel_identity(kernel.module)}.npz"
         if not path.exists():
             message = kernel.as_message(self._target, here=False)

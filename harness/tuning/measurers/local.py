@@ -1,7 +1,7 @@
 """The kernel workers of all processors: they compile side by side and measure one at a time.
 
-A worker that dies costs the candidate it was busy with. It is replaced, and what else it had
-compiled, or was compiling with it, is compiled again.
+A worker that dies costs the candidate it was busy with. It is replaced, and other candidates that
+it had compiled, or was compiling with it, is compiled again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from harness.tuning.candidates.turns import Standing, Turns
 from harness.tuning.database import kernel_identity
 
 _CALIBRATION = -1
-"""The slot of what candidates are timed beside."""
+"""The slot of the calibration kernel."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class _Known:
 
 
 class Measurer(Protocol):
-    """What the tuner asks of whatever runs its candidates: a context manager with these three, see
-    `KernelMeasurer`. What it gives as seconds is its `cost`, of which less is better."""
+    """The tuner's interface to a measurer: a context manager with these three, see
+    `KernelMeasurer`. Its seconds are its `cost`, of which less is better."""
 
     @property
     def cost(self) -> TuningCost: ...
@@ -77,9 +77,9 @@ class KernelMeasurer:
     size of the network's weights in bytes where they do not stay in the caches, otherwise 0.
 
     A machine that is not ours alone is now faster, now slower, for seconds at a time. So candidates
-    are timed beside a calibration kernel, the best one of the first round, and what they took is
-    corrected by what that took beside them. It stays the same: of one that is chosen anew each time
-    it was lucky, what is recorded would get less from round to round. Not on a graphics processor,
+    are timed beside a calibration kernel, the best one of the first round, and their times are
+    corrected by its time beside them. It stays the same for all rounds: with one chosen anew after
+    each lucky time, recorded times would sink from round to round. Not on a graphics processor,
     which nobody shares, and for which compiling it for every worker takes longer than a trial.
     """
 
@@ -107,7 +107,7 @@ class KernelMeasurer:
                 worker.stop()
 
     def turn_to(self, kernel: KernelTask) -> None:
-        """What is measured from now on are candidates of this kernel."""
+        """Turn to the candidates of this kernel."""
         self._kernel = kernel.as_message(self._target, self._footprint)
         self._identity = kernel_identity(kernel.module)
 

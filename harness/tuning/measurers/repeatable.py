@@ -1,4 +1,4 @@
-"""Measuring what comes to the same each time: one sample of a candidate is enough, and a final
+"""Costs that repeat exactly: one sample of a candidate is enough, and a final comparison
 needs one round."""
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from harness.tuning.candidates.turns import Standing
 
 
 class KernelWrong(KernelFailed):
-    """A candidate computes something else than the unscheduled kernel; the text says what."""
+    """A candidate computes something else than the unscheduled kernel; the text says how."""
 
 
 class RepeatableMeasurer(ABC):
-    """A measurer, see `Measurer`, that asks what each candidate costs and believes it. `workers` is
+    """A measurer, see `Measurer`, that asks for each candidate's cost once. `workers` is
     how many processes compile."""
 
     cost: TuningCost
@@ -46,17 +46,17 @@ class RepeatableMeasurer(ABC):
     def costs(
         self, kernel: KernelTask, candidates: Sequence[Candidate]
     ) -> Iterator[float | KernelFailed]:
-        """What each candidate costs, in order, or how it failed."""
+        """The cost of each candidate, in order, or its failure."""
 
     def final(
         self, kernel: KernelTask, candidates: Sequence[Candidate]
     ) -> list[float | KernelFailed]:
-        """What finalists for a kernel cost, in order, or how they failed: `KernelWrong` where they
+        """The costs of finalists for a kernel, in order, or their failures: `KernelWrong` if they
         compute something else."""
         return list(self.costs(kernel, candidates))
 
     def turn_to(self, kernel: KernelTask) -> None:
-        """What is measured from now on are candidates of this kernel."""
+        """Turn to the candidates of this kernel."""
         self._kernel = kernel
 
     def measure(
@@ -74,7 +74,7 @@ class RepeatableMeasurer(ABC):
         verified: bool = True,
     ) -> Iterator[Standing | KernelFailed]:
         """The costs of candidates of kernel after kernel, in one round however many are asked for.
-        What is run is verified, asked or not: that takes no second run."""
+        Every run verifies, requested or not: that takes no second run."""
         for kernel, candidates in entries:
             costs = self.final(kernel, candidates)
             failed = {at: cost for at, cost in enumerate(costs) if isinstance(cost, KernelFailed)}

@@ -1,4 +1,4 @@
-"""Tunes for a graphics processor that is not here, by what its compiler says of each candidate.
+"""Tunes for a graphics processor that is not here, by its compiler's figures of each candidate.
 
 A candidate costs the seconds that it is estimated to take. Those that spill registers to memory, or
 of which no block of threads fits on a multiprocessor, are dropped. Nothing runs but the winner of a
@@ -52,7 +52,7 @@ class StaticMeasurer(RepeatableMeasurer):
     def final(
         self, kernel: KernelTask, candidates: Sequence[Candidate]
     ) -> list[float | KernelFailed]:
-        """What each costs; of those that are wrong, or crash, only what would have won is known to
+        """The cost of each; of wrong or crashing ones, only those that would have won are known to
         be."""
         costs = super().final(kernel, candidates)
         if pocl_version() is None:

@@ -1,6 +1,6 @@
 """Predicts which schedules are fast: boosted trees on MetaSchedule's features of their stores.
 
-A schedule's score is the sum of what the trees say of each of its stores, as in [Ansor]; 1 is the
+A schedule's score is the sum of the trees' values for each of its stores, as in [Ansor]; 1 is the
 fastest known schedule of its kernel, 0.5 takes twice as long. MetaSchedule's own model of this kind
 trains for hundreds of rounds in Python, so seldom that a kernel's tuning is half over before it has
 seen any of it, and keeps everything. This one learns from a bounded number of examples, those of
@@ -42,7 +42,7 @@ _PARAMETERS = {
 
 @derived_object
 class CostModel(meta_schedule.cost_model.PyCostModel):  # type: ignore[misc]
-    """Learns from `examples`, adding to them what it is told of."""
+    """Learns from `examples`, adding the schedules of `update` to them."""
 
     def __init__(self, examples: Examples, seed: int, threads: int) -> None:
         super().__init__()

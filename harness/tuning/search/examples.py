@@ -1,7 +1,7 @@
-"""What the cost model learns from: features of measured schedules, kept per target.
+"""The cost model's training data: features of measured schedules, kept per target.
 
 A tuning measures thousands of schedules. Of each kernel the fastest are kept, because it is those
-that have to be told apart, and the latest, which are what the search proposes; all of a kernel that
+that have to be told apart, and the latest, which the search proposes; all of a kernel that
 is being tuned, fewer of the ones before.
 """
 
@@ -57,7 +57,7 @@ class Examples:
         return sum(len(kernel.seconds) for kernel in self._kernels.values())
 
     def add(self, kernel: str, features: Sequence[Features], seconds: Sequence[float]) -> None:
-        """Add schedules of a kernel, and let go of what is too much."""
+        """Add schedules of a kernel, and drop those beyond the limit."""
         found = self._kernels.pop(kernel, _Kernel([], []))
         for rows, value in zip(features, seconds, strict=True):
             if len(rows):
@@ -99,7 +99,7 @@ class Examples:
 
     @classmethod
     def read(cls, path: Path) -> Examples:
-        """Read what `write` wrote; nothing where there is no such file, or one that is damaged:
+        """Read the file of `write`; nothing if there is none, or a damaged one:
         examples make tuning faster and decide nothing."""
         try:
             packed = read_npz(path)

@@ -1,7 +1,7 @@
-"""Proposes what to measure next of one kernel.
+"""Proposes candidates of one kernel.
 
 The first round is not random: it has the most promising schedules of the tiled design space, and
-what was chosen for related kernels of the same target. From then on a part of each round is next
+the schedules of related kernels of the same target. From then on a part of each round is next
 to the best that was measured, and MetaSchedule's evolutionary search gives the rest, in its own
 design space and in the tiled one.
 """
@@ -40,7 +40,7 @@ _POPULATION = 64
 _GENERATIONS = 2
 _RELATED = 12
 _SAMPLED = 4
-"""How many of the first round are drawn at random, to tell the cost model what is bad."""
+"""How many of the first round are drawn at random, as bad examples for the cost model."""
 _REFINED = 12
 """How many of a later round are next to one of the best."""
 _EVOLVED = TRIALS_PER_ROUND - _REFINED
@@ -57,7 +57,7 @@ MetaSchedule's own, which takes twice as long to compile and seldom wins."""
 
 _MOST_WORK = 2.0
 """Arithmetic of a candidate, relative to the unscheduled kernel's, where that is a convolution or a
-product. Others, a softmax for one, may well compute twice what is cheap."""
+product. Others, a softmax for one, may well compute cheap values twice."""
 _CUT = "SamplePerfectTile"
 
 _Mark = tuple[str, str]
@@ -126,7 +126,7 @@ class KernelSearch:
         return context
 
     def propose(self) -> list[meta_schedule.MeasureCandidate]:
-        """What to measure next; nothing when the design space is exhausted."""
+        """The next candidates; none when the design space is exhausted."""
         if self._fresh:
             self._fresh = False
             first = self._new(self._first())
@@ -162,7 +162,7 @@ class KernelSearch:
 
     def _is_hopeless(self, schedule: Schedule) -> bool:
         """Whether a schedule is slow, and slow to compile, for a reason that is known beforehand:
-        it has tiles of more accumulators than registers, or computes again what it has computed."""
+        it has tiles of more accumulators than registers, or repeats arithmetic."""
         cuts = [
             decision
             for instruction, decision in schedule.trace.decisions.items()
@@ -255,7 +255,7 @@ class KernelSearch:
         candidates: Sequence[meta_schedule.MeasureCandidate],
         results: Sequence[meta_schedule.runner.RunnerResult],
     ) -> None:
-        """Take note of what measuring a proposal gave."""
+        """Note the measurement of a proposal."""
         self._cost_model.update(self._context, candidates, results)
         self._context.notify_runner_results(candidates, results)
 
@@ -302,7 +302,7 @@ def _finished(
 ) -> bool:
     """Apply postprocessors to a schedule; whether all of them accept it.
 
-    What they do is marked in the trace: evolution and refinement go on from what is before it.
+    Their part of the trace is marked: evolution and refinement continue from the part before it.
     """
     schedule.enter_postproc()
     try:
@@ -332,7 +332,7 @@ def graft(space: list[Any], source: list[Any]) -> list[Any] | None:
 
 
 def _sampling(instructions: list[Any]) -> list[tuple[int, tuple[str, str]]]:
-    """The instructions that draw something: their positions, and what they draw."""
+    """The instructions that draw something: their positions, and their choices."""
     return [
         (at, (str(kind), str(attributes)))
         for at, (kind, _, attributes, _) in enumerate(instructions)

@@ -1,7 +1,7 @@
-"""The neighbours of a schedule: what differs from it in one decision, by one step.
+"""The neighbours of a schedule: schedules that differ in one decision, by one step.
 
 Evolution draws a new decision at random; close to the best known schedule that is mostly worse.
-What tiling a loop a little wider or narrower does is found by trying just that, see [Canesche].
+The effect of a slightly wider or narrower tile is found by trying it, see [Canesche].
 
 Sources
 -------

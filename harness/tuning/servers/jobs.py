@@ -1,7 +1,7 @@
-"""What a server is asked to do: a trial of one candidate, or a final of several.
+"""Jobs for a server: a trial of one candidate, or a final comparison of several.
 
 A job is a sequence of messages, each sent once the one before is answered. When the server is lost
-the job is begun anew on another, without what has taken two servers down: that is to blame itself.
+the job is begun anew on another, without a candidate that two servers were lost over: it fails.
 """
 
 from __future__ import annotations

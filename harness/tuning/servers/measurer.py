@@ -76,7 +76,7 @@ class RemoteMeasurer:
         self._folder.cleanup()
 
     def turn_to(self, kernel: KernelTask) -> None:
-        """What is measured from now on are candidates of this kernel."""
+        """Turn to the candidates of this kernel."""
         self._kernel = kernel.as_message(self._target, here=False)
         self._outputs = kernel.outputs
 
@@ -131,7 +131,8 @@ class RemoteMeasurer:
     def _final(
         self, candidates: Sequence[Candidate], folder: Path, rounds: int, *, verified: bool
     ) -> Final | KernelFailed:
-        """A final for the pool, its candidates compiled, while the pool does what it has."""
+        """A final comparison for the pool, its candidates compiled, while the pool works on
+        others."""
         try:
             kernel = self._given("references" if verified else "arguments", folder)
         except KernelFailed as error:
@@ -161,8 +162,8 @@ class RemoteMeasurer:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _given(self, what: str, folder: Path) -> Message:
-        """What a server is told of the kernel, once a worker has written down what it is called
-        with. Raises KernelFailed."""
+        """The message that describes the kernel to a server, once a worker has written the
+        arguments it is called with. Raises KernelFailed."""
         path = str(folder / "arguments.npz")
         self._workers[0].ask(self._kernel, {"do": what, "path": path}, _REFERENCE_SECONDS)
         return {"do": "kernel", "arguments": path, "outputs": self._outputs}
@@ -178,7 +179,7 @@ class RemoteMeasurer:
         return compiling
 
     def _advance(self, compiling: Compiling | ClusterCompiling | None = None) -> None:
-        """See that all have work, and take what the first have done. Raises CellFailure."""
+        """Give all servers work, and take the first results. Raises CellFailure."""
         if compiling is not None:
             compiling.begin()
         self._pool.begin()

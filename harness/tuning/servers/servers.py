@@ -60,7 +60,7 @@ class _Server:
         self.send(next(self._steps), seconds * job.allowance)
 
     def go_on(self, answer: Message, seconds: float) -> None:
-        """Send what comes after an answer; without a job any more where nothing does."""
+        """Send the message after an answer; the job ends if there is none."""
         assert self._steps is not None and self.job is not None
         try:
             if "error" in answer:
@@ -76,7 +76,7 @@ class _Server:
 class ServerPool:
     """The servers of a key. `begin` and `collect`, again and again between `open` and `close`.
 
-    `triple` is what the code is compiled for. A trial's answer may take `answer_seconds`; where
+    `triple` is that of the code. A trial's answer may take `answer_seconds`; where
     there has been no server for `patience` seconds, `begin` raises CellFailure.
     """
 
@@ -134,7 +134,7 @@ class ServerPool:
         self._jobs.append(job)
 
     def sources(self) -> list[Any]:
-        """What `select` waits on until there is something to `collect`."""
+        """The file descriptors that `select` waits on until there is something to `collect`."""
         waiting = [server.child for server in self._servers if server.waits]
         return [*waiting, *([self._tracker] if self._tracker else [])]
 
@@ -153,7 +153,7 @@ class ServerPool:
                     server.child.kill()
 
     def _note_absence(self) -> None:
-        """Raise CellFailure where no server has been there for too long; what the caller did for
+        """Raise CellFailure if there has been no server for too long; the work of the caller for
         longer than a moment meanwhile was something else than waiting for one."""
         now = time.monotonic()
         waited, self._looked_at = min(now - self._looked_at, _MOMENT_SECONDS), now
@@ -263,7 +263,7 @@ class ServerPool:
             child.kill()
 
     def _nobody(self) -> str:
-        """That there is no server, why, and what to do."""
+        """An error: there is no server, with the reason and advice."""
         where = self._where.tracker
         why = f" (the last that was heard: {self._lost_because})" if self._lost_because else ""
         return (

@@ -40,14 +40,14 @@ class Session:
         self._tensors: list[list[tvm.runtime.Tensor]] = []
 
     def describe(self, message: Message) -> Message:
-        """What the server says of itself, where it is one of ours."""
+        """The server's description of itself, if it is one of ours."""
         try:
             return {"description": json.loads(self._session.get_function(DESCRIPTION)())}
         except AttributeError:  # TVM's own server
             return {"description": {}}
 
     def kernel(self, message: Message) -> Message:
-        """Turn to another kernel: upload what it is called with, rows of all its arguments, the
+        """Turn to another kernel: upload its arguments, rows of all of them, the
         outputs last. The first row is timed; all are verified."""
         if message["arguments"] != self._arguments:
             self._arguments, self._outputs = message["arguments"], message["outputs"]
@@ -70,7 +70,7 @@ class Session:
         return self._libraries[path]
 
     def _timer(self, message: Message) -> Timer:
-        """What times a candidate, by the clock of the server."""
+        """A timer of a candidate, by the clock of the server."""
         library, name = self._library(message), message["name"]
 
         def seconds(runs: int) -> float:
@@ -89,7 +89,7 @@ class Session:
         return {"seconds": in_turns(timers, message["rounds"])}
 
     def verify(self, message: Message) -> Message:
-        """What a candidate computes wrong, in words, or None."""
+        """The error of a candidate, in words, or None."""
         function = self._library(message)[message["name"]]
         for row, tensors in zip(self._rows, self._tensors, strict=True):
             reference = reference_of(row, self._outputs)
