@@ -19,9 +19,9 @@ def spend(
     losses: Mapping[str, np.ndarray], prices: Mapping[str, np.ndarray], most: float
 ) -> dict[str, int]:
     """Which of its levels each layer gets; `losses` and `prices` are `[levels]` by the layer's
-    name, `most` what the prices may sum up to. The cheapest levels where even those cost more.
+    name, `most` the limit of their sum. The cheapest levels where even those cost more.
 
-    A multiple-choice knapsack, by dynamic programming over what is spent.
+    A multiple-choice knapsack, by dynamic programming over the sum spent.
     """
     cheapest = {name: int(np.argmin(prices[name])) for name in losses}
     if most <= 0:

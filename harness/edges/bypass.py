@@ -1,4 +1,4 @@
-"""Leaves out what a residual connection goes around, where that adds next to nothing.
+"""Removes branches of residual connections that add next to nothing.
 
 In `x + f(x)` the layers of f can go if the network gives nearly the same without them. How nearly
 is measured: each branch is multiplied by a gate, and with a gate shut the outputs on calibration
@@ -55,7 +55,7 @@ def bypass(
 def residual_branches(module: tvm.IRModule) -> Branches:
     """The sums x + f(x) of a canonical network in which f has layers."""
     layers = {layer.variable for layer in layers_of(module)}
-    # What each variable is computed from: the variables themselves, and how many layers.
+    # The operands of each variable: the variables themselves, and the number of layers.
     sources: dict[relax.Var, frozenset[relax.Var]] = {}
     found: Branches = {}
     for block in module[MAIN].body.blocks:
@@ -77,7 +77,7 @@ def _is_around(
     sources: dict[relax.Var, frozenset[relax.Var]],
     layers: set[relax.Var],
 ) -> bool:
-    """Whether a branch of layers is computed from what goes around it, in the same shape."""
+    """Whether a branch of layers is computed from its shortcut, in the same shape."""
     if not isinstance(around, relax.Var) or branch not in sources:
         return False
     between = sources[branch] - sources.get(around, frozenset())
@@ -128,8 +128,8 @@ class _Bypass(Rewriter):
 
 
 class _Moved:
-    """How far a network's outputs are from what they are when some gates are shut: the mean over
-    samples of the distance, of their norm."""
+    """The distance of a network's outputs from the usual ones when some gates are shut: the mean
+    over samples of the distance, of their norm."""
 
     def __init__(
         self,

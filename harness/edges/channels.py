@@ -3,7 +3,7 @@
 The pattern `channel` removes whole channels, from all layers of their group (`graph.py`): every
 shape is smaller then (`shrinking.py`), and any kernel is faster. The share of channels removed is
 the same in every group that may lose some. A layer that loses channels on both sides loses more
-weights than that share: the square of what is left is left of it.
+weights than that share: the square of the share that remains.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class KeptChannels:
     def masks(self, layers: Iterable[Layer]) -> dict[str, np.ndarray]:
         """The edges that stay, `[taps * inputs, outputs]` by name, of the layers that lose some.
 
-        With the other edges zero a network gives what it gives without their channels.
+        With the other edges zero a network computes the same as without their channels.
         """
         found: dict[str, np.ndarray] = {}
         for layer in layers:
@@ -53,8 +53,8 @@ def channel_scores(
     """How much each channel of a group matters, by the scores of the edges that lead to it and from
     it: `scores` are matrices `[taps * inputs, outputs]` by the layers' names.
 
-    What a layer says of the channels is divided by its mean, because the scores of different layers
-    are not comparable.
+    A layer's scores of the channels are divided by their mean, because the scores of different
+    layers are not comparable.
     """
     total = np.zeros(len(group.channels))
     for use in (*group.producers, *group.consumers):

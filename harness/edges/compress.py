@@ -26,7 +26,7 @@ from harness.specs.sweep import Edges, Finetune
 
 Tell = Callable[[dict[str, Any]], None]
 Calibrate = Callable[[tvm.IRModule, list[Layer]], Calibration]
-"""What layers of a network, which may have lost edges already, see on calibration data."""
+"""Inputs of layers of a network, which may have lost edges already, on calibration data."""
 
 _CHECKED = 4
 """How many samples the outputs are looked at for once a network was fitted."""
@@ -44,12 +44,12 @@ def compress(
     tell: Tell = lambda message: None,
     appraise: Appraise | None = None,
 ) -> tuple[tvm.IRModule, Compression]:
-    """A canonical network without the edges that matter least, and what was done to each layer.
+    """A canonical network without the least important edges, and the compression of each layer.
 
-    `lanes` is the vector width of the target in weights; `calibrate` gives what the layers of a
-    network see on calibration data, `appraise` what they cost on the target at some sparsities;
+    `lanes` is the vector width of the target in weights; `calibrate` gives the inputs of a
+    network's layers on calibration data, `appraise` their costs on the target at some sparsities;
     `training` are the inputs, in the order of the network's parameters, to fine-tune on; `tell`
-    hears the stages. Raises CellFailure where no layer fits the pattern, where what is asked for
+    hears the stages. Raises CellFailure where no layer fits the pattern, where an option
     needs data or a package and it is not there, and where fitting gave weights that are not finite;
     InputError for a layer to exclude that there is not.
     """
@@ -66,7 +66,7 @@ def compress(
 
 @dataclass(frozen=True)
 class _Work:
-    """What one network is compressed with."""
+    """Everything that one network is compressed with."""
 
     dense: tvm.IRModule
     edges: Edges
@@ -160,7 +160,7 @@ class _Work:
         settings: Finetune,
         stage: int,
     ) -> dict[relax.Var, np.ndarray]:
-        """Fit all layers at once to what the dense network gives; only this needs PyTorch."""
+        """Fit all layers at once to the dense network's outputs; only this needs PyTorch."""
         from harness.networks.finetune import finetuned
 
         before = sum(settings.epochs_of_stages[:stage])
@@ -220,7 +220,7 @@ def _reconstruct(
     weights: dict[relax.Var, np.ndarray],
     calibration: Calibration,
 ) -> None:
-    """Fit layer after layer; each sees what those before it give once they are fitted."""
+    """Fit layer after layer; each gets the outputs of the fitted layers before it."""
     masked = [layer for layer in layers if layer.name in masks]
     # Layers side by side that read the same take one run of the network together.
     for _, together in groupby(masked, key=lambda layer: layer.call.args[0]):
@@ -245,8 +245,9 @@ def _reconstruct(
 
 
 def check_outputs(calibration: Calibration, weights: Mapping[relax.Var, np.ndarray]) -> None:
-    """Raises CellFailure where a network with these weights gives what is not finite, or many times
-    as much as before: each layer was fitted to what it sees, and errors can add up all the same."""
+    """Raises CellFailure where the outputs of a network with these weights are not finite, or many
+    times as large as before: each layer was fitted to its inputs, and errors can add up
+    nonetheless."""
     for sample in calibration.samples[:_CHECKED]:
         before = float(np.linalg.norm(calibration.outputs(sample, {})))
         after = float(np.linalg.norm(calibration.outputs(sample, weights)))
@@ -279,7 +280,7 @@ def _described(layer: Layer, mask: np.ndarray | None) -> LayerCompression:
 
 
 def _excluded(edges: Edges, layers: list[Layer]) -> tuple[str, ...]:
-    """The names of the layers that what the user excludes stands for."""
+    """The names of the layers that the user excludes."""
     names = [layer.name for layer in layers]
     found: list[str] = []
     for pattern in edges.exclude:

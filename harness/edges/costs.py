@@ -1,7 +1,7 @@
-"""What a layer costs at each of some block sparsities, measured on the target.
+"""The cost of a layer at each of some block sparsities, measured on the target.
 
-The network is thinned at random to each sparsity and fused as its cells are, so that what is timed
-are the kernels that a cell would have, with what is fused to their layer. Each is tuned a little,
+The network is thinned at random to each sparsity and fused as its cells are, so the timed kernels
+are those that a cell would have, with the operators fused to their layer. Each is tuned a little,
 unless the target's database knows it already; then those of a layer are measured in turns. No time
 between the sparsities is guessed: a layer may only be as sparse as was measured.
 """
@@ -33,22 +33,22 @@ from harness.tuning.tasks import tasks_of
 from harness.tuning.tuner import Tuner
 
 _TRIALS = 10
-"""For each kernel: the search's first round, which is most of what tuning gains."""
+"""For each kernel: the search's first round, most of the gain of tuning."""
 _ROUNDS = 11
 
 Prices = Mapping[str, np.ndarray]
-"""What a layer costs at each of some sparsities, `[sparsities]` by the layer's name: seconds here.
+"""The cost of a layer at each of some sparsities, `[sparsities]` by the layer's name: seconds here.
 """
 KernelInputs = Callable[[tvm.IRModule, Path], Mapping[str, Path]]
-"""Writes what each kernel of a fused network is given into a folder; the files, by its name."""
+"""Writes the inputs of each kernel of a fused network into a folder; the files, by its name."""
 
 
 @dataclass(frozen=True)
 class Appraiser:
     """Finds the prices of layers on a target that is this machine.
 
-    Blocks are of a `group` of outputs each; `database` is the target's, `folder` for what kernels
-    are given.
+    Blocks are of a `group` of outputs each; `database` is the target's, `folder` for kernels'
+    inputs.
     """
 
     spec: TargetSpec

@@ -1,6 +1,6 @@
 """Removes a layer's edges group by group, the others making up for each as well as they can.
 
-What a layer's output loses, in the mean over `rows` of its inputs, when the weights are w instead
+The loss of a layer's output, in the mean over `rows` of its inputs, with the weights w instead
 of d is (w - d)' H (w - d) with the inputs' second moments H. Removing input k costs |w_k|² over the
 k-th of the inverse's diagonal, if the others are then at their best; those and the inverse without
 k follow from a step of Gaussian elimination [OBC].
@@ -21,7 +21,7 @@ if each were alone. Of ResNet-8, 64 steps and one by one come to the same within
 
 
 def elimination_costs(dense: np.ndarray, moments: np.ndarray, group: int) -> np.ndarray:
-    """What removing each group costs, with all that cost less, `[inputs, outputs / group]`.
+    """The cost of removing each group, with all cheaper ones, `[inputs, outputs / group]`.
 
     `dense` are the weights `[inputs, outputs]`, `moments` the inputs' second moments, damped so
     that they have an inverse.
@@ -46,7 +46,7 @@ def _costs(weights: np.ndarray, inverse: np.ndarray) -> np.ndarray:
         found[left[gone]] = spent + np.cumsum(costs[gone])
         spent = float(found[left[gone[-1]]])
         kept = np.setdiff1d(np.arange(len(left)), gone)
-        # What is gone, by the others: a block of the inverse, eliminated.
+        # The removed weights in terms of the others: a block of the inverse, eliminated.
         share = np.linalg.solve(inverse[np.ix_(gone, gone)], inverse[np.ix_(gone, kept)]).T
         weights = weights[kept] - share @ weights[gone]
         inverse = inverse[np.ix_(kept, kept)] - share @ inverse[np.ix_(gone, kept)]

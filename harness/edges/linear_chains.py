@@ -14,7 +14,7 @@ from harness.passes.rewriter import Rewriter
 @dataclass(frozen=True)
 class _First:
     """A layer that may be the first of two. `call` has its arguments in the new network; `bias` is
-    what is added to each output."""
+    the number added to each output."""
 
     call: relax.Call
     positions: int
@@ -24,7 +24,7 @@ class _First:
 class MergeLinearChains(Rewriter):
     """Products of two constant matrices, and convolutions of which one is of 1 × 1, become one.
 
-    What a layer multiplies by zero does not count: its kernel may leave it out.
+    Products of a layer with zero do not count: its kernel may leave it out.
     """
 
     def __init__(self, module: tvm.IRModule) -> None:

@@ -1,4 +1,4 @@
-"""Which edges of a network's layers are kept: scores, what each layer may lose, and a pattern."""
+"""Which edges of a network's layers are kept: scores, the sparsity of each layer, and a pattern."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from harness.specs.patterns import Pattern, traits_of
 from harness.specs.sweep import Edges, Spending
 
 SCORES = "scores"
-"""The folder in the cache for what took time to compute."""
+"""The folder in the cache for scores that took time to compute."""
 _LEVELS: dict[Spending, tuple[float, ...]] = {
     "edges": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95),
     "latency": (0.5, 0.7, 0.8, 0.9),
@@ -31,7 +31,7 @@ _LEVELS: dict[Spending, tuple[float, ...]] = {
 of latency a kernel is tuned for each."""
 
 Appraise = Callable[[Sequence[Layer], Sequence[float]], Prices]
-"""What layers cost at some sparsities."""
+"""The costs of layers at some sparsities."""
 
 
 def channels_of(
@@ -42,7 +42,7 @@ def channels_of(
     seed: int,
     calibration: Calibration | None,
 ) -> KeptChannels:
-    """What stays of a network's channels, in the pattern `channel`."""
+    """The channels of a network that are kept, in the pattern `channel`."""
     scores = cached_scores(cache_folder() / SCORES, layers, edges.score, 1, seed, calibration)
     (sparsity,) = edges.sparsity
     shuffle = np.random.default_rng(seed) if edges.shuffle else None
@@ -59,7 +59,7 @@ def group_scores(
     calibration: Calibration | None,
 ) -> dict[str, np.ndarray]:
     """The scores of each layer that the pattern fits, by its name, in the other patterns. Blocks
-    fit what there are kernels for."""
+    fit operators with sparse kernels."""
     chosen = [
         layer
         for layer in layers
@@ -112,7 +112,7 @@ def masks_of(
     group = group_of(edges.pattern, lanes)
     masks = {}
     for name, sparsity in sparsities.items():
-        # What is gone scores less than anything: no score is below 0.
+        # Dropped edges score below all others: no score is below 0.
         ranked = np.where(within[name][:, ::group], scores[name], -1) if within else scores[name]
         masks[name] = mask_of(ranked, edges.pattern, sparsity, group)
     if edges.shuffle:
@@ -134,7 +134,7 @@ def _lost(
     levels: Sequence[float],
     progress: Progress,
 ) -> dict[str, np.ndarray]:
-    """What each layer's loss of edges costs at some sparsities. Without data to look at the outputs
+    """The loss of each layer at some sparsities. Without data to look at the outputs
     with, that is a share of all that its edges score."""
     if calibration is None:
         return {

@@ -1,7 +1,7 @@
 """A network that computes the same with fewer edges: exact but for rounding.
 
 - Layers with nothing between them become one (`linear_chains.py`), equal branches too.
-- A channel that is one number whatever the input is folded into the biases of what reads it; one
+- A channel that is one number for every input is folded into the biases of its readers; one
   that is the same as another is read by the other's edges.
 - A channel that no layer reads goes, with the edges that lead to it.
 
@@ -34,7 +34,7 @@ _MOST_TIMES = 10
 def merge(
     module: tvm.IRModule, summary: Compression, lanes: int
 ) -> tuple[tvm.IRModule, Compression]:
-    """A compressed network with fewer edges that computes the same, and what was done to it in all.
+    """A compressed network with fewer edges that computes the same, and its whole compression.
     `lanes` is the vector width of the target in weights."""
     width = max(lanes, group_of(summary.pattern, lanes))
     smaller = merged(module, width, in_vectors=traits_of(summary.pattern).in_blocks)
@@ -46,7 +46,7 @@ def merged(module: tvm.IRModule, lanes: int, in_vectors: bool) -> tvm.IRModule:
     """A canonical network that computes the same with fewer edges, if there are any to merge.
 
     Groups of at least `lanes` channels become whole vectors of those, or stay as they are; with
-    `in_vectors` only whole vectors of channels go, such that blocks of edges stay what they are.
+    `in_vectors` only whole vectors of channels go, such that blocks of edges stay whole.
     """
     for _ in range(_MOST_TIMES):
         before = _edges(module, np.size)
@@ -64,8 +64,8 @@ def _edges(module: tvm.IRModule, count: Callable[[np.ndarray], int]) -> int:
 
 @dataclass(frozen=True)
 class _Reader:
-    """A layer that reads channels: its weights `[taps, inputs, outputs]`, what is to be added to
-    its outputs, and what is known of its inputs."""
+    """A layer that reads channels: its weights `[taps, inputs, outputs]`, the numbers to add to
+    its outputs, and the known values of its inputs."""
 
     layer: Layer
     use: Use
@@ -93,7 +93,7 @@ class _Reader:
         self.weights[:, at] = 0
 
     def redirect(self, channel: int, other: int) -> None:
-        """What is read of a channel is read of another one that is the same."""
+        """Readers of a channel read another one that is the same."""
         at = self.positions(channel)
         self.weights[:, self.positions(other)] += self.weights[:, at]
         self.weights[:, at] = 0
@@ -151,7 +151,7 @@ def _fold_group(group: ChannelGroup, readers: list[_Reader]) -> None:
 
 
 class _Fold(Rewriter):
-    """The layers of `readers` with their new weights, and what is to be added to them."""
+    """The layers of `readers` with their new weights, and the numbers to add to them."""
 
     def __init__(self, module: tvm.IRModule, readers: Mapping[relax.Var, _Reader]) -> None:
         super().__init__(module)

@@ -1,9 +1,10 @@
 """Puts outputs next to each other that use the same inputs, so that blocks lose less.
 
-A block is an input's edges to a vector of neighbouring outputs, kept or dropped together. Who is
-whose neighbour is open: with the channels of a group (`graph.py`) in another order, and with them
-all constants that lie along them, a network computes the same in the same time [Pool]. Sorting them
-by their norms, as [Lin] does, brings together what is as large; here it is what reads the same.
+A block is an input's edges to a vector of neighbouring outputs, kept or dropped together. Which
+outputs are whose neighbour is open: with the channels of a group (`graph.py`) in another order, and
+with them all constants that lie along them, a network computes the same in the same time [Pool].
+Sorting them by their norms, as [Lin] does, brings together outputs of similar size; here those with
+the same inputs.
 
 Vectors are filled one after the other, with whichever output keeps the largest share of its squared
 weights under the inputs that the vector would keep. In EfficientNet-Lite0, with half of the blocks
@@ -52,8 +53,8 @@ def reordered(
     target: tvm.target.Target,
     threads: int,
 ) -> tvm.IRModule:
-    """What `side_by_side` gives, checked on the first of the samples, inputs in the order of the
-    network's parameters, where there are some. Raises CellFailure where outputs are others."""
+    """The network of `side_by_side`, checked on the first of the samples, inputs in the order of
+    the network's parameters, where there are some. Raises CellFailure where outputs are others."""
     found = side_by_side(module, vector)
     if samples:
         check_same(module, found, samples[0], target, threads)
@@ -138,7 +139,7 @@ def _alike(shares: Sequence[np.ndarray], count: int, sparsity: float) -> list[in
 
 
 def _kept(shares: np.ndarray, sums: np.ndarray, sparsity: float) -> np.ndarray:
-    """What each output would keep under the inputs that `sums` say the most of."""
+    """The share that each output would keep with the inputs of the largest `sums`."""
     most = np.zeros(len(sums))
     most[np.argsort(-sums, kind="stable")[: kept_of(len(sums), sparsity)]] = 1
     kept: np.ndarray = most @ shares
@@ -168,7 +169,7 @@ def _order_to_change(group: ChannelGroup, flow: Flow, vector: int) -> np.ndarray
 def _in_order(channels: np.ndarray, ordered: np.ndarray) -> bool:
     """Whether channels are those that are `ordered`, each some times, and all of that again. What
     cuts across that, such as a slice that has the second part of one time and the first of the
-    next, would mix up what is at which time."""
+    next, would mix up the time steps."""
     other = np.flatnonzero(channels != channels[0])
     times = int(other[0]) if len(other) else len(channels)
     once, count = np.repeat(ordered, times), len(channels)
@@ -176,7 +177,7 @@ def _in_order(channels: np.ndarray, ordered: np.ndarray) -> bool:
 
 
 class _OrderChannels(Rewriter):
-    """A network in which each channel is what the one that it `comes_from` was."""
+    """A network in which each channel equals the one that it `comes_from` in the original."""
 
     def __init__(self, module: tvm.IRModule, flow: Flow, comes_from: np.ndarray) -> None:
         super().__init__(module)

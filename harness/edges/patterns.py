@@ -1,13 +1,13 @@
 """Which edges of a layer are kept: masks of a pattern, from the scores of its groups.
 
-Masks are matrices `[taps * inputs, outputs]`, see `layers.py`. A pattern is what the
+Masks are matrices `[taps * inputs, outputs]`, see `layers.py`. A pattern is a form that the
 hardware can make use of:
 
 - `block`: for one input (under one tap), all edges to a vector of neighbouring outputs are kept or
-  dropped together, and each such vector keeps as many as the others. Loops over what is left are
+  dropped together, and each such vector keeps as many as the others. Loops over kept edges are
   static, and each kept weight is used by whole vector instructions.
 - `wide-block`: the same for two such vectors, where those multiply each input that is loaded.
-- `N:M`: the same as `block`, but N are kept of every M neighbouring inputs: what is read for a
+- `N:M`: the same as `block`, but N are kept of every M neighbouring inputs: the inputs of a
   vector lies closer together, and each part of the input is seen by all outputs.
 - `unstructured`: any edge. No kernel here is faster for it: it is for accuracy curves.
 
@@ -32,7 +32,7 @@ def group_of(pattern: Pattern, lanes: int) -> int:
 
 def require_pattern(pattern: Pattern, spec: TargetSpec, lanes: int) -> None:
     """Raises CellFailure where a target has no kernels that make use of a pattern. `lanes` is its
-    vector width in weights. What is unstructured is faster nowhere, so that no target lacks it."""
+    vector width in weights. Unstructured edges are faster nowhere, so no target lacks them."""
     if not traits_of(pattern).in_blocks or (spec.passes.sparse_kernels and lanes > 1):
         return
     why = (
@@ -47,7 +47,7 @@ def require_pattern(pattern: Pattern, spec: TargetSpec, lanes: int) -> None:
 
 def mask_of(scores: np.ndarray, pattern: Pattern, sparsity: float, group: int) -> np.ndarray:
     """Which edges to keep, True for those, `[taps * inputs, outputs]`, such that the share of the
-    others is `sparsity` (to what the pattern can be rounded to, never more).
+    others is `sparsity` (rounded to the pattern, never more).
 
     `scores` are those of the groups, as `scores_of` gives them.
     """

@@ -28,8 +28,8 @@ def cached_scores(
     seed: int,
     calibration: Calibration | None,
 ) -> dict[str, np.ndarray]:
-    """What `scores_of` gives, kept in `folder` by the weights, the samples and the method. A file
-    that is damaged is as good as none."""
+    """The scores of `scores_of`, kept in `folder` by the weights, the samples and the method. A
+    file that is damaged is as good as none."""
     if not SCORES[method].needs_data or calibration is None:
         return scores_of(layers, method, group, seed, calibration)
     path = folder / f"{_key(layers, method, group, seed, calibration)}.npz"
@@ -45,10 +45,11 @@ def cached_scores(
 def _key(
     layers: Sequence[Layer], method: Score, group: int, seed: int, calibration: Calibration
 ) -> str:
-    """What decides scores: what every layer of the network computes with and is given, and how.
+    """A hash of everything that decides scores: the weights and inputs of every layer, and the
+    method.
 
-    What layers are given on the samples stands for the operators between them, and what the network
-    gives for those after the last one.
+    The layers' inputs on the samples represent the operators between them, and the network's
+    outputs those after the last one.
     """
     said = f"{score_module(method).REVISION} {version('apache-tvm')} {method} {group} {seed}"
     digest = hashlib.sha256(said.encode())

@@ -1,9 +1,9 @@
-"""What a network's outputs lose when one of its layers alone loses edges, measured.
+"""The measured change of a network's outputs when a single layer loses edges.
 
-A layer whose own output changes little can still be one that everything hangs on: the outputs are
+A layer whose own output changes little can still be essential for the network: the outputs are
 looked at, of some of the calibration samples. Where the network is to be fitted afterwards, the
 layer is fitted before they are, to the other samples where those are as many at least: a classifier
-of more inputs than samples fits those that it was fitted to whatever it loses. What several layers
+of more inputs than samples fits its own samples whatever it loses. The loss of several layers
 lose together is taken as the sum.
 """
 
@@ -32,7 +32,7 @@ def output_losses(
     fit: bool,
     progress: Progress,
 ) -> dict[str, np.ndarray]:
-    """The squared distance of the outputs from what they were, relative to their square, in the
+    """The squared distance of the outputs from the former ones, relative to their square, in the
     mean over samples: for each of a layer's `masks`, by its name."""
     samples = calibration.samples[:_SAMPLES]
     dense = [calibration.outputs(sample, {}) for sample in samples]
@@ -60,7 +60,7 @@ def output_losses(
 
 
 def _of_others(calibration: Calibration, layer: Layer, looked_at: int) -> np.ndarray:
-    """What a layer is given, of samples that are not looked at; of all where those are few."""
+    """A layer's inputs on samples that are not used for the outputs; on all if those are few."""
     rows, count = calibration.dense[layer.name], len(calibration.samples)
     return rows if count < 2 * looked_at else rows[len(rows) // count * looked_at :]
 

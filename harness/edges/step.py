@@ -23,7 +23,7 @@ REVISION = 3
 def apply(
     canonical: tvm.IRModule, context: Context, edges: Edges
 ) -> tuple[tvm.IRModule, Compression]:
-    """The network without some of its edges, and what was done.
+    """The network without some of its edges, and its compression.
 
     In this order: branches are bypassed, outputs are ordered, edges are dropped and the others
     fitted, and edges are merged; the network before merging is the cell's reference. Raises
@@ -51,7 +51,7 @@ def apply(
         canonical = reordered(canonical, group, samples or context.inputs(), here, threads)
     training, seen = context.training() or samples, samples
     if edges.finetune:
-        # Calibration inputs are the first training inputs: what is held out of these counts.
+        # Calibration inputs are the first training inputs, of which some are held out.
         seen = [samples[at] for at in fitted_to(len(samples), len(training))]
     canonical, compression = compress(
         canonical,
@@ -83,7 +83,7 @@ def _prices(
     layers: Sequence[Layer],
     sparsities: Sequence[float],
 ) -> Prices:
-    """What layers cost on the target at some sparsities, in blocks of a group of outputs."""
+    """The costs of layers on the target at some sparsities, in blocks of a group of outputs."""
     from harness.edges.costs import Appraiser
     from harness.tuning.database import TuningDatabase
 

@@ -1,4 +1,4 @@
-"""What the default schedule asks about the loops and blocks of a kernel."""
+"""Queries on the loops and blocks of a kernel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def loop_extent(schedule: Schedule, loop: Any) -> int:
 
 
 def divisors(number: int) -> list[int]:
-    """What divides a number, ascending."""
+    """The divisors of a number, ascending."""
     return [part for part in range(1, number + 1) if number % part == 0]
 
 
@@ -54,7 +54,7 @@ def calls_functions(block: SBlock) -> bool:
 
 
 def is_opaque(kernel: PrimFunc) -> bool:
-    """Whether a kernel does not say what it reads and writes: TVM writes the loops of some itself,
+    """Whether a kernel does not declare its reads and writes: TVM writes the loops of some itself,
     as ScatterND's, and neither fusing nor scheduling may touch those."""
     found: list[SBlock] = []
     structural_walk(kernel.body, (SBlock, found.append))
@@ -87,7 +87,7 @@ def gathered(block: SBlock) -> Any:
 
 def sharing(block: SBlock, vectors: int) -> int:
     """How many neighbours of so many vectors of channels read the same inputs: all, unless a block
-    gathers by an index that hangs on the channel, of which there is a row for one or for some."""
+    gathers by an index that depends on the channel, with a row for one or several."""
     load = gathered(block)
     if load is None:
         return vectors
@@ -100,7 +100,7 @@ def sharing(block: SBlock, vectors: int) -> int:
 
 def multiplied_per_load(rows: int, vectors: int, sharing: int) -> float:
     """How many multiplications of vectors a register tile makes for each load. So many of its
-    vectors of channels are `sharing` what is read for a row."""
+    vectors of channels are `sharing` the inputs of a row."""
     inputs = rows * (vectors // math.gcd(vectors, sharing))
     return rows * vectors / (inputs + vectors)
 

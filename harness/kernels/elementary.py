@@ -1,9 +1,9 @@
 """Elementary functions as arithmetic that vectorises.
 
 TVM lowers `exp`, `tanh` and `erf` to one call of the C library an element, some ten nanoseconds
-each; these take a twentieth of that in vectors. They are rules of TVM's last lowering, so that
-no pass, schedule or cost model sees more than the function's name. NaN stays NaN, infinities are
-what IEEE 754 asks for, and an exponential is right over the whole range of its results, the
+each; these take a twentieth of that in vectors. They are rules of TVM's last lowering, so that no
+pass, schedule or cost model sees more than the function's name. NaN stays NaN, infinities are the
+values that IEEE 754 asks for, and an exponential is right over the whole range of its results, the
 denormal ones included.
 
 Sources
@@ -124,9 +124,9 @@ def exponential(value: Value) -> Value:
     """e^value, to a relative error of 2e-7 (4e-16 in double precision), infinity above the largest
     finite result, denormal and then 0 below the smallest normal one.
 
-    That is 2^n times e^r of what is left, where n is the whole number next to value / ln 2: adding
+    That is 2^n times e^r of the rest r, where n is the whole number next to value / ln 2: adding
     a number whose last bit is a one leaves n in the last bits of the sum. 2^n itself may be beyond
-    what a float can be where the product is not, so that half of it is multiplied in at a time.
+    too large for a float where the product is not, so half of it is multiplied in at a time.
     """
     format = _FORMATS[element(value)]
     rounding = 1.5 * 2.0**format.mantissa_bits

@@ -111,7 +111,7 @@ def _by_selection(extremum: Value) -> Value:
         lambda a: named(
             "b",
             second,
-            # In a reduction `a` is what was found before: whether `b` is NaN does not wait for it.
+            # In a reduction `a` is the value so far: whether `b` is NaN does not wait for it.
             # TVM compiles `b != b` to a comparison that is false for NaN.
             lambda b: tirx.Select(tirx.EQ(b, b), tirx.Select(beyond(b, a), b, a), b),
         ),

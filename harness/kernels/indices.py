@@ -1,4 +1,4 @@
-"""Index arithmetic without what the extents of the loops make superfluous.
+"""Index arithmetic without terms that the extents of the loops make superfluous.
 
 A reshape that was fused reads `[(head * 32 + lane) // 384 + row, (head * 32 + lane) % 384]`, where
 `head * 32 + lane` is always below 384. As long as that stands there, nobody can tell which part of
@@ -26,7 +26,7 @@ def simplify_indices(module: tvm.IRModule) -> tvm.IRModule:
     """Write the divided indices of all kernels as simply as the extents of their loops admit.
 
     The others stay as they are: where a loop runs once TVM would put 0 for its variable, and no
-    longer see that a reduction reads what it writes.
+    longer see that a reduction reads its own output.
     """
     result = module.clone()
     for variable, function in module.functions_items():

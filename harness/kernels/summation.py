@@ -1,6 +1,6 @@
 """Sums of many floats, cut in parts.
 
-A sum of n floats, added one after the other, may be off by n roundings of what it comes to; a sum
+A sum of n floats, added one after the other, may be off by n roundings of its value; a sum
 of √n sums of √n floats each by 2 √n (N. J. Higham, Accuracy and Stability of Numerical Algorithms,
 2nd edition, 2002, section 4.2). Means over images and softmaxes over vocabularies have thousands of
 terms of one sign, whose errors add up.
@@ -48,7 +48,7 @@ def cut_sums(module: tvm.IRModule) -> tvm.IRModule:
 
 
 def is_part(block: SBlock) -> bool:
-    """Whether a block computes parts of a sum that was cut: each element of what it writes."""
+    """Whether a block computes parts of a sum that was cut, one for each element that it writes."""
     return _PART in block.annotations
 
 
@@ -169,7 +169,7 @@ def _source(of: _Sum) -> Any:
 
 
 def _cut(whole: _Sum) -> Iterator[_Sum]:
-    """The sums that a sum is computed by; each reads what those before it give."""
+    """The sums that a sum is computed by; each reads the results of those before it."""
     if whole.terms <= _MOST_TERMS:
         yield whole
         return
@@ -179,7 +179,7 @@ def _cut(whole: _Sum) -> Iterator[_Sum]:
 
 def _halves(whole: _Sum) -> tuple[_Sum, _Sum]:
     """Sums of parts of a sum, and the sum of those: of neighbours in memory, which run beside each
-    other in vectors, or else of what follows one another."""
+    other in vectors, or else of consecutive terms."""
     axes = [axis for axis in whole.summed if _extent(axis) > 1]
     alone, source = len(axes) == 1, _source(whole)
     for axis in axes:
@@ -192,8 +192,8 @@ def _halves(whole: _Sum) -> tuple[_Sum, _Sum]:
 
 def _beside(extent: int, terms: int, alone: bool) -> int | None:
     """Into how many sums of neighbours to cut a loop of some extent, in a sum of so many terms;
-    None where it cannot be cut. What remains is a term of the whole sum, where the loop is its only
-    one."""
+    None where it cannot be cut. The remainder is a term of the whole sum, where the loop is its
+    only one."""
     if extent <= max(_BESIDE):
         return extent
     dividing = [count for count in _BESIDE if extent % count == 0]

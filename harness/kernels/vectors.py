@@ -9,8 +9,8 @@ _FLOAT_BYTES = 4
 
 
 def vector_registers(target: tvm.target.Target) -> tuple[int, int]:
-    """How many bytes a vector register of a target has, and how many of them may hold what is
-    multiplied and summed up.
+    """How many bytes a vector register of a target has, and how many of them may hold values that
+    are multiplied and summed up.
 
     64-bit ARM has 32, and so has AVX-512, which multiplies by a number that it broadcasts from
     memory. AVX and before have 16, of which one is for the broadcast number.

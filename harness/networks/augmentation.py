@@ -1,6 +1,6 @@
 """Makes more of few samples, without labels: mixtures of two, and images moved and mirrored.
 
-Needs the extra `torch`: whoever imports this module has made sure that it is there.
+Needs the extra `torch`: importers of this module have checked for it.
 """
 
 from __future__ import annotations

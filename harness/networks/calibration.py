@@ -1,4 +1,4 @@
-"""What the layers of a network are given on calibration data, with weights that may change."""
+"""Inputs of a network's layers on calibration data, with weights that may change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ROWS = 256
 
 
 def no_samples(what: str) -> CellFailure:
-    """That `what` cannot be done to a model of which there is no data."""
+    """An error: `what` needs data, and the model has none."""
     return CellFailure(
         f"{what} needs inputs to calibrate on and the model has no data; give it 'training', "
         "or 'data' and 'metric', or score by magnitude and fit nothing"
@@ -30,7 +30,7 @@ def no_samples(what: str) -> CellFailure:
 
 class _Observe(Rewriter):
     """A network that takes the weights of its layers, and then their biases, as parameters after
-    its own, and gives what the layers are given, and then what the network gives."""
+    its own, and returns the layers' inputs, and then the network's outputs."""
 
     def __init__(
         self, module: tvm.IRModule, layers: Sequence[Layer], biases: Mapping[str, Bias]
@@ -92,7 +92,7 @@ class Calibration:
         observed = fuse(_Observe.apply(computed, used, self._biases), "full")
         self._machine = machine_of(observed, target, threads)
         self.dense = self.inputs(layers, {})
-        """What each layer is given in the network as it is, by the layer's name."""
+        """The inputs of each layer in the present network, by the layer's name."""
 
     @cached_property
     def _backward(self) -> Backward:
@@ -101,15 +101,15 @@ class Calibration:
     def gradients(
         self, sample: Sequence[tvm.runtime.Tensor], weights: Sequence[np.ndarray]
     ) -> dict[str, np.ndarray]:
-        """What `Backward` gives of a sample, by the layer's name."""
+        """The gradients of `Backward` for a sample, by the layer's name."""
         found = self._backward(sample, weights)
         return {layer.name: each for layer, each in zip(self.layers, found, strict=True)}
 
     def of_weights(
         self, layer: Layer, inputs: Mapping[str, np.ndarray], gradients: Mapping[str, np.ndarray]
     ) -> np.ndarray:
-        """The gradient with respect to a layer's weights, `[taps * inputs, outputs]`, from what the
-        layer is given (`observed`) and the gradient of what it gives (`gradients`)."""
+        """The gradient with respect to a layer's weights, `[taps * inputs, outputs]`, from the
+        layer's inputs (`observed`) and the gradient of its outputs (`gradients`)."""
         rows = unfolded(self._computed[layer.name].call, inputs[layer.name])
         found: np.ndarray = rows.T @ folded(layer.call, gradients[layer.name])
         return found
@@ -117,8 +117,8 @@ class Calibration:
     def observed(
         self, sample: Sequence[tvm.runtime.Tensor]
     ) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
-        """What each layer is given of a sample in the network as it is, by the layer's name, as
-        `of_weights` takes it; and what the network gives."""
+        """The inputs of each layer for a sample in the present network, by the layer's name, as
+        `of_weights` takes them; and the network's outputs."""
         found = [each.numpy() for each in self.run(sample, {})]
         count = len(self.layers)
         inputs = {layer.name: found[at] for at, layer in enumerate(self.layers)}
@@ -127,7 +127,7 @@ class Calibration:
     def run(
         self, sample: Sequence[tvm.runtime.Tensor], weights: Mapping[relax.Var, np.ndarray]
     ) -> Sequence[tvm.runtime.Tensor]:
-        """What each layer is given of a sample, and then what the network gives, when the layers
+        """The inputs of each layer for a sample, and then the network's outputs, when the layers
         and biases that `weights` has compute with those."""
         passed = [
             self._computed[layer.name].stored(
@@ -153,7 +153,7 @@ class Calibration:
     def inputs(
         self, wanted: Sequence[Layer], weights: Mapping[relax.Var, np.ndarray]
     ) -> dict[str, np.ndarray]:
-        """What some layers are given, `[rows, taps * inputs]` by name, when the layers and biases
+        """The inputs of some layers, `[rows, taps * inputs]` by name, when the layers and biases
         that `weights` has compute with those: the same places of the same samples each time."""
         found: dict[str, list[np.ndarray]] = {layer.name: [] for layer in wanted}
         for at, sample in enumerate(self.samples):
@@ -190,7 +190,7 @@ def _some(rows: np.ndarray, seed: int) -> np.ndarray:
 
 
 def unfolded(call: relax.Call, data: np.ndarray) -> np.ndarray:
-    """What a layer multiplies its weights by, for each place of its output:
+    """The factors of a layer's weights, for each position of its output:
     `[places, taps * inputs]`, in the order of the layer's matrix."""
     if operator_name(call) == "relax.matmul":
         return data.reshape(-1, data.shape[-1])
@@ -223,7 +223,7 @@ def unfolded(call: relax.Call, data: np.ndarray) -> np.ndarray:
 
 
 def folded(call: relax.Call, data: np.ndarray) -> np.ndarray:
-    """What a layer gives, or something of its shape, for each place of its output:
+    """A layer's outputs, or values of the same shape, for each position:
     `[places, outputs]`, the places as `unfolded` has them."""
     if operator_name(call) != "relax.matmul":
         layout = str(call.attrs.out_layout) or str(call.attrs.data_layout)

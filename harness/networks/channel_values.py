@@ -1,7 +1,7 @@
-"""What is known of the values in each channel of a network, whatever its input.
+"""Known values of each channel of a network, for every input.
 
 Two things: that a channel is one number everywhere, and that two channels are the same. Both follow
-from the weights of the layer that makes the channels, and are led through what comes after it as
+from the weights of the layer that makes the channels, and are propagated through later operators as
 far as that treats channels alike.
 """
 
@@ -22,7 +22,7 @@ from harness.passes.rewriter import MAIN
 
 @dataclass(frozen=True)
 class Values:
-    """Along the axis of a value that channels are followed on: `number` is what a position holds
+    """Along the axis of a value that channels are followed on: `number` is the value at a position
     everywhere, NaN where that is not one number; positions of the same `kind` hold the same. Kinds
     of different values are not comparable."""
 
@@ -52,7 +52,7 @@ Known = dict[relax.Var, Values]
 
 
 def channel_values(module: tvm.IRModule, flow: Flow) -> Known:
-    """What is known of each variable that has one axis on which channels are followed."""
+    """Known values of each variable with one axis on which channels are followed."""
     known: Known = {}
     for block in module[MAIN].body.blocks:
         for binding in block.bindings:
@@ -166,7 +166,7 @@ def _elementwise(
 
 
 def _stays(call: relax.Call, variable: relax.Var, axis: int, flow: Flow) -> bool:
-    """Whether what only changes places leaves each channel's position what it is."""
+    """Whether an operator that only moves values keeps each channel's position."""
     if operator_name(call) == "relax.permute_dims":
         return True
     if operator_name(call) not in _RESHAPING:
@@ -224,7 +224,7 @@ _ELEMENTWISE: dict[str, Callable[..., Any] | None] = {
     "relax.subtract": np.subtract,
     "relax.tanh": np.tanh,
 }
-"""Operators that treat every element alike, and what they make of numbers where that is known."""
+"""Operators that treat every element alike, and their function of numbers if it is known."""
 _ALIKE = {
     "relax.max",
     "relax.mean",
@@ -234,7 +234,7 @@ _ALIKE = {
     "relax.nn.max_pool1d",
     "relax.nn.max_pool2d",
 }
-"""What gives a number where it sees nothing else."""
+"""Operators that return a number for inputs of numbers only."""
 _ALIKE_BUT_NUMBERS = {
     "relax.image.resize2d",
     "relax.nn.avg_pool1d",
@@ -243,7 +243,7 @@ _ALIKE_BUT_NUMBERS = {
     "relax.nn.softmax",
     "relax.sum",
 }
-"""What treats all channels alike, but may give something else where it sees one number."""
+"""Operators that treat all channels alike, but may return another number for a number."""
 _RESHAPING = {
     "relax.expand_dims",
     "relax.flatten",

@@ -1,4 +1,4 @@
-"""What a step of a configuration works with."""
+"""The context of a step of a configuration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Samples = Sequence[Sequence["np.ndarray"]]
 
 @dataclass(frozen=True)
 class Context:
-    """What a step works with.
+    """The context of a step.
 
     `spec` describes the target and `target` is TVM's form of it. Meanwhile networks run on `here`
     with `threads` threads. `inputs` are a few inputs of the model, `calibration` others that no

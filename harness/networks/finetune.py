@@ -1,19 +1,19 @@
-"""Fits a whole network, under masks, to what the dense one gives: distillation without labels.
+"""Fits a whole network, under masks, to the dense network's outputs: distillation without labels.
 
 Trained are the weights of convolutions and dense layers, and the biases added right after them,
-from the first layer on that has lost edges: what comes before gives what it gave. The masks stay: a
+from the first layer on that has lost edges: the layers before it are unchanged. The masks stay: a
 dropped edge is 0 in each step, so that it has no gradient, and 0 at the end. A step is relative to
 the usual size of an output's weights, which folded normalisation makes very different.
 
 The distance is the squared error of each output, relative to the output's own size. It fits
 whatever an output means; for classes, the divergence of softened probabilities came to the same.
-What each layer gives can count too, as hints do to a thinner network [Romero]: a few hundred
+The layers' outputs can count too, as hints do to a thinner network [Romero]: a few hundred
 samples say more so than by their outputs alone; thousands do not. All is taken on mixtures of
 samples too, and on images moved, mirrored or in parts [Beyer], of which the dense network also says
-what it makes. Some samples (`held_out.py`) are not learnt from, and tell which epoch was the best:
+its outputs. Some samples (`held_out.py`) are not learnt from, and tell which epoch was the best:
 a network that has lost little is easily made worse.
 
-Needs the extra `torch`: whoever imports this module has made sure that it is there.
+Needs the extra `torch`: importers of this module have checked for it.
 
 Sources
 -------
@@ -40,7 +40,7 @@ from harness.networks.torch_network import TorchNetwork
 from harness.specs.sweep import Finetune
 
 Progress = Callable[[int, float], None]
-"""Told the epochs done, and the distance on what is not learnt from."""
+"""Told the epochs done, and the distance on the held-out samples."""
 
 _LEAST = 1e-12
 _WARM_UP = 0.05
@@ -62,7 +62,7 @@ def finetuned(
 
     `module` is the network as it is by now, with the operators of the `dense` one; `layers` are
     those of it to train, in groups or not. `masks` are by a layer's name, `[taps * inputs,
-    outputs]`; a layer without one keeps all edges. `weights` are what to start from, where it is
+    outputs]`; a layer without one keeps all edges. `weights` are the initial ones, where it is
     not the layer's own; `samples` are the network's inputs in the order of its parameters. The same
     seed, versions, kind of processor and number of threads give the same constants. Raises
     CellFailure for an operator that torch has no function for here, for a network without an output
@@ -120,7 +120,7 @@ class _Pair:
     """The dense network and the one that is fitted to it, and how far they are apart.
 
     `layers` are those of `layers` to train, and `biases` theirs, by their names; `sizes` are the
-    root mean squares of what they give in the dense network, their biases with it.
+    root mean squares of their outputs in the dense network, and their biases.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class _Pair:
         self, batch: Sequence[Tensor], constants: Mapping[relax.Var, Tensor], inner: float = 0
     ) -> Tensor:
         """How far the outputs are apart when the network computes with some constants; and, counted
-        `inner` times, how far what layers give is in their mean."""
+        `inner` times the mean distance of the layers' outputs."""
         inside = self._inside if inner else ()
         outputs, within = self._dense.beside(self._network, constants, batch, inside)
         errors = [_error(*outputs[at], power) for at, power in self._powers.items()]
@@ -170,7 +170,7 @@ def _error(wanted: Tensor, found: Tensor, power: float) -> Tensor:
 
 
 def _given(layers: Sequence[Layer], biases: Mapping[str, Bias]) -> list[relax.Var]:
-    """What is bound to what each layer gives, with its bias where it has one."""
+    """The variable of each layer's outputs, with its bias if it has one."""
     return [
         biases[layer.name].variable if layer.name in biases else layer.variable for layer in layers
     ]
@@ -204,7 +204,7 @@ class _Trained:
         }
 
     def constants(self) -> dict[relax.Var, Tensor]:
-        """What the network computes with. A dropped edge is 0 here, so that it has no gradient and
+        """The effective weights. A dropped edge is 0 here, so that it has no gradient and
         Adam leaves it where it is."""
         return {
             variable: parameter * self._sizes[variable] * self._kept.get(variable, 1)
@@ -229,8 +229,8 @@ class _Trained:
 def _powers(
     network: TorchNetwork, inputs: Sequence[Tensor], batch: int, inside: Sequence[relax.Var]
 ) -> tuple[dict[int, float], list[float]]:
-    """The mean square of each output of the dense network, by its place, and of what is `inside`.
-    An output that has no gradient, such as the index of the largest, is left out."""
+    """The mean square of each output of the dense network, by its place, and of the outputs
+    `inside`. An output that has no gradient, such as the index of the largest, is left out."""
     outputs: dict[int, float] = {}
     within = [_LEAST] * len(inside)
     with torch.no_grad():

@@ -1,6 +1,6 @@
 """Follows channels through a network: which positions of which axes belong to one channel.
 
-Every position of an axis that a layer makes is a channel at first. What each operator does to it
+Every position of an axis that a layer makes is a channel at first. Each operator's effect on it
 (`flow_rules.py`) says which positions are the same channel: those that an addition joins, those
 that a depthwise convolution reads and writes, the places of an image that is flattened. An axis
 that is followed has the channel of each of its positions; an axis that is not, such as those of an
@@ -58,7 +58,7 @@ class Flow:
 
 
 class Follower:
-    """What is known while a network is walked; `flow` is what comes of it."""
+    """The state while a network is walked; `flow` is the result."""
 
     def __init__(self) -> None:
         self.axes: dict[relax.Var, Axes] = {}
@@ -105,12 +105,12 @@ class Follower:
         self._uses[variable].append(Use(variable, argument, axis, channels, role))
 
     def define(self, variable: relax.Var, axes: Axes) -> None:
-        """What is followed of a variable."""
+        """The channels of a variable."""
         self.axes[variable] = axes
         self._places.extend(axes.values())
 
     def define_parts(self, variable: relax.Var, parts: list[Axes]) -> None:
-        """What is followed of a variable that is bound to a tuple."""
+        """The channels of a variable that is bound to a tuple."""
         self.parts[variable] = parts
         self._places.extend(channels for axes in parts for channels in axes.values())
 
@@ -131,8 +131,8 @@ class Follower:
         """Axes `axes` of a result whose operands (number of the argument and value) are broadcast
         to it: along each, all operands have the same channels.
 
-        What one operand has no channels for cannot be removed from the others; a constant can be
-        cut as they are.
+        Positions that one operand has no channels for cannot be removed from the others; a constant
+        can be cut as they are.
         """
         shape = shape_of(variable)
         found: Axes = {}

@@ -1,4 +1,4 @@
-"""What each operator does to the channels that `flow.py` follows.
+"""The effect of each operator on the channels that `flow.py` follows.
 
 A rule is given a call and the variable it is bound to, and returns the axes of the result that are
 followed. Channels that it cannot lead on must be frozen.
@@ -20,7 +20,7 @@ Rule = Callable[[Follower, relax.Call, relax.Var], Axes]
 
 
 def unknown(follower: Follower, call: relax.Call, variable: relax.Var) -> Axes:
-    """An operator without a rule: what it reads keeps all channels."""
+    """An operator without a rule: its inputs keep all channels."""
     for argument in call.args:
         follower.freeze_value(argument, f"read by {_name(call)}, which is not followed")
     return {}
@@ -38,7 +38,7 @@ def elementwise(follower: Follower, call: relax.Call, variable: relax.Var) -> Ax
 
 def convolution(follower: Follower, call: relax.Call, variable: relax.Var) -> Axes:
     """Channels come in along one axis of the weights and go out along another; where each channel
-    has weights of its own, the channel stays what it is."""
+    has weights of its own, the channel stays the same."""
     if constant_array(call.args[1]) is None:
         return unknown(follower, call, variable)
     attributes = call.attrs

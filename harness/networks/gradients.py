@@ -1,6 +1,7 @@
-"""How much what a network gives changes with what its layers give: reverse-mode differentiation.
+"""Gradients of a network's outputs with respect to its layers' outputs: reverse-mode
+differentiation.
 
-Relax differentiates; what it lacks is rewritten before, or its gradient given here.
+Relax differentiates; operators without a gradient are rewritten before, or have one here.
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ class Backward:
 
 
 class _Nudge(Rewriter):
-    """A network with an offset, a parameter, added to what some calls give, and whose one result is
-    the sum of its outputs, weighted by parameters too."""
+    """A network with an offset, a parameter, added to the results of some calls, and whose one
+    result is the sum of its outputs, weighted by parameters too."""
 
     def __init__(self, module: tvm.IRModule, variables: Sequence[relax.Var]) -> None:
         super().__init__(module)

@@ -47,7 +47,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Bias:
-    """What is added to the outputs of a layer: the variable that the sum is bound to, and the
+    """A bias of a layer: the variable that the sum is bound to, and the
     values, in a shape that goes with the layer's."""
 
     variable: relax.Var
@@ -131,7 +131,7 @@ def _axes(call: relax.Expr) -> tuple[int, ...] | None:
 
 
 def biases_of(module: tvm.IRModule, layers: Sequence[Layer]) -> dict[str, Bias]:
-    """What is added to each output of layers right after them, by the layer's name."""
+    """The biases right after layers, by the layer's name."""
     by_variable = {layer.variable: layer for layer in layers}
     found: dict[str, Bias] = {}
     for block in module[MAIN].body.blocks:
@@ -150,7 +150,7 @@ def biases_of(module: tvm.IRModule, layers: Sequence[Layer]) -> dict[str, Bias]:
 
 
 def _is_along_outputs(values: np.ndarray, layer: Layer) -> bool:
-    """Whether what is added to a layer's output is one number for each of its outputs."""
+    """Whether a bias is one number for each of a layer's outputs."""
     rank, attributes = len(shape_of(layer.variable)), layer.call.attrs
     if operator_name(layer.call) == "relax.matmul":
         channels = rank - 1

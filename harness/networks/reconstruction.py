@@ -1,4 +1,4 @@
-"""Fits the edges that are left to what their layer gave before any were dropped.
+"""Fits kept edges to their layer's outputs before any were dropped.
 
 For each layer in the network's order, with inputs as the compressed layers before it leave them
 (`seen`) and as they were in the dense network (`before`), the weights that are left minimise
@@ -8,7 +8,7 @@ For each layer in the network's order, with inputs as the compressed layers befo
 in closed form. A dropped edge stays dropped: it is no unknown of the system. Where the layer has a
 bias, which can make up for whatever is missing in the mean, inputs count from their means.
 
-`trust` is what keeps a layer from being fitted to chance: as if there were another row of inputs
+`trust` keeps a layer from being fitted to chance: as if there were another row of inputs
 for each input, and in those no input told of another. Of a classifier's 1,280 inputs that 64
 samples are known of, next to nothing is believed of how they go together; of a convolution's 64
 with ten thousand rows, nearly all.
@@ -30,8 +30,8 @@ def reconstructed(
     *,
     biased: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The weights `[inputs, outputs]` that are left, fitted; zero where `mask` is False. And what
-    is to be added to the bias, `[outputs]`, 0 unless there is one (`biased`).
+    """The weights `[inputs, outputs]` that are kept, fitted; zero where `mask` is False. And the
+    number is to be added to the bias, `[outputs]`, 0 unless there is one (`biased`).
 
     `seen` and `before` are `[rows, inputs]`, the same places of the same samples.
     """
@@ -48,7 +48,7 @@ def reconstructed(
 
 
 def refitted(dense: np.ndarray, mask: np.ndarray, moments: np.ndarray) -> np.ndarray:
-    """The same weights where the layer's inputs are what they were, with these `second_moments`."""
+    """The same weights for unchanged inputs of the layer, with these `second_moments`."""
     return _solved(mask, moments, moments @ dense).astype(dense.dtype)
 
 
@@ -68,7 +68,7 @@ def _solved(mask: np.ndarray, moments: np.ndarray, goal: np.ndarray) -> np.ndarr
 
 def second_moments(inputs: np.ndarray, *, biased: bool = False) -> np.ndarray:
     """The second moments of a layer's inputs `[rows, inputs]`, from their means where it has a bias
-    (`biased`), with what is trusted: they have an inverse."""
+    (`biased`), with the trusted rows: they have an inverse."""
     inputs = inputs.astype(np.float64)
     if biased:
         inputs = inputs - inputs.mean(axis=0)
@@ -77,7 +77,7 @@ def second_moments(inputs: np.ndarray, *, biased: bool = False) -> np.ndarray:
 
 
 def _trust(inputs: np.ndarray) -> np.ndarray:
-    """What is added to the second moments of each input, `[inputs]`."""
+    """The addition to the second moments of each input, `[inputs]`."""
     power = np.mean(np.square(inputs), axis=0)
     found: np.ndarray = power * (inputs.shape[1] / len(inputs)) + _DAMPING * max(
         power.mean(), 1e-12

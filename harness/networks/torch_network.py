@@ -4,7 +4,7 @@ A network is compiled for one sample: its reshapes name a batch of 1. Here it is
 sample too, and `vmap` makes that many at once: it turns each operator into the same operator with a
 batch in front, so that a convolution of 64 samples is one call.
 
-Needs the extra `torch`: whoever imports this module has made sure that it is there.
+Needs the extra `torch`: importers of this module have checked for it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class TorchNetwork:
         inside: Sequence[tuple[relax.Var, relax.Var]],
     ) -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]]:
         """The outputs of this network and of one of the same operators, which computes with some
-        `parameters`, in pairs; and the values of some bindings of both. What comes before the first
+        `parameters`, in pairs; and the values of some bindings of both. Bindings before the first
         that has a parameter is the same for both, and computed once."""
         first = other.first(parameters)
 
@@ -143,7 +143,7 @@ def _constant(argument: relax.Expr) -> Tensor | relax.Expr:
 
 
 def _value(expression: relax.Expr, values: Mapping[relax.Var, Any]) -> Any:
-    """What an expression that is no call stands for; a tuple of tensors for a tuple."""
+    """The value of an expression that is no call; a tuple of tensors for a tuple."""
     if isinstance(expression, relax.Var):
         return values[expression]
     if isinstance(expression, relax.Tuple):

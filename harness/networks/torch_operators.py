@@ -152,7 +152,7 @@ def _order(found: str, wanted: str) -> list[int]:
 
 
 def _padded(image: Tensor, padding: list[int]) -> tuple[list[int], Tensor]:
-    """The padding that the operator can do itself, and the image with what it cannot."""
+    """The padding that the operator can do itself, and the image with the rest of the padding."""
     half = len(padding) // 2
     if padding[:half] == padding[half:]:
         return padding[:half], image

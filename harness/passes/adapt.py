@@ -1,4 +1,5 @@
-"""What a hardware description asks of a canonical graph before its operators are fused."""
+"""The rewrites of a canonical graph, before its operators are fused, that a hardware description
+asks for."""
 
 from __future__ import annotations
 

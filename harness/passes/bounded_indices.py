@@ -1,8 +1,8 @@
-"""Keeps what gathers and scatters within the tensors that it indexes, whatever the indices are.
+"""Keeps gathers and scatters within the tensors that they index, whatever the indices are.
 
 TVM's kernels read and write where an index says. An index that a model computes from its input, or
 that a user gives it, may lie outside: ONNX leaves the result open, and a crash is none. Here an
-index that is out of range means the nearest element; one from the end, as -1, means what it does in
+index that is out of range means the nearest element; one from the end, as -1, means the same as in
 ONNX and PyTorch.
 """
 
@@ -17,7 +17,7 @@ from harness.compiler.api import constant_array, operator_name, relax, shape_of
 from harness.passes.rewriter import Rewriter
 
 _SIGNED = ("int32", "int64")
-"""Types of indices that hold every extent, and what is behind it."""
+"""Types of indices that hold every extent, and the number after it."""
 _Bounded = Callable[["BoundIndices", relax.Call], list[relax.Expr]]
 
 

@@ -5,7 +5,8 @@
   a dense layer is folded into its weights and one bias.
 - Transposed convolutions whose windows do not overlap become matrix products.
 - Indices out of range mean the nearest element, so that no kernel leaves its tensors.
-- What does nothing goes; layout changes that move only dimensions of extent 1 become reshapes,
+- Operators without effect are removed; layout changes that move only dimensions of extent 1 become
+reshapes,
   which cost nothing; operators over many inputs become chains of binary ones, which fuse.
 """
 
@@ -54,7 +55,7 @@ def _bindings(blocks: Sequence[relax.BindingBlock]) -> Iterator[relax.VarBinding
 
 
 _EARLY = {"maximum": relax.op.maximum, "minimum": relax.op.minimum}
-"""What frontends emit as kernels: the kernel's name, and the operator that it is."""
+"""Kernels that frontends emit: the kernel's name, and the operator that it is."""
 
 
 class RaiseEarlyKernels(Rewriter):

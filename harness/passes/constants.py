@@ -1,7 +1,7 @@
 """Evaluates operators on constants with NumPy.
 
 TVM's own FoldConstant compiles a kernel for each such operator, 0.1 s a time; frontends reshape
-every bias. What is not listed here is left to it.
+every bias. Operators that are not listed here are left to it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 - `none`: every operator is a kernel of its own.
 - `elementwise`: chains of elementwise, broadcast and layout operators share a kernel, beside the
   convolutions and dense layers, which stay alone.
-- `full`: what follows a convolution, dense layer or reduction element by element runs in its
+- `full`: elementwise operators after a convolution, dense layer or reduction run in its
   kernel, and kernels that only move data (padding, transposes) disappear into their neighbour;
   the padding of depthwise convolutions and pools needs no copy either (`padding.py`).
 """

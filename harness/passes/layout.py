@@ -2,7 +2,7 @@
 
 Each operator has a rule that says how to compute it in channels-last layout; a value is converted
 only where an operator without a rule needs the other layout, once, and a conversion that moves no
-data is a reshape. So what is left are the transposes at the network's borders, which later fuse
+data is a reshape. So the only transposes left are those at the network's borders, which later fuse
 into the kernel beside them.
 """
 
@@ -20,7 +20,8 @@ _RULES: dict[str, Rule] = {}
 
 
 def to_channels_last(module: tvm.IRModule) -> tvm.IRModule:
-    """The same network with its convolutions, and what lies between them, in channels-last layout.
+    """The same network with its convolutions, and the operators between them, in channels-last
+    layout.
 
     The network's inputs and outputs keep their layout.
     """

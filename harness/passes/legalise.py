@@ -57,7 +57,7 @@ def _cumulative_sum(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr
 
 
 def _shifted(data: te.Tensor, axis: int, step: int, added: bool) -> te.Tensor:
-    """What stands `step` places before along an axis, 0 before the first; `added` to the data."""
+    """The element `step` places before along an axis, 0 before the first; `added` to the data."""
 
     def of(*at: Any) -> Any:
         before = (*at[:axis], at[axis] - step, *at[axis + 1 :])
@@ -142,7 +142,7 @@ def _is_nan(value: Any, dtype: str) -> Any:
 
 
 def _least(dtype: Any, greatest: bool) -> Any:
-    """What no value is less than; greater, when the least is looked for."""
+    """The least value; the greatest, for a minimum."""
     if str(dtype).startswith("float"):
         return tirx.const(float("-inf" if greatest else "inf"), dtype)
     return tirx.min_value(dtype) if greatest else tirx.max_value(dtype)

@@ -26,7 +26,7 @@ def is_stray(kernel: PrimFunc) -> bool:
     """Whether a kernel does nothing but move or clip data: it should have been fused.
 
     Resampling is not movement: it is an operator of its own, whatever its interpolation. Nor are
-    kernels that do not say what they read and write, as scattering ones.
+    kernels that do not declare their reads and writes, as scattering ones.
     """
     values = _stored(kernel)
     pure = all(_moves(value) or _clips(value) for value in values)
@@ -184,7 +184,7 @@ def _grouped(
     second: relax.Call,
     reader: relax.Var,
 ) -> relax.Call:
-    """A call of a new primitive function that does what two kernel calls do."""
+    """A call of a new primitive function that computes two kernel calls."""
     outer: list[relax.Expr] = []
     inner: dict[relax.Expr, relax.Var] = {}
     for argument in [*first.args[1].fields, *second.args[1].fields]:

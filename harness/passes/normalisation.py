@@ -25,7 +25,7 @@ def instance_norm(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
 
 
 def group_norm(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
-    """Legalises relax.nn.group_norm: the channels become two dimensions, groups and what is in
+    """Legalises relax.nn.group_norm: the channels become two dimensions, groups and the channels of
     one."""
     shape, groups = shape_of(call.args[0]), int(call.attrs.num_groups)
     channel = int(call.attrs.channel_axis) % len(shape)

@@ -11,7 +11,7 @@ MAIN = "main"
 
 
 class Rewriter:
-    """Rebuilds `main`: subclasses say in `rewrite` what becomes of each call.
+    """Rebuilds `main`: subclasses define the replacement of each call in `rewrite`.
 
     Values are in A-normal form, so a call's arguments are variables, constants, shapes, or tuples
     of them. `uses` counts how often each variable of the original function is read.
@@ -68,7 +68,7 @@ class Rewriter:
         return self.value(value)
 
     def source(self, value: relax.Expr) -> relax.Expr:
-        """What a new variable is bound to; anything else as it is."""
+        """The value of a new variable; other expressions unchanged."""
         bound = self.builder.lookup_binding(value) if isinstance(value, relax.Var) else None
         return value if bound is None else bound
 
@@ -105,11 +105,11 @@ class Rewriter:
             self.define(binding.var, self.builder.emit(value))
 
     def parameters(self) -> list[relax.Var]:
-        """What the new function takes: what the original does."""
+        """The parameters of the new function: those of the original."""
         return list(self.function.params)
 
     def result(self) -> relax.Expr:
-        """What the new function gives, once all bindings are rebuilt."""
+        """The result of the new function, once all bindings are rebuilt."""
         return self.value(self.function.body.body)
 
     def rebuild(self) -> relax.Function:
@@ -128,7 +128,7 @@ class Rewriter:
 
 
 def permutation(call: relax.Call) -> tuple[int, ...]:
-    """The axes of a `permute_dims` call; reversed order is what leaving them out means."""
+    """The axes of a `permute_dims` call; without them the order is reversed."""
     rank = len(shape_of(call.args[0]))
     axes = call.attrs.axes
     if axes is None:

@@ -1,5 +1,5 @@
-"""Simplifies a network operator by operator: what does nothing goes, what moves no data is a
-reshape, and what is written in a roundabout way becomes the operator that fuses."""
+"""Simplifies a network operator by operator: operators without effect are removed, those that
+move no data become reshapes, and roundabout forms become the operator that fuses."""
 
 from __future__ import annotations
 

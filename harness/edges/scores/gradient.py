@@ -23,9 +23,9 @@ def scores(
 ) -> dict[str, np.ndarray]:
     """The mean over samples of (sum over the group of weight * gradient)².
 
-    The loss is the squared distance of the network's outputs from what they are, relative to their
-    norm. Its gradient vanishes there, but not its curvature, J' J with the outputs' Jacobian J:
-    with weights of a normal distribution on the outputs, the mean over their sums' squared
+    The loss is the squared distance of the network's outputs from the present ones, relative to
+    their norm. Its gradient vanishes there, but not its curvature, J' J with the outputs' Jacobian
+    J: with weights of a normal distribution on the outputs, the mean over their sums' squared
     gradients is that [a matrix's diagonal from random probes, as in Hutchinson's estimator].
     """
     generator = np.random.default_rng(seed)
