@@ -1,4 +1,4 @@
-"""Other engines: what a user would pick instead of TVM, and what its results are checked against.
+"""Other engines: alternatives to TVM, and references for its results.
 
 Nothing here imports TVM: these modules run in processes whose memory is measured.
 """

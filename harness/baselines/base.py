@@ -1,4 +1,4 @@
-"""What every engine offers, and the checks that every engine needs."""
+"""The interface of engines, and checks that every engine needs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _NUMBERS = frozenset(
 
 def require_numbers(what: str, name: str, found: str, path: Path) -> None:
     """Raise InputError unless an input or output is a tensor of numbers that NumPy has: `found` is
-    NumPy's name of its dtype, or what the engine calls something else."""
+    NumPy's name of its dtype, or the engine's name of another kind."""
     if found not in _NUMBERS:
         raise InputError(f"{path}: {what} '{name}' is {found}, expected a tensor of real numbers")
 

@@ -22,7 +22,7 @@ _DTYPES = {"float": "float32", "double": "float64"}
 
 class OnnxRuntimeSession:
     """An ONNX model in ONNX Runtime, all graph optimisations on, one operator at a time. It is
-    static, or says what shapes it is fed."""
+    static, or has the shapes it is fed in its metadata."""
 
     def __init__(self, path: Path, threads: int) -> None:
         options = onnxruntime.SessionOptions()
@@ -85,6 +85,6 @@ def _spec(value: Any, shape: Sequence[Any], path: Path) -> TensorSpec:
 
 
 def _dtype(value: Any) -> str:
-    """NumPy's name of the element type; what is no tensor has ONNX Runtime's name."""
+    """NumPy's name of the element type; ONNX Runtime's name for a value that is no tensor."""
     tensor = re.fullmatch(r"tensor\((\w+)\)", value.type)
     return _DTYPES.get(tensor[1], tensor[1]) if tensor else str(value.type)

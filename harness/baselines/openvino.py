@@ -56,6 +56,6 @@ class OpenVinoSession:
 
 
 def _reason(error: RuntimeError) -> str:
-    """What an error of OpenVINO says, without the headings and the places in its source."""
+    """The text of an OpenVINO error, without the headings and the places in its source."""
     lines = (line.strip().removeprefix("-- ") for line in str(error).splitlines())
     return " ".join(line for line in lines if line and not line.endswith(":"))

@@ -36,7 +36,7 @@ class Engine:
 
     @property
     def install(self) -> str:
-        """The command that installs what the engine needs."""
+        """The command that installs the engine's package."""
         return f"pip install '{f'layeredge[{self.extra}]' if self.extra else self.package}'"
 
 

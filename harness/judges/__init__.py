@@ -1,4 +1,4 @@
-"""Networks evaluated more exactly than by any engine, slowly: who is asked where engines differ.
+"""Networks evaluated more exactly than by any engine, slowly: judges where engines differ.
 
 Nothing here imports TVM. Each evaluation runs in a child process, see `harness.measure.judge`.
 """

@@ -1,4 +1,4 @@
-"""What every judge offers."""
+"""The interface of judges."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Evaluation(Protocol):
     """One network, loaded by a judge."""
 
     def outcomes(self, feeds: Feeds) -> Iterator[list[np.ndarray]]:
-        """What the outputs are, and then, each evaluated when it is asked for, what else they may
+        """The outputs, and then, each evaluated when it is asked for, other values that they may
         be when intermediate results are rounded differently.
 
         Raises CannotJudge.

@@ -1,7 +1,7 @@
 """Runs a TFLite network with each set of kernels that LiteRT has.
 
-No evaluation of a quantized network is more exact than another: what its kernels differ by among
-themselves is what nobody is wrong about. The first set is the one written to be read.
+No evaluation of a quantized network is more exact than another: differences among its kernels are
+nobody's error. The first set is the one written to be read.
 """
 
 from __future__ import annotations

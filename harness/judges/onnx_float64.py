@@ -83,7 +83,7 @@ class OnnxFloat64:
             yield self._once(feeds, Rounding(seed))
 
     def exact(self, feeds: Feeds) -> list[np.ndarray]:
-        """What the outputs are, with nothing rounded. Raises CannotJudge."""
+        """The outputs, with nothing rounded. Raises CannotJudge."""
         return self._once(feeds, None)
 
     def _once(self, feeds: Feeds, rounding: Rounding | None) -> list[np.ndarray]:
@@ -222,7 +222,8 @@ def _float_dtypes(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def _terms(node: onnx.NodeProto, given: Values, result: np.ndarray) -> int:
-    """How many terms each value of a node's result is a sum of, about; 1 for what sums nothing."""
+    """How many terms each value of a node's result is a sum of, about; 1 for an operator without
+    sums."""
     if node.op_type not in _SUMS:
         return 1
     first, *rest = (int(given[name].size) for name in node.input if name in given)

@@ -29,7 +29,7 @@ class Sigmoid(_Operator):
 
 
 class GlobalMaxPool(_Operator):
-    """The reference's drops an axis of what has one place only."""
+    """The reference implementation drops an axis of extent 1."""
 
     def _run(self, x: np.ndarray) -> tuple[np.ndarray]:
         return (x.max(axis=tuple(range(2, x.ndim)), keepdims=True),)

@@ -11,7 +11,7 @@ _DTYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype"})
 
 
 def widened(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A model that computes with 64-bit floats what `model` does with narrower ones: of the same
+    """`model` with 64-bit floats in place of narrower ones: of the same
     weights and attributes, each as it is rounded in the file."""
     wide = onnx.ModelProto()
     wide.CopyFrom(model)

@@ -14,7 +14,7 @@ from harness.models.formats import Format
 
 @dataclass(frozen=True)
 class JudgeOf:
-    """Where a format's evaluation is, and what it is called in a sentence: `… has 0.1, float64
+    """Where a format's evaluation is, and its name in a sentence: `… has 0.1, float64
     0.2`."""
 
     module: str

@@ -18,15 +18,15 @@ FLOATS: dict[str, type[np.floating]] = {"float16": np.float16, "float32": np.flo
 
 
 class Rounding:
-    """Moves what rounding to a network's own floats would change. `seed` says which way."""
+    """Moves values within the rounding of a network's own floats. `seed` decides the direction."""
 
     def __init__(self, seed: int) -> None:
         self._generator = np.random.default_rng(seed)
 
     def __call__(self, exact: np.ndarray, dtype: str, *, terms: int) -> np.ndarray:
         """A float64 result as a network of `dtype` floats may have it. Values that such floats hold
-        exactly, as those of masks and indices, stay as they are. What is a sum of several `terms`
-        was rounded when it was larger than what cancelling left of it, and as many times: errors
+        exactly, as those of masks and indices, stay as they are. A sum of several `terms`
+        was rounded while it was larger than its value after cancelling, and as many times: errors
         of n independent roundings add up to √n of them (Higham 2002, section 2.6)."""
         narrow = FLOATS.get(dtype)
         if narrow is None or exact.size == 0:

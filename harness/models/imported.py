@@ -28,7 +28,7 @@ class Imported:
     """The static file that reference and baselines run; None when they run the file itself."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Variables of `main` to the operator and node that they were converted from, where the format
-    names those; what else was computed for a node stands before its variable."""
+    names those; other values computed for a node stand before its variable."""
 
 
 def output_specs(module: tvm.IRModule, names: Sequence[str], path: Path) -> tuple[TensorSpec, ...]:
@@ -53,7 +53,7 @@ def output_specs(module: tvm.IRModule, names: Sequence[str], path: Path) -> tupl
 def require_shapes(
     shapes: Mapping[str, tuple[int, ...]], inputs: Sequence[TensorSpec], path: Path
 ) -> None:
-    """For formats whose shapes are fixed in the file: what the user asks for must be just that.
+    """For formats whose shapes are fixed in the file: the user's shapes must be the same.
 
     Raises InputError for a name that is no input and for another shape.
     """

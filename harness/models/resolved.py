@@ -25,7 +25,7 @@ class ResolvedModel:
     format: Format
     shapes: dict[str, tuple[int, ...]]
     fingerprint: str
-    """SHA-256 over the file's content and what decides its labelled data."""
+    """SHA-256 over the file's content and everything that decides its labelled data."""
     files: dict[str, str] = field(default_factory=dict)
     """The files that the model is made of, and the SHA-256 of each: its own, and those beside it in
     which ONNX keeps weights, by their paths below its folder."""
@@ -47,7 +47,7 @@ class ResolvedModel:
 
 
 def resolve_file(spec: ModelSpec, path: Path) -> ResolvedModel:
-    """The user's own model at `path`. InputError when it or its data is not what is expected."""
+    """The user's own model at `path`. InputError when it or its data is not as expected."""
     from harness.models.data.labelled_arrays import labelled_arrays, scoring_of, unlabelled_arrays
 
     kind = format_of(path)
@@ -63,7 +63,7 @@ def resolve_file(spec: ModelSpec, path: Path) -> ResolvedModel:
     else:
         reason = "no labelled data given (keys 'data' and 'metric' of the model)"
     training = unlabelled_arrays(spec.training, inputs) if spec.training else None
-    # After what is read of them: a file that is replaced meanwhile has another hash then.
+    # After reading them: a file that is replaced meanwhile has another hash then.
     files = hashed(model_files(path, kind), path.parent)
     return ResolvedModel(
         name=spec.name,
@@ -83,7 +83,7 @@ def resolve_file(spec: ModelSpec, path: Path) -> ResolvedModel:
 
 
 def _inputs(path: Path, kind: Format, spec: ModelSpec) -> tuple[TensorSpec, ...] | None:
-    """What the model takes, with the user's shapes; None where the file's kind hides it."""
+    """The model's inputs, with the user's shapes; None if the file's kind hides them."""
     if kind != "onnx":
         return None
     import onnx
@@ -114,7 +114,7 @@ def model_files(path: Path, kind: Format) -> list[str]:
 
 
 def _is_inside(path: Path, home: Path) -> bool:
-    """Whether a file is in a folder. What is wrong otherwise is said where it is imported."""
+    """Whether a file is in a folder. Other problems are reported by the import."""
     try:
         return path.resolve().is_relative_to(home) and path.is_file()
     except (OSError, ValueError, RuntimeError):  # too long, a NUL, links in a circle

@@ -41,7 +41,7 @@ def snapshot(path: Path, files: Mapping[str, str], folder: Path) -> Path:
 
 
 def _copied(source: Path, target: Path) -> str:
-    """Copy a file, and return the SHA-256 of what the copy holds."""
+    """Copy a file, and return the SHA-256 of the copy."""
     digest = hashlib.sha256()
     target.parent.mkdir(parents=True, exist_ok=True)
     with open_regular(source) as original, target.open("wb") as copy:

@@ -1,4 +1,4 @@
-"""What a model takes in and gives out, tensor by tensor."""
+"""A model's inputs and outputs, tensor by tensor."""
 
 from __future__ import annotations
 

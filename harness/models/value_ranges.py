@@ -1,4 +1,4 @@
-"""Which values the inputs of a network can have, by what the network does with them."""
+"""Possible values of a network's inputs, by their uses in the network."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _SAME_VALUES = frozenset(
 )
 """Operators whose results are values of their arguments; but for the indices of some."""
 _ARITHMETIC = frozenset({"relax.add", "relax.subtract"})
-"""What moves an index by a constant: frontends add the extent to negative ones."""
+"""Operators that move an index by a constant: frontends add the extent to negative ones."""
 _DIVIDE = frozenset(f"relax.{name}" for name in ("divide", "floor_divide", "mod", "floor_mod"))
-"""What a processor stops at where an integer is divided by 0."""
+"""Operators at which a processor stops when an integer is divided by 0."""
 _LOOK_FOR_INFINITY = frozenset(f"relax.{name}" for name in ("isinf", "isnan", "isfinite"))
 
 

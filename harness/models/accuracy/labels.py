@@ -1,7 +1,7 @@
 """Labels as metrics take them: checked value by value, and brought into one layout.
 
 People keep class indices as [N], [N, 1] or one-hot, as integers or as floats. Each is taken for
-what it is; a value that cannot be a label is refused with its row, never rounded or dropped.
+its kind; a value that cannot be a label is refused with its row, never rounded or dropped.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Labels = np.ndarray
 """Shape [samples, ...]."""
 
 NOT_SCORED = 255
-"""In a map of classes, the value that marks what is not scored, where there are fewer classes."""
+"""In a map of classes, the value of places that are not scored, if there are fewer classes."""
 _MOST_CLASSES = 2**31
 _SHOWN = 6
 
@@ -32,7 +32,7 @@ class BadLabel(Exception):
 
 @dataclass(frozen=True)
 class LabelKind:
-    """What the label of one sample is.
+    """The kind of one sample's label.
 
     `check` looks at the values alone, before anything is known of the model. `arrange` brings
     labels, [samples, ...], into the layout that a metric takes; it is given the first output of

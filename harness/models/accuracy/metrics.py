@@ -80,7 +80,7 @@ class Scoring(Protocol):
     def labels(self) -> LabelKind: ...
 
     def source(self) -> Path | None:
-        """The file that decides what it gives, where that is not a part of this package."""
+        """The file that decides its scores, if that is not a part of this package."""
         ...
 
     def require(self) -> None:
@@ -88,7 +88,7 @@ class Scoring(Protocol):
         ...
 
     def scorer(self, samples: int) -> AbstractContextManager[Scorer]:
-        """What so many samples are given to."""
+        """A scorer for a number of samples."""
         ...
 
 
@@ -96,7 +96,7 @@ class Scoring(Protocol):
 class Metric:
     """One way to score. `sample` gives the numbers of one sample, `aggregate` the score of a table
     of them, NaN where it is not defined. `is_share` marks scores that are the share of samples that
-    hit. `summary` says what it is, for people."""
+    hit. `summary` describes it, for people."""
 
     name: str
     title: str

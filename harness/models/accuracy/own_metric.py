@@ -93,7 +93,7 @@ class OwnMetric:
             yield _Scorer(self, Path(folder), samples)
 
     def answer(self, folder: Path, outputs: int) -> Message:
-        """What the function says of the arrays in a folder. Raises CellFailure."""
+        """The function's scores of the arrays in a folder. Raises CellFailure."""
         message = {
             "do": "score", "metric": self.name, "folder": str(folder), "outputs": outputs,
         }  # fmt: skip

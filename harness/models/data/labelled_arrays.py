@@ -35,7 +35,7 @@ def labelled_arrays(path: Path, metric_name: str, inputs: Inputs | None = None) 
     Each input array holds samples of the input's shape, with or without its batch axis. Where that
     is of several samples and left out, samples are put together into batches. Without `inputs`,
     every array but `labels` is an input of that name; `fitted` checks them once the model is
-    imported. Raises InputError naming the array, what was found and what was expected.
+    imported. Raises InputError naming the array, the value found and the expected one.
     """
     scored_by = scoring_of(metric_name)
     arrays = read_npz(path)
@@ -59,7 +59,7 @@ def unlabelled_arrays(path: Path, inputs: Inputs | None = None) -> TrainingInput
 
 class LabelledArrays(Task):
     """A task of arrays. Where an inference is of several samples, each of these has its label and
-    is scored by itself; what fills up the last batch is not scored."""
+    is scored by itself; fillers of the last batch are not scored."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class LabelledArrays(Task):
         self.scored_by.require()
 
     def remarks(self) -> list[str]:
-        """What is odd about the inputs, and not an error: a model may take NaN for a value that is
+        """Remarks on odd inputs that are no error: a model may take NaN for a value that is
         missing."""
         found = []
         for name, array in self._batches.arrays.items():
@@ -137,7 +137,7 @@ class LabelledArrays(Task):
             return scorer.accuracy()
 
     def _fitted_by_running(self, run: Run) -> LabelledArrays:
-        """Of a model of which it is not known yet what it gives."""
+        """For a model whose outputs are not known yet."""
         feeds = self._batches.feeds(0)
         inputs = [TensorSpec(name, each.shape, str(each.dtype)) for name, each in feeds.items()]
         outputs = [
@@ -230,6 +230,6 @@ def _one_sample(output: TensorSpec, each: int) -> TensorSpec:
 
 
 def _of_sample(output: np.ndarray, row: int, each: int) -> np.ndarray:
-    """What an output of an inference of `each` samples is for one of them, with a batch axis of 1.
-    One without a batch axis is of all of them."""
+    """The part of an output of an inference of `each` samples for one of them, with a batch axis of
+    1. One without a batch axis is of all of them."""
     return output[row : row + 1] if output.shape[:1] == (each,) else output[np.newaxis]

@@ -14,7 +14,7 @@ from harness.records.record import Accuracy
 class Samples(Task):
     """A `harness.models.data.task.Task` of which each sample is one inference with one label.
 
-    `feeds` gives the inputs of a sample by its index, so that what is large is made when needed.
+    `feeds` gives the inputs of a sample by its index, so that large inputs are made when needed.
     """
 
     def __init__(

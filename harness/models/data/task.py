@@ -27,7 +27,7 @@ Progress = Callable[[int, int], None]
 
 
 class ScoredInputs(Protocol):
-    """Inputs of one model with a metric that scores what it gives for them. Deterministic: the same
+    """Inputs of one model with a metric that scores its outputs for them. Deterministic: the same
     samples in the same order, always."""
 
     metric: str
@@ -40,8 +40,8 @@ class ScoredInputs(Protocol):
     def evaluate(
         self, run: Run, progress: Progress, limit: int | None = None, skip: int = 0
     ) -> Accuracy:
-        """Score a model on the data without what `inputs(skip)` gives, or on the first `limit`
-        samples of what is left. InputError where nothing is."""
+        """Score a model on the data without the samples of `inputs(skip)`, or on the first `limit`
+        of the others. InputError if there are none."""
         ...
 
 
@@ -49,7 +49,7 @@ class Task(ScoredInputs, Protocol):
     """Labelled data of one model, and how they fit it."""
 
     def fitted(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Task:
-        """This task, once it is known what the model takes and gives. Raises InputError where the
+        """This task, once the model's inputs and outputs are known. Raises InputError where the
         data do not fit that."""
         return self
 
@@ -58,7 +58,7 @@ class Task(ScoredInputs, Protocol):
         return None
 
     def remarks(self) -> list[str]:
-        """What there is to say about the data that is no error."""
+        """Remarks on the data that are no errors."""
         return []
 
 
@@ -66,8 +66,8 @@ class Task(ScoredInputs, Protocol):
 class TrainingInputs:
     """Inputs of one model, without labels, to compress its edges by: none of them is scored on.
 
-    `feeds` gives those of a sample by its index; `fingerprint` changes with what they are; `refit`
-    gives them for what the model turns out to take, where that was not known.
+    `feeds` gives those of a sample by its index; `fingerprint` changes with them; `refit`
+    adapts them to the model's inputs, where these were not known.
     """
 
     count: int
@@ -76,7 +76,7 @@ class TrainingInputs:
     refit: Callable[[Sequence[TensorSpec]], TrainingInputs] | None = None
 
     def fitted(self, inputs: Sequence[TensorSpec]) -> TrainingInputs:
-        """These, once it is known what the model takes. Raises InputError where they do not fit."""
+        """These, once the model's inputs are known. Raises InputError where they do not fit."""
         return self.refit(inputs) if self.refit else self
 
     def inputs(self, count: int | None = None) -> list[Feeds]:

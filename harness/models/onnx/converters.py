@@ -30,7 +30,7 @@ _MOST_FACTORS = 64
 
 
 def _by_tvm(builder: Builder, inputs: Any, attributes: Any, opset: int, name: str) -> relax.Expr:
-    """What TVM's converter of an operator makes of a node whose weights are constants."""
+    """The result of TVM's converter of an operator for a node with constant weights."""
     return _get_convert_map()[name].get_converter(opset)(builder, inputs, attributes, [{}, {}])
 
 
@@ -216,7 +216,7 @@ def _product(builder: Builder, base: relax.Expr, factors: int) -> relax.Expr:
 
 
 def _reduction(name: str, single: Callable[[relax.Expr], relax.Expr]) -> Converter:
-    """A reduction that, asked to reduce no axis, does to each element what `single` says."""
+    """A reduction that, asked to reduce no axis, applies `single` to each element."""
 
     def convert(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
         axes = constant_array(inputs[1]) if inputs[1] is not None else attributes.get("axes", ())
@@ -248,7 +248,7 @@ def _reduce_log_sum_exp(builder: Builder, inputs: Any, attributes: Any, opset: i
 
 
 def _slice(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
-    """What is cut out is given by attributes before opset 10."""
+    """Before opset 10 attributes give the slice."""
     if opset >= 10:
         return _by_tvm(builder, inputs, attributes, opset, "Slice")
     starts, ends = attributes["starts"], attributes["ends"]

@@ -1,6 +1,6 @@
 """Writes an ONNX model with the operators that TVM converts, where ONNX defines others by them.
 
-What other engines run stays as it is: only TVM's importer sees this form.
+Only TVM's importer sees this form; other engines run the original.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def simplest_form(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 
 
 def value_types(model: onnx.ModelProto) -> Mapping[str, onnx.TypeProto]:
-    """What ONNX infers of the types of a model's values, by their names."""
+    """The types of a model's values that ONNX infers, by their names."""
     graph = _inferred(model)
     return {value.name: value.type for value in (*graph.value_info, *graph.input, *graph.output)}
 
@@ -79,7 +79,7 @@ def _inferred(model: onnx.ModelProto) -> onnx.GraphProto:
     try:
         return onnx.shape_inference.infer_shapes(light, data_prop=True).graph
     except Exception:
-        # What cannot be inferred is not known; several C++ types without a common base.
+        # Types that cannot be inferred stay unknown; several C++ types without a common base.
         return light.graph
 
 

@@ -51,7 +51,7 @@ def import_onnx(path: Path, shapes: Shapes, work: Path) -> Imported:
 
 
 def _convert(model: onnx.ModelProto, path: Path) -> tuple[tvm.IRModule, Mapping[str, str]]:
-    """A static model in Relax, and what each variable of it was converted from."""
+    """A static model in Relax, and the origin of each variable."""
     model = simplest_form(model, path)
     _refuse_operators(_not_converted(model), path)
     importer = Importer(model, value_types(model))

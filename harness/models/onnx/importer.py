@@ -1,6 +1,6 @@
-"""TVM's importer of ONNX graphs, held to what the graph says.
+"""TVM's importer of ONNX graphs, checked against the graph.
 
-TVM's converters look operators up by name, take what they know of attributes and inputs, and leave
+TVM's converters look operators up by name, take known attributes and inputs, and leave
 the rest unread. Here a node is refused whose meaning they cannot have had: one with an attribute or
 an input that its converter did not look at, or whose outputs have other shapes or types than ONNX
 says. Whatever fails is told by its operator, node and reason, never in the words of TVM.
@@ -57,10 +57,10 @@ class ConversionError(Exception):
 
 
 class Importer(ONNXGraphImporter):  # type: ignore[misc]
-    """Converts one graph. `origins` has what each variable of the result was converted from."""
+    """Converts one graph. `origins` has the origin of each variable of the result."""
 
     def __init__(self, model: onnx.ModelProto, types: Mapping[str, onnx.TypeProto]) -> None:
-        """`types` has what is known of the types of the model's values."""
+        """`types` has the known types of the model's values."""
         super().__init__({}, "float32", keep_params_in_input=False, sanitize=False)
         self.origins: dict[str, str] = {}
         self._model = model
@@ -103,7 +103,7 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
         return super()._parse_value_proto(value_proto)
 
     def _check_for_unsupported_ops(self, graph: onnx.GraphProto) -> None:
-        """What is not converted is refused before, all of it at once."""
+        """Unsupported operators are refused before, all of them at once."""
 
     def _convert_operator(
         self, op_name: str, inputs: list[Any], attrs: dict[str, Any], opset: int
@@ -132,8 +132,8 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
         return self.bb.normalize(own(self.bb, inputs, attributes, opset))
 
     def _traced(self, node: onnx.NodeProto, result: relax.Expr) -> relax.Expr:
-        """A node's result in variables of which it is known where they come from. What else was
-        computed for it stands before them."""
+        """A node's result in variables of known origin. Other values
+        computed for it stand before them."""
         if isinstance(result, relax.Tuple):
             return relax.Tuple([self._traced(node, field) for field in result.fields])
         if isinstance(result, (relax.Call, relax.TupleGetItem)):
@@ -172,7 +172,7 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
             raise Unsupported(f"TVM's converter does not know its input '{parameters[at].name}'")
 
     def _require_outputs(self, node: onnx.NodeProto, result: relax.Expr) -> None:
-        """Raises Unsupported where outputs are not what ONNX says."""
+        """Raises Unsupported if outputs differ from ONNX's types."""
         found = _types_of(result)
         wanted = [name for name in node.output if name]
         if len(node.output) > len(found):
@@ -202,7 +202,7 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
         return f"operator {operator(node)} of node '{self._labels[node.name]}'"
 
     def _form(self, node: onnx.NodeProto) -> str:
-        """What TVM's converter was given, where that is all that can be said."""
+        """The arguments of TVM's converter, if nothing more is known."""
         values = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         attributes = ", ".join(f"{name}={_short(value)}" for name, value in values.items())
         inputs = ", ".join(_text(self._types.get(name)) for name in node.input if name)
@@ -279,7 +279,7 @@ def operator(node: onnx.NodeProto) -> str:
 
 
 def label(node: onnx.NodeProto) -> str:
-    """A node's name, or what it computes where it has none."""
+    """A node's name, or the names of its outputs if it has none."""
     return node.name or f"{node.op_type} → {next(iter(node.output), '?')}"
 
 

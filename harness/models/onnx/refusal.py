@@ -1,4 +1,4 @@
-"""What a converter of ONNX operators raises for a form that it does not support."""
+"""The error of a converter of ONNX operators for an unsupported form."""
 
 from __future__ import annotations
 

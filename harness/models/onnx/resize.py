@@ -2,7 +2,7 @@
 
 Coordinates are computed here with the scales that the model gives, in single precision, as ONNX
 Runtime does; TVM computes scales anew from sizes, which is another sampling wherever a size was
-rounded. TVM's own operator is used for what it does right.
+rounded. TVM's own operator is used for the modes that it has right.
 
 Source: the specification of Resize in ONNX's operator schemas, and for antialiasing ONNX Runtime's
 `SetupUpsampleFilterAntiAlias`, which follows Pillow.
@@ -79,14 +79,14 @@ _ROUNDINGS: dict[str, Callable[[np.ndarray, Axis], np.ndarray]] = {
     "round_prefer_ceil": lambda x, axis: np.floor(x + np.float32(0.5)),
     "floor": lambda x, axis: np.floor(x),
     "ceil": lambda x, axis: np.ceil(x),
-    # Before opset 11 nothing was specified; this is what ONNX Runtime does.
+    # Before opset 11 nothing was specified; this follows ONNX Runtime.
     "simple": lambda x, axis: np.ceil(x) if axis.scale < 1 else np.trunc(x),
 }
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """The attributes that say what is summed up for an element of the output."""
+    """The attributes that decide the sum for an element of the output."""
 
     mode: str
     transformation: str = "half_pixel"
@@ -133,7 +133,7 @@ class Sampling:
     def _inside(
         self, places: np.ndarray, weights: np.ndarray, axis: Axis, normal: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """What lies outside counts for the border, or not at all."""
+        """Elements outside count for the border, or not at all."""
         if self.exclude_outside:
             weights = np.where((places >= 0) & (places < axis.length), weights, 0.0)
             normal = True

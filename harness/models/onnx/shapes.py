@@ -97,7 +97,7 @@ def fix_shapes(model: onnx.ModelProto, shapes: Shapes, path: Path) -> None:
         found = "; ".join(f"input '{v.name}' is {_described(v)}" for v in dynamic)
         flags = " ".join(f"--shape {v.name}={_example(v)}" for v in dynamic)
         raise InputError(f"{path}: {found}; every dimension must be a number: {flags}")
-    # What was inferred for the dynamic model no longer holds, its outputs' dimensions included.
+    # Types inferred for the dynamic model no longer hold, its outputs' dimensions included.
     del model.graph.value_info[:]
     for output in model.graph.output:
         if output.type.HasField("tensor_type"):
@@ -107,7 +107,7 @@ def fix_shapes(model: onnx.ModelProto, shapes: Shapes, path: Path) -> None:
 def fold(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """An equal model with everything computed that does not depend on the inputs' values.
 
-    Done by ONNX Runtime's basic optimisations, which also drop what does nothing and fold
+    Done by ONNX Runtime's basic optimisations, which also drop operators without effect and fold
     normalisation into convolutions; the result holds standard ONNX operators, and those of other
     domains that were there before.
 
@@ -188,7 +188,7 @@ def _described(value: onnx.ValueInfoProto) -> str:
 
 
 def _example(value: onnx.ValueInfoProto) -> str:
-    """An input's shape as `--shape` wants it, with what is still to be written in brackets."""
+    """An input's shape as `--shape` wants it, with open dimensions in brackets."""
     dimensions = value.type.tensor_type.shape.dim
     return ",".join(_extent(d) if _is_static(d) else f"<{_extent(d)}>" for d in dimensions) or "…"
 

@@ -16,7 +16,7 @@ from harness.files.atomic import write_atomically
 PREPARED = "prepared.tflite"
 
 DAMAGED = (AttributeError, IndexError, TypeError, ValueError, struct.error)
-"""What reading beyond the end of a damaged flat buffer raises."""
+"""Errors of reading beyond the end of a damaged flat buffer."""
 _FREE = -1
 
 Shapes = Mapping[str, tuple[int, ...]]

@@ -3,9 +3,9 @@
 `torch.export.load` is not made for files of unknown origin. Read with PyTorch 2.13: it unpickles
 sample inputs, pickled weights and custom objects without restriction, loads compiled libraries from
 the archive, evaluates symbolic expressions (`sympy.sympify`), and compiles guards and names of the
-graph as Python source. So a new archive is written in memory that holds only what a static network
-needs (the graph, the raw bytes of its weights), every text in it made of characters that no
-expression can be written with, and PyTorch loads that.
+graph as Python source. So a new archive is written in memory that holds only the parts that a
+static network needs (the graph, the raw bytes of its weights), every text in it made of characters
+that no expression can be written with, and PyTorch loads that.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def load_exported_program(path: Path) -> torch.export.ExportedProgram:
     Its module takes the inputs one after the other and gives a list of the outputs, whatever
     nesting the network's own `forward` has.
 
-    Raises InputError when the file is not such a program or holds what would have to be executed.
+    Raises InputError when the file is not such a program or holds code that would be executed.
     """
     sanitised = _sanitised(path)
     try:
@@ -218,7 +218,7 @@ def _check_signature(graph: dict[str, Any], signature: dict[str, Any], path: Pat
 
 
 def _extent(size: dict[str, Any]) -> int | str:
-    """A dimension: a number, or what its symbol is called."""
+    """A dimension: a number, or the name of its symbol."""
     if "as_int" in size:
         return int(size["as_int"])
     symbol = re.search(r"Symbol\('(\w+)'", size["as_expr"]["expr_str"])

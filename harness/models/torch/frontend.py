@@ -16,7 +16,7 @@ def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path)
     """Import a `.pt2` file as `torch.export.save` writes it.
 
     Raises InputError when PyTorch is not installed, the file is not an exported program or holds
-    what would have to be executed, and for operators that are not supported, named with their
+    code that would be executed, and for operators that are not supported, named with their
     nodes.
     """
     if find_spec("torch") is None:
@@ -71,7 +71,7 @@ class _ConversionError(Exception):
 
 def _naming(name: str, origins: dict[str, str]) -> Callable[[Any, Any], Any]:
     """TVM's converter of an operator, which says on which node it failed, and remembers in
-    `origins` what variables come from."""
+    `origins` the origins of variables."""
 
     def convert(node: Any, importer: Any) -> Any:
         named = f"operator {node.target} of node '{node.name}'"

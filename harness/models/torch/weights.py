@@ -71,7 +71,7 @@ class _Tensor:
 def _rebuild(
     storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object
 ) -> _Tensor:
-    """What stands in for `torch._utils._rebuild_tensor_v2`."""
+    """A stand-in for `torch._utils._rebuild_tensor_v2`."""
     return _Tensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
 
 
@@ -110,7 +110,7 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: no such file") from None
     except InputError as error:
         raise InputError(f"{path}: refused: {error}") from None
-    except Exception as error:  # what a damaged pickle makes its reader raise has no common base
+    except Exception as error:  # a damaged pickle raises errors without a common base
         raise InputError(f"{path}: not a sound file of tensors: {error}") from None
 
 
