@@ -1,4 +1,4 @@
-"""`layeredge inspect`: what fusion makes of a model, and which of its edges could be dropped."""
+"""`layeredge inspect`: the kernels of a fused model, and the edges that could be dropped."""
 
 from __future__ import annotations
 

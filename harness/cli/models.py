@@ -1,4 +1,4 @@
-"""`layeredge models`: what is in the catalog, and getting it."""
+"""`layeredge models`: the catalog, and fetching its models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`layeredge select`: what to deploy."""
+"""`layeredge select`: a cell to deploy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shows a running sweep: what is being done, how far it is, and what each cell came to."""
+"""Shows a running sweep: the present work, its progress, and each cell's result."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _BY: dict[TuningCost, str] = {
     "static estimate": " by static estimate, not time,",
 }
 _SILENCE = 60.0
-"""Without a terminal, how many seconds may pass without a word on what takes long."""
+"""Without a terminal, the most seconds between lines about long work."""
 _MARKS = {"ok": "[green]✓", "failed": "[red]✗", "skipped": "[yellow]–"}
 
 
 class SweepDisplay:
-    """A bar for the sweep and one for what goes on now; a line for each cell that ends.
+    """A bar for the sweep and one for the present work; a line for each cell that ends.
 
-    Without a terminal only the lines are printed, and how far what takes long is, once a minute.
+    Without a terminal only the lines are printed, and the progress of long work, once a minute.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class SweepDisplay:
         self._said = ""
         self._said_at = clock()
         self._began = ("", 0.0, 0.0)
-        """What goes on, when it was first heard how far it is, and how far it was then."""
+        """The present work, the time of its first progress, and that progress."""
 
     def __enter__(self) -> SweepDisplay:
         self._progress.start()
@@ -117,7 +117,7 @@ class SweepDisplay:
             self._progress.advance(self._cells)
             done = self._progress.tasks[self._cells]
             self._progress.update(self._cells, detail=f"{done.completed:.0f} of {done.total:.0f}")
-        summary = escape(f"{record.key}: {_summary(record)}")  # what names in models hold
+        summary = escape(f"{record.key}: {_summary(record)}")  # names in models hold any characters
         self._console.print(f"{_MARKS[record.status]}[/] {summary}")
 
     def conclude(self, outcome: Outcome, page: Path) -> None:
@@ -130,7 +130,7 @@ class SweepDisplay:
         )
 
     def _left(self, done: float, total: float) -> str:
-        """How long the rest of what goes on takes, at the pace that it had so far."""
+        """The time for the rest of the present work, at its pace so far."""
         _, since, first = self._began
         if done <= first:
             return ""
@@ -164,7 +164,7 @@ def _summary(record: Record) -> str:
 
 
 def _cost(value: float, by: TuningCost) -> str:
-    """What tuning goes by, of a kernel or a network."""
+    """The cost that tuning goes by, of a kernel or a network."""
     if by == "instructions":
         return f"{value:,.0f} instructions"
     unit = "" if by == "seconds" else f" ({by})"
@@ -176,7 +176,7 @@ def _clock(seconds: float) -> str:
 
 
 def _figure(record: Record) -> str:
-    """What a cell of its kind is known by."""
+    """The main figure of a cell of its kind."""
     if record.instructions is not None:
         return f"{record.instructions.total:,} instructions, emulated"
     if record.static is not None:

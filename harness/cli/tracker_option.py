@@ -23,8 +23,8 @@ tracker_option = click.option(
 def servers_of(
     tracker: str | None, most: int | None = None, build_cluster: str | None = None
 ) -> Servers | None:
-    """Where servers are found, if a tracker is named, and what compiles for them. Raises
-    InputError."""
+    """Where servers are found, if a tracker is named, and the cluster that compiles for them.
+    Raises InputError."""
     from harness.devices.servers.tracker import Address, Servers
     from harness.errors import InputError
     from harness.tuning.cluster.connection import require_address

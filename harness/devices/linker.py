@@ -12,7 +12,7 @@ _ALIASES = {"arm64": "aarch64", "amd64": "x86_64"}
 
 def linker(triple: str | None) -> str:
     """The program that links code for a target triple, this machine's where there is none. Raises
-    CellFailure, with what to install, where it is not there."""
+    CellFailure, with the package to install, if it is missing."""
     processor = processor_of(triple)
     if processor == processor_of(None):
         found = shutil.which("g++") or shutil.which("cc")

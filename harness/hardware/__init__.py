@@ -1,4 +1,4 @@
-"""Hardware descriptions: what they say, whether they are right, and what this machine can run."""
+"""Hardware descriptions: reading and checking them, and the ability of this machine to run them."""
 
 from harness.hardware.capability import missing_features
 from harness.hardware.description import (

@@ -22,7 +22,8 @@ LENGTH = 1000
 
 
 def main(folder: Path) -> None:
-    """Compile `y = 2 x + 1`, and check what the library loaded from `folder` makes of 0, 1, 2…"""
+    """Compile `y = 2 x + 1`, and check the results of the library loaded from `folder` for 0, 1,
+    2…"""
     x = te.placeholder((LENGTH,), name="x", dtype="float32")
     y = te.compute((LENGTH,), lambda i: x[i] * 2.0 + 1.0, name="y")
     module = tvm.IRModule({"main": te.create_prim_func([x, y])})

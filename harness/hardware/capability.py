@@ -11,7 +11,8 @@ _MACHINES = {"x86": ("x86_64", "amd64"), "arm": ("aarch64", "arm64")}
 
 
 def missing_features(spec: TargetSpec) -> list[str]:
-    """What code for `spec` needs and this machine lacks, in words; empty when it can run here.
+    """Features that code for `spec` needs and this machine lacks, in words; empty when it can run
+    here.
 
     Instruction sets come first, by LLVM's names (`avx512f`): every one that the description's
     `mcpu` and `mattr` let the compiler use. Then the cores. A description with an `mcpu` or

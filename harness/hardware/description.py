@@ -28,7 +28,7 @@ def known_targets() -> list[str]:
 def load_target(name_or_path: str) -> TargetSpec:
     """The description called `name_or_path`, detected for `x86-host`, else read from YAML.
 
-    What holds a slash or ends in `.yaml` is a path. Raises InputError for an unknown name, with
+    A text with a slash or the suffix `.yaml` is a path. Raises InputError for an unknown name, with
     the nearest known one, and for a file that is no description, with file and line.
     """
     if name_or_path == HOST:
@@ -42,9 +42,9 @@ def load_target(name_or_path: str) -> TargetSpec:
 
 
 def check_target_file(path: Path) -> TargetSpec:
-    """Read a description and ask LLVM whether it means what it says.
+    """Read a description and check it against LLVM.
 
-    Raises InputError for what the schema rejects; for a processor or feature LLVM does not know,
+    Raises InputError for violations of the schema; for a processor or feature LLVM does not know,
     which it would only log before it compiled for another; and for figures that contradict it.
     """
     spec = read_document(path, TargetSpec)
@@ -124,7 +124,7 @@ def _plain(value: Any) -> Any:
 
 
 def target_fingerprint(spec: TargetSpec) -> str:
-    """A folder name for what decides which schedule is best and whether its code runs.
+    """A folder name of everything that decides which schedule is best and whether its code runs.
 
     Two descriptions share it exactly when architecture, kind, processor, features, cores and TVM
     version agree, and the key where servers are reached by one:

@@ -20,7 +20,7 @@ _ARITHMETIC = ("sse4", "avx", "fma", "f16c", "amx")
 def detect_host() -> TargetSpec:
     """This machine as a target, without its measured roofs (see `harness.machine.roofline`).
 
-    `mattr` is the difference between what LLVM takes the processor's name to mean and what is
+    `mattr` is the difference between LLVM's features of the processor's name and those that are
     really there: a hypervisor may hide features, and code that used them would end in SIGILL.
     Raises InputError where the machine is not an x86 one.
     """

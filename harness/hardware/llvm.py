@@ -1,4 +1,4 @@
-"""What the LLVM inside TVM knows about processors: their names, their features, and this host's.
+"""Processors as the LLVM inside TVM knows them: their names, their features, and this host's.
 
 An unknown `mcpu` or `mattr` is only logged by LLVM and compiled as something else, and an unknown
 `mtriple` ends the process; so everything that reaches LLVM passes `check_target` first.
@@ -22,7 +22,7 @@ _PROCESSORS = {
     "x86": r"x86_64|i[3-6]86",
     "arm": r"aarch64|aarch64_be|arm64|(arm|thumb)(v[4-9][a-z]{0,2})?",
 }
-"""What a triple may begin with, by architecture: asked about another processor, LLVM ends the
+"""The prefixes of triples, by architecture: asked about another processor, LLVM ends the
 process."""
 _EXAMPLES = {"x86": "x86_64-linux-gnu", "arm": "aarch64-linux-gnu"}
 _REST = r"(-[A-Za-z0-9_.]{1,32}){0,3}"
@@ -47,7 +47,7 @@ def host_cpu() -> str:
 
 @cache
 def host_triple() -> str:
-    """The target triple of this machine, reduced to what the code generator needs."""
+    """The target triple of this machine, reduced to the parts that the code generator needs."""
     return f"{str(_codegen().llvm_get_system_triple()).partition('-')[0]}-linux-gnu"
 
 
@@ -85,7 +85,7 @@ def register_bits(features: frozenset[str]) -> int:
 
 
 def check_target(target: TvmTarget, architecture: str) -> None:
-    """Raise InputError where LLVM would ignore, or crash on, what `target` says."""
+    """Raise InputError if LLVM would ignore, or crash on, a part of `target`."""
     triple = target.mtriple or host_triple()
     if not re.fullmatch(f"({_PROCESSORS.get(architecture, '')}){_REST}", triple):
         raise InputError(
@@ -126,7 +126,7 @@ def _check_attribute(attribute: str, triple: str) -> None:
     known = _features_of_any_cpu(triple)
     if name in known:
         return
-    # No processor implies it, yet LLVM may still know it: it takes what it knows.
+    # No processor implies it, yet LLVM may still know it: it takes known ones.
     with _silent_stderr():
         asked = TvmTarget.model_validate(
             {"mtriple": triple, "mcpu": "generic", "mattr": [f"+{name}"]}
@@ -168,7 +168,7 @@ def _as_tvm(target: TvmTarget) -> Any:
 
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Keep what C++ code writes to standard error off the terminal: LLVM reports there itself."""
+    """Keep C++ code's output to standard error off the terminal: LLVM reports there itself."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "w") as sink:

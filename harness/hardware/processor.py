@@ -1,4 +1,4 @@
-"""What the operating system says about this machine's processor; nothing here needs TVM."""
+"""This machine's processor as the operating system describes it; nothing here needs TVM."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Processor:
     `cores` are physical cores: hyper-threads of one core share its SIMD units, so a second thread
     on it adds next to nothing to dense arithmetic. `quota_cores` is the CPU time a control group
     grants, in cores, or None where there is no limit. Caches are those of the first core, in units
-    of 1024 bytes; the L3 is one instance of it, shared by several cores. Memory is what the control
-    groups leave of the machine's, in 10^6 bytes.
+    of 1024 bytes; the L3 is one instance of it, shared by several cores. Memory is the part that
+    the control groups leave of the machine's, in 10^6 bytes.
     """
 
     name: str

@@ -96,7 +96,7 @@ def triad_rate(target: Any, threads: int, lanes: int, megabytes: float) -> float
 
 
 def _fastest(call: Callable[[], object]) -> float:
-    """Seconds of the fastest of as many calls as fit: a roof is what is reached undisturbed."""
+    """Seconds of the fastest of as many calls as fit: a roofline is reached undisturbed."""
     call()
     best, end = float("inf"), time.perf_counter() + SECONDS_EACH
     while time.perf_counter() < end:

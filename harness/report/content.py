@@ -1,4 +1,4 @@
-"""What a report says and shows, in order; the page and the Markdown file differ only in form."""
+"""The content of a report, in order; the page and the Markdown file differ only in form."""
 
 from __future__ import annotations
 
@@ -101,18 +101,18 @@ def compose(results: Results) -> Content:
 
 
 def _about_untimed_kernels(results: Results) -> list[Section]:
-    """What is known of single kernels where none could be timed, and only there."""
+    """Tables of single kernels for results in which none could be timed."""
     return [table for table in (loop_table(results), launch_table(results)) if table.rows]
 
 
 def _about_discarded_schedules(results: Results) -> list[Section]:
-    """What was thrown away, where anything was."""
+    """Rejected schedules, if there are any."""
     discarded = discarded_table(results)
     return [discarded] if discarded.rows else []
 
 
 def _about_edges(results: Results, galleries: Mapping[str, Gallery]) -> list[Section]:
-    """What a report has beside the sparsity plot where edges were dropped, and only there."""
+    """Further tables for results with dropped edges."""
     if not any(compressed(group) for group in results.groups):
         return []
     budgets, scores = budget_table(results), score_table(results)

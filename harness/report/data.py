@@ -1,4 +1,4 @@
-"""What a report is made from: the cells of a results folder, grouped by what may be compared."""
+"""The data of a report: the cells of a results folder, in groups that may be compared."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Cell:
     """One finished cell, and its raw samples.
 
     `turns` holds milliseconds per inference of every cell measured in turns with this one, itself
-    included, by fingerprint; entry i of each is round i. `roof` is what bounds its kernels, where
+    included, by fingerprint; entry i of each is round i. `roof` bounds its kernels, where
     that is known.
     """
 
@@ -79,7 +79,7 @@ class Cell:
 
     @property
     def accuracy(self) -> Accuracy | None:
-        """The score where it is a number: what plots and comparisons of scores are made of."""
+        """The score where it is a number: for plots and comparisons of scores."""
         found = self.record.accuracy
         return found if found is not None and found.defined else None
 
@@ -89,7 +89,7 @@ class Cell:
 
     @property
     def kernels(self) -> list[KernelFigures]:
-        """Its kernels with what they reach, those that take longest first."""
+        """Its kernels with their shares of the roofline, those that take longest first."""
         return kernel_figures(self.record, self.roof)
 
     def against(self, other: Cell) -> Verdict | None:
@@ -105,7 +105,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Group:
-    """The finished cells of one model on one target and of one kind: what may be ranked."""
+    """The finished cells of one model on one target and of one kind: they may be ranked."""
 
     model: str
     target: str

@@ -1,4 +1,4 @@
-"""What dropping edges did: compressed configurations beside their dense one and beside controls.
+"""Effects of dropping edges: compressed configurations beside their dense one and beside controls.
 
 Scores, patterns and whatever else was done to the edges are names here, as the records have them.
 """
@@ -17,7 +17,7 @@ from harness.report.data import Cell, Group
 from harness.statistics import Verdict, compare_paired
 
 _ABOUT_THE_CHOICE = {"score", "shuffle", "sparsity"}
-"""What decides which edges go, and how many; whoever differs in other things is no rival."""
+"""Fields that decide which edges go, and how many; cells that differ in others do not compare."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def is_control(cell: Cell) -> bool:
 
 
 def treatment(cell: Cell) -> dict[str, object]:
-    """What was done to the edges beside choosing them: cells that differ in it cannot tell whether
+    """The treatment of the edges beside their choice: cells that differ in it cannot tell whether
     a choice was a good one."""
     asked = {"reconstruct": False, "finetune": None, **_edges_asked(cell)}
     about = _ABOUT_THE_CHOICE
@@ -136,7 +136,7 @@ def accuracy_of(cell: Cell) -> Accuracy:
 
 
 def spending(cell: Cell) -> str:
-    """What the layers of a cell spend together: `uniform` where all are as sparse."""
+    """The budget of a cell's layers: `uniform` if all are equally sparse."""
     return str(_but_how_sparse(cell)["budget"])
 
 
@@ -156,7 +156,7 @@ def uniform_line(cell: Cell, group: Group) -> list[Cell]:
 
 
 def at_equal_accuracy(cell: Cell, line: Sequence[Cell]) -> tuple[Cell, Cell, Verdict] | None:
-    """How a cell's latency stands to what a line of others takes where it is as accurate: the two
+    """A cell's latency over that of a line of others at the same accuracy: the two
     cells of the line that are nearest in accuracy, the lower one first, and the verdict. None where
     the line does not reach as far, and where they did not all take turns.
 

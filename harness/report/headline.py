@@ -1,4 +1,4 @@
-"""The findings in words: what is fastest, and how it stands to what a user would pick instead."""
+"""The findings in words: the fastest configuration, and its comparison with other engines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BESIDE: Mapping[Outcome, str] = {
     "undecided": "undecided against {}",
     "slower": "slower in turns than {}",
 }
-"""What is said of configurations that the one with the lowest median is not faster than."""
+"""Phrases for configurations that the one with the lowest median is not faster than."""
 _MOST_NAMED = 4
 
 
@@ -41,8 +41,8 @@ def findings(results: Results) -> list[Finding]:
 
 
 def summary(results: Results, found: Sequence[Finding]) -> list[str]:
-    """What was run, in how many cases our fastest is faster or slower than the reference, and
-    whether the machine had other work."""
+    """The cells run, the number of cases in which our fastest is faster or slower than the
+    reference, and whether the machine had other work."""
     counts = results.counts
     said = ", ".join(f"{count} {status}" for status, count in counts.items())
     planned = sum(counts.values())
@@ -89,7 +89,7 @@ def _finding(group: Group) -> Finding:
     quickest = group.fastest
     if quickest is None:
         return Finding(group.title, "not known", "", _why_nothing(group))
-    # Where nothing keeps the accuracy, what there is is ranked all the same, and that is said.
+    # If no configuration keeps the accuracy, all are ranked, and that is said.
     ranked = _as_accurate(group) or group.own
     fastest = min(ranked, key=lambda cell: cell.median_ms)
     standing, ratio, against = _against_reference(group, fastest)
@@ -139,8 +139,8 @@ def _fastest_sentence(group: Group, ranked: Sequence[Cell], fastest: Cell) -> st
 
 
 def _at_what_accuracy(group: Group, quickest: Cell, fastest: Cell) -> str:
-    """What the fastest scores where that is below the reference's, by chance or not, and what is
-    faster at an accuracy that nobody should miss."""
+    """The score of the fastest if that is below the reference's, by chance or not, and the one that
+    is faster at an accuracy that nobody should miss."""
     said = []
     if _loses(group, fastest):
         said.append(f"{fastest.label} has {_scores(group, fastest)}.")
@@ -209,7 +209,7 @@ def _apart(engine: Cell) -> str:
 
 
 def _untimed(group: Group) -> str:
-    """What is known of configurations that were counted or analysed; the least of each is named,
+    """Findings on configurations that were counted or analysed; the least of each is named,
     and never beside another kind's."""
     own = [cell for cell in group.cells if cell.own and cell.record.status == "ok"]
     counted = {cell.label: cell.record.instructions for cell in own if cell.record.instructions}

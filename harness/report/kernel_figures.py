@@ -15,7 +15,7 @@ from harness.records.record import KernelTime, Record
 
 @dataclass(frozen=True)
 class Roof:
-    """What the hardware can do at most: 10^9 operations, and 10^9 bytes, a second."""
+    """The hardware's limits: 10^9 operations, and 10^9 bytes, a second."""
 
     peak_gflops: float
     bandwidth_gbs: float
@@ -51,8 +51,8 @@ class KernelFigures:
 def roof_of(records: Iterable[Record]) -> Roof | None:
     """The roof over the kernels of records of one target, or None when no description gives one.
 
-    The highest figures that any of them has: each was measured at another moment, and what the
-    machine reached at one of them it can reach.
+    The highest figures that any of them has: each was measured at another moment, and a rate that
+    the machine reached at one of them it can reach.
     """
     found = [figures for record in records if (figures := _measured(record))]
     if not found:
@@ -71,7 +71,7 @@ def _measured(record: Record) -> tuple[float, float] | None:
 
 
 def kernel_figures(record: Record, roof: Roof | None) -> list[KernelFigures]:
-    """The record's kernels with what they reach, those that take longest first.
+    """The record's kernels with their shares of the roofline, those that take longest first.
 
     Times are of one inference: all calls together. `share` is of the time in kernels.
     """

@@ -25,7 +25,7 @@ class ScoreComparison:
 
     @property
     def by_chance(self) -> tuple[float, float] | None:
-        """What the intervals of the controls reach from and to; None without a control."""
+        """The range of the controls' intervals; None without a control."""
         if not self.controls:
             return None
         found = [accuracy_of(cell) for cell in self.controls]
@@ -71,10 +71,10 @@ def score_comparisons(group: Group) -> list[ScoreComparison]:
 
 
 def done_to_the_rest(comparison: ScoreComparison, all_of_them: Sequence[ScoreComparison]) -> str:
-    """What was done to the edges, as far as that differs from comparison to comparison."""
+    """The treatment of the edges, as far as it differs from comparison to comparison."""
     words = []
     for name, value in comparison.treatment.items():
-        # What some comparisons do not have, as inputs to fit to, does not tell the others apart.
+        # Values that some comparisons lack, as inputs to fit to, do not tell the others apart.
         if all(other.treatment.get(name, value) == value for other in all_of_them) or not value:
             continue
         if value is True or isinstance(value, Mapping):

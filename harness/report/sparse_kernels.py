@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from harness.records.record import KernelTime, Record
 
 _SPARSE = "sparse_"
-"""What sparse lowering puts into the names of its kernels."""
+"""The prefix that sparse lowering puts into the names of its kernels."""
 
 
 def sparse_and_dense(sparse: Record, dense: Record) -> list[tuple[KernelTime, KernelTime]]:

@@ -8,7 +8,7 @@ from harness.statistics import MINIMUM_EFFECT
 
 MISSING = "–"
 WITHIN = f"{MINIMUM_EFFECT:.0%}".replace("%", " %")
-"""What a difference must exceed to be one."""
+"""The least difference that counts as one."""
 VERDICTS = (
     "Faster and slower are what the test confirms; no difference means that the whole interval is "
     f"within {WITHIN} of 1; what is none of these is undecided."

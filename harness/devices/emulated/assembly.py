@@ -1,8 +1,7 @@
 """The loops in a text of assembly for 64-bit Arm processors, as LLVM prints it.
 
-Sources
--------
-[Dragon]  A. Aho, M. Lam, R. Sethi, J. Ullman: Compilers, 2nd edition, 9.6: a block dominates what
+Sources ------- [Dragon]  A. Aho, M. Lam, R. Sethi, J. Ullman: Compilers, 2nd edition, 9.6: a block
+dominates those that
           cannot be reached around it; an edge back to a block that dominates its source makes a
           natural loop, of all that reaches the edge without passing that block.
 """
@@ -85,7 +84,7 @@ def loops(lines: Iterable[str]) -> list[Loop]:
 
 
 def operation(instruction: str) -> str:
-    """What an instruction does, such as `fmla`."""
+    """The mnemonic of an instruction, such as `fmla`."""
     return instruction.partition(" ")[0]
 
 
@@ -147,7 +146,7 @@ def _before(blocks: Sequence[_Block]) -> list[list[int]]:
 
 def _dominators(before: Sequence[Sequence[int]]) -> list[set[int]]:
     """The blocks that each cannot be reached around, itself among them, by those that come before
-    it; none for what cannot be reached."""
+    it; none for an unreachable one."""
     found: list[set[int] | None] = [None] * len(before)
     found[0] = {0}
     changed = True

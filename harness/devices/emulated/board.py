@@ -3,7 +3,7 @@
 It has Debian's Python and C library for Arm, TVM's runtime for Arm and the packages that a worker
 needs. Its Python sees this machine's files, so that the same worker that measures here runs there.
 QEMU emulates one named processor: code that needs more than it has ends in SIGILL. A plugin counts
-the instructions of a network, which is what there is to compare: emulated time is no latency.
+the instructions of a network for comparisons: emulated time is no latency.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Board:
         return self.folder / "python"
 
     def environment(self, spec: TargetSpec, counts: Path) -> dict[str, str]:
-        """What a process on the board needs in its environment to run code for a target: one thread
+        """Environment variables of a process on the board that runs code for a target: one thread
         and no chance in the order of hashes, so that counts are the same each time."""
         return {
             _PROCESSOR: _processor(spec),
@@ -117,8 +117,8 @@ def require_board() -> Board:
 def make_board(tell: Tell) -> Board:
     """Make the board, unless it is there: installs Debian's packages where this process may.
 
-    Takes a minute or two, and 500 MB in the cache folder once made. Raises InputError, with what is
-    needed, where it cannot be made.
+    Takes a minute or two, and 500 MB in the cache folder once made. Raises InputError, with the
+    part that is needed, where it cannot be made.
     """
     folder = _folder()
     try:
@@ -193,7 +193,7 @@ def _require_space(folder: Path) -> None:
 
 
 def _install_packages(tree: Path) -> None:
-    """Unpack the wheels for Arm of what this installation has."""
+    """Unpack the wheels for Arm of this installation's packages."""
     python = _interpreter(tree).name.removeprefix("python")
     tag = python.replace(".", "")
     platforms = [f"--platform=manylinux{each}_aarch64" for each in _WHEELS]
@@ -213,9 +213,9 @@ def _interpreter(tree: Path) -> Path:
 
 
 def _write_python(part: Path, folder: Path) -> None:
-    """The program that runs the board's Python: its own name for it too, so that what it starts
-    with `sys.executable` is emulated again. It keeps its bytecode in a folder of its own, whatever
-    this machine's Python does: reading the sources is most of an emulated start."""
+    """The program that runs the board's Python: its own name for it too, so that processes it
+    starts with `sys.executable` is emulated again. It keeps its bytecode in a folder of its own,
+    whatever this machine's Python does: reading the sources is most of an emulated start."""
     tree, name = folder / "tree", _interpreter(part / "tree").name
     search = f"{tree}/opt/site:${_PACKAGE}"
     script = part / "python"
@@ -230,8 +230,8 @@ def _write_python(part: Path, folder: Path) -> None:
 
 
 def _processor(spec: TargetSpec) -> str:
-    """What QEMU is told to be. Scalable vectors are as wide as the described processor's: how many
-    instructions a loop takes depends on it."""
+    """The processor that QEMU emulates. Scalable vectors are as wide as the described processor's:
+    how many instructions a loop takes depends on it."""
     if spec.tvm.mcpu in _emulated_processors():
         return str(spec.tvm.mcpu)
     bits = spec.hardware.simd_bits

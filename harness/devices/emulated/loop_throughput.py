@@ -40,7 +40,7 @@ INSTALL = "on Debian or Ubuntu: apt install --no-install-recommends llvm"
 _PROGRAM = "llvm-mca"
 _SECONDS = 60.0
 _ENTRY = "__tvm_ffi_"
-"""What TVM puts before the name of a kernel's function."""
+"""TVM's prefix of the name of a kernel's function."""
 _MULTIPLY_ACCUMULATE = re.compile(
     r"fn?m(?:la|ls|add|sub|ad|sb) (?:v\d+\.(?P<lanes>\d+)[hsd]|z\d+\.(?P<element>[hsd])|[hsd]\d+)"
 )
@@ -48,7 +48,7 @@ _BITS = {"h": 16, "s": 32, "d": 64}
 _FULL_VECTORS = ("fmla v0.4s, v1.4s, v2.4s", "fmla v0.4s, v1.4s, v2.s[0]")
 _FULL_SCALABLE_VECTOR = "fmla z0.s, p0/m, z1.s, z2.s"
 _SCALABLE = 128
-"""What is wider than this, in bits, are scalable vectors."""
+"""Wider vectors than this, in bits, are scalable ones."""
 _MODELS = {"A57": "Cortex-A57", "Cy": "Apple Cyclone"}
 """Whose a model is, by how LLVM begins the names of its resources, where that needs saying."""
 
@@ -86,7 +86,7 @@ class _Target(BaseModel):
 
 
 class _Analysis(BaseModel):
-    """What llvm-mca prints as JSON, as far as it is used here."""
+    """llvm-mca's JSON output, as far as it is used here."""
 
     regions: list[_Region] = Field(alias="CodeRegions", min_length=1, max_length=1)
     target: _Target = Field(alias="TargetInfo")
@@ -145,7 +145,7 @@ def analyser_version() -> str | None:
 
 
 def _assembly(module: tvm.runtime.Module) -> Iterator[str]:
-    """What LLVM compiled a module to, and what it imports."""
+    """LLVM's code of a module and of its imports."""
     if str(module.kind) == "llvm":
         yield str(module.inspect_source("asm"))
     for each in module.imports:
@@ -189,7 +189,7 @@ def _estimated(
 
 
 def _analysed(spec: TargetSpec, instructions: Sequence[str]) -> _Analysis:
-    """What llvm-mca says of a loop's instructions. Raises ValueError with its complaint where it
+    """llvm-mca's analysis of a loop's instructions. Raises ValueError with its complaint if it
     knows the processor or an instruction not, or where its answer cannot be read."""
     command = [_PROGRAM, "--json", f"--mcpu={spec.tvm.mcpu or 'generic'}"]
     command += [f"--mtriple={spec.tvm.mtriple}"] if spec.tvm.mtriple else []

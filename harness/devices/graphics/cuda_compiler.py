@@ -1,8 +1,8 @@
-"""Compiles CUDA source as TVM asks for it, and reads what the assembler says of each kernel.
+"""Compiles CUDA source as TVM asks for it, and reads the assembler's report of each kernel.
 
 TVM's modules hold source, and ask for the device's code when they are loaded. TVM would call
 NVIDIA's compiler itself, but with fast approximations of division and square root, in every process
-anew, and without keeping what the assembler prints: how many registers and how much shared memory
+anew, and without keeping the assembler's output: how many registers and how much shared memory
 a kernel takes, which decides how many threads run side by side, and how much of its registers it
 spills to memory. The instructions of a kernel are counted in the code that the assembler is given.
 
@@ -47,7 +47,7 @@ _BOUNDS = re.compile(r"__launch_bounds__\((\d+)\)\s+(\w+)\(")
 
 @dataclass(frozen=True)
 class _Compiled:
-    """The code for the device, and what each function in it takes."""
+    """The code for the device, and the resources of each function in it."""
 
     code: bytes
     launches: tuple[Launch, ...]
@@ -80,7 +80,7 @@ class CudaCompiler:
         return self._compiled[source]
 
     def prepare(self, module: tvm.runtime.Module) -> None:
-        """Compile what a module will ask for."""
+        """Compile the code that a module will ask for."""
         for source in _sources(module):
             self._compile(source)
 
@@ -92,7 +92,8 @@ class CudaCompiler:
     def launches(
         self, module: tvm.runtime.Module, shape: Multiprocessor | None
     ) -> Iterator[Launch]:
-        """What each function that a compiled module launches takes of a multiprocessor."""
+        """The resources of a multiprocessor that each function launched by a compiled module
+        takes."""
         for source in _sources(module):
             threads = {name: int(count) for count, name in _BOUNDS.findall(source)}
             for launch in self._compile(source).launches:
@@ -108,7 +109,7 @@ def _compiled(source: str, architecture: str) -> _Compiled:
         code.write_text(source)
         command = [
             *(str(nvcc()), "--cubin", f"-arch={architecture}", "-O3", "-Xptxas", "-v"),
-            *("--keep", "--keep-dir", folder),  # what the assembler is given, too
+            *("--keep", "--keep-dir", folder),  # the assembler's input, too
         ]
         try:
             done = subprocess.run(
@@ -137,7 +138,7 @@ def _file_name(source: str) -> str:
 
 
 def reported(printed: str) -> list[Launch]:
-    """What `ptxas -v` printed of each function, without the figures that it does not know."""
+    """The output of `ptxas -v` for each function, without figures that it does not know."""
     found = []
     for part in re.split(r"(?=ptxas info\s*: Compiling entry function)", printed):
         entry = _ENTRY.search(part)
@@ -157,6 +158,6 @@ def reported(printed: str) -> list[Launch]:
 
 
 def _sources(module: tvm.runtime.Module) -> list[str]:
-    """The CUDA sources in a compiled module and in what it imports."""
+    """The CUDA sources in a compiled module and in its imports."""
     own = [str(module.inspect_source())] if str(module.kind) == "cuda" else []
     return own + [source for each in module.imports for source in _sources(each)]

@@ -3,13 +3,13 @@
 The code is PTX, which NVIDIA's compiler always gives; the tools that print the machine's own
 instructions (SASS) are packages of their own. PTX is for a machine with any number of registers:
 the assembler has yet to give it the registers that there are, to merge and reorder instructions and
-to unroll loops. What the figures say is what kind of work a function was written as; moves between
+to unroll loops. The figures tell the kinds of work that a function was written as; moves between
 registers mostly vanish, and spilling is not in it.
 
 Sources
 -------
 [PTX]  NVIDIA, Parallel Thread Execution ISA, "Instruction Set": the operation comes first, then,
-       after points, what memory it is in and the types that it is of.
+       after points, its memory and its types.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ _WARP = 32
 _REGISTERS_AT_A_TIME = 256
 _SHARED_AT_A_TIME = 128
 _RESERVED_SHARED = 1024
-"""What the system takes of shared memory for each block, from compute capability 8.0 on; counted
+"""The system's share of shared memory for each block, from compute capability 8.0 on; counted
 for older ones too, where it makes no difference to blocks of the sizes that TVM launches."""
 
 

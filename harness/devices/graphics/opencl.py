@@ -29,7 +29,7 @@ _LAUNCH = "tirx.call_ffi_kernel"
 _BLOCKS = ("blockIdx.x", "blockIdx.y", "blockIdx.z")
 _THREADS = ("threadIdx.x", "threadIdx.y", "threadIdx.z")
 _MEMORIES = ("global", "shared", "local")
-"""What OpenCL has. TVM compiles registers of a warp for it too, wrongly and without saying so."""
+"""OpenCL's storage scopes. TVM compiles registers of a warp for it too, wrongly and silently."""
 _LIMITS = ("max_num_threads", "max_threads_per_block", "max_shared_memory_per_block")
 _PLACE = re.compile(r"\S+\.cl:\d+:\d+: ")
 """Where in its own temporary file PoCL's compiler complains."""
@@ -41,7 +41,7 @@ class NotOpenCL(Exception):
 
 class OpenCLKernel:
     """A kernel, compiled for this machine's processor from its schedule for a graphics processor,
-    `target`. Raises NotOpenCL where OpenCL lacks what the schedule uses."""
+    `target`. Raises NotOpenCL if OpenCL lacks a feature of the schedule."""
 
     def __init__(self, kernel: PrimFunc, target: tvm.target.Target) -> None:
         processor = opencl_processor()
@@ -57,7 +57,7 @@ class OpenCLKernel:
         ]
         try:
             self._host, parts = opencl_modules(kernel, _opencl(target))
-        except Exception as error:  # TVM raises many kinds for what a target lacks
+        except Exception as error:  # TVM raises many kinds for missing features of a target
             raise NotOpenCL(f"TVM cannot compile it to OpenCL: {last_line(error)}") from None
         self._most_threads = int(processor.max_work_group_size)
         self._context = pyopencl.Context([processor])
@@ -68,8 +68,8 @@ class OpenCLKernel:
             raise NotOpenCL(f"PoCL cannot compile it: {_PLACE.sub('', complaint(error))}") from None
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The kernel's outputs, which are the arguments after its `inputs`. What it does not write
-        is not a number, or -1, in intermediate results too.
+        """The kernel's outputs, which are the arguments after its `inputs`. Elements that it does
+        not write is not a number, or -1, in intermediate results too.
 
         Raises NotOpenCL where PoCL does not take one of its launches.
         """
@@ -130,7 +130,7 @@ class OpenCLKernel:
 
 def _opencl(target: tvm.target.Target) -> tvm.target.Target:
     """A target of OpenCL with the limits of a graphics processor. Its warps are single threads, as
-    PoCL's are: no others run in step, and what CUDA leaves to that is done with barriers."""
+    PoCL's are: no others run in step, and barriers replace CUDA's reliance on that."""
     limits = {name: int(target.attrs[name]) for name in _LIMITS if name in target.attrs}
     return target_of({"kind": "opencl", "thread_warp_size": 1, **limits}, host="llvm")
 
@@ -147,7 +147,7 @@ def _memories(kernel: PrimFunc) -> set[str]:
 
 
 def _steps(statement: Any) -> Iterator[Any]:
-    """What the host's function does, in order: memory, and calls that launch."""
+    """The steps of the host's function, in order: memory, and calls that launch."""
     if isinstance(statement, tirx.SeqStmt):
         for each in statement.seq:
             yield from _steps(each)

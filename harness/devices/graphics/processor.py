@@ -30,7 +30,7 @@ class GraphicsProcessor:
     driver: str
 
     def runs(self, spec: TargetSpec) -> bool:
-        """Whether it is what `spec` describes: code for one architecture runs on no other, and the
+        """Whether `spec` describes it: code for one architecture runs on no other, and the
         name of the device tells those of one architecture apart."""
         arch = f"sm_{self.capability.replace('.', '')}"
         fits = (spec.tvm.arch or "").rstrip("af") == arch
@@ -57,7 +57,7 @@ def graphics_processor() -> GraphicsProcessor | None:
 
 
 def _parsed(listed: str) -> GraphicsProcessor | None:
-    """The first line of what `nvidia-smi` lists; its memory is in units of 2^20 bytes."""
+    """The first line of `nvidia-smi`'s list; its memory is in units of 2^20 bytes."""
     fields = [field.strip() for field in listed.partition("\n")[0].split(",")]
     if len(fields) != len(_QUERY.split(",")) or not fields[2].isdigit():
         return None
@@ -66,7 +66,7 @@ def _parsed(listed: str) -> GraphicsProcessor | None:
 
 
 def nvcc() -> Path:
-    """NVIDIA's compiler. Raises CellFailure where there is none, with what to install."""
+    """NVIDIA's compiler. Raises CellFailure if there is none, with the package to install."""
     found = shutil.which("nvcc")
     if found is None:
         beside = [Path(home) / "bin" / "nvcc" for home in _homes()]
@@ -80,7 +80,7 @@ def nvcc() -> Path:
 
 
 def library_folders() -> str:
-    """What CUDA's runtime library is searched in, as `LD_LIBRARY_PATH` has it: TVM loads it by its
+    """The folders with CUDA's runtime library, as `LD_LIBRARY_PATH` has them: TVM loads it by its
     bare name."""
     found = [Path(home) / "lib64" for home in _homes()]
     packages = importlib.util.find_spec("nvidia")

@@ -1,4 +1,4 @@
-"""What is known of a network that was compiled for a device that is not here."""
+"""Figures of a network that was compiled for a device that is not here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def static_of(artifact: Artifact, hardware: Hardware) -> Static:
 
 
 def _estimate_ms(artifact: Artifact, hardware: Hardware) -> float | None:
-    """What the launches of an inference are estimated to take; None unless all can be."""
+    """The estimated time of the launches of an inference; None unless all can be estimated."""
     total = 0.0
     for kernel in artifact.kernels:
         seconds = kernel_estimate(artifact, kernel, hardware)
@@ -44,7 +44,7 @@ def kernel_estimate(
 
 
 def _bound_seconds(kernel: KernelDescription, hardware: Hardware) -> float | None:
-    """What the calls of a kernel take at least, by the roofline model; None without its roofs."""
+    """The least time of a kernel's calls, by the roofline model; None without its rooflines."""
     if hardware.peak_gflops is None or hardware.memory_bandwidth_gbs is None:
         return None
     arithmetic = kernel.flops / (1e9 * hardware.peak_gflops)

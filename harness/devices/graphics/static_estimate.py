@@ -1,10 +1,11 @@
-"""How long a launch may take on a graphics processor that is not here: an estimate from what it was
-compiled to and from the hardware's description, for telling schedules apart. It is no latency.
+"""How long a launch may take on a graphics processor that is not here: an estimate from the code
+that it was compiled to and from the hardware's description, for telling schedules apart. It is no
+latency.
 
 Sources
 -------
 [Roofline]  S. Williams, A. Waterman, D. Patterson: Roofline, CACM 52(4), 2009: no more than the
-            peak, or than what the bytes at the memory's bandwidth allow.
+            peak, or than the bytes at the memory's bandwidth allow.
 [CUDA]      NVIDIA, CUDA C++ Programming Guide, "Multiprocessor Level": most arithmetic takes 4
             cycles, so that each of 4 schedulers needs 4 warps to have one to go on with in each.
 """
@@ -24,12 +25,12 @@ _NEEDED = ("peak_gflops", "memory_bandwidth_gbs", "multiprocessor")
 
 
 def missing_figures(hardware: Hardware) -> list[str]:
-    """What a description lacks for an estimate."""
+    """Figures that a description lacks for an estimate."""
     return [f"hardware.{name}" for name in _NEEDED if getattr(hardware, name) is None]
 
 
 def estimated_seconds(launches: Iterable[Launch], hardware: Hardware) -> float | None:
-    """What launches take one after another, by the [Roofline] of the multiprocessor that gets most
+    """The time of launches one after another, by the [Roofline] of the multiprocessor with most
     blocks of each: it has its part of the device's peak and bandwidth, and in proportion less where
     fewer threads are there at a time than keep it busy.
 

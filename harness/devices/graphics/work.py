@@ -1,4 +1,4 @@
-"""What each launch of a kernel that is scheduled for a graphics processor does, by its loops."""
+"""The work of each launch of a kernel that is scheduled for a graphics processor, by its loops."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BLOCK = "blockIdx"
 
 
 def with_work(function: PrimFunc, name: str, launches: Sequence[Launch]) -> list[Launch]:
-    """The launches of a function that was compiled under a name, with what they do: TVM makes one
+    """The launches of a function that was compiled under a name, with their work: TVM makes one
     of each outermost loop nest, and numbers them.
 
     Raises ValueError where the loops and the launches do not go together.
@@ -74,7 +74,7 @@ def _moved(statement: Any, extents: Mapping[str, int]) -> Iterator[float]:
 
 
 def _parts(statement: Any) -> Iterator[Any]:
-    """The statements that one is made of. What a reduction starts with is left out: it is set where
+    """The parts of a statement. The initial value of a reduction is left out: it is set where
     the sum is, in a register."""
     if isinstance(statement, tirx.SeqStmt):
         yield from statement.seq

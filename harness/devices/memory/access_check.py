@@ -59,7 +59,7 @@ def on_arrays(kernel: Callable[..., object]) -> Callable[[Sequence[np.ndarray]],
 
 
 def _forked(kernel: Kernel, arguments: Sequence[np.ndarray], sides: _Sides) -> str | None:
-    """What a kernel does outside what is guarded on some sides; None for nothing."""
+    """A kernel's access beside memory that is guarded on some sides; None for none."""
     with warnings.catch_warnings():  # Python warns of threads that the child would miss
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()

@@ -17,7 +17,7 @@ from harness.devices.memory.guard_pages import GuardedMemory, Side
 from harness.errors import CellFailure
 
 _ALLOCATE, _FREE = b"__TVMBackendAllocWorkspace", b"__TVMBackendFreeWorkspace"
-"""What compiled code calls, by TVM's names."""
+"""The functions that compiled code calls, by TVM's names."""
 _Allocate = ctypes.CFUNCTYPE(
     ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_uint64, ctypes.c_int, ctypes.c_int
 )
@@ -45,9 +45,9 @@ _OURS = {_ALLOCATE: _Allocate(_allocate), _FREE: _Free(_free)}
 
 @contextmanager
 def loading_for_guards() -> Iterator[None]:
-    """What TVM loads into this process meanwhile gets the memory for its intermediate results here,
-    for as long as it is loaded. Its loops have to stay in one thread. Raises CellFailure where TVM
-    does not take that."""
+    """Code that TVM loads into this process meanwhile gets the memory for its intermediate results
+    here, for as long as it is loaded. Its loops have to stay in one thread. Raises CellFailure
+    where TVM does not take that."""
     _register(_OURS)
     try:
         yield
@@ -57,7 +57,7 @@ def loading_for_guards() -> Iterator[None]:
 
 
 def _register(functions: Mapping[bytes, Any]) -> None:
-    """Have what TVM loads from now on call these functions."""
+    """Have code that TVM loads from now on call these functions."""
     import tvm_ffi  # imported before TVM is, as `tvm_api` does it, it would import PyTorch
 
     interface = ctypes.CDLL(tvm_ffi.libinfo.find_libtvm_ffi())

@@ -44,7 +44,7 @@ class Acceptor:
 
     @property
     def sockets(self) -> list[socket.socket]:
-        """What a process that is forked for one client has to close."""
+        """The sockets that a process forked for one client has to close."""
         return [self._listening, *self._handshakes.values()]
 
     def expect(self, word: str) -> asyncio.Future[Client]:

@@ -1,7 +1,7 @@
 """The handshake of TVM's RPC servers, from both sides, without waiting for more than a time limit.
 
 A client sends a number, the length of its key, and the key: `client:WORD`, and options after
-spaces. The word is what the tracker gave it. The server answers with a code, and where the word is
+spaces. The tracker gave it the word. The server answers with a code, and where the word is
 the expected one with the length of its own key, and the key. All numbers are little-endian signed
 32-bit integers.
 """
@@ -24,13 +24,13 @@ _NO_WORD = "layeredge-are-you-there"
 """No server expects it: one that answers says so, and goes on waiting for its client."""
 _PROBE_SECONDS = 3.0
 FAILURES = (OSError, ValueError, EOFError, asyncio.TimeoutError)
-"""What ends an exchange with a peer that is gone, is too slow, or sends something else."""
+"""Errors that end an exchange with a peer that is gone, too slow, or sends something else."""
 
 
 @dataclass(frozen=True)
 class Greeting:
-    """What a client says first: its word, and after how many seconds its session ends at the
-    latest."""
+    """A client's first message: its word, and the number of seconds after which its session ends at
+    the latest."""
 
     word: str
     timeout: float | None
@@ -108,7 +108,7 @@ async def _received_number(connection: socket.socket) -> int:
 
 
 async def _received(connection: socket.socket, size: int) -> bytes:
-    """Exactly so many bytes: what comes after them is for the session."""
+    """Exactly so many bytes: later ones are for the session."""
     loop, data = asyncio.get_running_loop(), b""
     while len(data) < size:
         part = await loop.sock_recv(connection, size - len(data))

@@ -1,4 +1,4 @@
-"""Who may reach what listens here: this machine alone, unless a person says otherwise."""
+"""Listening addresses: loopback, unless the user asks for more."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _KEEP_ALIVE = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 
 def exposure(host: str, *, exposed: bool) -> str:
-    """What a person has to know who listens at `host`; nothing for this machine alone. Raises
+    """A warning for a person who listens at `host`; none for loopback. Raises
     InputError where others reach it and that was not asked for."""
     if _is_loopback(host):
         return ""

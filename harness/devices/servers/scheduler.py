@@ -50,7 +50,7 @@ class Scheduler:
         self._answering: set[Owner] = set()
 
     def put(self, offer: Offer) -> None:
-        """Offer a server, instead of what its owner offered before, once it answers."""
+        """Offer a server, instead of its owner's earlier offer, once it answers."""
         self._withdraw(offer.owner)
         self._offers.setdefault(offer.key, []).append(offer)
         self._ask(offer)
@@ -64,7 +64,7 @@ class Scheduler:
         self._match(request.key)
 
     def forget(self, owner: Owner) -> None:
-        """Drop what an owner offers and asks for."""
+        """Drop an owner's offers and requests."""
         self._withdraw(owner)
         self._answering.discard(owner)
         if not self._waiting.pop(owner, 0):
@@ -115,7 +115,8 @@ class Scheduler:
             offer.asking.cancel()
 
     def _match(self, key: str) -> None:
-        """Grant what can be granted of a key; ask the servers that may have stopped answering."""
+        """Grant the requests for a key that can be granted; ask the servers that may have stopped
+        answering."""
         for request in list(self._requests.get(key, ())):
             offers = self._offers.get(key, ())
             recent = asyncio.get_running_loop().time() - _FRESH_SECONDS

@@ -6,7 +6,7 @@ keeps all others waiting. Here a session is a process that is ended when its cli
 however it ends the server takes the next client. Handshakes have a time limit, and go on beside
 sessions.
 
-Whoever reaches the port of a server and its tracker can have it run any code.
+Anybody who can connect to a server or its tracker can run any code on it.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class _Server:
         finally:
             session.kill()
             session.join()
-            with suppress(OSError):  # what was killed may have left what cannot be removed at once
+            with suppress(OSError):  # a killed process may leave files that cannot be removed yet
                 folder.remove()
 
 
@@ -168,7 +168,7 @@ async def _ended(
 ) -> None:
     """Wait until a session ends, its client goes, or the seconds that it may take are over."""
     with select.epoll() as watched:
-        # Not for what the client sends, which is for the session.
+        # Not for the client's messages, which are for the session.
         watched.register(connection, select.EPOLLRDHUP)
         watched.register(session.sentinel, select.EPOLLIN)
         with suppress(asyncio.TimeoutError):
@@ -189,8 +189,8 @@ async def _readable(descriptor: int) -> None:
 def _run_session(
     connection: socket.socket, folder: Any, parent: int, others: Sequence[socket.socket]
 ) -> None:
-    """What the process of a session does. `others` are the server's sockets, which it closes: their
-    peers see what the server does with them."""
+    """The process of a session. `others` are the server's sockets, which it closes: their
+    peers see the server close them."""
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
     for other in others:

@@ -29,12 +29,12 @@ from harness.specs.documents import Frozen
 TRACKER_VARIABLE = "LAYEREDGE_TRACKER"
 TRACKER_PORT = 9190
 DESCRIPTION = "layeredge.description"
-"""The function of our servers that says what machine they are, in JSON."""
+"""The function of our servers that describes their machine, in JSON."""
 _SECONDS = 5.0
 
 
 class TrackerLost(HarnessError):
-    """The tracker does not answer, or what answers is none; the text has the remedy."""
+    """The tracker does not answer, or another program does; the text has the remedy."""
 
 
 class Address(Frozen):
@@ -63,14 +63,14 @@ class Server(Frozen):
 
 
 class Grant(Frozen):
-    """A server that the tracker gives away, and the word that it expects from who comes."""
+    """A server that the tracker gives away, and the word that it expects from its client."""
 
     address: Address
     word: str
 
 
 class Servers(Frozen):
-    """Where a sweep finds servers: their tracker, and how many of a key it uses at most. What they
+    """Where a sweep finds servers: their tracker, and the most of a key that it uses. What they
     measure is compiled on the Dask cluster of that address, or on this machine."""
 
     tracker: Address
@@ -83,14 +83,15 @@ class _Queue(BaseModel):
 
 
 class _Description(BaseModel):
-    """What a server says of itself."""
+    """A server's description of itself."""
 
     key: str
     addr: tuple[str, int]
 
 
 class _Summary(BaseModel):
-    """What a tracker says of itself. What a server says is the server's: it may be nonsense."""
+    """A tracker's description of itself. Servers' parts of it are their own: they may be
+    nonsense."""
 
     queue_info: dict[str, _Queue]
     server_info: list[Any]
@@ -127,7 +128,7 @@ class Tracker:
         self.close()
 
     def fileno(self) -> int:
-        """What `select` waits on until a request is granted."""
+        """The file descriptor that `select` waits on until a request is granted."""
         return self._socket.fileno()
 
     def servers(self) -> list[Server]:
@@ -183,7 +184,7 @@ class Tracker:
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
-        """Say of what goes wrong in the block that the tracker does not answer."""
+        """Report errors in the block as a tracker that does not answer."""
         try:
             yield
         except (OSError, ValueError) as error:

@@ -17,12 +17,12 @@ from harness.errors import InputError
 MAGIC = 0x2F271
 GREETING = struct.pack("<i", MAGIC)
 SERVER = "server:"
-"""What the key of a server begins with in what it says of itself."""
+"""The prefix of a server's key in its description of itself."""
 MOST_BYTES = 1 << 20
 """The length of the longest message, those of a tracker included."""
 SIZE_BYTES = 4
 KEY = r"^[!-~]{1,128}$"
-"""What the key of servers is: the handshake with a server ends it at a space."""
+"""The form of a servers' key: the handshake with a server ends it at a space."""
 
 
 class Code(IntEnum):
@@ -55,7 +55,7 @@ def size_of(head: bytes | bytearray, most: int = MOST_BYTES) -> int:
 
 
 def require_key(key: str) -> None:
-    """Raise InputError for what can be no key of servers."""
+    """Raise InputError for an invalid key of servers."""
     if re.fullmatch(KEY, key) is None:
         raise InputError(
             f"'{key[:40]}' is no key of servers: expected 1 to 128 letters, digits and punctuation "

@@ -1,6 +1,6 @@
 """Runs a tracker for TVM's RPC: servers make themselves known to it, and clients ask it for one.
 
-TVM's own tracker offers whatever server has said that it is there, can be stopped by whoever
+TVM's own tracker offers any server that has registered, can be stopped by anybody who
 reaches it, and runs for ever in its loop once it is out of file descriptors. This one speaks the
 same protocol, offers the servers that answer, and closes the connection of a peer that sends
 something else than a message.
@@ -45,7 +45,7 @@ _Priority = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Description(BaseModel):
-    """What a server says of itself."""
+    """A server's description of itself."""
 
     key: Annotated[str, StringConstraints(pattern=rf"^{SERVER}[!-~]{{1,128}}$")]
     addr: tuple[_Host | None, _Port]
@@ -78,7 +78,7 @@ async def _run(listening: socket.socket) -> None:
 
 
 class _Tracker:
-    """All connections, and who gets which server."""
+    """All connections, and the servers that they get."""
 
     def __init__(self) -> None:
         self.scheduler = Scheduler()
@@ -96,8 +96,8 @@ class _Tracker:
         self._connections[connection] = None
 
     def _worth(self, connection: _Connection) -> tuple[bool, bool, bool, float]:
-        """Servers that answer matter most, then clients that wait for one, then what has at least
-        greeted; of two alike the one that was heard last."""
+        """Servers that answer matter most, then clients that wait for one, then connections that
+        have at least greeted; of two alike the one that was heard last."""
         return (
             self.scheduler.answers(connection),
             self.scheduler.requests(connection) > 0,
@@ -131,7 +131,7 @@ class _Connection(asyncio.Protocol):
         self.heard = 0.0
         """When it last sent something, in seconds of the event loop's clock."""
         self.description: dict[str, Any] | None = None
-        """What a server says of itself."""
+        """A server's description of itself."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -149,7 +149,7 @@ class _Connection(asyncio.Protocol):
         self._tracker.remove(self)
 
     def pause_writing(self) -> None:
-        """What does not read its answers is not waited for."""
+        """Peers that do not read their answers are not waited for."""
         self.close()
 
     def close(self) -> None:
@@ -180,7 +180,7 @@ class _Connection(asyncio.Protocol):
         return part
 
     def _receive(self, part: bytes) -> None:
-        """Raises ValueError for what is no message."""
+        """Raises ValueError for an invalid message."""
         if self.greeted:
             self._carry_out(_MESSAGE.validate_json(part))
         elif part == GREETING:

@@ -1,7 +1,7 @@
 """Threads for the parallel loops of kernels, in place of TVM's own.
 
 A kernel of a small network takes ten microseconds. TVM's threads give way to others whenever they
-look for work and find none, and so does who waits for them: that takes one more (see
+look for work and find none, and so does the caller that waits for them: that takes one more (see
 `benchmarks/fork_join.py`). Ours, in `fork_join.cpp`, take a fifth of that.
 """
 
@@ -24,9 +24,9 @@ from harness.files.cache import cache_folder
 
 FUNCTION = "layeredge_fork_join"
 THREADS = "fork-join"
-"""What the system calls the threads."""
+"""The system's name of the threads."""
 _SYMBOL = b"__TVMBackendParallelLaunch"
-"""What compiled code calls, by TVM's name."""
+"""The function that compiled code calls, by TVM's name."""
 _OPTIONS = ["-std=c++20", "-O2", "-fPIC", "-shared", "-pthread"]
 _PORTABLE = ["-static-libstdc++", "-static-libgcc"]
 """Exported networks bring the library along to machines with an older compiler's library."""
@@ -35,7 +35,8 @@ _SECONDS = 120
 
 @cache
 def use_fork_join() -> None:
-    """Have what TVM loads or compiles into this process from now on run its loops in our threads.
+    """Have code that TVM loads or compiles into this process from now on run its loops in our
+    threads.
 
     There are as many as `TVM_NUM_THREADS` says when the first loop runs; for one alone TVM starts
     none, and nothing is done here. Raises CellFailure where no compiler is there or it fails.

@@ -154,7 +154,8 @@ def _panels(family: Family, results: Results, colors: Mapping[str, str]) -> tupl
             name = re.sub(r"[^A-Za-z0-9.]+", "-", group.title).strip("-.")[:60]
             pictures.append(
                 Picture(
-                    # The number keeps apart names that differ only in what a file name cannot hold.
+                    # The number tells apart names that differ only in characters that a file name
+                    # cannot hold.
                     file=f"{family.name}-{at:02d}-{name}.png",
                     alt=f"{family.title}: {group.title}",
                     png=canvas.png(),

@@ -1,6 +1,6 @@
 """A sheet to draw on in points, and scales that map data to it.
 
-The pictures of a report are many and small. Matplotlib's axes cost more than what is drawn in
+The pictures of a report are many and small. Matplotlib's axes cost more than the drawing in
 them, and its texts more than all else; so the plots use its artists without axes, every label is
 placed where it is known to be free, and Pillow writes it.
 """
@@ -135,7 +135,7 @@ class Canvas:
         opacity: float = 1.0,
         layer: float = 1,
     ) -> None:
-        """Fill what each outline encloses."""
+        """Fill the inside of each outline."""
         self._add(
             PolyCollection(
                 outlines,

@@ -36,7 +36,7 @@ _MAP = matplotlib.colormaps["viridis_r"]
 
 
 def draw(group: Group, _: Mapping[str, str]) -> Canvas | None:
-    """One panel, or None when no record of the group has what became of each layer."""
+    """One panel, or None when no record of the group has its layers."""
     cells = [cell for cell in compressed(group) if cell.record.edges and cell.record.edges.layers]
     if not cells:
         return None

@@ -1,4 +1,4 @@
-"""What the panels have in common: a title, rows with labels, and a labelled axis."""
+"""Parts that the panels share: a title, rows with labels, and a labelled axis."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
 def _rows(
     kernels: Sequence[KernelFigures], cell: Cell
 ) -> list[tuple[str, float, KernelFigures | None]]:
-    """Name, microseconds an inference, and figures, of what gets a row."""
+    """Name, microseconds an inference, and figures, of each row."""
     rows: list[tuple[str, float, KernelFigures | None]] = [
         (f"{at}  {kernel.name}", kernel.total_us, kernel)
         for at, kernel in enumerate(kernels[:MOST_KERNELS], start=1)

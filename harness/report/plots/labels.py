@@ -74,7 +74,7 @@ def place(
 ) -> list[Box]:
     """A box of the given (width, height) for each anchor: the nearest free place in `bounds`.
 
-    Boxes avoid each other, the anchors and what is `occupied`. Where no place is free, the one that
+    Boxes avoid each other, the anchors and `occupied` areas. Where no place is free, the one that
     covers least is taken.
     """
     marks = [Box(x - 4, y - 4, x + 4, y + 4) for x, y in anchors]

@@ -77,7 +77,7 @@ def named(cells: Sequence[Cell]) -> list[int]:
 
 
 def _draw_subtitle(canvas: Canvas, group: Group, accuracy: Accuracy) -> None:
-    """What is up the axis, and whose accuracy is not known."""
+    """The title of the vertical axis, and the cells without an accuracy."""
     said = f"{accuracy.metric}, {accuracy.samples:,} samples"
     missing = [cell.label for cell in group.timed if not cell.accuracy]
     if missing:
@@ -92,7 +92,7 @@ def _draw_front(
     figures: list[tuple[Latency, Accuracy]],
     bottom: float,
 ) -> None:
-    """The front as a stair: what is reached at a latency stays reached at every longer one."""
+    """The front as a stair: an accuracy reached at a latency is reached at every longer one."""
     stair: list[tuple[float, float]] = []
     for at in _front(figures):
         latency, accuracy = figures[at]

@@ -16,7 +16,7 @@ TITLE_SIZE = 10.0
 
 # Okabe and Ito's palette, told apart with every common form of colour blindness; its yellow, which
 # does not show on white, is darkened, and its black is kept for the engines compared with.
-# The last four, darker ones, are for those who compare more.
+# The last four, darker ones, are for larger comparisons.
 _PALETTE = (
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b5a000", "#7a5195",
     "#6b3a1f", "#14375e", "#a3153f", "#3f6212",

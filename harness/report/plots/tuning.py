@@ -57,7 +57,7 @@ def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
 
 
 def _unit(cells: Sequence[Cell]) -> str:
-    """What the curves of a group are in: tuning goes by the same in all of its cells."""
+    """The unit of a group's curves: tuning goes by the same cost in all of its cells."""
     by = {cell.record.tuning.by for cell in cells if cell.record.tuning is not None}
     return {"instructions": "instructions", "static estimate": "ms (static estimate)"}.get(
         next(iter(by)), "ms"

@@ -1,4 +1,4 @@
-"""What each configuration gained or lost against the one before it in the plan."""
+"""The gain or loss of each configuration against the one before it in the plan."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
 def _draw_step(
     canvas: Canvas, scale: Scale, y: float, before: Cell, cell: Cell, color: str
 ) -> None:
-    """A gain is what is no longer there, so it is drawn empty; a loss is hatched onto the bar."""
+    """A gain is time that is gone, so it is drawn empty; a loss is hatched onto the bar."""
     start, end = scale(before.median_ms), scale(cell.median_ms)
     gained = end <= start
     canvas.boxes(

@@ -1,4 +1,4 @@
-"""What it is worth that layers differ: budgets beside layers that are all as sparse."""
+"""The gain of different sparsities for layers: budgets beside uniform networks."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def unfinished_table(results: Results) -> Table:
 
 
 def accuracy_table(results: Results) -> Table:
-    """What each good cell scored, by which metric and on how many samples."""
+    """The score of each good cell, with the metric and the number of samples."""
     rows = []
     for cell in results.cells:
         if cell.record.status != "ok":

@@ -1,4 +1,4 @@
-"""Schedules that were thrown away because of what they compute, or where."""
+"""Schedules that were rejected for wrong results or for accesses outside their memory."""
 
 from __future__ import annotations
 

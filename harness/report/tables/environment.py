@@ -1,4 +1,4 @@
-"""What was measured where: machine, versions, settings and seeds."""
+"""The machine, versions, settings and seeds of the measurements."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FROM_SPEC = ("measure", "limits", "seed")
 
 
 def environment_table(results: Results) -> Table:
-    """A row a fact, a column a target; where cells differ, what they say and how many say it."""
+    """A row a fact, a column a target; if cells differ, each value with the number of cells."""
     by_target: dict[str, list[dict[str, Any]]] = {}
     for cell in results.cells:
         by_target.setdefault(cell.key.target, []).append(dict(_facts(cell.record)))

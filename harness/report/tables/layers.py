@@ -1,4 +1,4 @@
-"""What became of each layer's edges, configuration by configuration."""
+"""Each layer's edges, configuration by configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the hot loops of kernels could take on a processor that was emulated."""
+"""Estimates of kernels' hot loops on a processor that was emulated."""
 
 from __future__ import annotations
 

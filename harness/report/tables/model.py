@@ -1,4 +1,4 @@
-"""What a table of a report is, whichever way it is shown."""
+"""The tables of a report, in either form."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TONES: Mapping[Outcome, Tone] = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One cell of a table: what it says, a second line, and the number it is sorted by.
+    """One cell of a table: its text, a second line, and the number it is sorted by.
 
     Where there is no number it is sorted by its text; a dash comes last, either way round.
     """
@@ -38,7 +38,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Table:
-    """A heading, what one must know to read it, and rows of entries, one for each column.
+    """A heading, an explanation, and rows of entries, one for each column.
 
     A `folded` one is for looking something up: the page shows its rows when asked.
     """
@@ -65,7 +65,7 @@ def make_table(
 ) -> Table:
     """A table from rows that all have the same columns, leaving out those named in `without`.
 
-    `absent` is what is said in the place of a table with no rows. A column is numeric when one of
+    `absent` is the text in the place of a table with no rows. A column is numeric when one of
     its entries has a number to sort by.
     """
     columns = tuple(column for column in (rows[0] if rows else ()) if column not in without)

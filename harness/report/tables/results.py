@@ -135,7 +135,7 @@ def _row(group: Group, cell: Cell, beside: str) -> dict[str, Entry]:
 
 
 def _static(static: Static | None) -> dict[str, Entry]:
-    """What is known of a network that was not run."""
+    """Figures of a network that was not run."""
     figures = [
         getattr(static, name) if static else None
         for name in (

@@ -1,4 +1,4 @@
-"""Targets side by side: what each configuration of a model comes to on each of them."""
+"""Targets side by side: each configuration of a model on each of them."""
 
 from __future__ import annotations
 
