@@ -5,7 +5,7 @@ with its siblings for a while: on the machine this was found on, a kernel on two
 20 ms instead of 0.2, call after call, until the host had sorted it out. Spinning on each processor
 at the lowest priority there is keeps the host from taking them; whatever else wants to run
 preempts it at once. A thread that gives way while it waits gives way to a spinner, though, which
-costs a microsecond: what is timed should keep the processors busy itself.
+costs a microsecond: timed code should keep the processors busy itself.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class KeepAwake:
         self.rest()
 
     def rest(self) -> None:
-        """Stop spinning. Whoever lets a whole session go on lets its spinners go on too."""
+        """Stop spinning. Continuing a whole session continues its spinners, too."""
         self._tell(signal.SIGSTOP)
 
     def end(self) -> None:

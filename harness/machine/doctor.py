@@ -1,4 +1,4 @@
-"""Checks whether this machine and this installation can do the work, and says what to do if not."""
+"""Checks whether this machine and this installation can do the work, and gives advice if not."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _TIME_LIMIT_SECONDS = 180
 
 
 class Check(Frozen):
-    """One thing that was looked at: how it is, what was found, and what to do about it."""
+    """One check: its status, its finding, and advice."""
 
     name: str
     status: Status
@@ -171,7 +171,7 @@ def check_clock() -> Check:
 
 
 def check_noise() -> Check:
-    """What else the machine is doing."""
+    """Other work of the machine."""
     found = disturbances()
     return Check(
         name="a quiet machine",

@@ -1,4 +1,4 @@
-"""Records what machine and software a result comes from, and what may disturb a measurement."""
+"""Records the machine and software of a result, and disturbances of measurements."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Process = tuple[int, str]  # its identifier and its name
 def environment() -> dict[str, Any]:
     """This machine and this installation, as plain JSON data.
 
-    What cannot be known is a text that starts with `unknown:` and says why. Memory is in 10^6
+    An unknown fact is a text that starts with `unknown:` and has the reason. Memory is in 10^6
     bytes; the load average is over 1, 5 and 15 minutes.
     """
     processor, memory = this_processor(), psutil.virtual_memory()
@@ -77,7 +77,7 @@ def _graphics() -> str | None:
 
 
 def noise_warnings(watch_seconds: float = 0.3) -> list[str]:
-    """What may make a measurement uneven now, one line each; empty on a quiet, steady machine."""
+    """Present causes of uneven measurements, one line each; empty on a quiet, steady machine."""
     return [*clock_warnings(), *disturbances(watch_seconds)]
 
 

@@ -1,7 +1,7 @@
 """The two roofs of this machine: floating-point operations a second, and bytes a second.
 
 See Williams, Waterman, Patterson, "Roofline: an insightful visual performance model" (2009), for
-what they are good for, and `harness.hardware.roof_kernels` for how they are measured.
+their use, and `harness.hardware.roof_kernels` for how they are measured.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _RECENT_SECONDS = 300
 
 
 class Roofs(Frozen):
-    """What bounds a kernel's speed on this machine, in fp32, with `threads` threads.
+    """The bounds of a kernel's speed on this machine, in fp32, with `threads` threads.
 
     The bandwidth is that of arrays of `triad_mb` megabytes together; `beyond_cache` is false where
     memory was too short to make them larger than the last-level cache.
@@ -48,7 +48,7 @@ def measured_roofs(spec: TargetSpec, *, fresh: bool = False) -> Roofs:
     Measured in about three seconds, in a process of its own, and kept in the cache folder for this
     processor, target and TVM version; measured again when that was five minutes ago, or `fresh`.
     The higher figure of each is kept: a machine shared with others reaches its bandwidth at some
-    moments only, and what it reached once bounds what a kernel may reach. A first measurement
+    moments only, and a rate reached once bounds kernels. A first measurement
     beside other work is not kept. Raises CellFailure when the measurement crashes or hangs.
     """
     stored = cache_folder() / "roofs" / f"{_fingerprint(spec)}.json"
@@ -75,7 +75,7 @@ def known_roofs(spec: TargetSpec) -> Roofs | None:
 
 
 def with_measured_roofs(spec: TargetSpec, *, fresh: bool = False) -> TargetSpec:
-    """`spec` with its peak and bandwidth replaced by what this machine was measured to reach."""
+    """`spec` with this machine's measured peak and bandwidth."""
     roofs = measured_roofs(spec, fresh=fresh)
     figures = {
         "peak_gflops": round(roofs.peak_gflops, 1),
@@ -99,7 +99,8 @@ def _measure(spec: TargetSpec) -> Roofs:
 
 
 def _fingerprint(spec: TargetSpec) -> str:
-    """Names what the roofs depend on: the target's code, and the processor under it."""
+    """A name of everything that the rooflines depend on: the target's code, and the processor under
+    it."""
     processor = json.dumps([str(item) for item in vars(this_processor()).values()])
     return f"{target_fingerprint(spec)}-{hashlib.sha256(processor.encode()).hexdigest()[:8]}"
 

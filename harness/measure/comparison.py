@@ -2,8 +2,8 @@
 
 Shapes, dtypes, integers, booleans, and where NaN, inf and -inf are must be equal. A float may be
 off by a share of the size of its neighbourhood, so that values of 0 to 1 are not judged by
-coordinates of 9,000 in the same array. It needs NumPy alone: boards compare there what they
-compute.
+coordinates of 9,000 in the same array. It needs NumPy alone: boards compare their results
+themselves.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ TOLERANCES = {
     "float64": Tolerance(1e-9, 1e-4, 2**-53),
 }
 """By the dtype of an output. Summing in another order changes a 32-bit float by some 1e-6 of the
-size of what is summed, a wrong kernel by far more."""
+size of the terms, a wrong kernel by far more."""
 EXACT = Tolerance(0.0, 0.0, 0.0)
 
 _GAP = 10
-"""Powers of two without any value in between that tell what has one size from what has another,
+"""Powers of two without any value in between that separate values of different sizes,
 as logits from a mask of -3.4e38."""
 _REMAINDER = 1 / 64
-"""What has fewer values than this share of what is larger is what cancelling left of those: one in
+"""Fewer values than this share of larger ones are remainders of their cancelling: one in
 a thousand values of a normal distribution is a thousand times as small as the others."""
 _FEWEST = 8
 """Values that a slice must have to have a size of its own."""
@@ -86,8 +86,8 @@ def errors(expected: np.ndarray, found: np.ndarray) -> Floats:
 
 
 def shares(expected: np.ndarray, found: np.ndarray) -> Floats:
-    """`errors` as shares of the sizes of their neighbourhoods in `expected`. For what is no float
-    inf where it differs at all."""
+    """`errors` as shares of the sizes of their neighbourhoods in `expected`. inf for
+    any difference of other types."""
     apart = errors(expected, found)
     if not is_float(expected.dtype):
         return np.where(apart > 0, np.inf, 0.0)
@@ -103,10 +103,10 @@ def relative(apart: Floats, size: Floats) -> Floats:
 
 def sizes(reference: np.ndarray) -> Floats:
     """How large each value's neighbourhood is, shape [reference]: the value's own magnitude, and
-    what is typical of the values around it.
+    the typical magnitude of the values around it.
 
     These are the ones that share its index along an axis, for the axis along which they are
-    smallest; the median magnitude of such a slice, without zeros, is what is typical of it. Values
+    smallest; the median magnitude of such a slice, without zeros, is its typical one. Values
     that are 2^10 times as large as all others have a neighbourhood of their own. Where everything
     is zero the size is 1.
     """
@@ -118,7 +118,7 @@ def sizes(reference: np.ndarray) -> Floats:
     band[counted] = _bands(magnitude[counted])
     typical = np.zeros_like(magnitude)
     for at in range(int(band.max()) + 1):
-        # Zeros are what is left of the smallest values.
+        # Zeros count as the smallest values.
         members = band == at
         typical[members] = _typical(magnitude, members & counted)[members]
     return np.where(np.isfinite(magnitude), magnitude, 0.0) + typical

@@ -16,8 +16,8 @@ _RANGE, _RESET, _WRITE = 0x4C450001, 0x4C450002, 0x4C450003
 
 
 class InstructionCounter:
-    """Counts what runs of one loaded library. It must be made before the library has run: code is
-    looked at when it is first translated."""
+    """Counts the instructions of one loaded library. It must be made before the library has run:
+    code is looked at when it is first translated."""
 
     def __init__(self, library: Path, counts: Path) -> None:
         self._counts = counts

@@ -65,7 +65,7 @@ class EmulatedGroup(Group):
         runner.measured.instructions = InstructionCount.model_validate(answer["instructions"])
 
     def _accuracy(self, runner: Runner, reference: list[list[np.ndarray]]) -> None:
-        """Scored on this machine, which has what the metric needs, from what the board gives."""
+        """Scored on this machine, which has the metric's packages, from the board's outputs."""
         task, label = self._subject.task, runner.member.label
         if task is None:
             super()._accuracy(runner, reference)

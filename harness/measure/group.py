@@ -1,8 +1,8 @@
 """Measures the artifacts of one model on one target together, baselines included.
 
 Each sits in a process of its own and takes its turn in every round, so that a machine that drifts
-drifts for all of them. What is wrong is thrown out before its latency counts; what crashes or
-hangs is thrown out and the others go on.
+drifts for all of them. A wrong member is dropped before its latency counts; one that crashes or
+hangs is dropped, and the others go on.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from harness.specs.sweep import Limits, Measure, ModelSpec
 
 _WARM_UP_SECONDS = 0.3
 SETTLING_SECONDS = 0.03
-"""Runs before each sample, in seconds: the caches hold what the others left there."""
+"""Runs before each sample, in seconds: the caches hold data of the others."""
 _LEAST_RUNS = 3
 """A sample is their median."""
 _KERNEL_RUNS = 20
@@ -43,9 +43,9 @@ _PLAIN = "the compressed network, compiled plainly"
 
 @dataclass(frozen=True)
 class Member:
-    """Something to measure: an engine and what it loads. `mark` is the cell's fingerprint, and
-    `reference` an artifact that it is verified against where it computes something else than the
-    model does, because its edges are compressed."""
+    """A member of a group: an engine and the file that it loads. `mark` is the cell's fingerprint,
+    and `reference` an artifact that it is verified against where it computes something else than
+    the model does, because its edges are compressed."""
 
     mark: str
     label: str
@@ -57,7 +57,7 @@ class Member:
 
 @dataclass
 class Measured:
-    """What was measured of one member; `failure` is set when it did not come through."""
+    """The measurements of one member; `failure` is set when it failed."""
 
     verification: Verification | None = None
     samples: list[float] = field(default_factory=list)
@@ -75,7 +75,7 @@ class Measured:
 @dataclass(frozen=True)
 class GroupSubject:
     """The model that a group runs: its spec, its inputs and which values they can have, its data,
-    who is right about it, and its outputs."""
+    its reference, and its outputs."""
 
     model: ModelSpec
     inputs: tuple[TensorSpec, ...]
@@ -95,7 +95,7 @@ Listener = Callable[[str, str, float, float], None]
 
 @dataclass(frozen=True)
 class GroupSettings:
-    """What a group measures, and how: with `threads`, in files below `work`. The first `unscored`
+    """Settings of a group: it measures with `threads`, in files below `work`. The first `unscored`
     samples of the model's data are not scored. `environment` is added to that of the processes."""
 
     subject: GroupSubject
@@ -110,7 +110,7 @@ class GroupSettings:
 
 
 class Runner(ABC):
-    """One member where it runs, and what was measured of it."""
+    """One member on its device, and its measurements."""
 
     def __init__(self, member: Member, threads: int) -> None:
         self.member = member
@@ -205,7 +205,7 @@ def _no_judge_of_compressed(_at: int, _others: bool) -> str:
 def answer_of(
     child: Child, message: Message, seconds: float, heard: Callable[[float, float], None] | None
 ) -> Message:
-    """What a worker answers to a message. Raises ChildLost, and CellFailure or CellSkipped as the
+    """A worker's answer to a message. Raises ChildLost, and CellFailure or CellSkipped as the
     worker says."""
     deadline = monotonic() + seconds
     child.send(message)
@@ -222,7 +222,7 @@ def answer_of(
 
 
 class Group:
-    """Verifies and measures members; `measure` gives what came out, by their marks."""
+    """Verifies and measures members; `measure` returns their measurements, by their marks."""
 
     def __init__(self, settings: GroupSettings) -> None:
         self._subject = settings.subject
@@ -236,7 +236,8 @@ class Group:
         self._listener = settings.listener
         self._runners: list[Runner] = []
         self.machine: dict[str, Any] = {}
-        """What a record's environment has to say of where this measures, if it is not here."""
+        """Entries of a record's environment about the machine that measures, if it is not this
+        one."""
 
     def measure(self, members: Sequence[Member]) -> dict[str, Measured]:
         """Measure all, in turns. Raises CellFailure when the reference itself does not run."""
@@ -263,7 +264,7 @@ class Group:
         return {runner.member.mark: runner.measured for runner in self._runners}
 
     def _given(self, inputs: Path) -> tuple[list[list[np.ndarray]], bool]:
-        """Write the inputs to a file. What the reference gives for them, and whether they are
+        """Write the inputs to a file. The reference's outputs for them, and whether they are
         real. Raises CellFailure when it does not run on any."""
         subject, count = self._subject, self._measure.verify_inputs
         feeds, real = verification_inputs(
@@ -294,7 +295,7 @@ class Group:
         return [runner for runner in self._runners if runner.alive]
 
     def _step(self, runner: Runner, stage: str, action: Callable[[Runner], None]) -> None:
-        """Do something with one runner; what goes wrong is its own failure."""
+        """Do something with one runner; an error is its own failure."""
         try:
             action(runner)
         except (CellFailure, CellSkipped) as error:

@@ -65,7 +65,7 @@ def _negative(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndar
 
 
 KINDS: tuple[Draw, ...] = (_normal, _wide, _unit, _negative)
-"""What the floats of random inputs are drawn from, one kind after the other. Latency is measured on
+"""The distributions of floats of random inputs, one after the other. Latency is measured on
 the first."""
 _MOST_OF_FLOAT16 = 10.0
 """The largest magnitude of 16-bit floats: sums of thousands overflow."""

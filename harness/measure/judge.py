@@ -17,7 +17,7 @@ class NetworkJudge:
     """The judge of the network in a file on the inputs in another. Use as a context manager.
 
     Its process may use `memory_mb` and, for all inputs together, `seconds`, and is started when an
-    opinion is first asked for. What it cannot do once it is not asked again.
+    opinion is first asked for. After a failure it is not asked again.
     """
 
     def __init__(self, model: Path, inputs: Path, memory_mb: float, seconds: float) -> None:
@@ -38,7 +38,7 @@ class NetworkJudge:
             self._child = None
 
     def __call__(self, at: int, others: bool) -> Opinions | str:
-        """Its opinions on the outputs for one input, with what `others` they may be where rounding
+        """Its opinions on the outputs for one input, with `others` that they may be where rounding
         decides; or why it has none."""
         asked = at, others
         if asked not in self._found and self._absent is None:
@@ -51,7 +51,7 @@ class NetworkJudge:
         return self._absent if self._absent is not None else self._found[asked]
 
     def _evaluated(self, at: int, others: bool) -> Opinions:
-        """Raises ChildLost, also for what the child says went wrong."""
+        """Raises ChildLost, also for errors that the child reports."""
         if self._child is None:
             self._child = Child("harness.judges.worker", memory_mb=self._memory_mb)
         outputs = self._inputs.with_name("judged.npz")

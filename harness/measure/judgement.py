@@ -1,8 +1,8 @@
 """Tells whose error a difference is, by values that are more exact than the reference's.
 
-A judge evaluates the network in 64-bit floats, and again with the intermediate results off by what
-rounding to the network's own floats may change (Monte Carlo arithmetic, Parker 1997): what moves
-then is not determined by the network, and nobody is wrong about it.
+A judge evaluates the network in 64-bit floats, and again with intermediate results moved within
+the rounding of the network's own floats (Monte Carlo arithmetic, Parker 1997): values that move
+then are not determined by the network, and no engine is wrong about them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _OF_REFERENCE = 4.0
 """How many times as far from the judge's value as the reference an engine may be: kernels that sum
 one value after the other round more often."""
 _OF_DOUBT = 8.0
-"""The same, of what the rounding of intermediate results was seen to change."""
+"""The same, for changes by the rounding of intermediate results."""
 _MOST = 1e-2
 """The share of a neighbourhood's size beyond which a reference's error excuses nobody's."""
 _USUAL = 0.95
@@ -40,7 +40,7 @@ or to even."""
 
 @dataclass(frozen=True)
 class Opinion:
-    """What a judge says an output is, and what it says with intermediate results rounded
+    """A judge's value of an output, and its values with intermediate results rounded
     differently; shapes [output]."""
 
     value: np.ndarray
@@ -58,15 +58,15 @@ class Opinion:
 
 @dataclass(frozen=True)
 class Opinions:
-    """A judge's opinions on all outputs for one input. `judge` is what it is called in words."""
+    """A judge's opinions on all outputs for one input. `judge` is its name in words."""
 
     judge: str
     of: Sequence[Opinion]
 
 
 Judge = Callable[[int, bool], "Opinions | str"]
-"""Asked by an input's index, only where outputs differ. Gives its opinions, with what else they may
-be where that is asked for, too; or why there are none."""
+"""Asked by an input's index, only where outputs differ. Returns its opinions, with other possible
+values if requested; or why there are none."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ class Ruling:
 def rule(
     opinion: Opinion, expected: np.ndarray, found: np.ndarray, allowed: Places, quantized: bool
 ) -> Ruling:
-    """Compare what was found and what was expected with a judge's opinion. Where that is like
-    neither, it is not believed, and what is `allowed` without a judge is right."""
+    """Compare found and expected values with a judge's opinion. An opinion that is like
+    neither is not believed, and values `allowed` without a judge are right."""
     if is_float(expected.dtype):
         return _rule_floats(opinion, expected, found, allowed)
     exact = [opinion.value, *opinion.others]

@@ -22,7 +22,7 @@ from harness.passes.rewriter import MAIN
 @dataclass(frozen=True)
 class MemoryCheck:
     """Looks at the kernels of a network that is built, by their names: `feeds` are the network's
-    inputs in order, `target` is what it is built for, and `work` a folder for scratch files. Code
+    inputs in order, `target` is that of the build, and `work` a folder for scratch files. Code
     for another processor than that of `here` is compiled for that too, to be looked at."""
 
     kernels: Collection[str]
@@ -39,7 +39,7 @@ class MemoryCheck:
             return None
         with TemporaryDirectory(dir=self.work, prefix="memory-") as folder:
             copy = Path(folder) / library.name
-            if self.runs_here:  # what was loaded before is loaded anew from another path only
+            if self.runs_here:  # a loaded library is loaded anew from another path only
                 shutil.copy(library, copy)
             else:
                 _, executable = compile_scheduled(scheduled, self.here)
@@ -54,10 +54,10 @@ def unsafe_kernels(
     with how they do.
 
     `library` is of this machine's processor, and `feeds` are the network's inputs in order. Each
-    kernel is looked at in the first call of it, on what an inference gives it: indices, which say
+    kernel is looked at in the first call of it, on its inputs in an inference: indices, which say
     where to read, have the values that they have.
     """
-    use_fork_join()  # before the library is loaded, which looks up what runs its loops
+    use_fork_join()  # before the library is loaded, which looks up the function that runs its loops
     with loading_for_guards():
         loaded = tvm.runtime.load_module(str(library))
     machine = relax.VirtualMachine(loaded, tvm.cpu())

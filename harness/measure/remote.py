@@ -31,12 +31,12 @@ _GRANT_SECONDS = 60.0
 _OPEN_SECONDS = 30.0
 _MOST_LOST = 2
 _REPEATED = ("load", "prepare")
-"""What a network has to be told again in another session."""
+"""Messages that a network needs again in another session."""
 
 
 class Station:
     """A session on a server of a key, and the process that holds it. `session` counts those that
-    there were, and `machine` is what the server says of itself."""
+    there were, and `machine` is the server's description of itself."""
 
     def __init__(self, servers: Servers, key: str, limits: Limits) -> None:
         self._servers = servers
@@ -75,7 +75,7 @@ class Station:
         )
 
     def ask(self, message: Message, heard: Callable[[float, float], None] | None) -> Message:
-        """Raises ChildLost where the session is lost, and what the worker says otherwise."""
+        """Raises ChildLost if the session is lost, and the worker's error otherwise."""
         assert self._child is not None
         return answer_of(self._child, message, answer_seconds(self._limits), heard)
 
@@ -130,7 +130,7 @@ class ServerRunner(Runner):
 
 
 class ServerGroup(Group):
-    """A group on a server that runs what is compiled for `target`; the rest is as for any group."""
+    """A group on a server that runs code for `target`; the rest is as for any group."""
 
     def __init__(self, servers: Servers, target: TargetSpec, settings: GroupSettings) -> None:
         super().__init__(settings)

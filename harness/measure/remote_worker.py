@@ -1,5 +1,5 @@
 """The compiled networks of one model on one server, over TVM's RPC: the worker of `measure/worker`,
-but what it runs and times is on the server.
+but the networks that it runs and times are on the server.
 
 Run by `harness.measure.remote`. One process has all networks, because a server has one client.
 """
@@ -54,7 +54,7 @@ class RemoteNetwork:
         return lambda: self._machine.invoke_stateful(_FUNCTION)
 
     def times(self, runs: int) -> list[float]:
-        """Seconds of each of some runs on what is bound, by the server's clock."""
+        """Seconds of each of some runs on the bound inputs, by the server's clock."""
         timed = self._machine.time_evaluator(_INVOKE, self._device, number=1, repeat=runs)
         return [float(seconds) for seconds in timed(_FUNCTION).results]
 

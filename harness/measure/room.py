@@ -13,7 +13,7 @@ from harness.models.tensors import TensorSpec
 from harness.specs.sweep import Sweep
 
 _COPIES = 3
-"""Of what is verified: inputs, what the reference gives, and what is compared with that."""
+"""Arrays in memory while outputs are verified: inputs, the reference's outputs, and others."""
 
 
 def require_room(

@@ -1,4 +1,4 @@
-"""Times the functions that TVM's virtual machine calls, free of what the timing itself costs."""
+"""Times the functions that TVM's virtual machine calls, without the cost of the timing itself."""
 
 from __future__ import annotations
 

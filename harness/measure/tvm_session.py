@@ -1,4 +1,4 @@
-"""A compiled network in TVM's runtime, without its compiler: what a deployment would load."""
+"""A compiled network in TVM's runtime, without its compiler, as a deployment would load it."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ class TvmSession:
     def kernel_times(self, feeds: Feeds, runs: int) -> KernelTimes:
         """Time each kernel, over `runs` inferences.
 
-        Each is paired with one that nothing interrupts: what that takes longer than the other's
-        kernels is what it spent outside of them.
+        Each is paired with an uninterrupted one: the difference between its time and the sum of
+        the other's kernels is the time outside kernels.
         """
         if self._graphics:
             return self._graphics_kernel_times(feeds, runs)
@@ -105,7 +105,7 @@ class TvmSession:
         kernels: dict[str, list[float]] = defaultdict(list)
         outside = []
         for _ in range(runs):
-            plain()  # the caches hold what the other one needs
+            plain()  # the caches hold the other one's data
             started = perf_counter()
             plain()
             elapsed = perf_counter() - started
@@ -120,7 +120,7 @@ class TvmSession:
 
     def _graphics_kernel_times(self, feeds: Feeds, runs: int) -> KernelTimes:
         """The same on a graphics processor, by its own clock: each kernel is started some times in
-        a row on what an inference gives it, which waiting for each would take longer than."""
+        a row on its inputs in an inference: waiting for each run would take longer than the run."""
         plain = self.bind(feeds)
         executable = tvm.runtime.load_module(str(self._folder / KERNELS))
         library = executable.imports[0]  # whose functions are the kernels
@@ -148,7 +148,7 @@ class TvmSession:
 
 
 def _require_graphics(device: tvm.runtime.Device) -> None:
-    """Raise CellFailure, with what TVM would keep to itself, where CUDA's runtime does not load."""
+    """Raise CellFailure, with the reason that TVM hides, if CUDA's runtime does not load."""
     if device.exist:
         return
     try:

@@ -1,6 +1,6 @@
 """Compares outputs with the reference runtime's, before anything else counts.
 
-What is not clearly the same is put to a judge, which is more exact than the reference.
+Values that are not clearly the same are put to a judge, which is more exact than the reference.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from harness.records.record import Verification
 
 @dataclass(frozen=True)
 class OutputKind:
-    """What an output is called, and whether its integers are quantized real numbers, which may be a
+    """The name of an output, and whether its integers are quantized real numbers, which may be a
     step apart, and not indices, which may not."""
 
     name: str
@@ -92,7 +92,7 @@ class _Compared:
     found: np.ndarray
 
     def at(self, place: int, reference: str, judge: str, opinion: Opinion | None) -> str:
-        """One value of it, in words, and what others have there."""
+        """One value of it, in words, and the others' values there."""
         says = "" if opinion is None else f", {judge} {shown(opinion.value, place)}"
         return (
             f"{shown(self.found, place)} at {at_place(place, self.expected.shape)}, where "
@@ -101,7 +101,7 @@ class _Compared:
 
 
 class _Verifier:
-    """Checks one output on one input after another; what was found of all so far."""
+    """Checks one output on one input after another; the results so far."""
 
     def __init__(self, reference: str, inputs: int, judge: Judge) -> None:
         self.absolute = self.share = 0.0
@@ -133,7 +133,7 @@ class _Verifier:
         self.tolerance = max(self.tolerance, tolerance.stated)
         if certain.all():
             return
-        # What else the outputs may be costs as much again, twice.
+        # Other possible values cost as much again, twice.
         for others in (False, True):
             opinion, judge = self._opinion(at, index, expected, others)
             if opinion is None:
@@ -150,7 +150,7 @@ class _Verifier:
     def _opinion(
         self, at: int, index: int, expected: np.ndarray, others: bool
     ) -> tuple[Opinion | None, str]:
-        """The judge's opinion on an output and what the judge is called, or why there is none."""
+        """The judge's opinion on an output and its name, or why there is none."""
         opinions = self._judge(at, others)
         if isinstance(opinions, str):
             return None, opinions
@@ -182,7 +182,7 @@ class _Verifier:
     ) -> None:
         places = np.flatnonzero(wrong)
         ranked = share.reshape(-1)[places]
-        if np.isinf(ranked).any():  # what is not equal and has to be
+        if np.isinf(ranked).any():  # values that are not equal and have to be
             ranked = errors(compared.expected, compared.found).reshape(-1)[places]
         worst = int(places[np.argmax(ranked)])
         dtype, shape = compared.expected.dtype.name, list(compared.expected.shape)

@@ -1,4 +1,4 @@
-"""One model in one engine in a process of its own: verifies, times and scores what it is told to.
+"""One model in one engine in a process of its own: verifies, times and scores it.
 
 Run by `harness.measure.group`. Nothing but the engine is loaded before the peak memory is read.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _WARM_UP_RUNS = 3
 """Before a sample, at least: after one run a large network is still half as slow again as later."""
 _MOVE_SECONDS = 0.1
-"""What opening a model may take to be done again for each sample; a model that takes longer is too
+"""The longest opening of a model that is repeated for each sample; a model that takes longer is too
 large for the caches, and where it lies matters less."""
 _PROGRESS_SECONDS = 0.5
 
@@ -67,7 +67,7 @@ class Worker:
         return {"base_rss_mb": base_mb}
 
     def outputs(self, message: Message) -> Message:
-        """Run once on each input, and write what comes out."""
+        """Run once on each input, and write the outputs."""
         rows = [self._session.run(feeds) for feeds in read_arrays(Path(message["inputs"]))]
         write_arrays(
             Path(message["outputs"]),
@@ -76,8 +76,8 @@ class Worker:
         return {}
 
     def prepare(self, message: Message) -> Message:
-        """Bind the first input, warm up for some seconds, and say how long one run takes and what
-        memory was needed at most so far."""
+        """Bind the first input, warm up for some seconds, and return the time of one run and the
+        most memory was needed at most so far."""
         self._feeds = read_arrays(Path(message["inputs"]))[0]
         with self._awake:
             self._run = self._session.bind(self._feeds)
@@ -181,7 +181,7 @@ def status_mb(field: str) -> float:
 
 
 def attempt(worker: Worker, message: Message) -> Message:
-    """What a worker answers to a message, or its error."""
+    """A worker's answer to a message, or its error."""
     try:
         return {"answer": getattr(worker, message.pop("do"))(message)}
     except Exception as error:
