@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import importlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.edges import step as edges
 from harness.records.record import Compression
-from harness.specs.sweep import Configuration
+from harness.specs.sweep import Configuration, StepModule
 
 if TYPE_CHECKING:
     from harness.compiler.api import tvm
@@ -26,8 +26,16 @@ class Step:
     revision: int
 
 
-STEPS: Mapping[str, Step] = {"edges": Step(edges.apply, edges.REVISION)}
-"""By the key in a configuration with the step's options."""
+def _steps() -> Iterator[tuple[str, Step]]:
+    for key, field in Configuration.model_fields.items():
+        for mark in field.metadata:
+            if isinstance(mark, StepModule):
+                module = importlib.import_module(mark.name)
+                yield key, Step(module.apply, module.REVISION)
+
+
+STEPS = dict(_steps())
+"""By their keys in a configuration."""
 
 
 def steps_of(configuration: Configuration) -> Iterator[tuple[str, Any, Step]]:

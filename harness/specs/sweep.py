@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -183,12 +184,20 @@ class Edges(Frozen):
         return [value] if isinstance(value, (int, float)) else value
 
 
+@dataclass(frozen=True)
+class StepModule:
+    """Marks a key of a configuration as a step, done by the module `name`: its `apply` transforms
+    the network by the key's options, and its `REVISION` dates the transformation."""
+
+    name: str
+
+
 class Configuration(Frozen):
     """The transformations of a model before it runs."""
 
     name: Name
     fusion: FusionLevel = "full"
-    edges: Edges | None = None
+    edges: Annotated[Edges | None, StepModule("harness.edges.step")] = None
     tune: Tune | None = None
 
     def cells(self) -> tuple[Configuration, ...]:
