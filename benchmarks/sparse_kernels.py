@@ -31,7 +31,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from harness.building.network import flops, moved_bytes
-from harness.compiler.api import load_tensor_intrinsics, relax, tvm
+from harness.compiler.api import relax, tvm
+from harness.compiler.patches import load_tensor_intrinsics
 from harness.edges.patterns import group_of, mask_of
 from harness.edges.scores.groups import grouped
 from harness.hardware import HOST, load_target

@@ -27,7 +27,8 @@ from rich.table import Table
 from tuning_curves import Curve, draw, latencies, tuned
 from tvm.ir.utils import derived_object
 
-from harness.compiler.api import load_tensor_intrinsics, meta_schedule, tvm
+from harness.compiler.api import meta_schedule, tvm
+from harness.compiler.patches import load_tensor_intrinsics
 from harness.hardware import HOST, load_target
 from harness.machine.environment import noise_warnings
 from harness.specs.sweep import Tune

@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 from tuning_curves import Curve, draw, latencies, tuned
 
-from harness.compiler.api import load_tensor_intrinsics, tvm
+from harness.compiler.api import tvm
+from harness.compiler.patches import load_tensor_intrinsics
 from harness.hardware import HOST, load_target
 from harness.machine.environment import noise_warnings
 from harness.specs.sweep import Tune

@@ -5,17 +5,14 @@ Verified with apache-tvm 0.27.0.post1. Everything else in the package imports TV
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
-import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from harness.compiler.code_kinds import CODE_KINDS, CodeKind
 from harness.compiler.lean_import import lean_import
+from harness.compiler.patches import silent_when_abandoned, unchecked
 
 with lean_import():
     import tvm
@@ -24,6 +21,7 @@ with lean_import():
     from tvm.ir import Op
     from tvm.ir.expr import GenericConst as Constant
     from tvm.ir.expr import TensorLoad
+    from tvm.ir.utils import derived_object
     from tvm.relax.backend.cpu_generic import pipeline as processor_pipeline
     from tvm.relax.backend.cuda import pipeline as cuda_pipeline
     from tvm.relax.op.grad import no_grad as no_gradient
@@ -43,29 +41,8 @@ with lean_import():
     )
 
 
-def _unchecked(schedule: type[Schedule]) -> None:
-    """Let a schedule's methods go without TVM's check of each argument's type, in Python, which
-    takes more than half of the time that it takes to build a schedule."""
-    for name, method in list(vars(schedule).items()):
-        if plain := getattr(method, "__wrapped__", None):
-            setattr(schedule, name, plain)
-
-
-def _silent_when_abandoned(builder: type[relax.BlockBuilder]) -> None:
-    """Let a function that an error ends close its block, which TVM reports on standard error when
-    it stays open."""
-    leave = builder._exit_function_scope
-
-    def left(self: Any, kind: object, value: object, trace: object) -> None:
-        if kind is not None:
-            self._end_block()
-        leave(self, kind, value, trace)
-
-    builder._exit_function_scope = left
-
-
-_unchecked(Schedule)
-_silent_when_abandoned(relax.BlockBuilder)
+unchecked(Schedule)
+silent_when_abandoned(relax.BlockBuilder)
 
 _PIPELINES = {"llvm": processor_pipeline, "cuda": cuda_pipeline}
 # Kinds of targets that TVM compiles for with the help of Python.
@@ -135,23 +112,6 @@ def lowering_passes(target: tvm.target.Target) -> tuple[list[Any], list[Any]]:
     return pipeline.dataflow_lower_passes(target), pipeline.finalize_passes(target)
 
 
-def wrap_lowering(first: Callable[[], Any], last: Callable[[], Any]) -> None:
-    """Have TVM begin every lowering of scheduled kernels with a pass of ours, and end it, for
-    processors and devices, with another."""
-    default = compilation_pipeline.PIPELINE_MAP["s_tir"]
-
-    def pipeline() -> tuple[Any, Callable[[], Any], Callable[[], Any]]:
-        lower, host, device = default()
-        sequence = tvm.transform.Sequential
-        return (
-            sequence([first(), lower]),
-            lambda: sequence([host(), last()]),
-            lambda: sequence([device(), last()]),
-        )
-
-    compilation_pipeline.register_tir_pipeline("s_tir", pipeline)
-
-
 def opencl_modules(kernel: PrimFunc, target: tvm.target.Target) -> tuple[PrimFunc, Any]:
     """A scheduled kernel, lowered for a target of OpenCL: the function that allocates intermediate
     results and launches its parts, which still has buffers for parameters, and a compiled module of
@@ -217,23 +177,6 @@ def intrinsics_of(target: tvm.target.Target) -> str:
     return "arm_cpu" if str(target.attrs.get("mtriple", "")).startswith("aarch64") else "x86"
 
 
-def load_tensor_intrinsics(architecture: str) -> None:
-    """Register TVM's tensor intrinsics of one architecture, such as `x86`.
-
-    MetaSchedule imports those of every architecture; parsing the CUDA ones alone takes twenty
-    seconds in every process. The package is put in place without running its own imports.
-    """
-    name = "tvm.s_tir.tensor_intrin"
-    if name not in sys.modules:
-        found = importlib.util.find_spec(name)
-        assert found is not None and found.submodule_search_locations is not None
-        package = types.ModuleType(name)
-        package.__path__ = list(found.submodule_search_locations)
-        package.__spec__ = found
-        sys.modules[name] = package
-    importlib.import_module(f"{name}.{architecture}")
-
-
 __all__ = [
     "OPAQUE",
     "OUT_FUSABLE",
@@ -248,7 +191,9 @@ __all__ = [
     "TensorLoad",
     "Trace",
     "code_kind",
+    "compilation_pipeline",
     "constant_array",
+    "derived_object",
     "dlight_fallback",
     "dlight_rules",
     "estimate_tir_flops",
@@ -256,7 +201,6 @@ __all__ = [
     "features_of",
     "intrinsics_of",
     "is_processor",
-    "load_tensor_intrinsics",
     "lowering_passes",
     "meta_schedule",
     "no_gradient",
@@ -276,5 +220,4 @@ __all__ = [
     "trace_json",
     "triple_of",
     "tvm",
-    "wrap_lowering",
 ]

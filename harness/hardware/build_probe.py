@@ -11,12 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.compiler.lean_import import lean_import
+from harness.compiler.api import te, tvm
 from harness.hardware import detect_host
-
-with lean_import():
-    import tvm
-    from tvm import te
 
 LENGTH = 1000
 

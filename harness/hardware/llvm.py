@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from harness.compiler.lean_import import lean_import
+from harness.compiler import llvm
 from harness.errors import InputError, did_you_mean
 from harness.specs.target import TvmTarget
 
@@ -42,13 +42,13 @@ _SYSTEM_FEATURES = frozenset({
 @cache
 def host_cpu() -> str:
     """LLVM's name of this machine's processor, such as `znver4`."""
-    return str(_codegen().llvm_get_system_cpu())
+    return str(llvm.codegen().llvm_get_system_cpu())
 
 
 @cache
 def host_triple() -> str:
     """The target triple of this machine, reduced to the parts that the code generator needs."""
-    return f"{str(_codegen().llvm_get_system_triple()).partition('-')[0]}-linux-gnu"
+    return f"{str(llvm.codegen().llvm_get_system_triple()).partition('-')[0]}-linux-gnu"
 
 
 @cache
@@ -58,15 +58,13 @@ def host_features() -> dict[str, bool]:
     LLVM asks the processor itself (CPUID) and the operating system (saved register state), so a
     feature that a hypervisor hides is absent here whatever the processor's name implies.
     """
-    found = _tvm().get_global_func("tvm.codegen.llvm.GetHostCPUFeatures")()
-    return {
-        str(name): bool(there) for name, there in found.items() if str(name) not in _SYSTEM_FEATURES
-    }
+    found = llvm.host_features()
+    return {name: there for name, there in found.items() if name not in _SYSTEM_FEATURES}
 
 
 def target_features(target: TvmTarget) -> frozenset[str]:
     """Every LLVM feature that code for `target` may use: those its `mcpu` implies, and `mattr`."""
-    return frozenset(map(str, _codegen().llvm_get_cpu_features(_as_tvm(target))))
+    return frozenset(map(str, llvm.codegen().llvm_get_cpu_features(_as_tvm(target))))
 
 
 def vector_bits(target: TvmTarget) -> int:
@@ -92,7 +90,7 @@ def check_target(target: TvmTarget, architecture: str) -> None:
             f"tvm.mtriple: '{triple}' does not belong to architecture '{architecture}'; "
             f"expected one such as '{_EXAMPLES.get(architecture, host_triple())}'"
         )
-    codegen = _codegen()
+    codegen = llvm.codegen()
     if target.mcpu and not codegen.llvm_is_valid_cpu(target.mcpu, triple):
         plain = _as_tvm(TvmTarget(mtriple=triple, mcpu="generic"))
         names = map(str, codegen.llvm_get_cpu_archlist(plain))
@@ -114,7 +112,7 @@ def family_of(triple: str | None) -> str:
 
 def llvm_version() -> int:
     """Major version of the LLVM that TVM was built with."""
-    return int(_codegen().llvm_version_major())
+    return int(llvm.codegen().llvm_version_major())
 
 
 def _check_attribute(attribute: str, triple: str) -> None:
@@ -142,28 +140,14 @@ def _check_attribute(attribute: str, triple: str) -> None:
 @cache
 def _features_of_any_cpu(triple: str) -> frozenset[str]:
     plain = _as_tvm(TvmTarget(mtriple=triple, mcpu="generic"))
-    names = map(str, _codegen().llvm_get_cpu_archlist(plain))
+    names = map(str, llvm.codegen().llvm_get_cpu_archlist(plain))
     return frozenset().union(
         *(target_features(TvmTarget(mtriple=triple, mcpu=name)) for name in names)
     )
 
 
-def _tvm() -> Any:
-    with lean_import():
-        import tvm
-
-    return tvm
-
-
-def _codegen() -> Any:
-    _tvm()
-    from tvm.target import codegen
-
-    return codegen
-
-
 def _as_tvm(target: TvmTarget) -> Any:
-    return _tvm().target.Target(target.as_tvm())
+    return llvm.target(target.as_tvm())
 
 
 @contextmanager

@@ -20,15 +20,10 @@ from typing import Any
 import numpy as np
 import psutil
 
-from harness.compiler.lean_import import lean_import
+from harness.compiler.script import IRBuilder, T, tvm
 from harness.hardware.llvm import vector_bits
 from harness.hardware.processor import this_processor
 from harness.specs.target import TargetSpec
-
-with lean_import():
-    import tvm
-    from tvm.script.ir_builder import IRBuilder
-    from tvm.script.ir_builder import tirx as T
 
 # Two FMA units of four to five cycles' latency need ten operations in flight; in AVX2's sixteen
 # registers twelve accumulators fit beside the operand.

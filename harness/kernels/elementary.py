@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.compiler.api import tirx
+from harness.compiler.patches import lower_intrinsic
 from harness.kernels.arithmetic import (
     Function,
     Value,
@@ -239,7 +240,7 @@ def register_functions() -> None:
     """Have every kernel that this process compiles for a CPU use these functions. Once a process:
     TVM admits one rule of a level."""
     for name, function in _FUNCTIONS.items():
-        tirx.register_intrin_lowering(name, "llvm", f=_rule(function), level=_ABOVE_TVM)
+        lower_intrinsic(name, _rule(function), _ABOVE_TVM)
 
 
 def _rule(function: Function) -> Function:

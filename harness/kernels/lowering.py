@@ -10,7 +10,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from harness.compiler.api import tirx, tvm, wrap_lowering
+from harness.compiler.api import tirx, tvm
+from harness.compiler.patches import wrap_lowering
 from harness.kernels.elementary import register_functions
 from harness.kernels.extrema import begin_infinite, keep_nan
 from harness.kernels.named_values import store_named_values

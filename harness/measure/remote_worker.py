@@ -7,7 +7,6 @@ Run by `harness.measure.remote`. One process has all networks, because a server 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -16,18 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from harness.baselines.base import Feeds, checked
-from harness.compiler.lean_import import lean_import
+from harness.compiler.rpc import rpc
+from harness.compiler.runtime import VirtualMachine, tvm
 from harness.devices.servers.tracker import DESCRIPTION
 from harness.measure.worker import Worker, attempt
 from harness.models.tensors import TensorSpec
 from harness.processes.child import Channel, Message, channel
 from harness.records.artifact import LIBRARY, Artifact
-
-os.environ["TVM_USE_RUNTIME_LIB"] = "1"
-with lean_import():
-    import tvm
-    from tvm import rpc
-    from tvm.runtime.vm import VirtualMachine
 
 _FUNCTION, _INVOKE = "main", "invoke_stateful"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import numpy as np
 
 from harness.baselines.base import Feeds, checked
 from harness.compiler.code_kinds import CODE_KINDS
-from harness.compiler.lean_import import lean_import
+from harness.compiler.runtime import VirtualMachine, tvm
 from harness.devices.graphics.cuda_compiler import CudaCompiler
 from harness.devices.threads.fork_join import use_fork_join
 from harness.errors import CellFailure
@@ -23,12 +22,6 @@ from harness.machine.awake import spread_threads
 from harness.measure.stopwatch import Stopwatch
 from harness.models.tensors import TensorSpec
 from harness.records.artifact import KERNELS, LIBRARY, Artifact
-
-# The runtime alone is wanted here: 250 MB of compiler would count as this model's memory.
-os.environ["TVM_USE_RUNTIME_LIB"] = "1"
-with lean_import():
-    import tvm
-    from tvm.runtime.vm import VirtualMachine
 
 _FUNCTION = "main"
 

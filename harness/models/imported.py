@@ -11,7 +11,7 @@ from harness.errors import InputError, unknown_name
 from harness.models.tensors import TensorSpec
 
 if TYPE_CHECKING:
-    import tvm
+    from harness.compiler.api import tvm
 
 
 @dataclass(frozen=True)

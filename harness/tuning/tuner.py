@@ -15,12 +15,12 @@ import numpy as np
 from harness.compiler.api import (
     ArgInfo,
     intrinsics_of,
-    load_tensor_intrinsics,
     meta_schedule,
     record_json,
     trace_json,
     tvm,
 )
+from harness.compiler.patches import load_tensor_intrinsics
 from harness.errors import CellFailure
 from harness.records.record import StoppedBy, Tuning, TuningPoint
 from harness.schedules.default import schedule_untuned

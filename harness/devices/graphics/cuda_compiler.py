@@ -20,16 +20,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from harness.compiler.lean_import import lean_import
+from harness.compiler.patches import register_function
 from harness.devices.graphics.instruction_mix import instruction_mixes
 from harness.devices.graphics.occupancy import occupancy
 from harness.devices.graphics.processor import nvcc
 from harness.errors import CellFailure, complaint
 from harness.records.record import Launch
 from harness.specs.target import Multiprocessor
-
-with lean_import():
-    import tvm_ffi
 
 if TYPE_CHECKING:
     from harness.compiler.api import tvm
@@ -64,7 +61,7 @@ class CudaCompiler:
 
     def use(self) -> None:
         """Have TVM ask this one in this process."""
-        tvm_ffi.register_global_func(_CALLBACK, lambda source: self.code(source), override=True)
+        register_function(_CALLBACK, self.code)
 
     def code(self, source: str) -> bytes:
         """The code for the device. Raises CellFailure with the compiler's first complaint."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.compiler.api import tvm
+from harness.compiler.patches import register_context_symbol
 from harness.devices.memory.guard_pages import GuardedMemory, Side
 from harness.errors import CellFailure
 
@@ -58,12 +59,8 @@ def loading_for_guards() -> Iterator[None]:
 
 def _register(functions: Mapping[bytes, Any]) -> None:
     """Have code that TVM loads from now on call these functions."""
-    import tvm_ffi  # imported before TVM is, as `tvm_api` does it, it would import PyTorch
-
-    interface = ctypes.CDLL(tvm_ffi.libinfo.find_libtvm_ffi())
     for name, function in functions.items():
-        address = ctypes.cast(function, ctypes.c_void_p)
-        if interface.TVMFFIEnvModRegisterContextSymbol(name, address):
+        if not register_context_symbol(name, function):
             raise CellFailure("TVM does not take other memory for intermediate results")
 
 

@@ -24,7 +24,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from harness.compiler.lean_import import lean_import
+from harness.compiler.patches import register_function
+from harness.compiler.rpc import server, tempdir
 from harness.devices.servers import handshake
 from harness.devices.servers.accepting import HANDSHAKE_SECONDS, Acceptor, Client
 from harness.devices.servers.listening import keep_alive, listening_socket, require_reachable
@@ -35,13 +36,6 @@ from harness.devices.threads.fork_join import use_fork_join
 from harness.errors import CellFailure, last_line
 from harness.hardware import this_processor
 from harness.processes.child import die_with_parent
-
-# A server runs code and compiles none: a board needs TVM's runtime only.
-os.environ["TVM_USE_RUNTIME_LIB"] = "1"
-with lean_import():
-    import tvm_ffi
-    from tvm.rpc import server as tvm_server
-    from tvm.support.utils import tempdir
 
 FIRST_PORT = 9091
 _MOST_PORTS = 100
@@ -196,9 +190,9 @@ def _run_session(
     for other in others:
         other.close()
     os.chdir(folder.path)
-    tvm_ffi.register_global_func(DESCRIPTION, _description, override=True)
+    register_function(DESCRIPTION, _description)
     try:
-        tvm_server._serve_loop(connection, None, folder)
+        server._serve_loop(connection, None, folder)
     except Exception as error:
         raise SystemExit(f"the session failed: {last_line(error)}") from None
 

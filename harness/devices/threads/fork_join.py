@@ -18,6 +18,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from harness.compiler.patches import register_context_symbol
 from harness.devices.linker import linker, processor_of
 from harness.errors import CellFailure, last_line
 from harness.files.cache import cache_folder
@@ -43,11 +44,7 @@ def use_fork_join() -> None:
     """
     if os.environ.get("TVM_NUM_THREADS") == "1":
         return
-    import tvm_ffi
-
-    function = getattr(_loaded(), FUNCTION)
-    interface = ctypes.CDLL(tvm_ffi.libinfo.find_libtvm_ffi())
-    if interface.TVMFFIEnvModRegisterContextSymbol(_SYMBOL, ctypes.cast(function, ctypes.c_void_p)):
+    if not register_context_symbol(_SYMBOL, getattr(_loaded(), FUNCTION)):
         raise CellFailure("TVM does not take other threads than its own for the loops of kernels")
 
 

@@ -13,12 +13,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from harness.compiler.api import constant_array, relax, shape_of
-from harness.compiler.lean_import import lean_import
+from harness.compiler.onnx_frontend import convert_map
 from harness.models.onnx.refusal import Unsupported
 from harness.models.onnx.resize import resize, upsample
-
-with lean_import():
-    from tvm.relax.frontend.onnx.onnx_frontend import _get_convert_map
 
 Builder: TypeAlias = relax.BlockBuilder
 Converter: TypeAlias = Callable[[Builder, Any, Any, int], relax.Expr]
@@ -31,7 +28,7 @@ _MOST_FACTORS = 64
 
 def _by_tvm(builder: Builder, inputs: Any, attributes: Any, opset: int, name: str) -> relax.Expr:
     """The result of TVM's converter of an operator for a node with constant weights."""
-    return _get_convert_map()[name].get_converter(opset)(builder, inputs, attributes, [{}, {}])
+    return convert_map()[name].get_converter(opset)(builder, inputs, attributes, [{}, {}])
 
 
 def _batch_normalization(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:

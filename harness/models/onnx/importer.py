@@ -16,17 +16,10 @@ from typing import Any
 import onnx
 
 from harness.compiler.api import relax, tvm
-from harness.compiler.lean_import import lean_import
+from harness.compiler.onnx_frontend import ONNXGraphImporter, convert_map, onnx_input
 from harness.models.onnx.converters import CONVERTERS
 from harness.models.onnx.file import STANDARD_DOMAINS, walk_nodes
 from harness.models.onnx.refusal import Unsupported
-
-with lean_import():
-    from tvm.relax.frontend.onnx.onnx_frontend import (
-        ONNXGraphImporter,
-        _get_convert_map,
-        onnx_input,
-    )
 
 RUNTIME_DOMAIN = "com.microsoft"
 """TVM looks operators up by name alone. Of ONNX Runtime's own operators it converts a few; in any
@@ -262,7 +255,7 @@ def is_converted(node: onnx.NodeProto) -> bool:
     if node.op_type in _ANOTHER_MEANING and node.domain in STANDARD_DOMAINS:
         return False
     return (
-        node.op_type in _get_convert_map()
+        node.op_type in convert_map()
         or node.op_type in CONVERTERS
         or node.op_type in _CONVERTED_BY_IMPORTER
     )

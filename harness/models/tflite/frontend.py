@@ -32,7 +32,8 @@ def import_tflite(path: Path, shapes: Mapping[str, tuple[int, ...]], work: Path)
     """
     static = static_file(path, shapes, work)
     import tflite
-    from tvm.relax.frontend.tflite import from_tflite
+
+    from harness.compiler.tflite_frontend import from_tflite
 
     content = static.read_bytes()
     try:
@@ -59,9 +60,9 @@ def import_tflite(path: Path, shapes: Mapping[str, tuple[int, ...]], work: Path)
 def _naming_converter(path: Path) -> Any:
     """TVM's converter of operators, which names the operators it refuses and where they are."""
     import tflite
-    from tvm.relax.frontend.tflite.tflite_frontend import OperatorConverter
 
     from harness.compiler.api import relax, shape_of
+    from harness.compiler.tflite_frontend import OperatorConverter
 
     def _adjoint(matrices: relax.Expr) -> relax.Expr:
         *batch, rows, columns = range(len(shape_of(matrices)))

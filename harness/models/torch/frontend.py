@@ -21,9 +21,7 @@ def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path)
     """
     if find_spec("torch") is None:
         raise InputError(f"{path}: PyTorch is not installed: pip install 'layeredge[torch]'")
-    from tvm.relax.frontend.torch import from_exported_program
-    from tvm.relax.frontend.torch.exported_program_translator import ExportedProgramImporter
-
+    from harness.compiler.torch_frontend import ExportedProgramImporter, from_exported_program
     from harness.models.torch.archive import CHANGES_STATE, load_exported_program, user_inputs
 
     program = load_exported_program(path)

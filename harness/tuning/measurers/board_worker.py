@@ -12,17 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.compiler.lean_import import lean_import
+from harness.compiler.runtime import tvm
 from harness.devices.emulated.board import COUNTS
 from harness.errors import last_line
 from harness.files.arrays import read_arrays
 from harness.measure.counting import InstructionCounter
 from harness.processes.child import Message, channel
 from harness.tuning.candidates.difference import Reference, first_difference, reference_of
-
-os.environ["TVM_USE_RUNTIME_LIB"] = "1"
-with lean_import():
-    import tvm
 
 
 class Worker:

@@ -19,9 +19,8 @@ from collections.abc import Sequence
 import numpy as np
 import xgboost
 from numpy.typing import NDArray
-from tvm.ir.utils import derived_object
 
-from harness.compiler.api import meta_schedule, structural_hash
+from harness.compiler.api import derived_object, meta_schedule, structural_hash
 from harness.tuning.search.examples import Examples, Features
 
 _LEAST_EXAMPLES = 32

@@ -7,25 +7,18 @@ this process, and no other.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 
-from harness.compiler.lean_import import lean_import
+from harness.compiler.rpc import rpc, tvm
 from harness.devices.servers.tracker import DESCRIPTION
 from harness.errors import last_line
 from harness.files.arrays import read_arrays
 from harness.processes.child import Message, channel
 from harness.tuning.candidates.difference import arguments_of, output_difference, reference_of
 from harness.tuning.candidates.sampling import Timer, in_turns, samples
-
-# The compiler is elsewhere.
-os.environ["TVM_USE_RUNTIME_LIB"] = "1"
-with lean_import():
-    import tvm
-    from tvm import rpc
 
 
 class Session:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from tiled_kernels import convolution, search
 
-from harness.compiler.api import load_tensor_intrinsics, meta_schedule, tvm
+from harness.compiler.api import meta_schedule, tvm
+from harness.compiler.patches import load_tensor_intrinsics
 from harness.tuning.search.cost_model import CostModel
 from harness.tuning.search.examples import Examples
 

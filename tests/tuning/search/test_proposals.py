@@ -11,7 +11,6 @@ from harness.compiler.api import (
     Schedule,
     Trace,
     estimate_tir_flops,
-    load_tensor_intrinsics,
     meta_schedule,
     record_json,
     te,
@@ -19,6 +18,7 @@ from harness.compiler.api import (
     trace_json,
     tvm,
 )
+from harness.compiler.patches import load_tensor_intrinsics
 from harness.schedules.sketches import Sketches
 from harness.tuning.candidates.difference import difference
 from harness.tuning.database import Choice, kernel_identity

@@ -1,0 +1,8 @@
+"""TVM's importer of TFLite models; needs the extra `tflite`."""
+
+from __future__ import annotations
+
+from tvm.relax.frontend.tflite import from_tflite
+from tvm.relax.frontend.tflite.tflite_frontend import OperatorConverter
+
+__all__ = ["OperatorConverter", "from_tflite"]
