@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.files.arrays import read_arrays, write_arrays
 from harness.measure.inputs import (
     KINDS,
     cautious_inputs,
-    read_arrays,
     verification_inputs,
-    write_arrays,
 )
 from harness.models.tensors import TensorSpec, ValueRange
 

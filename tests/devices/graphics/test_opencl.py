@@ -10,8 +10,8 @@ from exchanging_kernel import COLUMNS, ROWS, exchanging_in
 from machine_needs import needs_pocl
 
 from harness.compiler.api import PrimFunc, Schedule, target_of, te, tirx, tvm
+from harness.devices.graphics import opencl
 from harness.devices.graphics.opencl import NotOpenCL, OpenCLKernel
-from harness.devices.graphics.processor import opencl
 from harness.hardware import load_target
 from harness.schedules.default import schedule_untuned
 

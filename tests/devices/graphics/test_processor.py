@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.devices.graphics import processor as graphics
 from harness.devices.graphics.processor import GraphicsProcessor, graphics_processor, nvcc
-from harness.devices.graphics.processor import processor as graphics
 from harness.errors import CellFailure
 from harness.hardware import load_target
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from harness.models.catalog.entries import magika
+from harness.models.catalog import magika
 from harness.models.catalog.magika import LabelledFile, balanced, features, labelled_file
 from harness.models.data.task import Feeds
 

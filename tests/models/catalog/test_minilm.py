@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import CellSkipped, InputError
-from harness.models.catalog.entries import minilm
+from harness.models.catalog import minilm
 from harness.models.catalog.minilm import (
     INPUTS,
     TOKENS,

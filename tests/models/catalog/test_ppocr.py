@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from harness.models.catalog.entries import ppocr
+from harness.models.catalog import ppocr
 from harness.models.catalog.rendered_text import Box, scattered_lines, single_line
 from harness.models.catalog.text_boxes import match_counts, overlap, text_boxes
 

@@ -10,7 +10,7 @@ import pytest
 from catalog_fetching import fetched_or_skip, reference_run
 
 from harness.errors import CellSkipped, InputError
-from harness.models.catalog.entries import silero
+from harness.models.catalog import silero
 from harness.models.catalog.silero import (
     CLIP,
     INPUT,
