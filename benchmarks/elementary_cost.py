@@ -4,7 +4,7 @@
 
 The same kernels (one function over a vector that the nearest cache holds) are compiled with the
 arithmetic of this checkout and of another revision of it, for the processor of this machine. They
-are loaded into one process and measured in turns; the ratio of each turn is a sample, so that what
+are loaded into one process and measured interleaved; the ratio of each turn is a sample, so that what
 else the machine does cancels out. Above 1, this checkout is slower.
 """
 

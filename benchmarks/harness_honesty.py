@@ -96,7 +96,7 @@ def main() -> int:
 def measure(
     folder: Path, threads: int, latency: object, rounds: int
 ) -> tuple[list[float], list[float]]:
-    """Seconds per run of the harness's worker and of the bare loop, in turns."""
+    """Seconds per run of the harness's worker and of the bare loop, interleaved."""
     artifact = Artifact.read(folder)
     generator = np.random.default_rng(0)
     inputs = folder / "honesty-inputs.npz"

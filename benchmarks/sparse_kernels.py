@@ -4,7 +4,7 @@
 
 Dense layers and pointwise convolutions of EfficientNet-Lite0 and MiniLM, with bias and activation,
 dense and at several sparsities in blocks and in wide blocks, each tuned with as many trials. A
-layer's kernels are then measured in turns. What the roof allows is the lesser of two rates: that of
+layer's kernels are then measured interleaved. The roofline is the lesser of two rates: that of
 the dense kernel's arithmetic, and what the bytes need that must be moved. Prints tables, and draws
 speed-up against sparsity.
 

@@ -64,7 +64,7 @@ def latencies(
     threads: int,
     databases: Sequence[object],
 ) -> np.ndarray:
-    """The sum over the kernels of the best schedules' times, in turns: [databases], in ms."""
+    """The sum over the kernels of the best schedules' times, interleaved: [databases], in ms."""
 
     def finalists() -> Iterator[tuple[KernelTask, list[Candidate]]]:
         for kernel in kernels:

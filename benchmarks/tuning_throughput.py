@@ -8,7 +8,7 @@ here takes longer than the 30 seconds that each has for a candidate, so that non
 import those of x86 alone, as ours do: the comparison is with TVM as it would be on a better day.
 Prints trials per second and where both curves end, and draws the curves: the sum over the kernels
 of the best time found so far, against wall-clock time. Both sides' best schedules of each kernel
-are then measured in turns, because what each tuner believes of itself is no comparison.
+are then measured interleaved, because what each tuner believes of itself is no comparison.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def main(model: str, stock_trials: int, minutes: float, seed: int, plot: Path | 
             kernels, target, threads, Tune(minutes=minutes), seed, Path(folder)
         )
         found = latencies(kernels, target, threads, [their_database, my_database])
-    table = Table("tuner", "trials", "seconds", "trials/s", "kernels in turns, ms", box=None)
+    table = Table("tuner", "trials", "seconds", "trials/s", "kernels interleaved, ms", box=None)
     for name, curve, milliseconds in (("TVM", theirs, found[0]), ("LayerEdge", mine, found[1])):
         table.add_row(
             name, str(curve.trials[-1]), f"{curve.seconds[-1]:.0f}", f"{curve.rate:.2f}",

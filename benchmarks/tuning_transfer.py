@@ -3,7 +3,7 @@
     python benchmarks/tuning_transfer.py ppocr-cls ppocr-det --trials 600
 
 Tunes FIRST, and then SECOND twice: with an empty database, and with FIRST's, where it stops after a
-share of the trials and goes on. What was chosen in the three is measured in turns: a curve has the
+share of the trials and goes on. What was chosen in the three is measured interleaved: a curve has the
 best of many single measurements, of a machine that was faster at one hour than at another. Draws
 the curves over the number of trials. Ends with 1 where the share of the trials with the database is
 worse than all without.
@@ -72,7 +72,7 @@ def main(
         rest = tuned(kernels, target, threads, Tune(trials=trials), seed, Path(filled))
         runs = {"none": alone, f"{first}'s, {share:.0%}": some, f"{first}'s, all": rest}
         found = latencies(kernels, target, threads, [chosen for _, chosen in runs.values()])
-    table = Table("database", "trials", "kernels in turns, ms", "of those without", box=None)
+    table = Table("database", "trials", "kernels interleaved, ms", "of those without", box=None)
     known = [alone[0].trials[-1], some[0].trials[-1], some[0].trials[-1] + rest[0].trials[-1]]
     for name, count, milliseconds in zip(runs, known, found, strict=True):
         table.add_row(name, str(count), f"{milliseconds:.3f}", f"{milliseconds / found[0]:.3f}")

@@ -41,11 +41,11 @@ _NUMBERS = frozenset(
 )
 
 
-def require_numbers(what: str, name: str, found: str, path: Path) -> None:
+def require_numbers(kind: str, name: str, found: str, path: Path) -> None:
     """Raise InputError unless an input or output is a tensor of numbers that NumPy has: `found` is
     NumPy's name of its dtype, or the engine's name of another kind."""
     if found not in _NUMBERS:
-        raise InputError(f"{path}: {what} '{name}' is {found}, expected a tensor of real numbers")
+        raise InputError(f"{path}: {kind} '{name}' is {found}, expected a tensor of real numbers")
 
 
 def checked(inputs: Sequence[TensorSpec], feeds: Feeds) -> list[np.ndarray]:

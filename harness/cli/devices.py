@@ -57,7 +57,7 @@ def list_devices(tracker: str | None) -> None:
     except CellSkipped as reason:
         board = str(reason)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("device", "what it is"):
+    for heading in ("device", "description"):
         table.add_column(heading, overflow="fold")
     table.add_row("local", f"{processor.name}, {processor.cores} usable cores")
     there = f"{graphics.name}, driver {graphics.driver}" if graphics else "none here"

@@ -44,7 +44,7 @@ def _show(checks: list[Check]) -> None:
 
     colours = {"ok": "green", "warning": "yellow", "problem": "bold red"}
     table = Table(box=None, pad_edge=False)
-    for heading in ("", "check", "found, and what to do"):
+    for heading in ("", "check", "found, and advice"):
         table.add_column(heading, overflow="fold")
     for check in checks:
         status = Text(check.status, style=colours[check.status])

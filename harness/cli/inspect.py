@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     help="Static shape of an input; once for each.",
 )
 @click.option(
-    "--edges", is_flag=True, help="Show the layers before fusion, and what their edges are worth."
+    "--edges", is_flag=True, help="Show the layers before fusion, and the value of their edges."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def command(

@@ -14,13 +14,13 @@ from harness.errors import HarnessError, InputError, printable
 COMMANDS = {
     "run": "Run a sweep: import, fuse, tune, build, verify, measure, store, report.",
     "report": "Write the report of a results folder.",
-    "select": "Choose what to deploy within limits of latency, memory and accuracy.",
+    "select": "Choose a configuration to deploy within limits of latency, memory and accuracy.",
     "compare": "Compare two results folders cell by cell.",
     "inspect": "Show a model's kernels at a fusion level.",
     "models": "List, fetch and describe the models of the catalog.",
     "targets": "List, show, check and detect hardware descriptions.",
     "devices": "List where code can run, serve this machine, set up an emulated board.",
-    "doctor": "Check this machine and installation, and say what to do.",
+    "doctor": "Check this machine and this installation, and give advice.",
 }
 
 
@@ -76,7 +76,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; what was finished is kept, the same command goes on", err=True)
+        click.echo("interrupted; finished cells are kept, the same command continues", err=True)
         sys.exit(130)
     except (HarnessError, OSError) as error:  # OSError: a full disk, a folder without permission
         if debug:

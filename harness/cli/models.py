@@ -28,7 +28,7 @@ def list_models() -> None:
 
     from harness.models.catalog.entries import entries as catalog
 
-    table = Table("name", "what it is", "metric", "here?", box=None, pad_edge=False)
+    table = Table("name", "description", "metric", "here?", box=None, pad_edge=False)
     for entry in catalog.entries():
         here = "embedded" if entry.embedded else "fetched" if catalog.fetched(entry) else "no"
         table.add_row(f"[bold]{entry.name}", entry.summary, entry.metric or "none", here)

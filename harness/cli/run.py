@@ -18,7 +18,7 @@ SWEEP_COPY = "sweep.yaml"
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Results folder."
 )
-@click.option("--fresh", is_flag=True, help="Forget what the folder holds and start over.")
+@click.option("--fresh", is_flag=True, help="Delete the records in the folder and start over.")
 @click.option("--retry-failed", is_flag=True, help="Run failed cells again.")
 @click.option(
     "--measure-again",
@@ -49,7 +49,7 @@ SWEEP_COPY = "sweep.yaml"
     metavar="tcp://HOST:PORT",
     envvar="LAYEREDGE_BUILD_CLUSTER",
     show_envvar=True,
-    help="Scheduler of a Dask cluster that compiles what the servers of the tracker measure.",
+    help="Scheduler of a Dask cluster that compiles the candidates for the servers of the tracker.",
 )
 def command(
     sweep: Path,

@@ -54,13 +54,13 @@ def _limits(command: Command) -> Command:
 @click.option(
     "--any-accuracy",
     is_flag=True,
-    help="Also consider what is clearly less accurate than the uncompressed network.",
+    help="Also consider configurations clearly less accurate than the uncompressed network.",
 )
 @click.option(
     "--objective",
     type=click.Choice([*CHOOSABLE]),
-    show_default="latency, or what the kind has",
-    help="What to be best in.",
+    show_default="latency, or the metric of the kind",
+    help="The metric to be best in.",
 )
 @click.option("--allow-agreement", is_flag=True, help="Agreement with the reference will do.")
 @click.option("--model", help="The model; needed when DIR holds several.")

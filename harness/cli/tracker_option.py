@@ -36,7 +36,8 @@ def servers_of(
         return Servers(tracker=found, most=most, build_cluster=build_cluster or None)
     if build_cluster:
         raise InputError(
-            f"the cluster at {build_cluster} compiles what servers measure, and no tracker of "
-            f"servers is named; name it with --tracker or {VARIABLE}, or leave --build-cluster out"
+            f"the cluster at {build_cluster} compiles candidates for servers to measure, and no "
+            f"tracker of servers is named; name it with --tracker or {VARIABLE}, or leave "
+            "--build-cluster out"
         )
     return None

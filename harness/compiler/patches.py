@@ -72,7 +72,7 @@ PATCHES: tuple[Patch, ...] = (
     ),
     Patch(
         "register_function",
-        "TVM asks our callback for CUDA code; our servers answer what machine they are.",
+        "TVM asks our callback for CUDA code; our servers answer which machine they are.",
         "TVM compiles in every process anew, and drops the assembler's output.",
         "Not a change of behaviour for others: documented extension points.",
     ),

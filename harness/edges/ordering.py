@@ -91,7 +91,7 @@ def check_same(
     if not distance <= _TOLERANCE:
         raise CellFailure(
             f"with its channels in another order the network gives outputs {distance:.1%} from "
-            f"what it gave, where at most {_TOLERANCE:.1%} was expected; the pattern "
+            f"the original ones, at most {_TOLERANCE:.1%} was expected; the pattern "
             "'unstructured' leaves them in their order"
         )
 

@@ -63,21 +63,21 @@ def _arrays(file: BinaryIO, path: Path) -> dict[str, np.ndarray]:
         return found
 
 
-def _array(member: Any, size: int, what: str) -> np.ndarray:
+def _array(member: Any, size: int, entry: str) -> np.ndarray:
     """One array from its file of `size` bytes."""
     version = np.lib.format.read_magic(member)
     if version not in _HEADERS:
-        raise InputError(f"{what} is of version {version}, expected 1.0 or 2.0")
+        raise InputError(f"{entry} is of version {version}, expected 1.0 or 2.0")
     shape, in_columns, dtype = _HEADERS[version](member)
     if dtype.hasobject:
         raise InputError(
-            f"{what} holds Python objects, which are not loaded; expected an .npz with arrays of "
+            f"{entry} holds Python objects, which are not loaded; expected an .npz with arrays of "
             "numbers (numpy.savez)"
         )
     expected, there = math.prod(shape) * dtype.itemsize, size - member.tell()
     if expected != there or any(extent < 0 for extent in shape):
         raise InputError(
-            f"{what} is {dtype} {list(shape)} by its header, which is {expected} bytes; "
+            f"{entry} is {dtype} {list(shape)} by its header, which is {expected} bytes; "
             f"found {there}"
         )
     content = bytearray(expected)
@@ -85,6 +85,6 @@ def _array(member: Any, size: int, what: str) -> np.ndarray:
     while done < expected:
         count = member.readinto(view[done:])
         if not count:
-            raise InputError(f"{what} ends after {done} of {expected} bytes")
+            raise InputError(f"{entry} ends after {done} of {expected} bytes")
         done += count
     return np.ndarray(shape, dtype, buffer=content, order="F" if in_columns else "C")

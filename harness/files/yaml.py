@@ -136,8 +136,8 @@ def _require_finite(root: yaml.Node, path: Path) -> None:
 
 def _too_much(mark: Any, path: Path) -> InputError:
     return InputError(
-        f"{path}:{mark.line + 1}: more than {_MOST_VALUES:,} values, with what anchors repeat, or "
-        f"nested more than {_MOST_DEPTH} deep"
+        f"{path}:{mark.line + 1}: more than {_MOST_VALUES:,} values, repetitions by anchors "
+        f"included, or nested more than {_MOST_DEPTH} deep"
     )
 
 

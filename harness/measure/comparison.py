@@ -61,12 +61,12 @@ def tolerance_of(dtype: np.dtype) -> Tolerance:
 
 def unlike(expected: np.ndarray, found: np.ndarray) -> str | None:
     """Why two arrays cannot be compared value by value, in words; None where they can."""
-    for what, one, other in (
+    for attribute, one, other in (
         ("shape", list(expected.shape), list(found.shape)),
         ("dtype", expected.dtype.name, found.dtype.name),
     ):
         if one != other:
-            return f"has {what} {other}, the reference's has {one}"
+            return f"has {attribute} {other}, the reference's has {one}"
     return None
 
 

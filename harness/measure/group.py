@@ -357,7 +357,7 @@ class Group:
             for at in order.permutation(len(runners)):
                 self._step(runners[at], "measure", self._sample)
             done += 1
-            self._listener("measure", f"{len(runners)} in turns", done, self._measure.repeats)
+            self._listener("measure", f"{len(runners)} interleaved", done, self._measure.repeats)
 
     def _sample(self, runner: Runner) -> None:
         runs = runner.measured.runs_per_sample

@@ -313,6 +313,6 @@ def _pip_problem(wheel: Wheel, output: str, folder: Path) -> str:
 
 def _wrong_hash(wheel: Wheel, found: str) -> str:
     return (
-        f"{wheel}: what the index gave is not the pinned file: SHA-256 found {found}, "
+        f"{wheel}: the file that the index gave is not the pinned one: SHA-256 found {found}, "
         f"expected {wheel.sha256}; nothing of it was kept"
     )

@@ -20,10 +20,10 @@ _ROWS = 256
 """Places of a layer's output that are looked at, of each sample."""
 
 
-def no_samples(what: str) -> CellFailure:
-    """An error: `what` needs data, and the model has none."""
+def no_samples(user: str) -> CellFailure:
+    """An error: `user` needs data, and the model has none."""
     return CellFailure(
-        f"{what} needs inputs to calibrate on and the model has no data; give it 'training', "
+        f"{user} needs inputs to calibrate on and the model has no data; give it 'training', "
         "or 'data' and 'metric', or score by magnitude and fit nothing"
     )
 

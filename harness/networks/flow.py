@@ -153,7 +153,7 @@ class Follower:
                 if isinstance(value, Constant):
                     self.use(variable, at, along, first, "accompanies")
                 elif along not in self.of(value):
-                    self.freeze(first, f"joined by {call.op.name} with what has no channels")
+                    self.freeze(first, f"joined by {call.op.name} with a value without channels")
             found[axis] = first
         return found
 

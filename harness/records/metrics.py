@@ -233,7 +233,7 @@ METRICS: tuple[Metric, ...] = (
         _static("estimate_ms"),
         option="static-estimate",
         title="static estimate",
-        help="For what was only compiled.",
+        help="For cells that were only compiled.",
         unit="ms",
         ranks="static",
     ),

@@ -393,7 +393,7 @@ class Record(Frozen):
     reason: str | None = None
     stage: str | None = Field(default=None, description="the stage a failed cell failed in")
     session: str | None = Field(
-        default=None, description="cells measured in turns with each other share this"
+        default=None, description="cells that were measured interleaved share this"
     )
     latency: Latency | None = None
     memory: Memory | None = None

@@ -109,13 +109,13 @@ class Store:
         self._db.close()
 
     @contextmanager
-    def _reported(self, what: str) -> Iterator[None]:
+    def _reported(self, done: str) -> Iterator[None]:
         """Turn SQLite's errors into one line with the file and advice."""
         try:
             yield
         except (sqlite3.Error, ValueError) as error:  # also for text that is not UTF-8
             advice = next((way for sign, way in _WAYS_OUT if sign in str(error)), _OTHERWISE)
-            raise InputError(f"{self.path}: cannot be {what}: {error}; {advice}") from None
+            raise InputError(f"{self.path}: cannot be {done}: {error}; {advice}") from None
 
     def _rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         with self._reported("read"):

@@ -19,7 +19,7 @@ _STANDINGS: tuple[Standing, ...] = (*OUTCOMES, "not known")
 _BESIDE: Mapping[Outcome, str] = {
     "no difference": f"no difference from {{}} to within {WITHIN}",
     "undecided": "undecided against {}",
-    "slower": "slower in turns than {}",
+    "slower": "slower than {}, interleaved",
 }
 """Phrases for configurations that the one with the lowest median is not faster than."""
 _MOST_NAMED = 4

@@ -10,8 +10,8 @@ MISSING = "–"
 WITHIN = f"{MINIMUM_EFFECT:.0%}".replace("%", " %")
 """The least difference that counts as one."""
 VERDICTS = (
-    "Faster and slower are what the test confirms; no difference means that the whole interval is "
-    f"within {WITHIN} of 1; what is none of these is undecided."
+    "Faster and slower: the test confirms it. No difference: the whole interval is within "
+    f"{WITHIN} of 1. Undecided: none of these."
 )
 _MOST_DIGITS = 4
 

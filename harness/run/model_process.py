@@ -125,7 +125,9 @@ class ModelProcess:
         try:
             answer = self._answer(self._child, {**message, "spec": _plain(spec)}, run, heard)
         except ChildLost as error:
-            raise CellFailure(f"{spec.path or spec.name}: what reads it {error}") from None
+            raise CellFailure(
+                f"{spec.path or spec.name}: the process that reads it {error}"
+            ) from None
         finally:
             if not answer:  # it was lost, or waits for outputs that `run` did not give
                 self.close()

@@ -124,7 +124,7 @@ def _prepare_cluster(address: str, targets: Sequence[TargetSpec], listener: List
     if here:
         listener.note(
             f"candidates for {', '.join(sorted(here))} are compiled on this machine: the cluster "
-            "compiles what servers measure"
+            "compiles for servers only"
         )
     if triples:
         require_cluster(address, triples)

@@ -132,7 +132,7 @@ class UnevenKernel(KernelSchedule):
         one_place = math.prod(self._extents(name, 2)[:-1]) == 1
         shapes = [[int(extent) for extent in buffer.shape[:-1]] for buffer in data]
         if kept != rows or shapes != [rows] or not one_place:
-            raise ValueError("not a product of rows with what is the same for all of them")
+            raise ValueError("not a product of rows with an operand that all of them share")
 
 
 def uneven_tiles(rows: int, vectors: int, registers: int, sharing: int) -> list[UnevenTile]:

@@ -138,7 +138,7 @@ class Edges(Frozen):
             staged = ", ".join(f"'{name}'" for name, traits in PATTERNS.items() if traits.staged)
             raise ValueError(f"edges go in stages of the patterns {staged}; found '{self.pattern}'")
         if self.shuffle:
-            raise ValueError("what is shuffled does not go in stages: leave 'stages' out")
+            raise ValueError("'shuffle' does not go in stages: leave 'stages' or 'shuffle' out")
         return self
 
     @model_validator(mode="after")

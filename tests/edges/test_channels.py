@@ -217,7 +217,7 @@ def test_channels_of_inputs_and_outputs_are_frozen(tmp_path: Path) -> None:
     assert frozen_by(wide, folder=tmp_path / "one") == ["an output of the network"]
     (tmp_path / "two").mkdir()
     first, _ = frozen_by(joined_by_input, wide, folder=tmp_path / "two")
-    assert first == "joined by relax.add with what has no channels"
+    assert first == "joined by relax.add with a value without channels"
 
 
 def test_shuffled_channels_go_together_in_what_is_shuffled(tmp_path: Path) -> None:

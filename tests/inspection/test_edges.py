@@ -28,7 +28,7 @@ NOWHERE = Path("no-tuning-database")
 
 @pytest.fixture(autouse=True)
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that no roof of this machine is known."""
+    """So that no roofline of this machine is known."""
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
 
 

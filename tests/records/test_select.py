@@ -317,7 +317,7 @@ def test_select_breaks_a_tie_by_memory_when_intervals_overlap() -> None:
 def test_select_tells_ties_by_the_paired_test_when_cells_took_turns(
     factor: float, choice: str
 ) -> None:
-    """Drift makes the intervals overlap in both cases; in turns, 6 % is plain to see."""
+    """Drift makes the intervals overlap in both cases; interleaved, 6 % is plain to see."""
     random = np.random.default_rng(3)
     drift = np.linspace(1, 2, 40)
     turns = {

@@ -138,7 +138,7 @@ def make_board(tell: Tell) -> Board:
             "mmdebstrap", f"--mode={mode}", "--arch=arm64", "--variant=extract",
             f"--include={','.join(_TREE)}", _codename(), str(tree),
         )  # fmt: skip
-        tell("TVM's runtime for Arm, and what a worker needs beside it")
+        tell("TVM's runtime for Arm and the worker's other packages")
         _install_packages(tree)
         tell("the plugin that counts instructions")
         source = Path(__file__).with_name("instruction_counter.c")

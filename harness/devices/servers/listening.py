@@ -18,10 +18,10 @@ def exposure(host: str, *, exposed: bool) -> str:
         return ""
     if not exposed:
         raise InputError(
-            f"at {host} other machines reach it, and whoever does can run any code here; add "
-            "--expose if that is meant, or listen at 127.0.0.1"
+            f"at {host} other machines reach it, and each of them can run any code here; add "
+            "--expose if that is intended, or listen at 127.0.0.1"
         )
-    return f"whoever reaches this port at {host} can run any code on this machine"
+    return f"every machine that reaches this port at {host} can run any code on this machine"
 
 
 def require_reachable(host: str, tracker: Address) -> None:

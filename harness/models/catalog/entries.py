@@ -184,7 +184,7 @@ def describe(found: CatalogEntry, path: Path | None) -> list[tuple[str, str]]:
     sources = [f"{wheel}, sha256 {wheel.sha256}" for wheel in found.wheels]
     return [
         ("name", found.name),
-        ("what it is", found.summary),
+        ("description", found.summary),
         ("task", found.task_text),
         ("licence", found.licence),
         ("inputs", "\n".join(str(tensor) for tensor in found.inputs)),

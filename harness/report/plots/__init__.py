@@ -74,9 +74,9 @@ FAMILIES = (
         "sparsity",
         "What dropping edges costs and gains",
         "Above: accuracy. Below: how many times as fast as the same configuration with all its "
-        "edges, measured in turns. Bars and bands are 95 % intervals. Break-even is where a line, "
-        "drawn between what was measured, rises above 1 for good, and in brackets where the ends "
-        "of its interval do; < is before the least that was dropped, > after the most.",
+        "edges, measured interleaved. Bars and bands are 95 % intervals. Break-even is the share "
+        "of edges from which the line stays above 1; in brackets, the same for the ends of the "
+        "interval. <: below the smallest share measured. >: above the largest.",
         "No configuration drops edges.",
         sparsity.draw,
     ),
@@ -84,8 +84,8 @@ FAMILIES = (
         "controls",
         "Scores against chance",
         "Diamonds: controls, whose edges were chosen at random, or are as many of each layer but "
-        "others (shuffled); grey: what their intervals span. ▲ a score is more accurate than each "
-        "of them, ▼ less than each, ≈ neither, by the 95 % interval of the difference: of samples "
+        "others (shuffled). Grey: the span of their intervals. ▲ a score is more accurate than "
+        "each of them, ▼ less than each, ≈ neither, by the 95 % interval of the difference: of samples "
         "drawn again in pairs where the metric is a share of samples that hit, and where it is "
         "not, by whether the two intervals are apart. A score stands beside controls with which "
         "the same was done, reconstruction for one.",
@@ -106,7 +106,7 @@ FAMILIES = (
         "What each step gained or lost",
         "Each configuration against the one above it, in the plan's order. Empty: time saved. "
         f"Hatched: time lost. ≈: no difference, shown to within {WITHIN}. ?: undecided. "
-        "†: not measured in turns.",
+        "†: not measured interleaved.",
         "No model has two configurations with a measured latency.",
         waterfall.draw,
     ),
@@ -121,9 +121,9 @@ FAMILIES = (
     Family(
         "kernels",
         "Time per kernel and its roofline",
-        "The fastest configuration of each model. Upright mark: the least time the hardware's "
-        "roof allows; at the right, that as a part of the time taken. Numbers name the same "
-        "kernels below, where the line is the roof.",
+        "The fastest configuration of each model. Upright mark: the least time that the "
+        "hardware's roofline allows; at the right, that time divided by the measured time. The "
+        "numbers name the same kernels in the roofline plot below.",
         "No configuration has kernel times.",
         kernels.draw,
     ),

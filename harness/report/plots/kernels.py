@@ -40,7 +40,7 @@ def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
     if roof is not None and plotted:
         _draw_roof(canvas, roof, under_roof, kernels, bottom + 40, color)
     else:
-        note = "no roof: the target gives no peak_gflops and memory_bandwidth_gbs"
+        note = "no roofline: the target gives no peak_gflops and memory_bandwidth_gbs"
         if roof is not None:
             note = "no roofline: no kernel has a count of its operations"
         canvas.text((8, bottom + 33), note, size=style.SMALL_SIZE, color=style.SOFT)
@@ -120,7 +120,7 @@ def _draw_roof(
     canvas.lines([slope + level], style.INK, width=1.2)
     canvas.text(
         (right, top - 10),
-        f"roof: {number(roof.peak_gflops)} GFLOP/s, {number(roof.bandwidth_gbs)} GB/s",
+        f"roofline: {number(roof.peak_gflops)} GFLOP/s, {number(roof.bandwidth_gbs)} GB/s",
         size=style.SMALL_SIZE,
         align="right",
     )

@@ -48,7 +48,7 @@ def draw(group: Group, _: Mapping[str, str]) -> Canvas | None:
         said = f"{scored[0].metric}, {scored[0].samples:,} samples; dashed: all edges kept"
     level = whole.value if whole else None
     _draw_plot(canvas, _accuracies(lines), level, said, shades, across, top)
-    said = "no dense configuration was measured in turns"
+    said = "no dense configuration was measured interleaved with these"
     if any(speeds.values()):
         said = "times as fast as with all edges; dashed: as fast; diamond: break-even"
     figures = {

@@ -183,9 +183,9 @@ def _kernel(kernel: KernelFigures) -> dict[str, Entry]:
         "FLOP/byte": quantity(kernel.intensity),
         "GFLOP/s": quantity(kernel.gflops),
         "GB/s": quantity(kernel.gbs),
-        "Of roof": Entry(share(part), sort=part)
+        "Of roofline": Entry(share(part), sort=part)
         if part is not None
-        else Entry(MISSING, detail="roof not known", tone="quiet"),
+        else Entry(MISSING, detail="roofline not known", tone="quiet"),
     }
 
 

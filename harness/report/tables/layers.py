@@ -30,7 +30,7 @@ def layer_table(results: Results) -> Table:
         rows,
         reading="Weights as the operator keeps them, in the network's order; MFLOP of an inference "
         "with all edges. A layer that fits no block keeps all.",
-        absent="No record says what became of each layer.",
+        absent="No record lists its layers.",
         without=() if results.several_targets else ("Target",),
         folded=True,
     )

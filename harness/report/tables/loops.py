@@ -47,9 +47,9 @@ def loop_table(results: Results) -> Table:
         reading="In the configuration of each model that executes fewest instructions: of each "
         "kernel the innermost loop that multiplies and accumulates most, once through, as llvm-mca "
         "simulates it on one core. That assumes that all loads hit the first-level cache and that "
-        "each instruction of the loop runs each time: it is no latency. Second figures of the "
-        "cycles are what would do if no instruction waited for another's result. LLVM lacks a "
-        "scheduling model of many processors, and takes the one that is named; the peak is that "
+        "each instruction of the loop runs each time: it is no latency. The second number of "
+        "cycles is the count if no instruction waited for another's result. LLVM has no "
+        "scheduling model of many processors and uses the one named here; the peak is that "
         "model's, not the described processor's. The busiest resource is in use for that part of "
         "the cycles; 'dispatch' is how fast instructions are given to the resources.",
         absent="No loop was looked at.",

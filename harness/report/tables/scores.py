@@ -23,7 +23,7 @@ def score_table(results: Results) -> Table:
         "of the highest accuracy beside each other one. More accurate: by how many hundredths of "
         "the metric, with the 95 % interval of the difference, sample by sample where records "
         "tell; better where all of it is above 0. That one was found to be the best on the same "
-        "samples is not in the interval. × latency: of its time to the other's, in turns.",
+        "samples is not in the interval. × latency: its time divided by the other's, interleaved.",
         absent="No configurations differ in which edges they drop.",
         without=() if results.several_targets else ("Target",),
     )

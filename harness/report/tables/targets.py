@@ -11,7 +11,7 @@ from harness.specs.sweep import Kind
 
 _FIGURES: Mapping[Kind, str] = {
     "measured": "The median latency in ms with its 95 % interval. Targets were measured one after "
-    "the other, not in turns.",
+    "the other, not interleaved.",
     "emulated-count": "The instructions of an inference: not a latency.",
     "static": "The static estimate in ms: not a latency.",
 }

@@ -50,8 +50,8 @@ def verify_schedules(
             continue
         if why:
             raise CellFailure(
-                f"the schedule of '{call.name}' is wrong: {why}; expected what the unscheduled "
-                f"kernel gives, found what {by} computes with the schedule's OpenCL form"
+                f"the schedule of '{call.name}' is wrong: {why}; expected the result of "
+                f"the unscheduled kernel, found that of the schedule's OpenCL form, run by {by}"
             )
     return KernelVerification(by=by, kernels=len(calls), unverified=unverified)
 

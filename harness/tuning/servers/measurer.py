@@ -161,11 +161,11 @@ class RemoteMeasurer:
             self._pool.close()
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _given(self, what: str, folder: Path) -> Message:
+    def _given(self, request: str, folder: Path) -> Message:
         """The message that describes the kernel to a server, once a worker has written the
         arguments it is called with. Raises KernelFailed."""
         path = str(folder / "arguments.npz")
-        self._workers[0].ask(self._kernel, {"do": what, "path": path}, _REFERENCE_SECONDS)
+        self._workers[0].ask(self._kernel, {"do": request, "path": path}, _REFERENCE_SECONDS)
         return {"do": "kernel", "arguments": path, "outputs": self._outputs}
 
     def _compiling(

@@ -115,7 +115,7 @@ class ServerPool:
         for server in self._servers:
             try:
                 if server.waits:
-                    raise ChildLost("is busy with what nobody waits for")
+                    raise ChildLost("is busy with a request whose result is no longer needed")
                 server.child.call({"do": "close"}, _CLOSE_SECONDS)
             except ChildLost:
                 server.child.kill()

@@ -220,7 +220,7 @@ def test_change_says_what_a_step_did(factor: float, said: str) -> None:
     noise = np.random.default_rng(2).lognormal(0, 0.003, (2, 40))
     turns = {before.fingerprint: noise[0], after.fingerprint: noise[1] * factor}
     assert said in change(Cell(before, turns), Cell(after, turns))
-    assert change(Cell(before), Cell(after)).endswith("†"), "not measured in turns"
+    assert change(Cell(before), Cell(after)).endswith("†"), "not measured interleaved"
 
 
 def test_colors_are_the_same_for_a_configuration_whatever_the_model() -> None:
