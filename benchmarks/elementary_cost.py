@@ -4,8 +4,8 @@
 
 The same kernels (one function over a vector that the nearest cache holds) are compiled with the
 arithmetic of this checkout and of another revision of it, for the processor of this machine. They
-are loaded into one process and measured interleaved; the ratio of each turn is a sample, so that what
-else the machine does cancels out. Above 1, this checkout is slower.
+are loaded into one process and measured interleaved; the ratio of each round is a sample, so that
+other load cancels out. Above 1, this checkout is slower.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
     python benchmarks/tuning_transfer.py ppocr-cls ppocr-det --trials 600
 
 Tunes FIRST, and then SECOND twice: with an empty database, and with FIRST's, where it stops after a
-share of the trials and goes on. What was chosen in the three is measured interleaved: a curve has the
-best of many single measurements, of a machine that was faster at one hour than at another. Draws
+share of the trials and goes on. The schedules that the three chose are measured interleaved: a
+curve has the best of many single measurements, of a machine that was faster at one hour than at
+another. Draws
 the curves over the number of trials. Ends with 1 where the share of the trials with the database is
 worse than all without.
 """
