@@ -21,10 +21,10 @@ class LiteRtSession:
         self._interpreter.allocate_tensors()
         details = self._interpreter.get_input_details()
         found = {"input": details, "output": self._interpreter.get_output_details()}
-        for what, tensors in found.items():
+        for kind, tensors in found.items():
             for detail in tensors:
                 dtype = np.dtype(detail["dtype"]).name
-                require_numbers(what, detail["name"], dtype, path)
+                require_numbers(kind, detail["name"], dtype, path)
         self._indices = [detail["index"] for detail in details]
         self.inputs = tuple(
             TensorSpec(

@@ -86,8 +86,8 @@ FAMILIES = (
         "Diamonds: controls, whose edges were chosen at random, or are as many of each layer but "
         "others (shuffled). Grey: the span of their intervals. ▲ a score is more accurate than "
         "each of them, ▼ less than each, ≈ neither, by the 95 % interval of the difference: of "
-        "samples drawn again in pairs where the metric is a share of samples that hit, and where it is "
-        "not, by whether the two intervals are apart. A score stands beside controls with which "
+        "samples drawn again in pairs where the metric is a share of samples that hit, and "
+        "elsewhere by whether the two intervals are apart. A score stands beside controls with which "
         "the same was done, reconstruction for one.",
         "No configuration chose its edges by chance.",
         controls.draw,
