@@ -63,7 +63,7 @@ def test_help_lists_every_command_without_importing_them() -> None:
         (["targets", "show", "haswel"], "did you mean 'haswell'"),
         (["devices", "list", "--tracker", "somewhere"], "expected HOST:PORT"),
         (["devices", "serve", "board"], "name one with --tracker"),
-        (["devices", "tracker", "--host", "0.0.0.0"], "add --expose if that is meant"),
+        (["devices", "tracker", "--host", "0.0.0.0"], "add --expose if that is intended"),
     ],
 )
 def test_wrong_input_is_exit_code_2_without_a_traceback(

@@ -83,7 +83,7 @@ STAGED = {"epochs": 4, "stages": 4}
             {"finetune": STAGED, "pattern": "channel"},
             "'wide-block' and 'unstructured', found 'channel'",
         ),
-        ({"finetune": STAGED, "shuffle": True}, "leave 'stages' out"),
+        ({"finetune": STAGED, "shuffle": True}, "leave 'stages' or 'shuffle' out"),
     ],
 )
 def test_stages_that_cannot_be_are_refused(edges: dict[str, object], said: str) -> None:

@@ -87,8 +87,8 @@ FAMILIES = (
         "others (shuffled). Grey: the span of their intervals. ▲ a score is more accurate than "
         "each of them, ▼ less than each, ≈ neither, by the 95 % interval of the difference: of "
         "samples drawn again in pairs where the metric is a share of samples that hit, and "
-        "elsewhere by whether the two intervals are apart. A score stands beside controls with which "
-        "the same was done, reconstruction for one.",
+        "elsewhere by whether the two intervals are apart. A score stands beside controls that had "
+        "the same steps, such as reconstruction.",
         "No configuration chose its edges by chance.",
         controls.draw,
     ),
