@@ -45,7 +45,7 @@ SLOWER = {"slower-5": 0.05, "slower-30": 0.3}
 TITLES = {SAME: "itself", "slower-5": "5 % slower", "slower-30": "30 % slower"}
 SIDE = 128
 PIXELS = 3 * SIDE**2
-MOST_EXTRA = 4 * PIXELS
+TANGENTS = 12
 GRAIN = 256
 """Added work is a multiple of this many elements: sums whose length vectors do not divide take
 several times as long."""
@@ -113,8 +113,8 @@ def load(processes: int) -> Iterator[None]:
 
 def network(extra: int) -> onnx.ModelProto:
     """Four convolutions on a 128 × 128 image, a fraction of a millisecond; and, where `extra` is
-    above 0, the sum of the hyperbolic tangent of so many pixels, which are counted anew when there
-    are no more, too small to change the output."""
+    above 0, the sum of the hyperbolic tangents of the tangents of so many pixels, `TANGENTS` deep
+    and too small to change the output."""
     random = np.random.default_rng(0)
     nodes, weights, here, channels = [], [], "image", 3
 
@@ -133,13 +133,11 @@ def network(extra: int) -> onnx.ModelProto:
     if extra:
         flat = constant("flat", np.array([-1]))
         bounds = [constant("from", np.array([0])), constant("to", np.array([extra]))]
-        again = constant("again", np.array([-(-extra // PIXELS)]))
         nodes += [
             helper.make_node("Reshape", ["image", flat], ["pixels"]),
-            helper.make_node("Tile", ["pixels", again], ["many"]),
-            helper.make_node("Slice", ["many", *bounds], ["some"]),
-            helper.make_node("Tanh", ["some"], ["bent"]),
-            helper.make_node("ReduceSum", ["bent"], ["total"], keepdims=0),
+            helper.make_node("Slice", ["pixels", *bounds], ["bent0"]),
+            *(helper.make_node("Tanh", [f"bent{at}"], [f"bent{at + 1}"]) for at in range(TANGENTS)),
+            helper.make_node("ReduceSum", [f"bent{TANGENTS}"], ["total"], keepdims=0),
             helper.make_node(
                 "Mul", ["total", constant("tiny", np.float32(1e-20).reshape(()))], ["nothing"]
             ),
@@ -190,7 +188,8 @@ class Bench:
     def calibrate(self) -> dict[str, float]:
         """Compile the slower networks so that they take as much longer as they should; what they
         take, as a ratio."""
-        extra = dict.fromkeys(SLOWER, PIXELS)
+        extra = dict.fromkeys(SLOWER, PIXELS // 4)
+        found: dict[str, list[tuple[float, int]]] = {name: [(0.0, 0)] for name in SLOWER}
         ratios: dict[str, float] = {}
         for _ in range(CALIBRATIONS):
             for name in SLOWER:
@@ -198,11 +197,10 @@ class Bench:
                     self._compile(name, extra[name])
             groups = [self.samples(seed) for seed in range(CALIBRATION_GROUPS)]
             for name, wanted in SLOWER.items():
-                found = [compare_paired(each[NETWORK], each[name]).ratio for each in groups]
-                ratios[name] = float(np.median(found))
-                more = max(ratios[name] - 1, 0.001)
-                grains = round(extra[name] * wanted / more / GRAIN)
-                extra[name] = int(np.clip(grains * GRAIN, GRAIN, MOST_EXTRA))
+                each_found = [compare_paired(each[NETWORK], each[name]).ratio for each in groups]
+                ratios[name] = float(np.median(each_found))
+                found[name].append((ratios[name] - 1, extra[name]))
+                extra[name] = _extra(wanted, found[name])
             if all(_calibrated(name, ratio) for name, ratio in ratios.items()):
                 break
         for name, wanted in SLOWER.items():
@@ -241,6 +239,16 @@ class Bench:
             if each.failure is not None:
                 raise each.failure
         return {name: measured[name].samples for name in folders}
+
+
+def _extra(wanted: float, found: Sequence[tuple[float, int]]) -> int:
+    """How much work to add for a network to take a share `wanted` longer, by the shares that other
+    amounts were found to take: between those, and in proportion beyond the largest."""
+    shares, amounts = zip(*sorted(found), strict=True)
+    amount = float(np.interp(wanted, shares, amounts))
+    if wanted > shares[-1]:
+        amount = amounts[-1] * wanted / max(shares[-1], 0.001)
+    return int(np.clip(round(amount / GRAIN) * GRAIN, GRAIN, PIXELS))
 
 
 def _calibrated(name: str, ratio: float) -> bool:
