@@ -49,7 +49,7 @@ TANGENTS = 12
 GRAIN = 256
 """Added work is a multiple of this many elements: sums whose length vectors do not divide take
 several times as long."""
-CALIBRATIONS, CALIBRATION_GROUPS, CALIBRATED = 8, 7, 0.002
+CALIBRATIONS, CALIBRATION_GROUPS, CALIBRATED = 8, 7, 0.1
 MEASURE = Measure(repeats=40, min_seconds=3)  # as examples/quickstart.yaml has it
 
 Samples = Mapping[str, Sequence[float]]
@@ -252,7 +252,7 @@ def _extra(wanted: float, found: Sequence[tuple[float, int]]) -> int:
 
 
 def _calibrated(name: str, ratio: float) -> bool:
-    return abs(ratio - 1 - SLOWER[name]) <= CALIBRATED * (1 + SLOWER[name] / 0.05)
+    return abs(ratio - 1 - SLOWER[name]) <= CALIBRATED * SLOWER[name]
 
 
 def measured(comparisons: int, processes: int, keep: Path | None) -> Iterator[Samples]:
