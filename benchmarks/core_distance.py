@@ -1,10 +1,11 @@
-"""Does a network's latency hang on where its two cores are?
+"""Does a network's latency depend on where its two cores are?
 
     python benchmarks/core_distance.py [RESULTS]
 
-A virtual machine's cores are moved about by its host: now they share a cache, now they do not. Here
-a cache line goes to and fro between two cores, before and after each compiled network of a results
-folder (default: results/quickstart) takes its turn, and the turns are told apart by that.
+The host of a virtual machine moves its cores: sometimes they share a cache, sometimes not. This
+script runs the compiled networks of a results folder (default: results/quickstart) interleaved.
+Before and after each run it times how a cache line moves between the two cores, and groups the runs
+by that time.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""One engine with one model, which runs when it is told to: a child of `masked_peers.py`.
+"""Runs one engine with one model on request: a child process of `masked_peers.py`.
 
     python benchmarks/engine_turns.py ENGINE MODEL INPUTS.npz THREADS
 
-MODEL is an ONNX file, or for `layeredge` the folder of a compiled network. For DeepSparse nothing
-but that and NumPy is imported, so that it works in an environment of its own, which that engine
-needs. Each line of the standard input is a number of seconds to run for; the answer is the median
-of the runs, in seconds.
+MODEL is an ONNX file, or for `layeredge` the folder of a compiled network. DeepSparse needs an
+environment of its own; with it this script imports DeepSparse and NumPy only. Each line of the
+standard input is a number of seconds to run for; the answer is the median of the runs, in
+seconds.
 """
 
 from __future__ import annotations

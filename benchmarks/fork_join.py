@@ -2,9 +2,10 @@
 
     python benchmarks/fork_join.py [RESULTS]
 
-Two processes take turns, one with each. First a kernel of two threads that copies two numbers: what
-starting and ending a loop takes. Then each compiled network of a results folder (default:
-results/quickstart) for processors: TVM's latency as a multiple of ours, with its interval.
+Two processes run interleaved, one with each kind of threads. The first measurement is a kernel of
+two threads that copies two numbers: the time to start and end a loop. The second is each compiled
+network for processors of a results folder (default: results/quickstart): TVM's latency divided by
+ours, with its interval.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Is the latency that the harness reports what a bare loop over the same artifact takes?
+"""Is the reported latency that of a bare loop over the same artifact?
 
     python benchmarks/harness_honesty.py [RESULTS]
 
-For each compiled model in a results folder (default: results/quickstart): the harness's own
-measurement, and a loop of a few lines in a process that knows nothing of the harness, take turns.
-The loop runs for half a second on end each time; its median is of the second half. Where a loop's
-weights and intermediate results came to lie in memory makes it some percent faster or slower for as
-long as its process lives, so that there are many pairs of processes; each round is compared in
-itself. (The harness moves them from sample to sample.)
+For each compiled model in a results folder (default: results/quickstart), the harness's own
+measurement is interleaved with a loop of a few lines in a process that does not import the harness.
+The loop runs for half a second each time; its median is that of the second half. The addresses of a
+loop's weights and intermediate results make it some percent faster or slower as long as its process
+lives. There are therefore many pairs of processes, and ratios are taken within a round. (The
+harness changes the addresses from sample to sample.)
 Prints the medians, and the median over the pairs of their ratio, with its range; exit code 1 where
 it differs from 1 by more than 2 %.
 """

@@ -2,9 +2,9 @@
 
     python benchmarks/masked_peers.py efficientnet-lite0 minilm-l6 --sparsity 0.8
 
-Gives each engine a network as it is, and with that share of the blocks of all its convolutions and
-dense layers set to zero, those of the least magnitude, and measures both interleaved. DeepSparse
-needs an environment of its own:
+Measures each engine with the original network and with a network where that share of the blocks of
+all convolutions and dense layers is zero (the blocks of the least magnitude), interleaved.
+DeepSparse needs an environment of its own:
 
     python3.11 -m venv /tmp/deepsparse && /tmp/deepsparse/bin/pip install deepsparse==1.8.0
     python benchmarks/masked_peers.py efficientnet-lite0 --deepsparse /tmp/deepsparse/bin/python

@@ -1,4 +1,4 @@
-"""Networks made wrong in one place, as a compiler's bugs make them."""
+"""Networks with one error each, of the kinds that compiler bugs cause."""
 
 from __future__ import annotations
 

@@ -2,13 +2,13 @@
 
     python benchmarks/mutation_check.py --mutants 200
 
-Networks are changed in one place each, as a compiler's bugs would change them (`mutants.py`), run
-in ONNX Runtime, and verified against the network as it was, on the inputs that a sweep would use
-and with its judge. Prints how many of each kind were caught, and all that were not.
+Each mutant is a network with one change, of a kind that a compiler bug would cause (`mutants.py`).
+It runs in ONNX Runtime and is verified against the original network, with the inputs and the judge
+that a sweep would use. Prints how many of each kind were caught, and lists those that were not.
 
-Some changes change nothing: a weight that meets zeros only, two equal channels. What passes is
-therefore evaluated in float64, on more inputs. Where no output changes by as much as a float32 can
-tell, the mutant is counted as equivalent, and another takes its place.
+Some changes have no effect: a weight that is multiplied by zeros only, two equal channels. Mutants
+that pass are therefore evaluated in float64, on more inputs. If no output differs by more than
+float32 resolves, the mutant counts as equivalent, and another replaces it.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
-"""What does padding by a mask cost over a selection whose load may leave its tensor?
+"""What does padding by a mask cost, compared with a selection whose load may leave its tensor?
 
     python benchmarks/padding_cost.py [MODEL ...] [--rounds N] [--trials N] [--mcpu NAME]
 
 Each model (default: the eight of the catalog) is compiled twice in the same schedules: as it is,
 and with each mask replaced by `select(inside, load, outside)`, of which TVM's simplifier removes
-the clamp of the index. The two networks take turns in one process; the ratio of their latencies,
-with its 95 % interval, is that of the rounds. `--trials` tunes the kernels first; the schedules are
-those of the masked kernels. `--mcpu` compiles for another processor, whose code this one runs:
-`haswell` has AVX2 and no AVX-512, for which a mask becomes a selection in the last lowering.
+the clamp of the index. The two networks run interleaved in one process; the ratio of their
+latencies has a 95 % interval over the rounds. `--trials` tunes the kernels first; both networks use
+the schedules of the masked kernels. `--mcpu` compiles for another processor whose code this machine
+runs: `haswell` has AVX2 without AVX-512. With AVX-512 the last lowering makes a mask a
+selection.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""How many trials a second the servers of a key give: one of them, and as many as there are.
+"""How many trials per second do one server and all servers of a key give?
 
     layeredge devices tracker &
     layeredge devices serve bench --tracker 127.0.0.1:9190 --threads 1 &
     layeredge devices serve bench --tracker 127.0.0.1:9190 --threads 1 &
     python benchmarks/remote_tuning.py fashion-resnet8 --tracker 127.0.0.1:9190 --key bench
 
-Tunes the same kernels with an empty database each time, with one server and with several, in turns,
-and prints the trials per second of each search, without what comes before the first and after the
-last trial, and their ratio. Candidates are compiled here: servers on this machine share its
-processors with that, boards do not.
+Tunes the same kernels with an empty database each time, alternately with one server and with
+several. Prints the trials per second of each search, from the first trial to the last, and their
+ratio. Candidates are compiled on this machine: servers on it compete with the compiler for its
+cores, boards do not.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How long a report takes, in processor time, imports included.
+"""How much processor time does a report take, imports included?
 
     python benchmarks/report_time.py --records 100
 

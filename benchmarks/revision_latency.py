@@ -1,11 +1,12 @@
-"""Latencies of compiled networks, beside those of another revision of this repository.
+"""How do latencies compare with those of another revision of this repository?
 
     python benchmarks/revision_latency.py REVISION [MODEL ...] [--minutes M] [--repeats N]
 
 Each model (default: the eight of the catalog) is compiled by this checkout and by another revision
-of it, each with a tuning database of its own, fused, and tuned for `--minutes` where that is given.
-The two networks take turns in a group as in a sweep, verified against ONNX Runtime; the ratio is
-this checkout's latency over the other's, with its 95 % interval. Above 1, this checkout is slower.
+of it, fused, each with a tuning database of its own, and tuned for `--minutes` if given. The two
+networks are measured interleaved as in a sweep, and verified against ONNX Runtime. The ratio is
+this checkout's latency divided by the other's, with its 95 % interval. Above 1, this checkout is
+slower.
 """
 
 from __future__ import annotations

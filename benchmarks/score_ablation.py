@@ -1,9 +1,10 @@
-"""Do edge scores rank blocks as taking them out of the network one by one does?
+"""Do edge scores rank blocks as their removal does?
 
     python benchmarks/score_ablation.py fashion-resnet8
 
-Takes blocks of each layer out, one at a time, measures how far the network's outputs move on some
-samples, and prints the rank correlation of that with each score, over all layers and within them.
+Removes blocks of each layer, one at a time, and measures how much the network's outputs change on
+some samples. Prints the rank correlation of that change with each score, over all layers and within
+each.
 """
 
 from __future__ import annotations

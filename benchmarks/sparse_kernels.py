@@ -1,17 +1,17 @@
-"""Block-sparse kernels beside the tuned dense ones: how much faster, and how much the roof allows.
+"""How much faster are block-sparse kernels than tuned dense ones, and how much can they be?
 
     python benchmarks/sparse_kernels.py --trials 64
 
-Dense layers and pointwise convolutions of EfficientNet-Lite0 and MiniLM, with bias and activation,
-dense and at several sparsities in blocks and in wide blocks, each tuned with as many trials. A
-layer's kernels are then measured interleaved. The roofline is the lesser of two rates: that of
-the dense kernel's arithmetic, and what the bytes need that must be moved. Prints tables, and draws
-speed-up against sparsity.
+Tunes dense layers and pointwise convolutions of EfficientNet-Lite0 and MiniLM, with bias and
+activation: dense and at several sparsities, in blocks and in wide blocks, with the same number of
+trials. A layer's kernels are then measured interleaved. The bound of a speed-up is the lower of two
+rates: the dense kernel's arithmetic, and the bandwidth for the bytes that must be moved. Prints
+tables, and draws speed-up against sparsity.
 
-On a rented machine others use the other threads of the same cores, now and then, and with them half
-of the nearest cache. What gathers suffers more from it than what does not. A probe, one more sparse
-kernel that is the same for all layers, tells in which turns nobody was there: other tables are of
-those alone. Who has a machine to himself should find the two alike.
+On a rented machine other guests sometimes use the sibling threads of the same cores, and half of
+the nearest cache. Gathering kernels lose more by that than others. A probe, one sparse kernel that
+is the same for all layers, detects these rounds, and a second set of tables leaves them out. On a
+machine without other guests the two sets should agree.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""How static estimates rank the kernels of a network beside what they were measured to take.
+"""Do static estimates rank the kernels of a network as measured times do?
 
     layeredge run examples/graphics.yaml --out results/h100-static    # where there is no H100
     python benchmarks/static_estimate.py results/reference/h100 results/h100-static
 
-The first folder has results that were measured on a graphics processor, the second those of the
-same sweep where it was not there. Kernels are compared where both have TVM's default schedules.
+The first folder has results that were measured on a graphics processor. The second has those of the
+same sweep on a machine without one. Kernels that have TVM's default schedules in both are
+compared.
 """
 
 from __future__ import annotations

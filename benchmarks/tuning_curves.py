@@ -1,4 +1,4 @@
-"""How a tuning went: what the benchmarks of tuning have in common."""
+"""Curves of tuning, for the benchmarks of tuning."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Whether memory stays flat over a long tuning, and nothing is left running when it is killed.
+"""Does memory stay flat over a long tuning, and does a kill leave no process?
 
     python benchmarks/tuning_endurance.py --trials 10000
 
 Tunes the kernels of several networks in one run with an empty database, and prints the resident
-memory of the tuner and of its largest kernel worker as it goes. Then starts another tuning and
-kills it with SIGINT, and one with SIGKILL, and looks for processes that outlived them. Ends with 1
-when memory grew by more than a tenth after the first thousand trials, or a process was left.
+memory of the tuner and of its largest kernel worker. Then starts another tuning and stops it with
+SIGINT, and one with SIGKILL, and looks for processes that are left. Ends with 1 when memory grew by
+more than a tenth after the first thousand trials, or when a process is left.
 """
 
 from __future__ import annotations

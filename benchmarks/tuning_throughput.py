@@ -1,14 +1,14 @@
-"""How fast and how well kernels are tuned, beside TVM's own tuner: same kernels, seed and machine.
+"""How many trials per second, and how fast are the kernels, compared with TVM's own tuner?
 
     python benchmarks/tuning_throughput.py efficientnet-lite0 --stock-trials 256 --minutes 2
 
-First TVM's `tune_tasks` with its own builder and runner, then ours, each with an empty database.
-TVM's compile workers import the tensor intrinsics of every architecture, anew for each round, which
-here takes longer than the 30 seconds that each has for a candidate, so that none is compiled. They
-import those of x86 alone, as ours do: the comparison is with TVM as it would be on a better day.
-Prints trials per second and where both curves end, and draws the curves: the sum over the kernels
-of the best time found so far, against wall-clock time. Both sides' best schedules of each kernel
-are then measured interleaved, because what each tuner believes of itself is no comparison.
+Runs TVM's `tune_tasks` with its own builder and runner, then our tuner, with the same kernels and
+seed, each with an empty database. TVM's compile workers import the tensor intrinsics of every
+architecture in each round. On two cores that takes longer than the 30 seconds a candidate has, and
+none is compiled. Here they import those of x86 only, as ours do, which favours TVM. Prints trials
+per second and the ends of both curves, and draws the curves: the sum over the kernels of the best
+time so far, against wall-clock time. The best schedules of both are then measured interleaved,
+because the times that a tuner reports of itself are not comparable.
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
-"""Does what was tuned before make the next model quicker to tune?
+"""Does the database of one model shorten the tuning of the next?
 
     python benchmarks/tuning_transfer.py ppocr-cls ppocr-det --trials 600
 
-Tunes FIRST, and then SECOND twice: with an empty database, and with FIRST's, where it stops after a
-share of the trials and goes on. The schedules that the three chose are measured interleaved: a
-curve has the best of many single measurements, of a machine that was faster at one hour than at
-another. Draws
-the curves over the number of trials. Ends with 1 where the share of the trials with the database is
-worse than all without.
+Tunes FIRST, and then SECOND twice: with an empty database, and with FIRST's. The second of these
+stops after a share of the trials and then continues. The three sets of schedules are measured
+interleaved, because a machine's speed changes over the hours that the curves span. Draws the curves
+over the number of trials. Ends with 1 when the share of the trials with the database gives slower
+kernels than all trials without it.
 """
 
 from __future__ import annotations

@@ -1,17 +1,18 @@
 """How often each verdict is given of compiled networks: the same twice, and slower ones.
 
-Each comparison is what a sweep does: fresh processes load the compiled networks, are verified
-against ONNX Runtime, and take turns in rounds (`harness.measure.group`). Four take part: one, the
-same again (A/A: neither is faster), and the same with work added that takes 5 and 30 % of its time.
-`PROMISES` has what is promised of the verdicts on a quiet machine and beside a load.
+Each comparison repeats the measurement of a sweep: fresh processes load the compiled networks, are
+verified against ONNX Runtime, and run interleaved in rounds (`harness.measure.group`). Four
+networks take part: one, the same again (A/A: neither is faster), and two with added work that
+takes 5 and 30 % of its time. `PROMISES` has the promised rates, on a quiet machine and beside a
+load.
 
     python benchmarks/verdict_rates.py --comparisons 200 --keep quiet.jsonl
     python benchmarks/verdict_rates.py --comparisons 200 --load 2 --keep loaded.jsonl
 
-`--load` starts processes that are busy and idle by turns of a fraction of a second, after what is
-to be slower was calibrated without them. `--keep` writes the samples of each comparison as a line,
-which `--recount` reads instead of measuring, to try another rule on. Ends with 1 when a promise is
-broken. Both runs need a machine without other work.
+`--load` starts processes that alternate between busy and idle within fractions of a second, after
+the added work was calibrated without them. `--keep` writes the samples of each comparison as a
+line; `--recount` reads these lines instead of measuring, to try another rule. Ends with 1 when a
+promise is broken. Both runs need a machine without other work.
 """
 
 from __future__ import annotations
