@@ -1,0 +1,60 @@
+"""One line of another program's error, and suggestions for unknown names."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import (
+    CellFailure,
+    CellSkipped,
+    InputError,
+    complaint,
+    did_you_mean,
+    first_line,
+    kind_of,
+    last_line,
+    of_kind,
+    printable,
+)
+
+
+def test_first_line_takes_the_next_one_after_a_colon() -> None:
+    assert first_line("\n  found:\n  3 axes\nmore") == "found: 3 axes"
+    assert first_line(ValueError("one\ntwo")) == "one"
+    assert first_line(KeyError()) == "KeyError"
+
+
+def test_last_line_is_short() -> None:
+    assert last_line("trace\n\nerror: it\n\n") == "error: it"
+    assert len(last_line("x" * 1000)) == 300
+
+
+def test_complaint_is_the_line_with_the_error() -> None:
+    assert complaint("In file a.c:\na.c:3: error: no x\nnote") == "a.c:3: error: no x"
+    assert complaint("") == "it said nothing"
+
+
+@given(st.text())
+def test_lines_are_never_empty(text: str) -> None:
+    for line in (first_line(text), last_line(text), complaint(text)):
+        assert line and line == line.strip()
+
+
+@given(st.text(max_size=3000))
+def test_printable_text_is_printable_and_short(text: str) -> None:
+    found = printable(text)
+    assert found.isprintable() and len(found) <= 1003
+
+
+@pytest.mark.parametrize("kind", [InputError, CellFailure, CellSkipped])
+def test_errors_keep_their_kind_between_processes(kind: type[InputError]) -> None:
+    again = of_kind(kind_of(kind("why")), "why")
+    assert type(again) is kind and str(again) == "why"
+
+
+def test_long_unknown_names_are_compared_quickly() -> None:
+    assert "did you mean 'x86-host'" in did_you_mean("x86-hots", ["x86-host"])
+    assert did_you_mean("y" * 10**6, ["x86-host"]) == "; known: x86-host"
+    assert did_you_mean("x", []) == "; known: none"
