@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from harness.records.metrics import CHOOSABLE
+from harness.specs.settings import AXES, Settings
 from harness.specs.sweep import Kind
 
 if TYPE_CHECKING:
@@ -48,6 +49,13 @@ def _limits(command: Command) -> Command:
     return command
 
 
+def _axes(command: Command) -> Command:
+    """An option for each axis of a sweep, as `--batch`."""
+    for name, axis in reversed(AXES.items()):
+        command = click.option(f"--{name}", type=click.IntRange(min=1), help=axis.help)(command)
+    return command
+
+
 @click.command("select")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @_limits
@@ -66,6 +74,7 @@ def _limits(command: Command) -> Command:
 @click.option("--model", help="The model; needed when DIR holds several.")
 @click.option("--target", help="Only cells of this target.")
 @click.option("--engine", help="Only cells of this engine, such as tvm.")
+@_axes
 @click.option(
     "--kind",
     type=click.Choice(get_args(Kind)),
@@ -104,10 +113,11 @@ def command(folder: Path, out: Path | None, as_json: bool, **options: Any) -> No
         if (limit := options.pop(_parameter(option))) is not None
     }
     names = {name: options.pop(name) for name in ("model", "target", "engine")}
+    settings = Settings(**{name: options.pop(name) for name in AXES})
     aims = {name: options.pop(name) for name in ("objective", "kind")}
     with Store(folder / FILE_NAME) as store:
         everything = store.records()
-        records = {one.fingerprint: one for one in narrow(everything, **names)}
+        records = {one.fingerprint: one for one in narrow(everything, **names, settings=settings)}
         constraints = Constraints(limits=limits, **options)
         found = select(
             [*records.values()], constraints, samples=store.samples, beside=everything, **aims

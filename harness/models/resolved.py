@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from harness.errors import InputError
+from harness.models.batch import with_batch
 from harness.models.data.task import Task, TrainingInputs
 from harness.models.fetch import sha256_of
 from harness.models.formats import Format, format_of
@@ -55,7 +56,10 @@ def resolve_file(spec: ModelSpec, path: Path) -> ResolvedModel:
     if (spec.data is None) != (spec.metric is None):
         given, other = ("data", "metric") if spec.data else ("metric", "data")
         raise InputError(f"model '{spec.name}': has '{given}' but no '{other}'; give both")
-    inputs = _inputs(path, kind, spec) if spec.data or spec.training else None
+    shapes: dict[str, tuple[int, ...]] = dict(spec.shapes)
+    if spec.batch is not None:
+        shapes = with_batch(path, kind, shapes, spec.batch)
+    inputs = _inputs(path, kind, shapes) if spec.data or spec.training else None
     own_metric: Path | None = None
     if spec.data and spec.metric:
         own_metric = scoring_of(spec.metric).source()
@@ -69,7 +73,7 @@ def resolve_file(spec: ModelSpec, path: Path) -> ResolvedModel:
         name=spec.name,
         path=path,
         format=kind,
-        shapes=dict(spec.shapes),
+        shapes=shapes,
         fingerprint=fingerprint(
             files | (hashed([own_metric.name], own_metric.parent) if own_metric else {}),
             spec.data,
@@ -82,7 +86,9 @@ def resolve_file(spec: ModelSpec, path: Path) -> ResolvedModel:
     )
 
 
-def _inputs(path: Path, kind: Format, spec: ModelSpec) -> tuple[TensorSpec, ...] | None:
+def _inputs(
+    path: Path, kind: Format, shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[TensorSpec, ...] | None:
     """The model's inputs, with the user's shapes; None if the file's kind hides them."""
     if kind != "onnx":
         return None
@@ -92,7 +98,7 @@ def _inputs(path: Path, kind: Format, spec: ModelSpec) -> tuple[TensorSpec, ...]
     from harness.models.onnx.shapes import fix_shapes, graph_inputs
 
     model = load_onnx(path)
-    fix_shapes(model, spec.shapes, path)
+    fix_shapes(model, shapes, path)
     found = []
     for value in graph_inputs(model.graph):
         tensor = value.type.tensor_type

@@ -11,11 +11,11 @@ from harness.specs.sweep import Kind
 _NAMED = 10
 
 
-def reference_of(model: str, target: str, kind: Kind, among: Sequence[Record]) -> Record | None:
-    """The uncompressed network's cell for those of a model on a target: one of the same kind
-    there, else any."""
-    ours = [one for one in among if one.key.model == model]
-    here = [one for one in ours if one.key.target == target and one.kind == kind]
+def reference_of(key: CellKey, kind: Kind, among: Sequence[Record]) -> Record | None:
+    """The uncompressed network's cell that a cell's accuracy is held against: one of the same kind
+    at the same place, else any of the model."""
+    ours = [one for one in among if one.key.model == key.model]
+    here = [one for one in ours if one.key.place == key.place and one.kind == kind]
     return uncompressed(here) or uncompressed(ours)
 
 
@@ -53,4 +53,4 @@ def left_out(found: Sequence[Record]) -> Iterator[str]:
 
 def short(key: CellKey) -> str:
     """A cell of one model and target."""
-    return f"{key.configuration} ({key.engine})"
+    return f"{key.configuration} ({', '.join(filter(None, (key.engine, str(key.settings))))})"

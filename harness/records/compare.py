@@ -89,7 +89,8 @@ def compare_results(store_a: Store, store_b: Store, threshold: float = 0.05) -> 
     if not shared:
         raise InputError(
             f"{store_a.path} ({len(records_a)} cells) and {store_b.path} ({len(records_b)} cells) "
-            "have no cell in common; cells are matched by model, target, configuration and engine"
+            "have no cell in common; cells are matched by model, target, settings, configuration "
+            "and engine"
         )
     pairs = [(records_a[key], records_b[key]) for key in shared]
     cells = tuple(

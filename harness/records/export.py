@@ -16,6 +16,7 @@ from harness.files.atomic import write_atomically
 from harness.records.metrics import METRICS, Type
 from harness.records.record import CellKey
 from harness.records.store import Store
+from harness.specs.settings import AXES
 
 EXPORT_SCHEMA = 1
 PENDING = "pending"
@@ -35,6 +36,7 @@ def table(store: Store) -> pd.DataFrame:
     columns: dict[str, Any] = {
         name: pd.array([getattr(key, name) for key in planned.values()], dtype=_DTYPES["text"])
         for name in CellKey.model_fields
+        if name != "settings"
     }
     columns["status"] = pd.array(
         [record.status if record else PENDING for record in records], dtype=_DTYPES["text"]
@@ -43,6 +45,10 @@ def table(store: Store) -> pd.DataFrame:
         columns[metric.column] = pd.array(
             [metric.of(record) if record else None for record in records],
             dtype=_DTYPES[metric.type],
+        )
+    for name in AXES:
+        columns[name] = pd.array(
+            [getattr(key.settings, name) for key in planned.values()], dtype=_DTYPES["count"]
         )
     return pd.DataFrame(columns, index=pd.Index(list(planned), name="fingerprint", dtype="object"))
 

@@ -17,6 +17,7 @@ from pydantic import Field
 from harness.specs.documents import Frozen
 from harness.specs.patterns import Pattern
 from harness.specs.scores import Score
+from harness.specs.settings import Settings
 from harness.specs.sweep import Kind
 
 RECORD_SCHEMA = 1
@@ -39,16 +40,23 @@ def is_timed(kind: Kind) -> bool:
 
 
 class CellKey(Frozen):
-    """The names that tell a cell from the others of its sweep. For a baseline engine the
-    configuration is `baseline`."""
+    """The names and settings that tell a cell from the others of its sweep. For a baseline engine
+    the configuration is `baseline`."""
 
     model: str
     target: str
     configuration: str
     engine: str
+    settings: Settings = Settings()
 
     def __str__(self) -> str:
-        return f"{self.model} · {self.target} · {self.configuration} · {self.engine}"
+        parts = (self.model, self.target, str(self.settings), self.configuration, self.engine)
+        return " · ".join(filter(None, parts))
+
+    @property
+    def place(self) -> tuple[str, str, Settings]:
+        """Model, target and settings: cells that differ in none of these compare directly."""
+        return self.model, self.target, self.settings
 
 
 class Latency(Frozen):

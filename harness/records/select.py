@@ -27,6 +27,7 @@ from harness.records.candidates import (
 from harness.records.metrics import ACCURACY, CHOOSABLE, LATENCY, MEMORY, choosable, objective_of
 from harness.records.record import AGREEMENT, CellKey, Record
 from harness.specs.documents import Frozen
+from harness.specs.settings import AXES, Axis, Settings
 from harness.specs.sweep import Kind
 from harness.statistics import compare_paired
 
@@ -76,10 +77,11 @@ def narrow(
     model: str | None = None,
     target: str | None = None,
     engine: str | None = None,
+    settings: Settings | None = None,
 ) -> list[Record]:
-    """The records of one model, and of one target and engine where given. Raises InputError for a
-    name that is not there, where one of several models has to be named, and where there are no
-    records."""
+    """The records of one model, and of one target, engine and settings where given. Raises
+    InputError for a name or value that is not there, where one of several models or workloads has
+    to be named, and where there are no records."""
     if not records:
         raise InputError(
             "no cell has a result yet; records are written when a group of cells is done"
@@ -93,7 +95,26 @@ def narrow(
         elif kind == "model" and len(known) > 1:
             names = ", ".join(sorted(known))
             raise InputError(f"there are {len(known)} models; choose one with --model: {names}")
+    for name, axis in AXES.items():
+        records = _at(records, name, axis, getattr(settings, name, None))
     return list(records)
+
+
+def _at(records: Sequence[Record], name: str, axis: Axis, wanted: int | None) -> Sequence[Record]:
+    """The records with the value `wanted` on an axis, or all where it is None."""
+    values = {getattr(record.key.settings, name) for record in records}
+    known = ", ".join(str(value) for value in sorted(values - {None}))
+    if wanted is not None:
+        found = [one for one in records if getattr(one.key.settings, name) == wanted]
+        if not found:
+            raise InputError(f"no cell with {name} {wanted}; known: {known or 'none'}")
+        return found
+    if axis.workload and len(values) > 1:
+        raise InputError(
+            f"cells differ in {name}, so their figures do not compare; choose one with "
+            f"--{name}: {known}"
+        )
+    return records
 
 
 def select(
@@ -121,8 +142,10 @@ def select(
         for record in records
         if record.status == "ok" and record.kind == kind
     }
-    places = {(record.key.model, record.key.target) for record in eligible.values()}
-    references = {place: reference_of(*place, kind, [*records, *beside]) for place in places}
+    keys = {record.key.place: record.key for record in eligible.values()}
+    references = {
+        place: reference_of(key, kind, [*records, *beside]) for place, key in keys.items()
+    }
     fitting: list[Candidate] = []
     rejected: list[Rejected] = []
     inaccurate: list[Record] = []
@@ -132,7 +155,7 @@ def select(
     for candidate in candidates:
         broken = _broken(candidate, constraints, objective)
         record = eligible[candidate.fingerprint]
-        reference = references[record.key.model, record.key.target]
+        reference = references[record.key.place]
         if constraints.guards_accuracy and is_less_accurate(record, reference):
             inaccurate.append(record)
             if candidate.figures[ACCURACY] is not None or objective != ACCURACY:
@@ -163,7 +186,7 @@ def select(
     why: tuple[str, ...] = (f"none of {len(eligible)} {kind} cells keeps to every constraint",)
     runners_up: tuple[RunnerUp, ...] = ()
     if choice:
-        reference = references[choice.key.model, choice.key.target]
+        reference = references[choice.key.place]
         why = (
             *_reasons(choice, fitting, tied, sound, objective),
             *_remarks(eligible[choice.fingerprint], reference, choice, constraints),

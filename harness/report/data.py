@@ -23,6 +23,7 @@ from harness.records.record import (
 )
 from harness.records.store import FILE_NAME, Store
 from harness.report.kernel_figures import KernelFigures, Roof, kernel_figures, roof_of
+from harness.specs.settings import AXES, Settings
 from harness.specs.sweep import Kind
 from harness.statistics import Verdict, compare_paired
 
@@ -105,13 +106,19 @@ class Cell:
 
 @dataclass(frozen=True)
 class Group:
-    """The finished cells of one model on one target and of one kind: they may be ranked."""
+    """The finished cells of one model on one target, with the same settings and of one kind: they
+    may be ranked."""
 
     model: str
     target: str
     kind: Kind
     title: str
     cells: tuple[Cell, ...]
+    settings: Settings = field(default_factory=Settings)
+
+    @property
+    def place(self) -> tuple[str, str, Settings]:
+        return self.model, self.target, self.settings
 
     @cached_property
     def timed(self) -> tuple[Cell, ...]:
@@ -172,8 +179,11 @@ class Results:
     groups: tuple[Group, ...]
 
     @property
-    def several_targets(self) -> bool:
-        return int(self.table["target"].nunique()) > 1
+    def without(self) -> tuple[str, ...]:
+        """The columns of targets and settings that have the same value in all cells."""
+        titles = {"target": "Target"} | {name: axis.title for name, axis in AXES.items()}
+        same = (name for name in titles if self.table[name].nunique(dropna=False) <= 1)
+        return tuple(titles[name] for name in same)
 
     @property
     def reference_names(self) -> tuple[str, ...]:
@@ -199,12 +209,12 @@ def load(results_dir: Path) -> Results:
             session: {mark: seconds * 1e3 for mark, seconds in store.samples(session).items()}
             for session in sessions
         }
-    of_target: dict[str, list[Record]] = {}
+    here: dict[tuple[str, int | None], list[Record]] = {}
     for record in records:
-        of_target.setdefault(record.key.target, []).append(record)
-    roofs = {target: roof_of(found) for target, found in of_target.items()}
+        here.setdefault(_machine(record.key), []).append(record)
+    roofs = {machine: roof_of(found) for machine, found in here.items()}
     cells = tuple(
-        Cell(record, turns.get(record.session or "", {}), roofs[record.key.target])
+        Cell(record, turns.get(record.session or "", {}), roofs[_machine(record.key)])
         for record in records
     )
     return Results(
@@ -215,23 +225,29 @@ def load(results_dir: Path) -> Results:
     )
 
 
+def _machine(key: CellKey) -> tuple[str, int | None]:
+    """Target and number of threads, which bound a kernel's speed."""
+    return key.target, key.settings.threads
+
+
 def _groups(cells: Sequence[Cell]) -> tuple[Group, ...]:
     several_targets = len({cell.key.target for cell in cells}) > 1
-    members: dict[tuple[str, str, Kind], list[Cell]] = {}
+    members: dict[tuple[tuple[str, str, Settings], Kind], list[Cell]] = {}
     for cell in cells:
-        names = (cell.key.model, cell.key.target, cell.record.kind)
-        members.setdefault(names, []).append(cell)
+        members.setdefault((cell.key.place, cell.record.kind), []).append(cell)
     return tuple(
         Group(
             model=model,
             target=target,
+            settings=settings,
             kind=kind,
             title=model
             + (f" on {target}" if several_targets else "")
+            + (f", {settings}" if settings.given else "")
             + ("" if is_timed(kind) else f" ({kind})"),
             cells=tuple(found),
         )
-        for (model, target, kind), found in members.items()
+        for ((model, target, settings), kind), found in members.items()
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from harness.records.record import (
 )
 from harness.run.model_process import KnownModel, ModelProcess
 from harness.run.steps import STEPS, steps_of
+from harness.specs.settings import Settings
 from harness.specs.sweep import Configuration, ModelSpec, Sweep
 from harness.specs.target import TargetSpec
 
@@ -40,7 +42,7 @@ class PlannedCell:
 
 @dataclass(frozen=True)
 class PlannedGroup:
-    """The cells of one model on one target."""
+    """The cells of one model on one target with the same settings."""
 
     spec: ModelSpec
     model: KnownModel
@@ -62,23 +64,19 @@ def plan(sweep: Sweep, models: ModelProcess, servers: Servers | None = None) -> 
     for engine in sweep.baselines:
         if engine != REFERENCE:
             engine_named(engine)
-    targets = [
-        placed(_with_threads(_known_target(name), sweep.measure.threads), servers)
-        for name in sweep.targets
-    ]
+    targets = [_known_target(name) for name in sweep.targets]
     _require_own_names(targets)
     groups = []
-    for spec in sweep.models:
-        if spec.path is None:
-            entry(spec.name)
-        try:
-            model, unscored = _found(spec, sweep, models)
-            refusal = None
-        except (InputError, CellSkipped) as error:
-            model, unscored, refusal = _unread(spec, str(error)), 0, str(error)
-        for target in targets:
-            cells = _cells(sweep, model, target, unscored)
-            groups.append(PlannedGroup(spec, model, target, cells, unscored, refusal))
+    for named in sweep.models:
+        if named.path is None:
+            entry(named.name)
+        found: dict[int | None, _Found] = {}
+        for target, settings in product(targets, sweep.settings):
+            batch = settings.batch
+            if batch not in found:
+                found[batch] = _find(_with_batch(named, batch), sweep, models)
+            here = placed(_with_threads(target, settings.threads), servers)
+            groups.append(_group(sweep, found[batch], here, settings))
     refusals = [group.refusal for group in groups if group.refusal is not None]
     if len(refusals) == len(groups):
         raise InputError("\n".join(dict.fromkeys(refusals)))
@@ -103,15 +101,36 @@ def _require_own_names(targets: Sequence[TargetSpec]) -> None:
             )
 
 
-def _found(spec: ModelSpec, sweep: Sweep, models: ModelProcess) -> tuple[KnownModel, int]:
-    """A model, and how many of its samples are not scored. Raises InputError where nothing is left
-    to score on."""
-    if spec.path is None:
-        ensure_fetched(spec.name)
-    model = models.find(spec, sweep.calibration + 1)
-    unscored = 0 if model.training else sweep.calibration
-    require_scored(model, unscored)
-    return model, unscored
+@dataclass(frozen=True)
+class _Found:
+    """A model with a batch, and how many of its samples are not scored; or why it cannot be
+    read."""
+
+    spec: ModelSpec
+    model: KnownModel
+    unscored: int = 0
+    refusal: str | None = None
+
+
+def _find(spec: ModelSpec, sweep: Sweep, models: ModelProcess) -> _Found:
+    try:
+        if spec.path is None:
+            ensure_fetched(spec.name)
+        model = models.find(spec, sweep.calibration + 1)
+        unscored = 0 if model.training else sweep.calibration
+        require_scored(model, unscored)
+    except (InputError, CellSkipped) as error:
+        return _Found(spec, _unread(spec, str(error)), refusal=str(error))
+    return _Found(spec, model, unscored)
+
+
+def _group(sweep: Sweep, found: _Found, target: TargetSpec, settings: Settings) -> PlannedGroup:
+    cells = _cells(sweep, found, target, settings)
+    return PlannedGroup(found.spec, found.model, target, cells, found.unscored, found.refusal)
+
+
+def _with_batch(spec: ModelSpec, batch: int | None) -> ModelSpec:
+    return spec if batch is None else spec.model_copy(update={"batch": batch})
 
 
 def _unread(spec: ModelSpec, reason: str) -> KnownModel:
@@ -140,8 +159,9 @@ def _with_threads(target: TargetSpec, threads: int | None) -> TargetSpec:
 
 
 def _cells(
-    sweep: Sweep, model: KnownModel, target: TargetSpec, unscored: int
+    sweep: Sweep, found: _Found, target: TargetSpec, settings: Settings
 ) -> tuple[PlannedCell, ...]:
+    model, unscored = found.model, found.unscored
     common = {
         "schema": RECORD_SCHEMA,
         "model": model.fingerprint,
@@ -150,6 +170,7 @@ def _cells(
         "passes": target.passes.model_dump(),
         "device": target.device.model_dump(),
         "measure": sweep.measure.model_dump(),
+        "settings": settings.given,
         "seed": sweep.seed,
     }
     if unscored:
@@ -165,10 +186,16 @@ def _cells(
                 "engine": _engine_version(engine),
             }
         )
-        key = CellKey(model=model.name, target=target.name, configuration=name, engine=engine)
+        key = CellKey(
+            model=model.name,
+            target=target.name,
+            configuration=name,
+            engine=engine,
+            settings=settings,
+        )
         return PlannedCell(key, mark, configuration)
 
-    ours = [cell(OWN_ENGINE, found.name, found) for found in sweep.cells]
+    ours = [cell(OWN_ENGINE, each.name, each) for each in sweep.cells]
     others = [cell(engine, BASELINE_CONFIGURATION, None) for engine in _baselines(sweep, model)]
     return (*ours, *others)
 

@@ -362,8 +362,9 @@ def _specs(found: Sequence[TensorDescription]) -> tuple[TensorSpec, ...]:
 
 
 def _short(cell: PlannedCell) -> str:
-    return cell.key.configuration if cell.key.engine == OWN_ENGINE else cell.key.engine
+    key = cell.key
+    return key.configuration if key.engine == OWN_ENGINE else key.engine
 
 
 def _label(cell: PlannedCell) -> str:
-    return f"{cell.key.model} · {_short(cell)}"
+    return " · ".join(filter(None, (cell.key.model, str(cell.key.settings), _short(cell))))

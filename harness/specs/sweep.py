@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,14 +17,14 @@ from pydantic import Field, field_validator, model_validator
 
 from harness.errors import InputError
 from harness.files.regular import expanded
-from harness.specs.documents import MOST_THREADS, Amount, Count, Frozen, Name, read_document
+from harness.specs.documents import Amount, Count, Frozen, Name, read_document
 from harness.specs.patterns import PATTERNS, Pattern, of_every, traits_of
 from harness.specs.scores import SCORES, Score
+from harness.specs.settings import AXES, Settings, Threads
 
 FusionLevel = Literal["none", "elementwise", "full"]
 Kind = Literal["measured", "emulated-count", "static"]
 
-Threads = Annotated[int, Field(ge=1, le=MOST_THREADS)]
 Spending = Literal["uniform", "edges", "latency"]
 Sparsity = Annotated[float, Field(gt=0, lt=1)]
 
@@ -223,7 +224,8 @@ class ModelSpec(Frozen):
     scored against the labels: a name of `harness.models.accuracy.metrics`, or `module:function` of
     a module that is installed or on PYTHONPATH (see `harness.models.accuracy.own_metric`).
     `training` is an `.npz` of other inputs, without labels, to compress the model's edges by.
-    `layeredge models show NAME` describes `data` and `training` of a catalog model.
+    `layeredge models show NAME` describes `data` and `training` of a catalog model. `batch` is the
+    extent of the inputs' first dimensions where the file leaves them free.
     """
 
     name: Name
@@ -232,6 +234,7 @@ class ModelSpec(Frozen):
     data: Path | None = None
     metric: str | None = None
     training: Path | None = None
+    batch: Count | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -258,7 +261,6 @@ class Measure(Frozen):
     sample_ms: Annotated[Amount, Field(ge=0, le=60_000)] = 5.0
     verify_inputs: Count = 4
     accuracy_samples: Count | None = None
-    threads: Threads | None = None
 
 
 class Limits(Frozen):
@@ -269,7 +271,11 @@ class Limits(Frozen):
 
 
 class Sweep(Frozen):
-    """A sweep: each model on each target in each configuration, and the baselines beside them."""
+    """A sweep: each model on each target in each configuration, and the baselines beside them.
+
+    With several values of `batch` or `threads`, each combination has cells of its own; see
+    `harness.specs.settings`.
+    """
 
     schema_version: Literal[1] = Field(alias="schema")
     name: Name = "sweep"
@@ -277,6 +283,8 @@ class Sweep(Frozen):
     targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("x86-host",)
     configurations: Annotated[tuple[Configuration, ...], Field(min_length=1)]
     baselines: tuple[str, ...] = ("reference",)
+    batch: tuple[Count, ...] = ()
+    threads: tuple[Threads, ...] = ()
     measure: Measure = Measure()
     limits: Limits = Limits()
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -285,6 +293,12 @@ class Sweep(Frozen):
     def cells(self) -> tuple[Configuration, ...]:
         """The configurations, those with several sparsities as one for each."""
         return tuple(cell for found in self.configurations for cell in found.cells())
+
+    @property
+    def settings(self) -> tuple[Settings, ...]:
+        """Each combination of values of the axes."""
+        values = [getattr(self, name) or (None,) for name in AXES]
+        return tuple(Settings(**dict(zip(AXES, found, strict=True))) for found in product(*values))
 
     @property
     def calibration(self) -> int:
@@ -300,10 +314,15 @@ class Sweep(Frozen):
         _require_once([item.name for group in cells for item in group])
         return value
 
-    @field_validator("targets", "baselines")
+    @field_validator(*AXES, mode="before")
     @classmethod
-    def _once_each(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        _require_once(value)
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, int) else value
+
+    @field_validator("targets", "baselines", *AXES)
+    @classmethod
+    def _once_each(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        _require_once([str(each) for each in value])
         return value
 
     @classmethod

@@ -452,6 +452,23 @@ def test_narrow_raises_when_several_models_are_there_and_none_is_named() -> None
         narrow(THREE, model="nett")
 
 
+def at(record: Record, **settings: int) -> Record:
+    key = record.key.model_copy(update={"settings": Settings(**settings)})
+    return record.model_copy(update={"key": key})
+
+
+def test_narrow_needs_one_batch_and_takes_all_threads() -> None:
+    one, eight = at(cell("quick"), batch=1), at(cell("quick"), batch=8)
+    with pytest.raises(InputError, match="differ in batch.*choose one with --batch: 1, 8"):
+        narrow([one, eight])
+    assert narrow([one, eight], settings=Settings(batch=8)) == [eight]
+    with pytest.raises(InputError, match="no cell with batch 2; known: 1, 8"):
+        narrow([one, eight], settings=Settings(batch=2))
+    both = [at(cell("quick"), threads=1), at(cell("quick"), threads=2)]
+    assert narrow(both) == both
+    assert narrow(both, settings=Settings(threads=2)) == both[1:]
+
+
 # The command
 
 

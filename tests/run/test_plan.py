@@ -138,3 +138,33 @@ def test_an_engine_that_is_named_beside_the_reference_is_planned_once(
     with ModelProcess(Limits()) as models:
         (group,) = plan(Sweep.model_validate(keys), models)
     assert [cell.key.engine for cell in group.cells] == ["tvm", "onnxruntime", "openvino"]
+
+
+def test_each_combination_of_settings_has_cells_of_its_own(tmp_path: Path) -> None:
+    path = save(convolutional(batch="n"), tmp_path / "net.onnx")
+    keys = {"schema": 1, "models": [str(path)], "configurations": [{"name": "plain"}]}
+    sweep = Sweep.model_validate(keys | {"batch": [1, 3], "threads": [1, 2]})
+    with ModelProcess(Limits()) as models:
+        groups = plan(sweep, models)
+    found = [
+        (dict(group.model.shapes)["x"][0], group.target.tvm.num_cores, str(cell.key.settings))
+        for group in groups
+        for cell in group.cells
+        if cell.configuration is not None
+    ]
+    assert found == [
+        (batch, threads, f"batch {batch}, {threads} threads")
+        for batch in (1, 3)
+        for threads in (1, 2)
+    ]
+    marks = [cell.mark for group in groups for cell in group.cells]
+    assert len({*marks}) == len(marks)
+
+
+def test_batch_that_the_file_does_not_leave_free_costs_its_own_cells(tmp_path: Path) -> None:
+    path = save(convolutional(), tmp_path / "net.onnx")
+    keys = {"schema": 1, "models": [str(path)], "configurations": [{"name": "plain"}]}
+    with ModelProcess(Limits()) as models:
+        one, eight = plan(Sweep.model_validate(keys | {"batch": [1, 8]}), models)
+    assert one.refusal is None
+    assert "expected a model with a free first dimension" in (eight.refusal or "")

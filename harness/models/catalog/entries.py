@@ -13,6 +13,8 @@ from typing import Any
 from harness.errors import CellSkipped, InputError, unknown_name
 from harness.files.atomic import write_atomically
 from harness.files.cache import cache_folder
+from harness.models.batch import with_batch
+from harness.models.data.batched import BatchedTask, Batching, batched
 from harness.models.data.task import Task, TrainingInputs
 from harness.models.fetch import LOCK, SCRATCH, Wheel, locked, remove_contents, sha256_of
 from harness.models.resolved import ResolvedModel, fingerprint, hashed, resolve_file
@@ -234,6 +236,11 @@ def _resolve_entry(spec: ModelSpec, fetch_missing: bool) -> ResolvedModel:
                 f"model '{spec.name}': input '{name}' is {list(shapes[name])} in the catalog, "
                 f"found {list(spec.shapes[name])}; leave 'shapes' out"
             )
+    if spec.batch is not None:
+        single, shapes = shapes, with_batch(path, "onnx", shapes, spec.batch)
+        batching = Batching(spec.batch, frozenset(n for n in shapes if shapes[n] != single[n]))
+        task = BatchedTask(task, batching) if task else None
+        training = batched(training, batching) if training else None
     files = hashed([path.name], path.parent)
     return ResolvedModel(
         name=spec.name,

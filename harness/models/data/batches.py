@@ -101,6 +101,8 @@ def _fitted(array: np.ndarray, tensor: TensorSpec, path: Path) -> tuple[np.ndarr
     if array.ndim and tensor.shape and found == tensor.shape[1:]:
         size = tensor.shape[0]
         return (array[:, np.newaxis], 1) if size == 1 else (array, size)
+    if array.ndim and tensor.shape and found == (1, *tensor.shape[1:]):
+        return array[:, 0], tensor.shape[0]
     if not tensor.shape and found == (1,):
         return array[:, 0], 1
     raise InputError(

@@ -64,6 +64,19 @@ def graph_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     return [value for value in graph.input if value.name not in weights]
 
 
+def dimensions(path: Path) -> dict[str, tuple[int | str, ...]]:
+    """Each input's dimensions in a file, a free one by its name, "" where it has none.
+
+    Raises InputError for a file that is no ONNX model."""
+    return {
+        value.name: tuple(
+            int(each.dim_value) if _is_static(each) else each.dim_param.replace(_ANONYMOUS, "")
+            for each in value.type.tensor_type.shape.dim
+        )
+        for value in graph_inputs(load_onnx(path).graph)
+    }
+
+
 def fix_shapes(model: onnx.ModelProto, shapes: Shapes, path: Path) -> None:
     """Write static input dimensions into `model`, in place, and forget all inferred shapes.
 

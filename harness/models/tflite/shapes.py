@@ -32,19 +32,8 @@ def static_file(path: Path, shapes: Shapes, work: Path) -> Path:
     not installed, for a name that is no input, another shape than the file's where it is fixed, a
     dimension that is left free, and shapes that LiteRT refuses.
     """
-    for package, name in {"tflite": "tflite", "ai_edge_litert": "ai-edge-litert"}.items():
-        if find_spec(package) is None:
-            raise InputError(f"{path}: {name} is not installed: pip install 'layeredge[tflite]'")
-    import tflite
-
     content = bytearray(path.read_bytes())
-    try:
-        graph = tflite.Model.GetRootAsModel(content, 0).Subgraphs(0)
-        tensors = [graph.Tensors(at) for at in range(graph.TensorsLength())]
-        inputs = {tensor_name(tensors[at]): tensors[at] for at in graph.InputsAsNumpy()}
-        described = {name: list(_extents(tensor)) for name, tensor in inputs.items()}
-    except DAMAGED:
-        raise InputError(f"{path}: a damaged or truncated TFLite model") from None
+    tensors, inputs, described = _read(content, path)
     if all(_FREE not in extents for extents in described.values()):
         return path
     _require_settled(described, shapes, path)
@@ -67,8 +56,34 @@ def static_file(path: Path, shapes: Shapes, work: Path) -> Path:
     return work / PREPARED
 
 
+def dimensions(path: Path) -> dict[str, tuple[int | str, ...]]:
+    """Each input's dimensions in a file, "" for a free one. Raises InputError as `static_file`."""
+    _, _, described = _read(bytearray(path.read_bytes()), path)
+    return {
+        name: tuple("" if extent == _FREE else extent for extent in extents)
+        for name, extents in described.items()
+    }
+
+
 def tensor_name(tensor: Any) -> str:
     return str(tensor.Name().decode())
+
+
+def _read(content: bytearray, path: Path) -> tuple[list[Any], dict[str, Any], dict[str, list[int]]]:
+    """A file's tensors, those of its inputs by name, and the dimensions of these."""
+    for package, name in {"tflite": "tflite", "ai_edge_litert": "ai-edge-litert"}.items():
+        if find_spec(package) is None:
+            raise InputError(f"{path}: {name} is not installed: pip install 'layeredge[tflite]'")
+    import tflite
+
+    try:
+        graph = tflite.Model.GetRootAsModel(content, 0).Subgraphs(0)
+        tensors = [graph.Tensors(at) for at in range(graph.TensorsLength())]
+        inputs = {tensor_name(tensors[at]): tensors[at] for at in graph.InputsAsNumpy()}
+        described = {name: list(_extents(tensor)) for name, tensor in inputs.items()}
+    except DAMAGED:
+        raise InputError(f"{path}: a damaged or truncated TFLite model") from None
+    return tensors, inputs, described
 
 
 def _extents(tensor: Any) -> Iterator[int]:

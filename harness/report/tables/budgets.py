@@ -10,7 +10,7 @@ from harness.report.edge_figures import (
     spending,
     uniform_line,
 )
-from harness.report.tables.model import Entry, Table, make_table, verdict_entry
+from harness.report.tables.model import Entry, Table, make_table, place_entries, verdict_entry
 from harness.report.wording import number, with_interval
 
 
@@ -28,7 +28,7 @@ def budget_table(results: Results) -> Table:
         "budget was worth it. The intervals are of the latency; that accuracy, too, is of samples "
         "is not in them.",
         absent="No configuration whose layers differ has uniform ones around its accuracy.",
-        without=() if results.several_targets else ("Target",),
+        without=results.without,
     )
 
 
@@ -44,8 +44,7 @@ def _rows(group: Group) -> list[dict[str, Entry]]:
         ratio, interval = with_interval(verdict.ratio, verdict.ci_low, verdict.ci_high)
         found.append(
             {
-                "Model": Entry(group.model),
-                "Target": Entry(group.target),
+                **place_entries(group.place),
                 "Configuration": Entry(cell.label),
                 "Budget": Entry(spending(cell)),
                 "Accuracy": Entry(number(accuracy_of(cell).value)),

@@ -10,7 +10,15 @@ from harness.records.record import Verification
 from harness.report.data import Cell, Results, engine_name
 from harness.report.kernel_figures import KernelFigures
 from harness.report.plots.kernels import MOST_KERNELS, shown
-from harness.report.tables.model import Entry, Table, count, make_table, quantity, why_missing
+from harness.report.tables.model import (
+    Entry,
+    Table,
+    count,
+    make_table,
+    place_entries,
+    quantity,
+    why_missing,
+)
 from harness.report.wording import MISSING, share
 
 _STRAY_SHOWN = 6
@@ -40,7 +48,7 @@ def unfinished_table(results: Results) -> Table:
         rows,
         reading="A failed cell did not finish, or is wrong. A skipped one does not apply here.",
         absent="Every planned cell has a result.",
-        without=() if results.several_targets else ("Target",),
+        without=results.without,
     )
 
 
@@ -74,7 +82,7 @@ def accuracy_table(results: Results) -> Table:
         reading="The model's own metric on labelled data, or where there is none, its agreement "
         "with the reference, under that name.",
         absent="No cell was scored.",
-        without=() if results.several_targets else ("Target",),
+        without=results.without,
     )
 
 
@@ -107,7 +115,7 @@ def fusion_table(results: Results) -> Table:
         rows,
         reading="Stray: transposes, clips, paddings and the like; fusing should leave none.",
         absent="No cell says how many kernels it has.",
-        without=() if results.several_targets else ("Target",),
+        without=results.without,
     )
 
 
@@ -141,7 +149,7 @@ def verification_table(results: Results) -> Table:
         "the size of the values around it. Where that is more than is allowed, a float64 "
         "evaluation of the network said that the reference is as far off, or further.",
         absent="No network was verified as a whole.",
-        without=() if results.several_targets else ("Target",),
+        without=results.without,
     )
 
 
@@ -169,7 +177,7 @@ def kernel_table(results: Results) -> Table:
         reading="In the fastest configuration of each model. Time is of one inference, all calls "
         "together; operations and bytes are counted from shapes, each tensor read or written once.",
         absent="No configuration has kernel times.",
-        without=() if results.several_targets else ("Target",),
+        without=results.without,
     )
 
 
@@ -191,7 +199,6 @@ def _kernel(kernel: KernelFigures) -> dict[str, Entry]:
 
 def _names(cell: Cell) -> dict[str, Entry]:
     return {
-        "Model": Entry(cell.key.model),
-        "Target": Entry(cell.key.target),
+        **place_entries(cell.key.place),
         "Configuration": Entry(cell.label),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.report.data import Cell, Results
-from harness.report.tables.model import Entry, Table, count, make_table
+from harness.report.tables.model import Entry, Table, count, make_table, place_entries
 from harness.report.wording import MISSING
 
 
@@ -19,7 +19,7 @@ def discarded_table(results: Results) -> Table:
         "pages that cannot be read or written. The default schedule takes the place of those that "
         "are found in the build.",
         absent="No schedule was wrong or accessed memory outside its arguments.",
-        without=() if results.several_targets else ("Target",),
+        without=results.without,
     )
 
 
@@ -31,8 +31,7 @@ def _row(cell: Cell) -> dict[str, Entry] | None:
     if not (wrong or unsafe or rejected):
         return None
     return {
-        "Model": Entry(cell.key.model),
-        "Target": Entry(cell.key.target),
+        **place_entries(cell.key.place),
         "Configuration": Entry(cell.label),
         "Kernels": count(safety.kernels) if safety else Entry(MISSING),
         "Wrong": count(wrong),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.records.record import InstructionMix, Launch
 from harness.report.data import Cell, Group, Results, lowest
-from harness.report.tables.model import Entry, Table, count, make_table, quantity
+from harness.report.tables.model import Entry, Table, count, make_table, place_entries, quantity
 from harness.report.wording import MISSING
 
 _MIX_COLUMNS = {
@@ -28,14 +28,13 @@ def launch_table(results: Results) -> Table:
     ]
     rows = [
         {
-            "Model": Entry(cell.key.model),
-            "Target": Entry(cell.key.target),
+            **place_entries(cell.key.place),
             "Configuration": Entry(cell.label),
             **_launch(launch),
         }
         for cell, launch in launches
     ]
-    without = [] if results.several_targets else ["Target"]
+    without = [*results.without]
     if not any(launch.instructions for _, launch in launches):  # records of earlier versions
         without += _MIX_COLUMNS
     return make_table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.records.record import LayerCompression
 from harness.report.data import Cell, Group, Results
 from harness.report.edge_figures import compressed, kept_shares, layers_of
-from harness.report.tables.model import Entry, Table, count, make_table, quantity
+from harness.report.tables.model import Entry, Table, count, make_table, place_entries, quantity
 from harness.report.wording import MISSING, share
 
 
@@ -31,7 +31,7 @@ def layer_table(results: Results) -> Table:
         reading="Weights as the operator keeps them, in the network's order; MFLOP of an inference "
         "with all edges. A layer that fits no block keeps all.",
         absent="No record lists its layers.",
-        without=() if results.several_targets else ("Target",),
+        without=results.without,
         folded=True,
     )
 
@@ -41,8 +41,7 @@ def _layer(group: Group, layer: LayerCompression, cells: list[Cell]) -> dict[str
     part = layer.flops / whole if whole else 0.0
     flops = quantity(layer.flops / 1e6)
     return {
-        "Model": Entry(group.model),
-        "Target": Entry(group.target),
+        **place_entries(group.place),
         "Layer": Entry(layer.name),
         "Weights": Entry("×".join(map(str, layer.shape))),
         "Parameters": count(layer.parameters),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.records.record import LoopThroughput, LoopThroughputs
 from harness.report.data import Cell, Group, Results, lowest
-from harness.report.tables.model import Entry, Table, count, make_table, quantity
+from harness.report.tables.model import Entry, Table, count, make_table, place_entries, quantity
 from harness.report.wording import MISSING, number, share
 
 _NOTHING = Entry(MISSING, tone="quiet")
@@ -29,8 +29,7 @@ def loop_table(results: Results) -> Table:
         for kernel, figures in _kernels(cell.record.loops):
             rows.append(
                 {
-                    "Model": Entry(cell.key.model),
-                    "Target": Entry(cell.key.target),
+                    **place_entries(cell.key.place),
                     "Configuration": Entry(cell.label),
                     "Kernel": kernel,
                     **figures,
@@ -53,7 +52,7 @@ def loop_table(results: Results) -> Table:
         "model's, not the described processor's. The busiest resource is in use for that part of "
         "the cycles; 'dispatch' is how fast instructions are given to the resources.",
         absent="No loop was looked at.",
-        without=() if results.several_targets else ("Target",),
+        without=results.without,
         folded=True,
     )
 

@@ -14,7 +14,7 @@ from harness.report.edge_figures import (
     is_control,
 )
 from harness.report.sparse_kernels import sparse_and_dense
-from harness.report.tables.model import Entry, Table, Tone, make_table, verdict_entry
+from harness.report.tables.model import Entry, Table, Tone, make_table, place_entries, verdict_entry
 from harness.report.wording import number, with_interval
 from harness.statistics import MINIMUM_EFFECT
 
@@ -26,8 +26,7 @@ def loss_table(results: Results) -> Table:
     """A row for each thing that a compressed configuration lost against its dense one."""
     rows = [
         {
-            "Model": Entry(group.model),
-            "Target": Entry(group.target),
+            **place_entries(group.place),
             "Configuration": Entry(cell.label, detail=_said_of(cell)),
             **loss,
         }
@@ -46,7 +45,7 @@ def loss_table(results: Results) -> Table:
         "compared where both networks have the "
         "same operators from first to last.",
         absent="No configuration that drops edges lost anything.",
-        without=() if results.several_targets else ("Target",),
+        without=results.without,
     )
 
 

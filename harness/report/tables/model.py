@@ -8,6 +8,7 @@ from typing import Literal
 
 from harness.report.data import Cell
 from harness.report.wording import MISSING, number
+from harness.specs.settings import AXES, Settings
 from harness.statistics import Outcome, Verdict
 
 Tone = Literal["", "good", "bad", "quiet"]
@@ -100,6 +101,16 @@ def quantity(value: float | None, *, digits: int = 3, why_missing: str = "") -> 
 def verdict_entry(found: Verdict) -> Entry:
     """A verdict on latency in words."""
     return Entry(found.verdict, tone=_TONES[found.verdict])
+
+
+def place_entries(place: tuple[str, str, Settings]) -> dict[str, Entry]:
+    """The columns that tell groups of cells apart: model, target, and the settings."""
+    model, target, settings = place
+    return {"Model": Entry(model), "Target": Entry(target)} | {
+        axis.title: Entry(MISSING, tone="quiet") if value is None else count(value)
+        for name, axis in AXES.items()
+        for value in (getattr(settings, name),)
+    }
 
 
 def count(value: int) -> Entry:

@@ -14,6 +14,7 @@ from harness.report.tables.model import (
     Table,
     Tone,
     make_table,
+    place_entries,
     quantity,
     verdict_entry,
     why_missing,
@@ -98,7 +99,7 @@ def _table(results: Results, kind: Kind) -> Table:
         if group.kind == kind
         for cell in group.cells
     ]
-    without = [] if results.several_targets else ["Target"]
+    without = [*results.without]
     for other, table in _KINDS.items():
         without += [] if other == kind else table.columns(beside)
     return make_table(
@@ -115,8 +116,7 @@ def _row(group: Group, cell: Cell, beside: str) -> dict[str, Entry]:
     record = cell.record
     ratio, verdict = _standing(group, cell)
     return {
-        "Model": Entry(cell.key.model),
-        "Target": Entry(cell.key.target),
+        **place_entries(cell.key.place),
         "Configuration": Entry(cell.label, detail="" if cell.own else "baseline"),
         "Status": _status(cell),
         "Latency, ms": _latency(cell),

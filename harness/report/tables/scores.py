@@ -8,7 +8,7 @@ from harness.records.accuracy import gain
 from harness.report.data import Cell, Group, Results
 from harness.report.edge_figures import accuracy_of
 from harness.report.score_comparisons import ScoreComparison, done_to_the_rest, score_comparisons
-from harness.report.tables.model import Entry, Table, Tone, make_table
+from harness.report.tables.model import Entry, Table, Tone, make_table, place_entries
 from harness.report.wording import with_interval
 
 
@@ -25,7 +25,7 @@ def score_table(results: Results) -> Table:
         "tell; better where all of it is above 0. That one was found to be the best on the same "
         "samples is not in the interval. × latency: its time divided by the other's, interleaved.",
         absent="No configurations differ in which edges they drop.",
-        without=() if results.several_targets else ("Target",),
+        without=results.without,
     )
 
 
@@ -52,8 +52,7 @@ def _row(
         with_interval(latency.ratio, latency.ci_low, latency.ci_high) if latency else ("–", "")
     )
     return {
-        "Model": Entry(group.model),
-        "Target": Entry(group.target),
+        **place_entries(group.place),
         "To drop": Entry(f"{100 * comparison.sparsity:g} %", detail=words),
         "Best": Entry(best.label),
         "Beside": Entry(other.label, detail="by chance" if other in comparison.controls else ""),

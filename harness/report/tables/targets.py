@@ -42,7 +42,8 @@ def target_tables(results: Results) -> list[Table]:
 def _rows(cells: Sequence[Cell], targets: Sequence[str]) -> list[dict[str, Entry]]:
     found: dict[tuple[str, str], dict[str, Entry]] = {}
     for cell in cells:
-        row = found.setdefault((cell.key.model, cell.label), {})
+        label = ", ".join(filter(None, (cell.label, str(cell.key.settings))))
+        row = found.setdefault((cell.key.model, label), {})
         row[cell.key.target] = _figure(cell)
     missing = Entry(MISSING, tone="quiet")
     return [

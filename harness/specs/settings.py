@@ -1,0 +1,49 @@
+"""The axes of a sweep: settings that have a list of values in a sweep, and one in each cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from harness.specs.documents import MOST_THREADS, Count, Frozen
+
+Threads = Annotated[int, Field(ge=1, le=MOST_THREADS)]
+
+
+class Settings(Frozen):
+    """A cell's value on each axis. None: the batch of the model file, the cores of the target."""
+
+    batch: Count | None = None
+    threads: Threads | None = None
+
+    def __str__(self) -> str:
+        return ", ".join(AXES[name].text.format(value) for name, value in self.given.items())
+
+    @property
+    def given(self) -> dict[str, int]:
+        """The values that the sweep gives, by axis."""
+        return {name: value for name in AXES if (value := getattr(self, name)) is not None}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How an axis is shown: the `title` of its column, and the `text` of a value in a name.
+
+    Where values are other `workload`s, an inference does more work with one than with another:
+    their latencies do not compare, and `select` needs one of them.
+    """
+
+    title: str
+    text: str
+    help: str
+    workload: bool = False
+
+
+AXES: Mapping[str, Axis] = {
+    "batch": Axis("Batch", "batch {}", "Only cells of this batch.", workload=True),
+    "threads": Axis("Threads", "{} threads", "Only cells with this number of threads."),
+}
+"""By the name of the field in `Settings` and of the key in a sweep."""

@@ -1,0 +1,67 @@
+"""The batch of a file that leaves it free."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import helper
+from small_models import FLOAT, convolutional, feeds, onnx_model, save, save_free_tflite, save_torch
+
+from harness.errors import InputError
+from harness.models.batch import with_batch
+from harness.models.frontends import import_model
+
+
+@pytest.mark.parametrize("batch", ["n", None])
+def test_free_first_dimension_becomes_the_batch(tmp_path: Path, batch: str | None) -> None:
+    path = save(convolutional(batch=batch), tmp_path / "net.onnx")
+    shapes = with_batch(path, "onnx", {}, 5)
+    assert shapes == {"x": (5, 3, 8, 8)}
+    (found,) = import_model(path, shapes, tmp_path).inputs
+    assert found.shape == (5, 3, 8, 8)
+
+
+def test_batch_replaces_the_first_extent_of_given_shapes(tmp_path: Path) -> None:
+    path = save(convolutional(batch="n", side="s"), tmp_path / "net.onnx")
+    assert with_batch(path, "onnx", {"x": (1, 3, 8, 8)}, 2) == {"x": (2, 3, 8, 8)}
+
+
+def test_other_free_dimensions_are_left_to_be_asked_for(tmp_path: Path) -> None:
+    path = save(convolutional(batch="n", side="s"), tmp_path / "net.onnx")
+    assert with_batch(path, "onnx", {}, 2) == {}
+
+
+def test_dimensions_are_settled_by_the_shape_of_another_input(tmp_path: Path) -> None:
+    add = helper.make_node("Add", ["a", "b"], ["sum"])
+    inputs = [("a", FLOAT, ("n", "s")), ("b", FLOAT, ("n", "s"))]
+    path = save(onnx_model([add], inputs, ["sum"], {}), tmp_path / "net.onnx")
+    found = with_batch(path, "onnx", {"a": (1, 7)}, 4)
+    assert found == {"a": (4, 7), "b": (4, 7)}
+
+
+def test_fixed_batch_is_taken_where_it_is_the_same(tmp_path: Path) -> None:
+    path = save(convolutional(batch=4), tmp_path / "net.onnx")
+    assert with_batch(path, "onnx", {}, 4) == {}
+    with pytest.raises(
+        InputError, match=r"input 'x' is \[4, 3, 8, 8\]: expected a model with a free"
+    ):
+        with_batch(path, "onnx", {}, 8)
+
+
+def test_exported_programs_have_a_fixed_batch(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    path = save_torch(tmp_path / "net.pt2")
+    with pytest.raises(InputError, match="batch 7 is asked for"):
+        with_batch(path, "torch", {}, 7)
+
+
+def test_signature_of_a_tflite_file_leaves_the_batch_free(tmp_path: Path) -> None:
+    pytest.importorskip("tflite")
+    path = save_free_tflite(tmp_path / "net.tflite")
+    shapes = with_batch(path, "tflite", {}, 3)
+    assert shapes and all(shape[0] == 3 for shape in shapes.values())
+    found = import_model(path, shapes, tmp_path)
+    assert all(spec.shape[0] == 3 for spec in found.inputs)
+    assert all(np.isfinite(each).all() for each in feeds(found.inputs).values())
