@@ -29,6 +29,7 @@ from harness.records.record import (
 )
 from harness.records.select import Selection, narrow, select
 from harness.records.store import FILE_NAME, Store
+from harness.specs.settings import Settings
 
 
 def cell(
@@ -459,7 +460,7 @@ def at(record: Record, **settings: int) -> Record:
 
 def test_narrow_needs_one_batch_and_takes_all_threads() -> None:
     one, eight = at(cell("quick"), batch=1), at(cell("quick"), batch=8)
-    with pytest.raises(InputError, match="differ in batch.*choose one with --batch: 1, 8"):
+    with pytest.raises(InputError, match=r"differ in batch.*choose one with --batch: 1, 8"):
         narrow([one, eight])
     assert narrow([one, eight], settings=Settings(batch=8)) == [eight]
     with pytest.raises(InputError, match="no cell with batch 2; known: 1, 8"):
