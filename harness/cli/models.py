@@ -26,7 +26,7 @@ def list_models() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from harness.models.catalog.entries import entries as catalog
+    from harness.models.catalog import entries as catalog
 
     table = Table("name", "description", "metric", "here?", box=None, pad_edge=False)
     for entry in catalog.entries():
@@ -51,7 +51,7 @@ def fetch(names: tuple[str, ...], everything: bool) -> None:
       layeredge models fetch --all
     """
     from harness.errors import HarnessError
-    from harness.models.catalog.entries import entries as catalog
+    from harness.models.catalog import entries as catalog
 
     if everything == bool(names):
         raise click.UsageError("give names, or --all; 'layeredge models list' shows the names")
@@ -80,7 +80,7 @@ def show(name: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from harness.models.catalog.entries import entries as catalog
+    from harness.models.catalog import entries as catalog
 
     entry = catalog.entry(name)
     path = catalog.fetched(entry)

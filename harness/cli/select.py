@@ -38,7 +38,7 @@ def _parameter(option: str) -> str:
 
 def _limits(command: Command) -> Command:
     """An option for each metric that cells are chosen by, as `--max-latency-ms`."""
-    for option, metric in reversed(CHOOSABLE.items()):
+    for option, metric in reversed([*CHOOSABLE.items()]):
         added = click.option(
             metric.limit_option,
             _parameter(option),

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from harness.compiler.lean_import import lean_import
+
 
 @dataclass(frozen=True)
 class Patch:
@@ -101,7 +103,9 @@ def silent_when_abandoned(builder: Any) -> None:
 def wrap_lowering(first: Callable[[], Any], last: Callable[[], Any]) -> None:
     """Have TVM begin every lowering of scheduled kernels with a pass of ours, and end it, for
     processors and devices, with another."""
-    from harness.compiler.api import compilation_pipeline, tvm
+    with lean_import():
+        import tvm
+        from tvm.tirx import compilation_pipeline
 
     default = compilation_pipeline.PIPELINE_MAP["s_tir"]
 
@@ -120,7 +124,8 @@ def wrap_lowering(first: Callable[[], Any], last: Callable[[], Any]) -> None:
 def lower_intrinsic(name: str, rule: Callable[[Any], Any], level: int) -> None:
     """Have calls of an intrinsic, as `tirx.exp`, lowered by a rule in code for processors. TVM
     admits one rule of a level."""
-    from harness.compiler.api import tirx
+    with lean_import():
+        from tvm import tirx
 
     tirx.register_intrin_lowering(name, "llvm", f=rule, level=level)
 
@@ -142,8 +147,6 @@ def load_tensor_intrinsics(architecture: str) -> None:
 def register_context_symbol(name: bytes, function: Any) -> bool:
     """Have code that TVM loads from now on call a C function under one of TVM's names. Whether TVM
     takes it."""
-    from harness.compiler.lean_import import lean_import
-
     with lean_import():
         import tvm_ffi
 
@@ -154,8 +157,6 @@ def register_context_symbol(name: bytes, function: Any) -> bool:
 
 def register_function(name: str, function: Callable[..., Any]) -> None:
     """Have TVM call a Python function under a global name."""
-    from harness.compiler.lean_import import lean_import
-
     with lean_import():
         import tvm_ffi
 

@@ -12,7 +12,7 @@ from harness.building.network import flops, moved_bytes
 from harness.compiler.api import operator_name, relax, target_of, tvm
 from harness.errors import CellFailure, HarnessError, last_line, unknown_name
 from harness.files.regular import expanded
-from harness.models.catalog.entries import entries as catalog
+from harness.models.catalog import entries as catalog
 from harness.models.frontends import import_model
 from harness.models.imported import Imported
 from harness.models.resolved import ResolvedModel

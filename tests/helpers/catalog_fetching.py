@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 
 from harness.errors import InputError
-from harness.models.catalog.entries import entries as catalog
+from harness.models.catalog import entries as catalog
 from harness.models.data.task import Feeds
 from harness.models.resolved import ResolvedModel
 from harness.specs.sweep import ModelSpec

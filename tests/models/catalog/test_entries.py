@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from harness.cli.models import command
 from harness.errors import CellSkipped, InputError
 from harness.models.catalog.entries import CatalogEntry
-from harness.models.catalog.entries import entries as catalog
+from harness.models.catalog import entries as catalog
 from harness.models.fetch import Wheel
 from harness.models.tensors import TensorSpec
 from harness.specs.sweep import ModelSpec
@@ -87,7 +87,7 @@ class Missing:
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, Missing())
-from harness.models.catalog.entries import entries as catalog
+from harness.models.catalog import entries as catalog
 print(len(catalog.entries()))
 """
 
