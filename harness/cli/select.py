@@ -51,7 +51,7 @@ def _limits(command: Command) -> Command:
 
 def _axes(command: Command) -> Command:
     """An option for each axis of a sweep, as `--batch`."""
-    for name, axis in reversed(AXES.items()):
+    for name, axis in reversed([*AXES.items()]):
         command = click.option(f"--{name}", type=click.IntRange(min=1), help=axis.help)(command)
     return command
 

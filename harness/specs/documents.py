@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from harness.errors import InputError, did_you_mean
@@ -28,13 +28,21 @@ class Frozen(BaseModel):
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=80)]
 """Names of models, targets and configurations: some folders are named after them."""
 
-Count = Annotated[int, Field(ge=1, lt=2**31)]
+
+def _number(found: Any) -> Any:
+    """YAML reads `yes` and `on` as true, which Python takes for 1."""
+    if isinstance(found, bool):
+        raise ValueError(f"expected a number, found {str(found).lower()}")
+    return found
+
+
+Count = Annotated[int, BeforeValidator(_number), Field(ge=1, lt=2**31)]
 """How many of something: every library that takes such a number takes one of 32 bits."""
 
 MOST_THREADS = 4096
 """No machine has as many cores; a runtime that is asked for a billion threads dies of it."""
 
-Amount = Annotated[float, Field(allow_inf_nan=False)]
+Amount = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 """A finite number: an infinite limit would be none."""
 
 Document = TypeVar("Document", bound=BaseModel)

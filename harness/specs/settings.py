@@ -10,7 +10,7 @@ from pydantic import Field
 
 from harness.specs.documents import MOST_THREADS, Count, Frozen
 
-Threads = Annotated[int, Field(ge=1, le=MOST_THREADS)]
+Threads = Annotated[Count, Field(le=MOST_THREADS)]
 
 
 class Settings(Frozen):

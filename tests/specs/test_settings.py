@@ -41,6 +41,7 @@ def test_settings_are_named_in_the_order_of_the_axes() -> None:
         ({"batch": 0}, "greater than or equal to 1"),
         ({"threads": [1, 9999]}, "less than or equal to 4096"),
         ({"threads": True}, "threads"),
+        ({"batch": [True]}, "expected a number, found true"),
         ({"batch": "8"}, "batch"),
     ],
 )
