@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from harness.cli.models import command
 from harness.errors import CellSkipped, InputError
-from harness.models.catalog.entries import CatalogEntry
 from harness.models.catalog import entries as catalog
+from harness.models.catalog.entries import CatalogEntry
 from harness.models.fetch import Wheel
 from harness.models.tensors import TensorSpec
 from harness.specs.sweep import ModelSpec
