@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -20,7 +20,7 @@ class Settings(Frozen):
     threads: Threads | None = None
 
     def __str__(self) -> str:
-        return ", ".join(AXES[name].text.format(value) for name, value in self.given.items())
+        return ", ".join(AXES[name].text(value) for name, value in self.given.items())
 
     @property
     def given(self) -> dict[str, int]:
@@ -37,13 +37,17 @@ class Axis:
     """
 
     title: str
-    text: str
+    text: Callable[[int], str]
     help: str
     workload: bool = False
 
 
 AXES: Mapping[str, Axis] = {
-    "batch": Axis("Batch", "batch {}", "Only cells of this batch.", workload=True),
-    "threads": Axis("Threads", "{} threads", "Only cells with this number of threads."),
+    "batch": Axis("Batch", lambda n: f"batch {n}", "Only cells of this batch.", workload=True),
+    "threads": Axis(
+        "Threads",
+        lambda n: f"{n} thread{'s' * (n > 1)}",
+        "Only cells with this number of threads.",
+    ),
 }
 """By the name of the field in `Settings` and of the key in a sweep."""

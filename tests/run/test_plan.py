@@ -153,7 +153,7 @@ def test_each_combination_of_settings_has_cells_of_its_own(tmp_path: Path) -> No
         if cell.configuration is not None
     ]
     assert found == [
-        (batch, threads, f"batch {batch}, {threads} threads")
+        (batch, threads, f"batch {batch}, {threads} thread" + "s" * (threads > 1))
         for batch in (1, 3)
         for threads in (1, 2)
     ]
