@@ -230,7 +230,7 @@ def compare_paired(
     alpha: float = ALPHA,
     minimum_effect: float = MINIMUM_EFFECT,
 ) -> Verdict:
-    """Compare two cells that took turns: sample i of both is of the same round.
+    """Compare two interleaved cells: sample i of both is of the same round.
 
     The Wilcoxon signed-rank test on the log ratio of each round, in which drift that both share
     cancels; its Hodges-Lehmann estimate and the interval that inverts it [HodLeh, HolWol]; both
@@ -285,7 +285,7 @@ def compare_independent(
     The Mann-Whitney U test on log durations, the Hodges-Lehmann shift and the interval that inverts
     it [HodLeh, HolWol], both widened for the serial correlation within each. What differed
     between the two times (clock, temperature, neighbours) is in the ratio and cannot be told apart
-    from the code: measure in turns where the answer matters.
+    from the code: measure interleaved where the answer matters.
     """
     first, second = _series(a), _series(b)
     x, y = _shortened(np.log(first)), _shortened(np.log(second))

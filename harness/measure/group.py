@@ -240,7 +240,7 @@ class Group:
         one."""
 
     def measure(self, members: Sequence[Member]) -> dict[str, Measured]:
-        """Measure all, in turns. Raises CellFailure when the reference itself does not run."""
+        """Measure all, interleaved. Raises CellFailure when the reference itself does not run."""
         self._work.mkdir(parents=True, exist_ok=True)
         inputs = self._work / "inputs.npz"
         try:

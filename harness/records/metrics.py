@@ -68,33 +68,14 @@ def _of(part: Any, field: str) -> Any:
     return getattr(part, field) if part is not None else None
 
 
+def _part(name: str, field: str) -> Callable[[Record], Any]:
+    """A figure of a part of the record, None where it has no such part."""
+    return lambda record: _of(getattr(record, name), field)
+
+
 def _latency(field: str) -> Callable[[Record], Any]:
     """A count, emulated or static, is never shown as a latency."""
     return lambda record: _of(record.latency, field) if record.kind == "measured" else None
-
-
-def _memory(field: str) -> Callable[[Record], Any]:
-    return lambda record: _of(record.memory, field)
-
-
-def _accuracy(field: str) -> Callable[[Record], Any]:
-    return lambda record: _of(record.accuracy, field)
-
-
-def _edges(field: str) -> Callable[[Record], Any]:
-    return lambda record: _of(record.edges, field)
-
-
-def _static(field: str) -> Callable[[Record], Any]:
-    return lambda record: _of(record.static, field)
-
-
-def _instructions(field: str) -> Callable[[Record], Any]:
-    return lambda record: _of(record.instructions, field)
-
-
-def _verification(field: str) -> Callable[[Record], Any]:
-    return lambda record: _of(record.verification, field)
 
 
 def _too_few_for_p99(record: Record) -> str | None:
@@ -147,7 +128,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("latency_ms_ci_high", _latency("ci_high_ms")),
     Metric(
         "weights_mb",
-        _memory("weights_mb"),
+        _part("memory", "weights_mb"),
         option="memory-weights",
         title="weights",
         unit="MB",
@@ -155,7 +136,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "activation_mb",
-        _memory("activation_mb"),
+        _part("memory", "activation_mb"),
         option="memory-activation",
         title="activation memory",
         unit="MB",
@@ -163,7 +144,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "peak_rss_mb",
-        _memory("peak_rss_mb"),
+        _part("memory", "peak_rss_mb"),
         option="memory",
         title="peak resident memory",
         help="All that a process which only runs the model ever holds.",
@@ -171,7 +152,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "artifact_mb",
-        _memory("artifact_mb"),
+        _part("memory", "artifact_mb"),
         option="memory-artifact",
         title="artifact size",
         unit="MB",
@@ -179,15 +160,15 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "accuracy",
-        _accuracy("value"),
+        _part("accuracy", "value"),
         option="accuracy",
         title="accuracy",
         help="Of the model's metric; instead of the default.",
         most=True,
     ),
-    Metric("accuracy_metric", _accuracy("metric"), "text"),
-    Metric("accuracy_samples", _accuracy("samples"), "count"),
-    Metric("max_abs_error", _verification("max_abs_error")),
+    Metric("accuracy_metric", _part("accuracy", "metric"), "text"),
+    Metric("accuracy_samples", _part("accuracy", "samples"), "count"),
+    Metric("max_abs_error", _part("verification", "max_abs_error")),
     Metric("tuning_trials", lambda record: _of(record.tuning, "trials"), "count"),
     Metric("tuning_seconds", lambda record: _of(record.tuning, "seconds")),
     Metric("reason", lambda record: record.reason, "text"),
@@ -202,53 +183,53 @@ METRICS: tuple[Metric, ...] = (
         unknown=_too_few_for_p99,
     ),
     Metric("latency_samples", _latency("samples"), "count"),
-    Metric("accuracy_ci_low", _accuracy("ci_low")),
-    Metric("accuracy_ci_high", _accuracy("ci_high")),
-    Metric("error_of_scale", _verification("max_error_of_scale")),
-    Metric("tolerance_of_scale", _verification("tolerance_of_scale")),
-    Metric("base_rss_mb", _memory("base_rss_mb")),
+    Metric("accuracy_ci_low", _part("accuracy", "ci_low")),
+    Metric("accuracy_ci_high", _part("accuracy", "ci_high")),
+    Metric("error_of_scale", _part("verification", "max_error_of_scale")),
+    Metric("tolerance_of_scale", _part("verification", "tolerance_of_scale")),
+    Metric("base_rss_mb", _part("memory", "base_rss_mb")),
     Metric("kernels_before", lambda record: _of(record.fusion, "kernels_before"), "count"),
     Metric("kernels_after", lambda record: _of(record.fusion, "kernels_after"), "count"),
-    Metric("score", _edges("score"), "text"),
-    Metric("pattern", _edges("pattern"), "text"),
-    Metric("sparsity", _edges("sparsity")),
-    Metric("sparsity_measured", _edges("sparsity_measured")),
-    Metric("parameters_kept", _edges("parameters_kept"), "count"),
+    Metric("score", _part("edges", "score"), "text"),
+    Metric("pattern", _part("edges", "pattern"), "text"),
+    Metric("sparsity", _part("edges", "sparsity")),
+    Metric("sparsity_measured", _part("edges", "sparsity_measured")),
+    Metric("parameters_kept", _part("edges", "parameters_kept"), "count"),
     Metric(
         "instructions",
-        _instructions("total"),
+        _part("instructions", "total"),
         "count",
         option="instructions",
         title="instructions of an inference",
         help="On an emulated board.",
         ranks="emulated-count",
     ),
-    Metric("registers_max", _static("registers_max"), "count"),
-    Metric("spill_bytes", _static("spill_bytes"), "count"),
-    Metric("shared_memory_bytes", _static("shared_memory_bytes"), "count"),
-    Metric("occupancy_min", _static("occupancy_min")),
-    Metric("bound_ms", _static("bound_ms")),
+    Metric("registers_max", _part("static", "registers_max"), "count"),
+    Metric("spill_bytes", _part("static", "spill_bytes"), "count"),
+    Metric("shared_memory_bytes", _part("static", "shared_memory_bytes"), "count"),
+    Metric("occupancy_min", _part("static", "occupancy_min")),
+    Metric("bound_ms", _part("static", "bound_ms")),
     Metric(
         "static_estimate_ms",
-        _static("estimate_ms"),
+        _part("static", "estimate_ms"),
         option="static-estimate",
         title="static estimate",
         help="For cells that were only compiled.",
         unit="ms",
         ranks="static",
     ),
-    Metric("load_store_instructions", _instructions("load_store"), "count"),
-    Metric("simd_instructions", _instructions("simd"), "count"),
-    Metric("branch_instructions", _instructions("branch"), "count"),
-    Metric("kernels_verified", _static("kernels_verified"), "count"),
-    Metric("kernels_unverified", _static("kernels_unverified"), "count"),
+    Metric("load_store_instructions", _part("instructions", "load_store"), "count"),
+    Metric("simd_instructions", _part("instructions", "simd"), "count"),
+    Metric("branch_instructions", _part("instructions", "branch"), "count"),
+    Metric("kernels_verified", _part("static", "kernels_verified"), "count"),
+    Metric("kernels_unverified", _part("static", "kernels_unverified"), "count"),
     Metric("loop_peak_share", lambda record: _of(record.loops, "peak_share")),
     Metric("tuning_by", lambda record: _of(record.tuning, "by"), "text"),
     Metric("session", lambda record: record.session, "text"),
     Metric("finished_at", lambda record: record.finished_at, "text"),
     Metric("seconds", lambda record: record.seconds),
-    Metric("judge", _verification("judge"), "text"),
-    Metric("blame", _verification("blame"), "text"),
+    Metric("judge", _part("verification", "judge"), "text"),
+    Metric("blame", _part("verification", "blame"), "text"),
     Metric(
         "price_per_million",
         # A million inferences take latency_ms * 1000 seconds.

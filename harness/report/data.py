@@ -39,9 +39,9 @@ def engine_name(engine: str) -> str:
 class Cell:
     """One finished cell, and its raw samples.
 
-    `turns` holds milliseconds per inference of every cell measured in turns with this one, itself
-    included, by fingerprint; entry i of each is round i. `roof` bounds its kernels, where
-    that is known.
+    `turns` holds milliseconds per inference of every cell interleaved with this one, itself
+    included, by fingerprint; entry i of each is round i. `roof` bounds its kernels, where that is
+    known.
     """
 
     record: Record
@@ -94,7 +94,7 @@ class Cell:
         return kernel_figures(self.record, self.roof)
 
     def against(self, other: Cell) -> Verdict | None:
-        """How this cell's latency stands to `other`'s, or None if they did not take turns.
+        """How this cell's latency stands to `other`'s, or None if they were not interleaved.
 
         The ratio is this cell's time over `other`'s: below 1, this one is faster.
         """
@@ -243,7 +243,7 @@ def _groups(cells: Sequence[Cell]) -> tuple[Group, ...]:
             kind=kind,
             title=model
             + (f" on {target}" if several_targets else "")
-            + (f", {settings}" if settings.given else "")
+            + (f" ({settings})" if settings.given else "")
             + ("" if is_timed(kind) else f" ({kind})"),
             cells=tuple(found),
         )

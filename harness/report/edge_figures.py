@@ -81,7 +81,7 @@ def dense_of(cell: Cell, group: Group) -> Cell | None:
 
 
 def speed(cell: Cell, group: Group) -> Speed | None:
-    """How a cell stands to its dense one, or None where they did not take turns."""
+    """How a cell stands to its dense one, or None where they were not interleaved."""
     dense = dense_of(cell, group)
     found = cell.against(dense) if dense else None
     if found is None or found.ci_low <= 0:
@@ -158,7 +158,7 @@ def uniform_line(cell: Cell, group: Group) -> list[Cell]:
 def at_equal_accuracy(cell: Cell, line: Sequence[Cell]) -> tuple[Cell, Cell, Verdict] | None:
     """A cell's latency over that of a line of others at the same accuracy: the two
     cells of the line that are nearest in accuracy, the lower one first, and the verdict. None where
-    the line does not reach as far, and where they did not all take turns.
+    the line does not reach as far, and where they were not all interleaved.
 
     Between two cells the logarithm of the latency changes evenly with the accuracy, turn by turn.
     """

@@ -69,7 +69,7 @@ def _busy(groups: Sequence[Group]) -> list[str]:
         return []
     names = [*busy] if len(busy) <= _MOST_NAMED else [f"{len(busy)} of {len(groups)} models"]
     return [
-        f"The machine had other work while {_listed(names)} took turns: single rounds scatter by "
+        f"The machine had other work while {_listed(names)} ran: single rounds scatter by "
         f"up to {share(max(busy.values()))}, so that small differences stay undecided; "
         "layeredge run … --measure-again measures anew."
     ]
@@ -134,7 +134,7 @@ def _fastest_sentence(group: Group, ranked: Sequence[Cell], fastest: Cell) -> st
     if not notes and not apart:
         return f"{among}{fastest.label} is the fastest configuration: {figures}."
     if apart:
-        notes.append(f"{_listed(apart)} did not take turns with it")
+        notes.append(f"{_listed(apart)} not interleaved with it")
     return f"{among}{fastest.label} has the lowest median, {figures}; {'; '.join(notes)}."
 
 

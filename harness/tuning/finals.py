@@ -1,4 +1,4 @@
-"""Chooses a kernel's schedule: its best candidates are verified, then measured again in turns.
+"""Chooses a kernel's schedule: its best candidates are verified, then measured again, interleaved.
 
 The best of many single measurements is biased towards the lucky ones; this one is not. Neither is
 it of one moment: a machine that others use too is in another state some seconds later, and which of

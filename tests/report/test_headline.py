@@ -177,7 +177,7 @@ def test_summary_says_once_that_the_machine_was_busy(tmp_path: Path) -> None:
     assert finding.standing == "faster", "twice as long is more than the machine's other work"
     assert "other work" not in finding.sentence
     (line,) = (line for line in summary(results, [finding]) if "other work" in line)
-    assert line.startswith("The machine had other work while m took turns: single rounds scatter ")
+    assert line.startswith("The machine had other work while m ran: single rounds scatter ")
     assert line.endswith("; layeredge run … --measure-again measures anew.")
     (quiet := tmp_path / "quiet").mkdir()
     apart = results_of(quiet, {key("a"): noisy(1, 1), RUNTIME: noisy(2, 2)})

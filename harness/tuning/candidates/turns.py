@@ -1,5 +1,5 @@
 """A final of candidates of one kernel in one worker: all are compiled, and verified where that is
-asked for, and those that are sound are measured in turns.
+asked for, and those that are sound are measured interleaved.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Turns:
         self._sound |= set(slots) - set(wrong) - set(unsafe) - set(failed)
 
     def take(self, rounds: int) -> Standing | KernelFailed:
-        """Measure the sound ones in turns; nothing else should be running."""
+        """Measure the sound ones interleaved; nothing else should be running."""
         if self._failure is not None:
             return self._failure
         times: list[list[float] | None] = [None] * len(self._candidates)
