@@ -36,12 +36,13 @@ def with_batch(path: Path, kind: Format, shapes: Shapes, batch: int) -> dict[str
     settled: dict[str, int] = {str(described[name][0]): batch for name in free}
     for name, shape in shapes.items():
         for extent, given in zip(described.get(name, ())[1:], shape[1:], strict=False):
-            settled.setdefault(str(extent), given)
-    settled.pop("", None)
+            if isinstance(extent, str):
+                settled.setdefault(extent, given)
+    settled.pop("", None)  # free dimensions without a name differ
     found = dict(shapes)
     for name in free:
         rest = shapes[name][1:] if name in shapes else described[name][1:]
-        extents = [settled.get(str(each), each) for each in rest]
+        extents = [settled.get(each, each) if isinstance(each, str) else each for each in rest]
         if not any(map(_free, extents)):
             found[name] = (batch, *map(int, extents))
     return found
@@ -69,6 +70,9 @@ def _of_tflite(path: Path) -> Dimensions:
 
 def _of_torch(path: Path) -> Dimensions:
     """Those of an exported program, which are all fixed."""
+    from harness.models.torch.frontend import require_torch
+
+    require_torch(path)
     from harness.models.torch.archive import load_exported_program, user_inputs
 
     return {each.name: each.shape for each in user_inputs(load_exported_program(path))}

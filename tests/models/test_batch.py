@@ -40,6 +40,16 @@ def test_dimensions_are_settled_by_the_shape_of_another_input(tmp_path: Path) ->
     assert found == {"a": (4, 7), "b": (4, 7)}
 
 
+def test_contradicted_dimension_of_one_input_leaves_the_others(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Relu", ["a"], ["p"]), helper.make_node("Relu", ["b"], ["q"])]
+    inputs = [("a", FLOAT, ("n", 8)), ("b", FLOAT, ("n", 8))]
+    path = save(onnx_model(nodes, inputs, ["p", "q"], {}), tmp_path / "net.onnx")
+    found = with_batch(path, "onnx", {"a": (1, 9)}, 4)
+    assert found["b"] == (4, 8)
+    with pytest.raises(InputError, match=r"input 'a' .* dimension 1 is 8; --shape a=4,9"):
+        import_model(path, found, tmp_path)
+
+
 def test_fixed_batch_is_taken_where_it_is_the_same(tmp_path: Path) -> None:
     path = save(convolutional(batch=4), tmp_path / "net.onnx")
     assert with_batch(path, "onnx", {}, 4) == {}

@@ -19,8 +19,7 @@ def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path)
     code that would be executed, and for operators that are not supported, named with their
     nodes.
     """
-    if find_spec("torch") is None:
-        raise InputError(f"{path}: PyTorch is not installed: pip install 'layeredge[torch]'")
+    require_torch(path)
     from harness.compiler.torch_frontend import ExportedProgramImporter, from_exported_program
     from harness.models.torch.archive import CHANGES_STATE, load_exported_program, user_inputs
 
@@ -61,6 +60,12 @@ def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path)
         ) from error
     specs = output_specs(module, outputs, path)
     return Imported(module, inputs, specs, prepared=None, origins=origins)
+
+
+def require_torch(path: Path) -> None:
+    """Raise InputError where PyTorch, which reads the file, is not installed."""
+    if find_spec("torch") is None:
+        raise InputError(f"{path}: PyTorch is not installed: pip install 'layeredge[torch]'")
 
 
 class _ConversionError(Exception):
