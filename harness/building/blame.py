@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from harness.building.network import machine_of
 from harness.compiler.api import operator_name, relax, structural_hash, target_of, tvm
 from harness.errors import CellFailure, HarnessError, NoKernel
-from harness.models.imported import Imported
+from harness.models.imported import Imported, Node
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 from harness.passes.rewriter import MAIN, variables_of
@@ -77,7 +77,7 @@ def _first_failing(
     imported: Imported, attempt: Callable[[tvm.IRModule], object]
 ) -> tuple[str, Exception] | None:
     end = time.monotonic() + _SECONDS / 2
-    for binding, name in _operators(imported.module, imported.origins):
+    for binding, name in _operators(imported.module, imported.nodes):
         if time.monotonic() > end:
             return None
         try:
@@ -89,13 +89,14 @@ def _first_failing(
 
 
 def _operators(
-    module: tvm.IRModule, origins: Mapping[str, str]
+    module: tvm.IRModule, nodes: Mapping[str, Node]
 ) -> Iterator[tuple[relax.VarBinding, str]]:
     """The calls of a network, equal ones once, with names for messages."""
     bindings = [binding for block in module[MAIN].body.blocks for binding in block.bindings]
     named, name = [], ""
     for binding in reversed(bindings):
-        name = origins.get(str(binding.var.name), name)
+        if (node := nodes.get(str(binding.var.name))) is not None:
+            name = str(node)
         named.append((binding, name))
     seen: set[int] = set()
     for binding, name in reversed(named):

@@ -234,6 +234,7 @@ def _kernel(call: KernelCall, tuned: tvm.IRModule) -> KernelDescription:
         flops=flops(call.function),
         bytes=moved_bytes(call.function),
         tuned=bool(tuned[call.name].attrs.get(SCHEDULED, False)),
+        layers=call.layers,
     )
 
 
@@ -258,7 +259,7 @@ def weights_bytes(module: tvm.IRModule) -> int:
     sizes: dict[int, int] = {}
 
     def add(constant: Constant) -> None:
-        sizes[constant.__hash__()] = constant.value.numpy().nbytes
+        sizes[constant.value.__hash__()] = constant.value.numpy().nbytes
 
     for block in module[MAIN].body.blocks:
         for binding in block.bindings:

@@ -76,6 +76,11 @@ def command(
         _print(found)
 
 
+_OTHER_COLUMNS = 76
+"""The width of all columns but the layers' names."""
+_SHORTEST_NAME = 20
+
+
 def _inspect_edges(
     model: str, target: str, shapes: dict[str, tuple[int, ...]], as_json: bool
 ) -> None:
@@ -106,9 +111,10 @@ def _print_edges(found: EdgeInspection) -> None:
     for name in ("50 %", "80 %"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("reads", min_width=5)
-    for layer in found.layers:
-        table.add_row(*_layer_row(layer), style=None if layer.scores else "dim")
     console = Console(highlight=False, markup=False)
+    width = max(_SHORTEST_NAME, console.width - _OTHER_COLUMNS)
+    for layer in found.layers:
+        table.add_row(*_layer_row(layer, width), style=None if layer.scores else "dim")
     prunable = sum(layer.scores is not None for layer in found.layers)
     console.print(
         f"{found.model}, target {found.target}: {len(found.layers)} layers, {prunable} of them "
@@ -120,12 +126,12 @@ def _print_edges(found: EdgeInspection) -> None:
     console.print(_legend(found), style="dim", markup=False)
 
 
-def _layer_row(layer: InspectedLayer) -> tuple[str, ...]:
+def _layer_row(layer: InspectedLayer, width: int) -> tuple[str, ...]:
     before = ", ".join(map(str, (*(["input"] if layer.reads_input else []), *layer.reads)))
     scores = layer.scores
     return (
         str(layer.number),
-        layer.name or layer.operator,
+        _last_characters(layer.name or layer.operator, width),
         "×".join(map(str, layer.shape)),
         f"{layer.parameters:,}" if layer.parameters else "–",
         _figure(layer.flops / 1e6),
@@ -136,6 +142,11 @@ def _layer_row(layer: InspectedLayer) -> tuple[str, ...]:
         _share(scores.lowest_80 if scores else None),
         before or "–",
     )
+
+
+def _last_characters(name: str, count: int) -> str:
+    """A name, without its beginning where it is longer: names of layers differ in their ends."""
+    return name if len(name) <= count else f"…{name[1 - count :]}"
 
 
 def _legend(found: EdgeInspection) -> str:
@@ -153,7 +164,7 @@ def _legend(found: EdgeInspection) -> str:
         f"1/{1 / SCORE_BINS[0]:.0f} of the layer's mean, up to twice that, and so on to "
         f"{SCORE_BINS[-1]:.0f} times the mean and more.\n"
         "50 %, 80 %: the share of the layer's score that block sparsity of as much drops; where it "
-        "is small, little hangs on the layer's least edges."
+        "is small, the layer's least edges matter little."
     )
 
 

@@ -111,7 +111,7 @@ class _Gates(Rewriter):
         at = self._branches.get(original.var)
         if at is None:
             return None
-        gated = self.builder.emit(relax.op.multiply(call.args[at], self._gates[original.var]))
+        gated = self.emit(relax.op.multiply(call.args[at], self._gates[original.var]))
         return relax.op.add(gated, call.args[1 - at])
 
 

@@ -50,14 +50,12 @@ def compress(
     network's layers on calibration data, `appraise` their costs on the target at some sparsities;
     `training` are the inputs, in the order of the network's parameters, to fine-tune on; `tell`
     hears the stages. Raises CellFailure where no layer fits the pattern, where an option
-    needs data or a package and it is not there, and where fitting gave weights that are not finite;
-    InputError for a layer to exclude that there is not.
+    needs data or a package and it is not there, and where fitting gave weights that are not finite.
     """
     tell({"stage": "compress"})
     if edges.finetune and find_spec("torch") is None:
         raise CellFailure("fine-tuning needs PyTorch: pip install 'layeredge[torch]'")
     layers = layers_of(module)
-    edges = edges.model_copy(update={"exclude": _excluded(edges, layers)})
     work = _Work(module, edges, lanes, seed, calibrate, training, tell)
     if traits_of(edges.pattern).channels:
         return work.channels(layers)
@@ -147,8 +145,8 @@ class _Work:
             check_outputs(calibration, weights)
         if edges.finetune is None:
             return weights
-        trained = [layer for layer in layers if layer.name not in edges.exclude]
-        trained += grouped_layers_of(module)
+        fitted = [*layers, *grouped_layers_of(module)]
+        trained = [layer for layer in fitted if layer.name not in edges.exclude]
         return self._finetuned(module, trained, masks, weights, edges.finetune, stage)
 
     def _finetuned(
@@ -279,13 +277,14 @@ def _described(layer: Layer, mask: np.ndarray | None) -> LayerCompression:
     )
 
 
-def _excluded(edges: Edges, layers: list[Layer]) -> tuple[str, ...]:
-    """The names of the layers that the user excludes."""
-    names = [layer.name for layer in layers]
+def with_excluded(edges: Edges, module: tvm.IRModule) -> Edges:
+    """The edges with the names of the layers of a canonical network that their `exclude` matches.
+    Raises InputError for a name or pattern that matches no layer."""
+    names = [layer.name for layer in (*layers_of(module), *grouped_layers_of(module))]
     found: list[str] = []
     for pattern in edges.exclude:
-        matching = fnmatch.filter(names, pattern)
+        matching = [pattern] if pattern in names else fnmatch.filter(names, pattern)
         if not matching:
             raise unknown_name("layer", pattern, names)
         found += matching
-    return tuple(found)
+    return edges.model_copy(update={"exclude": tuple(found)})

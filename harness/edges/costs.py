@@ -19,8 +19,7 @@ from harness.edges.patterns import mask_of
 from harness.errors import CellFailure
 from harness.networks.layers import Layer, ReplaceConstants
 from harness.passes.adapt import adapt
-from harness.passes.fusion import fuse
-from harness.passes.weight_values import owners, values_of
+from harness.passes.fusion import fuse, kernels_by_layer
 from harness.specs.sweep import FusionLevel, Tune
 from harness.specs.target import TargetSpec
 from harness.tuning.candidates.process import Candidate, KernelFailed, KernelTask
@@ -125,9 +124,9 @@ class Appraiser:
             fused = self._fused(canonical, weights, target)
             inputs = self.inputs_of(fused, self.folder / f"{sparsity:g}")
             tasks = {task.name: task for task in tasks_of(fused, target, inputs)}
-            owner = owners(fused)
+            kernel_of = kernels_by_layer(fused)
             for layer in layers:
-                task = tasks.get(owner.get(values_of(weights[layer.variable]), ""))
+                task = tasks.get(kernel_of.get(layer.name, ""))
                 if task is not None:
                     found[layer.name].append(task)
         return {name: tasks for name, tasks in found.items() if len(tasks) == len(sparsities)}

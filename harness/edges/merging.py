@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.compiler.api import operator_name, relax, shape_of, tvm
+from harness.compiler.names import constant_like
 from harness.edges.linear_chains import MergeLinearChains
 from harness.edges.patterns import group_of
 from harness.edges.shrinking import KeepChannels
@@ -24,7 +25,7 @@ from harness.networks.channel_values import Known, channel_values
 from harness.networks.flow import Flow, Use
 from harness.networks.layers import Layer, layers_of
 from harness.passes.channel_arithmetic import FoldChannelArithmetic
-from harness.passes.rewriter import Rewriter
+from harness.passes.rewriter import Rewriter, with_arguments
 from harness.records.record import Compression
 from harness.specs.patterns import traits_of
 
@@ -162,17 +163,14 @@ class _Fold(Rewriter):
         if reader is None:
             return None
         matrix = reader.weights.reshape(-1, reader.weights.shape[2]).astype(np.float32)
-        arguments = [call.args[0], relax.const(reader.layer.stored(matrix))]
-        layer = relax.Call(call.op, arguments, call.attrs, call.ty_args)
+        weights = constant_like(call.args[1], reader.layer.stored(matrix))
+        layer = with_arguments(call, [call.args[0], weights])
         if not reader.shift.any():
             return layer
         shape = [1] * len(shape_of(original.var))
-        at = len(shape) - 1
-        if operator_name(call) != "relax.matmul":
-            at = str(call.attrs.out_layout or call.attrs.data_layout).index("C")
-        shape[at] = -1
+        shape[reader.layer.channel_axis] = -1
         shift = relax.const(reader.shift.reshape(shape).astype(np.float32))
-        return relax.op.add(self.builder.emit(layer), shift)
+        return relax.op.add(self.emit(layer), shift)
 
 
 def _without_unread(module: tvm.IRModule, lanes: int, in_vectors: bool) -> tvm.IRModule:

@@ -26,13 +26,14 @@ import numpy as np
 
 from harness.building.network import machine_of, outputs_of
 from harness.compiler.api import constant_array, relax, tvm
+from harness.compiler.names import constant_like
 from harness.edges.patterns import kept_of
 from harness.errors import CellFailure
 from harness.networks.channel_groups import ChannelGroup, channel_groups, follow
 from harness.networks.flow import Flow, Use
 from harness.networks.layers import layers_of
 from harness.passes.fusion import fuse
-from harness.passes.rewriter import Rewriter
+from harness.passes.rewriter import Rewriter, with_arguments
 
 _LEAST = 1e-30
 _SPARSITY = 0.65
@@ -191,8 +192,8 @@ class _OrderChannels(Rewriter):
             values = constant_array(arguments[use.argument])
             assert values is not None
             moved = np.take(values, self._positions(use), axis=use.axis)
-            arguments[use.argument] = relax.const(moved, str(values.dtype))
-        return relax.Call(call.op, arguments, call.attrs, call.ty_args) if uses else None
+            arguments[use.argument] = constant_like(arguments[use.argument], moved)
+        return with_arguments(call, arguments) if uses else None
 
     def _positions(self, use: Use) -> np.ndarray:
         """Where along its axis each position's values were; of a channel's positions, the first

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from harness.compiler.api import constant_array, operator_name, relax, shape_of, tvm
+from harness.compiler.names import constant_like
 from harness.networks.flow import Flow
 from harness.networks.layers import with_constant
-from harness.passes.rewriter import Rewriter
+from harness.passes.rewriter import Rewriter, with_arguments
 
 
 class KeepChannels(Rewriter):
@@ -37,7 +38,7 @@ class KeepChannels(Rewriter):
             kept = self._keep[use.channels]
             if not kept.all():
                 cut = np.compress(kept, values, axis=use.axis)
-                arguments[use.argument] = relax.const(cut, str(values.dtype))
+                arguments[use.argument] = constant_like(arguments[use.argument], cut)
         name, attributes = operator_name(call), call.attrs
         if name == "relax.squeeze":
             # It might drop an axis that has one channel now.
@@ -50,7 +51,7 @@ class KeepChannels(Rewriter):
             return self._split(arguments[0], call, original)
         elif name in {"relax.nn.conv1d", "relax.nn.conv2d"} and int(attributes.groups) != 1:
             return self._grouped(call, arguments)
-        return relax.Call(call.op, arguments, attributes, call.ty_args)
+        return with_arguments(call, arguments)
 
     def _shape(self, variable: relax.Var) -> list[int]:
         axes = self._flow.axes[variable]

@@ -30,7 +30,7 @@ def apply(
     CellFailure and InputError as `harness.edges.compress` does.
     """
     from harness.edges.bypass import bypass
-    from harness.edges.compress import compress
+    from harness.edges.compress import compress, with_excluded
     from harness.edges.merging import merge
     from harness.edges.ordering import reordered
     from harness.edges.patterns import group_of, require_pattern
@@ -40,6 +40,7 @@ def apply(
 
     here, threads = context.here, context.threads
     lanes = vector_lanes(context.target)
+    edges = with_excluded(edges, canonical)
     require_pattern(edges.pattern, context.spec, lanes)
     group = group_of(edges.pattern, lanes)
     samples, bypassed = context.calibration(), 0

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.compiler.api import constant_array, operator_name, relax, shape_of, target_of, tvm
+from harness.compiler.names import name_of
 from harness.edges.patterns import mask_of
 from harness.edges.scores.table import scores_of
 from harness.inspection.kernels import import_named, reported_as
@@ -19,12 +20,9 @@ from harness.networks.layers import Layer, layers_of, weight_axes
 from harness.passes.canonicalise import canonicalise
 from harness.passes.rewriter import MAIN, variables_of
 from harness.passes.sparse_lowering import HAS_SPARSE_KERNELS
+from harness.passes.weighted import PRODUCT, TRANSPOSED, WEIGHTED
 from harness.specs.documents import Frozen
 from harness.specs.target import TargetSpec
-
-_CONVOLUTIONS = ("relax.nn.conv1d", "relax.nn.conv2d", "relax.nn.conv3d")
-_TRANSPOSED = ("relax.nn.conv1d_transpose", "relax.nn.conv2d_transpose")
-_LAYERS = (*_CONVOLUTIONS, *_TRANSPOSED, "relax.matmul")
 
 SCORE_BINS = tuple(2.0**power for power in range(-5, 4))
 """Bounds of the bins of scores, as multiples of a layer's mean; the outer bins are open."""
@@ -42,8 +40,8 @@ class BlockScores(Frozen):
 
 
 class InspectedLayer(Frozen):
-    """One layer. `name` is its name in a sweep, None where its edges cannot be dropped for the
-    reason `kept`, which also says why no block fits. `reads` and `read_by` are the numbers of the
+    """One layer. `name` is its name in a sweep, None where both sides are computed; `kept` is why
+    its edges cannot be dropped, or why no block fits. `reads` and `read_by` are the numbers of the
     layers before and after it, whatever is between; `flops` and `time_us` are of one inference."""
 
     number: int
@@ -85,16 +83,11 @@ def inspect_edges(
     """
     imported = import_named(model, shapes)
     with reported_as(f"{model}: its layers cannot be inspected"):
-        canonical = canonicalise(imported.module)
+        canonical = canonicalise(imported.module, imported.layer_names)
         lanes = vector_lanes(target_of(target.tvm.as_tvm()))
         bindings = _layer_bindings(canonical)
-        weights = [constant_array(binding.value.args[1]) for binding in bindings]
-        times = layer_times(
-            canonical,
-            [np.empty(0, np.float32) if array is None else array for array in weights],
-            target,
-            tuned,
-        )
+        names = [name_of(binding.value.args[1]) for binding in bindings]
+        times = layer_times(canonical, names, target, tuned)
         layers = _layers(canonical, bindings, lanes, times)
     return EdgeInspection(
         model=model,
@@ -111,7 +104,7 @@ def _layer_bindings(module: tvm.IRModule) -> list[relax.VarBinding]:
         binding
         for block in module[MAIN].body.blocks
         for binding in block.bindings
-        if operator_name(binding.value) in _LAYERS
+        if operator_name(binding.value) in WEIGHTED
     ]
 
 
@@ -136,7 +129,7 @@ def _layers(
         found.append(
             InspectedLayer(
                 number=at + 1,
-                name=layer.name if layer else None,
+                name=name_of(call.args[1]),
                 operator=operator_name(call).rsplit(".", 1)[-1],
                 shape=shape_of(call.args[1]),
                 parameters=0 if weights is None else weights.size,
@@ -175,10 +168,10 @@ def _flops(binding: relax.VarBinding) -> float:
     """Multiplications and additions of one inference."""
     call, written = binding.value, math.prod(shape_of(binding.var))
     name, weights = operator_name(call), shape_of(call.args[1])
-    if name == "relax.matmul":
+    if name == PRODUCT:
         return 2.0 * written * shape_of(call.args[0])[-1]
     layout = str(call.attrs.kernel_layout)
-    if name in _TRANSPOSED:  # each input is used for all taps of its outputs
+    if name in TRANSPOSED:  # each input is used for all taps of its outputs
         read = math.prod(shape_of(call.args[0]))
         return 2.0 * read * math.prod(weights) / weights[layout.index("I")]
     return 2.0 * written * math.prod(weights) / weights[layout.index("O")]
@@ -189,12 +182,12 @@ def _why_kept(call: relax.Call) -> str:
     assert weight_axes(call) is None
     name, weights = operator_name(call), constant_array(call.args[1])
     if weights is None:
-        return "both sides are computed" if name == "relax.matmul" else "weights are computed"
+        return "both sides are computed" if name == PRODUCT else "weights are computed"
     if weights.dtype != np.float32:
         return f"weights are {weights.dtype}"
-    if name in _TRANSPOSED:
+    if name in TRANSPOSED:
         return "transposed convolution"
-    if name == "relax.matmul":
+    if name == PRODUCT:
         return f"weights have {weights.ndim} dimensions"
     groups = int(call.attrs.groups)
     if groups == 1:

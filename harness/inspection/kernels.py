@@ -67,7 +67,9 @@ def inspect(
     groups = _Groups()
     with reported_as(f"{model}: cannot be fused"):
         compiled_for = target_of(target.tvm.as_tvm())
-        network = adapt(canonicalise(imported.module), target.passes, compiled_for)
+        network = adapt(
+            canonicalise(imported.module, imported.layer_names), target.passes, compiled_for
+        )
         with tvm.transform.PassContext(instruments=[groups]):
             fused = fuse(network, level, compiled_for)
         fusion = summarise(network, fused)

@@ -13,8 +13,7 @@ from harness.building.network import flops, moved_bytes
 from harness.compiler.api import target_of, tvm
 from harness.machine.roofline import known_roofs
 from harness.passes.adapt import adapt
-from harness.passes.fusion import KernelCall, fuse, kernels
-from harness.passes.weight_values import owners, values_of
+from harness.passes.fusion import KernelCall, fuse, kernels, kernels_by_layer
 from harness.specs.target import TargetSpec
 from harness.tuning.database import chosen_in, kernel_identity
 from harness.tuning.tasks import tasks_of
@@ -35,9 +34,9 @@ class LayerTimes:
 
 
 def layer_times(
-    canonical: tvm.IRModule, weights: Sequence[np.ndarray], spec: TargetSpec, tuned: Path
+    canonical: tvm.IRModule, layers: Sequence[str | None], spec: TargetSpec, tuned: Path
 ) -> LayerTimes | None:
-    """The times of the layers with these weights, when the network is fused in full.
+    """The times of the layers with these names, when the network is fused in full.
 
     The kernels' times when the target's database `tuned` chose their schedules, where it knows
     every kernel that a layer is in (others are taken at their roofline); else the least time that
@@ -47,8 +46,8 @@ def layer_times(
     target = target_of(spec.tvm.as_tvm())
     fused = fuse(adapt(canonical, spec.passes, target), "full", target)
     found = kernels(fused)
-    by_weights = owners(fused)
-    names = [by_weights.get(values_of(array)) for array in weights]
+    kernel_of = kernels_by_layer(fused)
+    names = [kernel_of.get(layer or "") for layer in layers]
     least = _least_us(found, spec)
     measured = _measured_us(fused, target, tuned)
     source: Source

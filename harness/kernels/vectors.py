@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from harness.compiler.api import code_kind, features_of, tvm
 from harness.hardware.llvm import register_bits
-
-_FLOAT_BYTES = 4
 
 
 def vector_registers(target: tvm.target.Target) -> tuple[int, int]:
@@ -21,9 +21,9 @@ def vector_registers(target: tvm.target.Target) -> tuple[int, int]:
     return vector_bytes, 15 if x86 and "avx512f" not in features else 32
 
 
-def vector_lanes(target: tvm.target.Target) -> int:
-    """How many weights a vector register of a target holds: one on a graphics processor, where
-    threads take the place of vectors."""
+def vector_lanes(target: tvm.target.Target, dtype: str = "float32") -> int:
+    """How many values of a type a vector register of a target holds: one on a graphics processor,
+    where threads take the place of vectors."""
     if not code_kind(target).vectors:
         return 1
-    return vector_registers(target)[0] // _FLOAT_BYTES
+    return vector_registers(target)[0] // np.dtype(dtype).itemsize

@@ -15,6 +15,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Node:
+    """A node of a model, as messages name it, and the name that its weights get."""
+
+    operator: str
+    name: str
+    layer: str
+
+    def __str__(self) -> str:
+        return f"operator {self.operator} of node '{self.name}'"
+
+
+@dataclass(frozen=True)
 class Imported:
     """A network in Relax: one function `main`, its weights bound as constants.
 
@@ -26,9 +38,14 @@ class Imported:
     outputs: tuple[TensorSpec, ...]
     prepared: Path | None
     """The static file that reference and baselines run; None when they run the file itself."""
-    origins: Mapping[str, str] = field(default_factory=dict)
-    """Variables of `main` to the operator and node that they were converted from, where the format
-    names those; other values computed for a node stand before its variable."""
+    nodes: Mapping[str, Node] = field(default_factory=dict)
+    """Variables of `main` to the nodes that they were converted from; other values computed for a
+    node stand before its variable."""
+
+    @property
+    def layer_names(self) -> dict[str, str]:
+        """Variables of `main` to the names of layers, as canonicalisation takes them."""
+        return {variable: node.layer for variable, node in self.nodes.items()}
 
 
 def output_specs(module: tvm.IRModule, names: Sequence[str], path: Path) -> tuple[TensorSpec, ...]:

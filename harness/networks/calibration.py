@@ -11,10 +11,11 @@ from harness.building.network import machine_of
 from harness.compiler.api import constant_array, operator_name, relax, tvm
 from harness.errors import CellFailure
 from harness.networks.gradients import Backward
-from harness.networks.layers import Bias, Layer, as_matrix, biases_of, layers_of
+from harness.networks.layers import Bias, Layer, biases_of, layers_of
 from harness.passes.fusion import fuse
 from harness.passes.layout import to_channels_last
-from harness.passes.rewriter import MAIN, Rewriter
+from harness.passes.rewriter import MAIN, Rewriter, with_arguments
+from harness.passes.weighted import as_matrix
 
 _ROWS = 256
 """Places of a layer's output that are looked at, of each sample."""
@@ -56,7 +57,7 @@ class _Observe(Rewriter):
             arguments = [each if constant_array(each) is None else bias for each in call.args]
         else:
             return None
-        return relax.Call(call.op, arguments, call.attrs, call.ty_args)
+        return with_arguments(call, arguments)
 
     def result(self) -> relax.Expr:
         result = super().result()

@@ -8,16 +8,16 @@ far as that treats channels alike.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from harness.compiler.api import Constant, constant_array, operator_name, relax, shape_of, tvm
 from harness.networks.flow import Flow
-from harness.networks.layers import as_matrix, weight_axes
+from harness.networks.layers import weight_axes
+from harness.passes.operators import ELEMENTWISE
 from harness.passes.rewriter import MAIN
+from harness.passes.weighted import weighted
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _values(
         return _filtered(value, known)
     if name == "relax.concat":
         return _concatenated(value, axis, flow, known)
-    if name in _ELEMENTWISE:
+    if name in ELEMENTWISE:
         return _elementwise(value, variable, axis, flow, known)
     given = known.get(value.args[0]) if isinstance(value.args[0], relax.Var) else None
     if given is None:
@@ -96,9 +96,9 @@ def _values(
 
 def _made(call: relax.Call) -> Values:
     """Outputs of a layer: the same where all edges that lead to them are, 0 without any."""
-    axes, weights = weight_axes(call), constant_array(call.args[1])
-    assert axes is not None and weights is not None
-    columns = as_matrix(weights, axes).T
+    layer = weighted(call)
+    assert layer is not None
+    columns = layer.matrix.T
     return Values.of(np.where(columns.any(axis=1), np.nan, 0.0), columns)
 
 
@@ -160,7 +160,7 @@ def _elementwise(
             keys.append(known[argument].kind)
         else:
             return None
-    compute = _ELEMENTWISE[operator_name(call)]
+    compute = ELEMENTWISE[operator_name(call)].numbers
     number = np.full(extent, np.nan) if compute is None else compute(*numbers)
     return Values.of(np.where(np.isfinite(number), number, np.nan), *keys)
 
@@ -198,33 +198,6 @@ def _reshaped(
     return Values.of(number, rows(kinds))
 
 
-def _product(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    return np.where((one == 0) | (other == 0), 0.0, one * other)
-
-
-_ELEMENTWISE: dict[str, Callable[..., Any] | None] = {
-    "relax.abs": np.abs,
-    "relax.add": np.add,
-    "relax.clip": np.clip,
-    "relax.divide": np.divide,
-    "relax.erf": None,
-    "relax.exp": np.exp,
-    "relax.maximum": np.maximum,
-    "relax.minimum": np.minimum,
-    "relax.multiply": _product,
-    "relax.negative": np.negative,
-    "relax.nn.gelu": None,
-    "relax.nn.leakyrelu": None,
-    "relax.nn.relu": lambda value: np.maximum(value, 0),
-    "relax.nn.silu": lambda value: value / (1 + np.exp(-value)),
-    "relax.power": None,
-    "relax.sigmoid": lambda value: 1 / (1 + np.exp(-value)),
-    "relax.sqrt": np.sqrt,
-    "relax.square": np.square,
-    "relax.subtract": np.subtract,
-    "relax.tanh": np.tanh,
-}
-"""Operators that treat every element alike, and their function of numbers if it is known."""
 _ALIKE = {
     "relax.max",
     "relax.mean",

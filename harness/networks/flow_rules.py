@@ -14,6 +14,7 @@ import numpy as np
 from harness.compiler.api import Constant, constant_array, operator_name, relax, shape_of
 from harness.networks.flow import Axes, Follower
 from harness.networks.layers import weight_axes
+from harness.passes.operators import ELEMENTWISE
 from harness.passes.rewriter import permutation
 
 Rule = Callable[[Follower, relax.Call, relax.Var], Axes]
@@ -257,21 +258,15 @@ def _same_elements(
     return runs
 
 
-_ELEMENTWISE = (
-    "abs add astype broadcast_to ceil clip cos divide equal erf exp floor greater greater_equal "
-    "isnan less less_equal log logical_and logical_not logical_or maximum minimum multiply "
-    "negative nn.gelu nn.gelu_tanh nn.leakyrelu nn.relu nn.selu nn.silu nn.softplus not_equal "
-    "power round rsqrt sigmoid sign sin sqrt square subtract tanh trunc where"
-)
 _IN_LAYOUT = (
     "image.resize2d nn.adaptive_avg_pool1d nn.adaptive_avg_pool2d nn.avg_pool1d nn.avg_pool2d "
     "nn.max_pool1d nn.max_pool2d"
 )
 _SHAPES = "expand_dims flatten nn.batch_flatten reshape squeeze"
-RULES: dict[str, Rule] = {
+RULES: dict[str, Rule] = dict.fromkeys(ELEMENTWISE, elementwise) | {
     f"relax.{name}": rule
     for names, rule in {
-        _ELEMENTWISE: elementwise,
+        "broadcast_to": elementwise,
         _IN_LAYOUT: in_layout,
         _SHAPES: reshaped,
         "concat": concatenated,

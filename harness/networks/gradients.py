@@ -88,16 +88,16 @@ class _Nudge(Rewriter):
 
     def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
         offset = self._offsets.get(original.var)
-        return None if offset is None else relax.op.add(self.builder.emit(call), offset)
+        return None if offset is None else relax.op.add(self.emit(call), offset)
 
     def result(self) -> relax.Expr:
         result = super().result()
         outputs = result.fields if isinstance(result, relax.Tuple) else [result]
         total: relax.Expr | None = None
         for output, weights in zip(outputs, self._weights, strict=True):
-            product = self.builder.emit(relax.op.multiply(output, weights))
-            part = self.builder.emit(relax.op.sum(product))
-            total = part if total is None else self.builder.emit(relax.op.add(total, part))
+            product = self.emit(relax.op.multiply(output, weights))
+            part = self.emit(relax.op.sum(product))
+            total = part if total is None else self.emit(relax.op.add(total, part))
         assert total is not None
         return total
 
@@ -107,7 +107,7 @@ class _Decompose(Rewriter):
     its bindings that stay are in the same order."""
 
     def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
-        emit = self.builder.emit
+        emit = self.emit
         match operator_name(call):
             case "relax.clip":
                 data, least, most = call.args

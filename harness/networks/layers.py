@@ -1,38 +1,27 @@
-"""The layers of a network whose edges can be pruned: convolutions and dense layers.
-
-An edge is one weight: it connects an input channel (under one tap of a filter) with an output
-channel. Whatever order an operator keeps its weights in, here they are a matrix,
-`[taps * inputs, outputs]`: a column has all edges that lead to one output channel.
-"""
+"""The layers of a network whose edges can be pruned: convolutions and dense layers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from harness.compiler.api import constant_array, operator_name, relax, shape_of, tvm
-from harness.passes.rewriter import MAIN, Rewriter
+from harness.compiler.names import constant_like, name_of
+from harness.passes.rewriter import MAIN, Rewriter, with_arguments
+from harness.passes.weighted import Weighted, weighted
 
 
-@dataclass(frozen=True)
-class Layer:
-    """One layer. `weights` are as the operator keeps them; `axes` orders them taps, inputs,
-    outputs. `positions` is how many places of the output the weights are used at."""
+@dataclass(frozen=True, kw_only=True)
+class Layer(Weighted):
+    """A weighted operator under the name that it has from the end of canonicalisation on. The
+    weights are used at `positions` places of the output, which is bound to `variable`."""
 
     name: str
     variable: relax.Var
-    call: relax.Call
-    weights: np.ndarray
-    axes: tuple[int, ...]
     positions: int
-
-    @property
-    def matrix(self) -> np.ndarray:
-        """The weights, `[taps * inputs, outputs]`."""
-        return as_matrix(self.weights, self.axes)
 
     @property
     def flops(self) -> float:
@@ -54,80 +43,45 @@ class Bias:
     values: np.ndarray
 
 
-def as_matrix(weights: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    """Weights as `[taps * inputs, outputs]`; `axes` orders them taps, inputs, outputs."""
-    ordered = np.transpose(weights, axes)
-    return ordered.reshape(-1, ordered.shape[-1])
-
-
 def layers_of(module: tvm.IRModule) -> list[Layer]:
     """The prunable layers of a canonical network, in its order.
 
     Convolutions in groups, depthwise ones among them, have few edges for each output and stay as
     they are; so does a product of which both sides are computed.
     """
-    return _layers(module, weight_axes, "")
+    return [layer for layer in _fitted(module) if layer.prunable]
 
 
 def grouped_layers_of(module: tvm.IRModule) -> list[Layer]:
     """The convolutions in groups, of which no edge is dropped; their weights can be fitted too."""
-
-    def grouped(call: relax.Expr) -> tuple[int, ...] | None:
-        return None if weight_axes(call) else _axes(call)
-
-    return _layers(module, grouped, "grouped_")
+    return [layer for layer in _fitted(module) if not layer.prunable]
 
 
-def _layers(
-    module: tvm.IRModule, axes_of: Callable[[relax.Expr], tuple[int, ...] | None], prefix: str
-) -> list[Layer]:
+def _fitted(module: tvm.IRModule) -> list[Layer]:
     found: list[Layer] = []
     for block in module[MAIN].body.blocks:
         for binding in block.bindings:
-            call = binding.value
-            axes = axes_of(call)
-            if axes is None:
+            operator = weighted(binding.value)
+            if operator is None or not operator.fits:
                 continue
-            weights = constant_array(call.args[1])
-            assert weights is not None
-            written = [int(extent) for extent in binding.var.ty.shape]
-            outputs = weights.shape[axes[-1]]
-            kind = operator_name(call).rsplit(".", 1)[-1]
+            name = name_of(operator.call.args[1])
+            assert name is not None, "layers are named at the end of canonicalisation"
             found.append(
                 Layer(
-                    name=f"{prefix}{kind}{len(found)}",
+                    **vars(operator),
+                    name=name,
                     variable=binding.var,
-                    call=call,
-                    weights=weights,
-                    axes=axes,
-                    positions=math.prod(written) // outputs,
+                    positions=math.prod(shape_of(binding.var)) // operator.outputs,
                 )
             )
     return found
 
 
 def weight_axes(call: relax.Expr) -> tuple[int, ...] | None:
-    """How a call's weights are brought into the order taps, inputs, outputs; None for a call that
-    is no layer with edges to prune."""
-    axes = _axes(call)
-    if axes is None or operator_name(call) == "relax.matmul":
-        return axes
-    return axes if int(call.attrs.groups) == 1 else None
-
-
-def _axes(call: relax.Expr) -> tuple[int, ...] | None:
-    """How the weights of a dense layer or of any convolution are brought into that order."""
-    name = operator_name(call)
-    if name not in {"relax.nn.conv1d", "relax.nn.conv2d", "relax.matmul"}:
-        return None
-    weights = constant_array(call.args[1])
-    if weights is None or weights.dtype != "float32":
-        return None
-    if name == "relax.matmul":
-        return (0, 1) if weights.ndim == 2 else None
-    layout = str(call.attrs.kernel_layout)
-    taps = [at for at, axis in enumerate(layout) if axis not in "OI"]
-    return (*taps, layout.index("I"), layout.index("O"))
+    """How the weights of a call are brought into the order taps, inputs, outputs; None for a call
+    that is no layer with edges to prune."""
+    operator = weighted(call)
+    return operator.axes if operator is not None and operator.prunable else None
 
 
 def biases_of(module: tvm.IRModule, layers: Sequence[Layer]) -> dict[str, Bias]:
@@ -151,13 +105,9 @@ def biases_of(module: tvm.IRModule, layers: Sequence[Layer]) -> dict[str, Bias]:
 
 def _is_along_outputs(values: np.ndarray, layer: Layer) -> bool:
     """Whether a bias is one number for each of a layer's outputs."""
-    rank, attributes = len(shape_of(layer.variable)), layer.call.attrs
-    if operator_name(layer.call) == "relax.matmul":
-        channels = rank - 1
-    else:
-        channels = str(attributes.out_layout or attributes.data_layout).index("C")
+    rank = len(shape_of(layer.variable))
     expected = [1] * rank
-    expected[channels] = layer.weights.shape[layer.axes[-1]]
+    expected[layer.channel_axis] = layer.outputs
     return [1] * (rank - values.ndim) + list(values.shape) == expected
 
 
@@ -173,12 +123,12 @@ class ReplaceConstants(Rewriter):
         array = self._arrays.get(original.var)
         if array is None:
             return None
-        return relax.Call(call.op, with_constant(call, array), call.attrs, call.ty_args)
+        return with_arguments(call, with_constant(call, array))
 
 
 def with_constant(call: relax.Call, array: np.ndarray) -> list[relax.Expr]:
     """A call's arguments with another array for the constant among them."""
     return [
-        argument if constant_array(argument) is None else relax.const(array)
+        argument if constant_array(argument) is None else constant_like(argument, array)
         for argument in call.args
     ]

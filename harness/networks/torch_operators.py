@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional
 
 from harness.compiler.api import constant_array, operator_name, relax, shape_of
 from harness.errors import CellFailure
+from harness.passes.operators import ELEMENTWISE
 from harness.passes.rewriter import permutation
 
 Function = Callable[..., Tensor]
@@ -24,8 +26,9 @@ def function_of(binding: relax.VarBinding) -> Function:
     call, name = binding.value, operator_name(binding.value)
     if name in _BOUNDS and (bounded := _bounded(call, _BOUNDS[name])):
         return bounded
-    if name in _ALIKE:
-        return _ALIKE[name]
+    if name in ELEMENTWISE and (path := ELEMENTWISE[name].torch) is not None:
+        function: Function = attrgetter(path)(torch)
+        return function
     if name in {"relax.reshape", "relax.expand_dims", "relax.squeeze"}:
         shape = shape_of(binding.var)
         return lambda data: data.reshape(shape)
@@ -33,41 +36,6 @@ def function_of(binding: relax.VarBinding) -> Function:
         raise CellFailure(f"{_NO_GRADIENT} {name or call.op}")
     return _WITH_ATTRIBUTES[name](call)
 
-
-_ALIKE: dict[str, Function] = {
-    "relax.abs": torch.abs,
-    "relax.add": torch.add,
-    "relax.divide": torch.divide,
-    "relax.equal": torch.eq,
-    "relax.erf": torch.erf,
-    "relax.exp": torch.exp,
-    "relax.greater": torch.greater,
-    "relax.greater_equal": torch.greater_equal,
-    "relax.isnan": torch.isnan,
-    "relax.less": torch.less,
-    "relax.less_equal": torch.less_equal,
-    "relax.log": torch.log,
-    "relax.logical_and": torch.logical_and,
-    "relax.logical_not": torch.logical_not,
-    "relax.logical_or": torch.logical_or,
-    "relax.matmul": torch.matmul,
-    "relax.maximum": torch.maximum,
-    "relax.minimum": torch.minimum,
-    "relax.multiply": torch.multiply,
-    "relax.negative": torch.negative,
-    "relax.nn.gelu": functional.gelu,
-    "relax.nn.relu": torch.relu,
-    "relax.nn.silu": functional.silu,
-    "relax.power": torch.pow,
-    "relax.rsqrt": torch.rsqrt,
-    "relax.sigmoid": torch.sigmoid,
-    "relax.sqrt": torch.sqrt,
-    "relax.square": torch.square,
-    "relax.subtract": torch.subtract,
-    "relax.tanh": torch.tanh,
-    "relax.where": torch.where,
-}
-"""Operators of which everything is in their tensors, and the same in torch."""
 
 _BOUNDS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "relax.maximum": lambda data, bound: functional.hardtanh(data, bound, torch.inf),
@@ -239,6 +207,7 @@ _WITH_ATTRIBUTES: dict[str, Callable[[relax.Call], Function]] = {
     "relax.clip": _clip,
     "relax.concat": _concat,
     "relax.gather_nd": _gather_nd,
+    "relax.matmul": lambda call: torch.matmul,
     "relax.max": _reduction(torch.amax),
     "relax.mean": _reduction(torch.mean),
     "relax.min": _reduction(torch.amin),

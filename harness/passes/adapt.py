@@ -10,7 +10,6 @@ from harness.kernels.vectors import vector_lanes
 from harness.passes.layout import to_channels_last
 from harness.passes.packing import PackWeights
 from harness.passes.sparse_lowering import LowerSparse
-from harness.passes.weight_values import Values
 from harness.specs.target import Passes
 
 
@@ -18,11 +17,11 @@ def adapt(
     canonical: tvm.IRModule,
     passes: Passes,
     target: tvm.target.Target,
-    dense: Collection[Values] = (),
+    dense: Collection[str] = (),
 ) -> tvm.IRModule:
     """The same network in the layouts that `passes` names, its weights packed for the vectors of
-    `target`, and without their blocks of zeros where that is likely to be faster and `dense`, the
-    layers for which it is not, does not have them."""
+    `target`. Blocks of zeros are left out where that is likely to be faster, except in the layers
+    that `dense` names, for which it is not."""
     adapted = to_channels_last(canonical) if passes.layout == "NHWC" else canonical
     lanes = vector_lanes(target)
     if lanes == 1:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from harness.compiler.api import constant_array, operator_name, relax, shape_of
-from harness.passes.rewriter import Rewriter
+from harness.passes.rewriter import Rewriter, with_arguments
 
 _SIGNED = ("int32", "int64")
 """Types of indices that hold every extent, and the number after it."""
@@ -34,7 +34,7 @@ class BoundIndices(Rewriter):
             arguments = _OPERATORS[name](self, call)
         except ValueError:  # a shape that is not static
             return None
-        return relax.Call(call.op, arguments, call.attrs, call.ty_args)
+        return with_arguments(call, arguments)
 
     def bounded(self, indices: relax.Expr, extents: Sequence[int]) -> relax.Expr:
         """Indices within the extents of an axis, or of several where the last dimension of the
@@ -45,17 +45,17 @@ class BoundIndices(Rewriter):
             return indices
         counted = self._counted(indices, limits)
         dtype = str(counted.ty.dtype)
-        low = self.builder.emit(relax.op.maximum(counted, relax.const(0, dtype)))
-        return self.builder.emit(relax.op.minimum(low, relax.const(limits - 1, dtype)))
+        low = self.emit(relax.op.maximum(counted, relax.const(0, dtype)))
+        return self.emit(relax.op.minimum(low, relax.const(limits - 1, dtype)))
 
     def _counted(self, indices: relax.Expr, limits: np.ndarray) -> relax.Expr:
         """Indices that are counted from the end where they are negative."""
         if str(indices.ty.dtype) not in _SIGNED:
-            indices = self.builder.emit(relax.op.astype(indices, _SIGNED[-1]))
+            indices = self.emit(relax.op.astype(indices, _SIGNED[-1]))
         dtype = str(indices.ty.dtype)
-        behind = self.builder.emit(relax.op.add(indices, relax.const(limits, dtype)))
-        negative = self.builder.emit(relax.op.less(indices, relax.const(0, dtype)))
-        return self.builder.emit(relax.op.where(negative, behind, indices))
+        behind = self.emit(relax.op.add(indices, relax.const(limits, dtype)))
+        negative = self.emit(relax.op.less(indices, relax.const(0, dtype)))
+        return self.emit(relax.op.where(negative, behind, indices))
 
     def _bounded_take(self, call: relax.Call) -> relax.Expr | None:
         """`take`, which has a mode that clamps. Constant indices are looked at by `Simplify`."""

@@ -12,27 +12,33 @@ reshapes,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from harness.compiler.api import PrimFunc, operator_name, relax, structural_equal, tvm
+from harness.compiler.names import name_of, named, unique
 from harness.errors import CellFailure
 from harness.passes.bounded_indices import BoundIndices
 from harness.passes.channel_arithmetic import FoldChannelArithmetic
 from harness.passes.constants import EvaluateConstants
-from harness.passes.rewriter import MAIN, Rewriter
+from harness.passes.rewriter import MAIN, Rewriter, with_arguments
 from harness.passes.simplify import Simplify
 from harness.passes.transposed_convolution import MultiplyTransposedConvolutions
+from harness.passes.weighted import weighted
 
 
-def canonicalise(module: tvm.IRModule) -> tvm.IRModule:
+def canonicalise(module: tvm.IRModule, nodes: Mapping[str, str] | None = None) -> tvm.IRModule:
     """The same network in canonical form; numerically equal up to rounding.
+
+    Its weighted operators have names, see `NameLayers`. `nodes` are the names of the model's nodes,
+    by the variable that the node's result is bound to.
 
     Raises CellFailure for control flow, which no later pass supports.
     """
     transform = relax.transform
+    if not _branches(module):  # this renames the variables of results
+        module = NameNodes.apply(module, nodes or {})
     module = transform.CanonicalizeBindings()(module)
-    blocks = module[MAIN].body.blocks
-    if len(blocks) > 1 or any(isinstance(b.value, relax.If) for b in _bindings(blocks)):
+    if _branches(module):
         raise CellFailure(
             "the network has control flow (If or Loop) that is not constant; "
             "fix the inputs it depends on so that it folds away"
@@ -46,12 +52,53 @@ def canonicalise(module: tvm.IRModule) -> tvm.IRModule:
     module = FoldChannelArithmetic.apply(module)
     module = MultiplyTransposedConvolutions.apply(module)
     module = transform.EliminateCommonSubexpr()(module)
-    return transform.DeadCodeElimination()(module)
+    return NameLayers.apply(transform.DeadCodeElimination()(module))
+
+
+def _branches(module: tvm.IRModule) -> bool:
+    blocks = module[MAIN].body.blocks
+    return len(blocks) > 1 or any(isinstance(b.value, relax.If) for b in _bindings(blocks))
 
 
 def _bindings(blocks: Sequence[relax.BindingBlock]) -> Iterator[relax.VarBinding]:
     for block in blocks:
         yield from block.bindings
+
+
+class NameNodes(Rewriter):
+    """Gives each call the name of the model's node that it was converted from: that of its own
+    variable, or of the next named one, as a node's other calls stand before its result."""
+
+    def __init__(self, module: tvm.IRModule, nodes: Mapping[str, str]) -> None:
+        super().__init__(module)
+        self._names: dict[relax.Var, str] = {}
+        name = None
+        for binding in reversed(list(_bindings(self.function.body.blocks))):
+            name = nodes.get(str(binding.var.name), name)
+            if name is not None:
+                self._names[binding.var] = name
+
+    def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
+        return named(call, self._names.get(original.var))
+
+
+class NameLayers(Rewriter):
+    """Gives the weights of each weighted operator a name of their own: its node's, with a number if
+    another has that name; without one, the operator's with its number among the weighted ones."""
+
+    def __init__(self, module: tvm.IRModule) -> None:
+        super().__init__(module)
+        self._taken: dict[str, relax.Var] = {}
+
+    def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
+        layer = weighted(call)
+        if layer is None:
+            return None
+        kind = layer.operator.rsplit(".", 1)[-1]
+        name = unique(name_of(call) or f"{kind}{len(self._taken)}", self._taken)
+        self._taken[name] = original.var
+        data, weights, *others = call.args
+        return with_arguments(call, [data, named(weights, name), *others])
 
 
 _EARLY = {"maximum": relax.op.maximum, "minimum": relax.op.minimum}

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.compiler.api import constant_array, operator_name, relax, shape_of, tvm
-from harness.passes.rewriter import Rewriter
+from harness.compiler.names import constant_like
+from harness.passes.rewriter import Rewriter, with_arguments
+from harness.passes.weighted import PRODUCT, TRANSPOSED, Weighted, weighted
 
 
 @dataclass(frozen=True)
@@ -15,23 +17,11 @@ class _Anchor:
     """A convolution or dense layer with constant weights, and the arithmetic that followed it:
     `scale · anchor + shift`, both of shape [output channels]."""
 
-    call: relax.Call
-    weights: np.ndarray
-    weight_axis: int
+    layer: Weighted
     output_axis: int
     rank: int
     scale: np.ndarray
     shift: np.ndarray
-
-
-# Operator: axis of the output channels in the weights, and in the output.
-_ANCHORS = {
-    "relax.nn.conv1d": (0, 1),
-    "relax.nn.conv2d": (0, 1),
-    "relax.nn.conv3d": (0, 1),
-    "relax.nn.conv2d_transpose": (1, 1),
-    "relax.matmul": (-1, -1),
-}
 
 
 class FoldChannelArithmetic(Rewriter):
@@ -47,10 +37,16 @@ class FoldChannelArithmetic(Rewriter):
 
     def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
         name = operator_name(call)
-        if name in _ANCHORS:
-            anchor = self._anchor(call, *_ANCHORS[name], rank=len(shape_of(original.var)))
-            if anchor is not None:
-                self._anchors[original.var] = anchor
+        layer = weighted(call)
+        if layer is not None and _is_anchor(layer):
+            rank = len(shape_of(original.var))
+            self._anchors[original.var] = _Anchor(
+                layer=layer,
+                output_axis=rank - 1 if layer.operator == PRODUCT else 1,
+                rank=rank,
+                scale=np.ones(layer.outputs, np.float64),
+                shift=np.zeros(layer.outputs, np.float64),
+            )
             return None
         if name not in {"relax.add", "relax.subtract", "relax.multiply", "relax.divide"}:
             return None
@@ -71,30 +67,6 @@ class FoldChannelArithmetic(Rewriter):
         self._anchors[original.var] = anchor
         return self._emit(anchor)
 
-    def _anchor(
-        self, call: relax.Call, weight_axis: int, output_axis: int, rank: int
-    ) -> _Anchor | None:
-        weights = constant_array(call.args[1])
-        if weights is None or weights.dtype.kind != "f":
-            return None
-        if operator_name(call) == "relax.matmul":
-            if weights.ndim != 2:
-                return None
-        elif call.attrs.data_layout not in {"NCW", "NCHW", "NCDHW"}:
-            return None
-        if operator_name(call) == "relax.nn.conv2d_transpose" and int(call.attrs.groups) != 1:
-            return None
-        channels = weights.shape[weight_axis]
-        return _Anchor(
-            call=call,
-            weights=weights,
-            weight_axis=weight_axis % weights.ndim,
-            output_axis=output_axis % rank,
-            rank=rank,
-            scale=np.ones(channels, np.float64),
-            shift=np.zeros(channels, np.float64),
-        )
-
     def _operands(
         self, call: relax.Call, original: relax.VarBinding, commutes: bool
     ) -> tuple[_Anchor, np.ndarray] | None:
@@ -114,19 +86,28 @@ class FoldChannelArithmetic(Rewriter):
         return None
 
     def _emit(self, anchor: _Anchor) -> relax.Expr:
-        dtype = anchor.weights.dtype
-        along = [1] * anchor.weights.ndim
-        along[anchor.weight_axis] = -1
-        weights = (anchor.weights * anchor.scale.reshape(along)).astype(dtype)
-        call = anchor.call
-        arguments = [call.args[0], relax.const(weights), *call.args[2:]]
-        layer = self.builder.emit(relax.Call(call.op, arguments, call.attrs, call.ty_args))
+        call, weights = anchor.layer.call, anchor.layer.weights
+        along = [1] * weights.ndim
+        along[anchor.layer.axes[-1]] = -1
+        scaled = (weights * anchor.scale.reshape(along)).astype(weights.dtype)
+        arguments = [call.args[0], constant_like(call.args[1], scaled), *call.args[2:]]
+        layer = self.emit(with_arguments(call, arguments))
         if not np.any(anchor.shift):
             return layer
         bias_shape = [1] * anchor.rank
         bias_shape[anchor.output_axis] = -1
-        bias = relax.const(anchor.shift.reshape(bias_shape).astype(dtype))
+        bias = relax.const(anchor.shift.reshape(bias_shape).astype(weights.dtype))
         return relax.op.add(layer, bias)
+
+
+def _is_anchor(layer: Weighted) -> bool:
+    if layer.weights.dtype.kind != "f":
+        return False
+    if layer.operator == PRODUCT:
+        return True
+    if layer.operator in TRANSPOSED and layer.groups != 1:
+        return False
+    return str(layer.call.attrs.data_layout) in {"NCW", "NCHW", "NCDHW"}
 
 
 def _per_channel(values: np.ndarray, anchor: _Anchor) -> np.ndarray | None:

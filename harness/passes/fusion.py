@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,6 +24,7 @@ from harness.compiler.api import (
     relax,
     tvm,
 )
+from harness.compiler.names import name_of
 from harness.errors import NoKernel
 from harness.kernels.blocks import is_opaque
 from harness.kernels.indices import simplify_indices
@@ -93,7 +94,7 @@ class KernelCall:
     """One kernel of a fused network and how often an inference calls it.
 
     `constants` are the positions of the arguments that are weights; the last `outputs` arguments
-    are results.
+    are results. `layers` are those whose weights its calls read, in the order of the calls.
     """
 
     name: str
@@ -101,6 +102,7 @@ class KernelCall:
     calls: int
     constants: tuple[int, ...]
     outputs: int
+    layers: tuple[str, ...]
 
 
 def kernels(module: tvm.IRModule) -> list[KernelCall]:
@@ -111,6 +113,7 @@ def kernels(module: tvm.IRModule) -> list[KernelCall]:
     views = reshapes(module)
     calls: Counter[str] = Counter()
     first: dict[str, relax.VarBinding] = {}
+    layers: dict[str, list[str]] = defaultdict(list)
     for block in module[MAIN].body.blocks:
         for binding in block.bindings:
             if operator_name(binding.value) == "relax.call_tir":
@@ -118,6 +121,8 @@ def kernels(module: tvm.IRModule) -> list[KernelCall]:
                 if name not in views:
                     calls[name] += 1
                     first.setdefault(name, binding)
+                    found = map(name_of, binding.value.args[1].fields)
+                    layers[name] += [layer for layer in found if layer is not None]
     return [
         KernelCall(
             name,
@@ -129,9 +134,15 @@ def kernels(module: tvm.IRModule) -> list[KernelCall]:
                 if isinstance(argument, Constant)
             ),
             len(binding.var.ty.fields) if isinstance(binding.var.ty, relax.TupleType) else 1,
+            tuple(layers[name]),
         )
         for name, binding in first.items()
     ]
+
+
+def kernels_by_layer(module: tvm.IRModule) -> dict[str, str]:
+    """The kernel of a fused network that reads the weights of each layer, by the layer's name."""
+    return {layer: kernel.name for kernel in kernels(module) for layer in kernel.layers}
 
 
 def summarise(canonical: tvm.IRModule, fused: tvm.IRModule) -> Fusion:

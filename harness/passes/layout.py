@@ -13,6 +13,8 @@ from collections.abc import Callable
 import numpy as np
 
 from harness.compiler.api import Constant, constant_array, operator_name, relax, shape_of, tvm
+from harness.compiler.names import constant_like
+from harness.passes.operators import ELEMENTWISE
 from harness.passes.rewriter import Rewriter, permutation
 
 Rule = Callable[["ChannelsLast", relax.Call, relax.VarBinding], "relax.Expr | None"]
@@ -55,7 +57,7 @@ class ChannelsLast(Rewriter):
         if result is None:
             super().visit(binding)
         else:
-            self._last[binding.var] = self.builder.emit(result)
+            self._last[binding.var] = self.emit(result)
 
     def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
         # A transpose of the network's own may undo the conversion that it would need.
@@ -87,7 +89,7 @@ class ChannelsLast(Rewriter):
             array = constant_array(expr)
             assert array is not None
             array = array.reshape((1,) * (rank - array.ndim) + array.shape)
-            return relax.const(np.ascontiguousarray(array.transpose(_to_last(rank))))
+            return constant_like(expr, np.ascontiguousarray(array.transpose(_to_last(rank))))
         if len(shape) < rank:
             widened = relax.op.reshape(self.value(expr), (1,) * (rank - len(shape)) + shape)
             return self.emitted(self.permuted(self.emitted(widened), _to_last(rank)))
@@ -120,7 +122,9 @@ def _convolution(
     }[rank]
     return build(
         walker.last(call.args[0]),
-        relax.const(np.ascontiguousarray(weights.transpose((*range(2, rank), 1, 0)))),
+        constant_like(
+            call.args[1], np.ascontiguousarray(weights.transpose((*range(2, rank), 1, 0)))
+        ),
         strides=tuple(int(value) for value in attributes.strides),
         padding=tuple(int(value) for value in attributes.padding),
         dilation=tuple(int(value) for value in attributes.dilation),
@@ -187,59 +191,7 @@ def _resize(walker: ChannelsLast, call: relax.Call, binding: relax.VarBinding) -
     )
 
 
-_ELEMENTWISE = [
-    "relax.abs",
-    "relax.add",
-    "relax.astype",
-    "relax.ceil",
-    "relax.clip",
-    "relax.cos",
-    "relax.divide",
-    "relax.equal",
-    "relax.erf",
-    "relax.exp",
-    "relax.floor",
-    "relax.floor_divide",
-    "relax.greater",
-    "relax.greater_equal",
-    "relax.isfinite",
-    "relax.isinf",
-    "relax.isnan",
-    "relax.less",
-    "relax.less_equal",
-    "relax.log",
-    "relax.logical_and",
-    "relax.logical_not",
-    "relax.logical_or",
-    "relax.maximum",
-    "relax.minimum",
-    "relax.mod",
-    "relax.multiply",
-    "relax.negative",
-    "relax.nn.gelu",
-    "relax.nn.gelu_tanh",
-    "relax.nn.leakyrelu",
-    "relax.nn.relu",
-    "relax.nn.relu6",
-    "relax.nn.selu",
-    "relax.nn.silu",
-    "relax.nn.softplus",
-    "relax.not_equal",
-    "relax.power",
-    "relax.round",
-    "relax.rsqrt",
-    "relax.sigmoid",
-    "relax.sign",
-    "relax.sin",
-    "relax.sqrt",
-    "relax.square",
-    "relax.subtract",
-    "relax.tanh",
-    "relax.where",
-]
-
-
-@_rule(*_ELEMENTWISE)
+@_rule(*ELEMENTWISE)
 def _elementwise(
     walker: ChannelsLast, call: relax.Call, binding: relax.VarBinding
 ) -> relax.Expr | None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from harness.compiler.api import constant_array, operator_name, relax, shape_of, tvm
+import numpy as np
+
+from harness.compiler.api import relax, shape_of, tvm
+from harness.compiler.names import constant_like
 from harness.kernels import packed
 from harness.passes.rewriter import Rewriter
+from harness.passes.weighted import PRODUCT, weighted
 
 
 class PackWeights(Rewriter):
@@ -18,21 +22,20 @@ class PackWeights(Rewriter):
         self._lanes = lanes
 
     def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
-        name = operator_name(call)
-        if name not in {"relax.nn.conv2d", "relax.matmul"}:
+        found = weighted(call)
+        if (
+            found is None
+            or not found.channels_last
+            or found.weights.dtype != np.float32
+            or found.outputs % self._lanes
+        ):
             return None
-        weights = constant_array(call.args[1])
-        if weights is None or weights.dtype != "float32" or weights.shape[-1] % self._lanes:
-            return None
-        if name == "relax.matmul":
-            if weights.ndim != 2 or len(shape_of(call.args[0])) < 2:
+        if found.operator == PRODUCT:
+            if len(shape_of(call.args[0])) < 2:
                 return None
             kernel, hint = packed.matmul, "matmul"
         else:
             attributes = call.attrs
-            layouts = attributes.data_layout, attributes.kernel_layout
-            if layouts != ("NHWC", "HWIO") or int(attributes.groups) != 1:
-                return None
             kernel = partial(
                 packed.conv2d,
                 strides=[int(value) for value in attributes.strides],
@@ -40,5 +43,5 @@ class PackWeights(Rewriter):
                 dilation=[int(value) for value in attributes.dilation],
             )
             hint = "conv2d"
-        constant = relax.const(packed.pack(weights, self._lanes))
+        constant = constant_like(call.args[1], packed.pack(found.weights, self._lanes))
         return self.builder.call_te(kernel, call.args[0], constant, primfunc_name_hint=hint)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from harness.compiler.api import Constant, PrimFunc, operator_name, relax, shape_of, tvm
+from harness.compiler.names import name_of, named
 
 MAIN = "main"
 
@@ -23,6 +25,7 @@ class Rewriter:
         self.builder = relax.BlockBuilder(module.clone())
         self.uses = _count_uses(self.function)
         self._new: dict[relax.Var, relax.Expr] = {}
+        self._at: relax.Expr | None = None
 
     @classmethod
     def apply(cls, module: tvm.IRModule, *arguments: Any) -> tvm.IRModule:
@@ -59,7 +62,7 @@ class Rewriter:
         """An original binding's value with new arguments."""
         if isinstance(value, relax.Call):
             arguments = [self.value(argument) for argument in value.args]
-            return relax.Call(value.op, arguments, value.attrs, value.ty_args)
+            return with_arguments(value, arguments)
         if isinstance(value, relax.TupleGetItem):
             source = self.value(value.tuple_value)
             if isinstance(source, relax.Tuple):
@@ -89,12 +92,20 @@ class Rewriter:
             return relax.op.reshape(value, tuple(shape[axis] for axis in axes))
         return relax.op.permute_dims(value, list(axes))
 
+    def emit(self, expr: relax.Expr) -> relax.Var:
+        """A variable for an expression. A call without a name gets the name of the call that is
+        being rebuilt."""
+        if isinstance(expr, relax.Call) and self._at is not None and name_of(expr) is None:
+            expr = named(expr, name_of(self._at))
+        return self.builder.emit(expr)
+
     def emitted(self, expr: relax.Expr) -> relax.Expr:
         """A variable for an expression, or the one that it is."""
-        return expr if isinstance(expr, relax.Var) else self.builder.emit(expr)
+        return expr if isinstance(expr, relax.Var) else self.emit(expr)
 
     def visit(self, binding: relax.VarBinding) -> None:
         """Rebuild one binding."""
+        self._at = binding.value
         value = self.substituted(binding.value)
         if isinstance(value, relax.Call):
             replaced = self.rewrite(value, binding)
@@ -102,7 +113,7 @@ class Rewriter:
         if isinstance(value, (relax.Var, relax.Tuple, relax.ShapeExpr, Constant)):
             self.define(binding.var, value)
         else:
-            self.define(binding.var, self.builder.emit(value))
+            self.define(binding.var, self.emit(value))
 
     def parameters(self) -> list[relax.Var]:
         """The parameters of the new function: those of the original."""
@@ -125,6 +136,11 @@ class Rewriter:
                 result = self.builder.emit_output(self.result())
             self.builder.emit_func_output(result)
         return self.builder.get()[name].with_attr("global_symbol", MAIN)
+
+
+def with_arguments(call: relax.Call, arguments: Sequence[relax.Expr]) -> relax.Call:
+    """The same call, under the same name, of other arguments."""
+    return relax.Call(call.op, arguments, call.attrs, call.ty_args, call.span)
 
 
 def permutation(call: relax.Call) -> tuple[int, ...]:

@@ -92,9 +92,9 @@ class Simplify(Rewriter):
             value = moved.args[0]
             moved = self.source(value)
         scalar = relax.const(values.reshape(()))
-        scaled = self.builder.emit(relax.Call(call.op, [value, scalar], call.attrs))
+        scaled = self.emit(relax.Call(call.op, [value, scalar], call.attrs))
         for step in reversed(chain):
-            scaled = self.builder.emit(
+            scaled = self.emit(
                 relax.Call(step.op, [scaled, *step.args[1:]], step.attrs, step.ty_args)
             )
         return scaled
@@ -110,7 +110,7 @@ class Simplify(Rewriter):
             return None
         fields = list(stack.args[0].fields)
         build = _OF_MANY[name]
-        result = reduce(lambda left, right: self.builder.emit(build(left, right)), fields)
+        result = reduce(lambda left, right: self.emit(build(left, right)), fields)
         if name == "relax.mean":
             dtype = str(original.var.ty.dtype)
             result = relax.op.divide(result, relax.const(len(fields), dtype))
@@ -125,7 +125,7 @@ class Simplify(Rewriter):
         if axes != list(range(2, rank)):
             return None
         build = getattr(relax.op, operator_name(call).removeprefix("relax."))
-        reduced = self.builder.emit(build(call.args[0], axis=axes, keepdims=True))
+        reduced = self.emit(build(call.args[0], axis=axes, keepdims=True))
         return relax.op.reshape(reduced, shape_of(original.var))
 
     def _contiguous(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
@@ -142,7 +142,7 @@ class Simplify(Rewriter):
             return None
         taken = call.args[0]
         if flat.size != shape[axis]:
-            taken = self.builder.emit(
+            taken = self.emit(
                 relax.op.strided_slice(taken, axes=[axis], begin=[first], end=[last + 1])
             )
         return taken if indices.ndim else relax.op.reshape(taken, shape_of(original.var))

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from harness.compiler.api import OUT_FUSABLE, constant_array, operator_name, relax, shape_of, tvm
+from harness.compiler.api import OUT_FUSABLE, relax, shape_of, tvm
+from harness.compiler.names import constant_like, name_of
 from harness.kernels import block_sparse
 from harness.passes.rewriter import Rewriter
-from harness.passes.weight_values import Values, values_of
+from harness.passes.weighted import PRODUCT, weighted
 
-HAS_SPARSE_KERNELS = ("relax.matmul", "relax.nn.conv2d")
+HAS_SPARSE_KERNELS = (PRODUCT, "relax.nn.conv2d")
 _MOST_KEPT = 0.65
 """With more blocks than this the layer stays dense: an input is loaded for each vector of weights,
 where the dense kernel has several share it. With as many, 15 of the 16 layers of
@@ -25,31 +26,33 @@ _MOST_KEPT_WIDE = 0.9
 
 class LowerSparse(Rewriter):
     """Convolutions (NHWC, one group) and matrix products with constant float32 weights that are
-    zero in enough blocks of `lanes` outputs, or in enough wide ones, but for those whose weights
-    `dense` has."""
+    zero in enough blocks of `lanes` outputs, or in enough wide ones, except the layers that `dense`
+    names."""
 
     def __init__(
-        self, module: tvm.IRModule, lanes: int, dense: Collection[Values] = frozenset()
+        self, module: tvm.IRModule, lanes: int, dense: Collection[str] = frozenset()
     ) -> None:
         super().__init__(module)
         self._lanes = lanes
         self._dense = dense
 
     def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
-        name = operator_name(call)
+        found = weighted(call)
+        if (
+            found is None
+            or found.operator not in HAS_SPARSE_KERNELS
+            or not found.channels_last
+            or found.weights.dtype != np.float32
+            or name_of(call.args[1]) in self._dense
+        ):
+            return None
+        matrix = found.matrix
         kernel: Any
         place: Callable[[np.ndarray], np.ndarray] = np.asarray
-        if name == "relax.matmul":
-            matrix = constant_array(call.args[1])
-            if matrix is None or matrix.ndim != 2:
-                return None
+        if found.operator == PRODUCT:
             kernel, hint = block_sparse.matmul, "matmul"
-        elif name == "relax.nn.conv2d" and _is_plain(call):
-            weights = constant_array(call.args[1])
-            if weights is None:
-                return None
-            *taps, _, outputs = weights.shape
-            matrix = weights.reshape(-1, outputs)
+        else:
+            *taps, _, _ = found.weights.shape
             padding = [int(value) for value in call.attrs.padding]
             dilation = [int(value) for value in call.attrs.dilation]
             kernel = partial(
@@ -61,16 +64,12 @@ class LowerSparse(Rewriter):
             )
             place = partial(
                 block_sparse.offsets,
-                weights=weights.shape[:-1],
+                weights=found.weights.shape[:-1],
                 width=shape_of(call.args[0])[2],
                 padding=padding,
                 dilation=dilation,
             )
             hint = "conv2d"
-        else:
-            return None
-        if matrix.dtype != np.float32 or (self._dense and values_of(matrix) in self._dense):
-            return None
         sparse = block_sparse.widest(matrix, self._lanes)
         if sparse is None:
             return None
@@ -82,13 +81,8 @@ class LowerSparse(Rewriter):
         return self.builder.call_te(
             kernel,
             call.args[0],
-            relax.const(sparse.weights),
+            constant_like(call.args[1], sparse.weights),
             relax.const(place(sparse.indices)),
             primfunc_name_hint=f"sparse_{hint}",
             primfunc_attrs={"op_pattern": OUT_FUSABLE},
         )
-
-
-def _is_plain(call: relax.Call) -> bool:
-    layouts = str(call.attrs.data_layout), str(call.attrs.kernel_layout)
-    return layouts == ("NHWC", "HWIO") and int(call.attrs.groups) == 1

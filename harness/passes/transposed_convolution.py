@@ -33,7 +33,7 @@ class MultiplyTransposedConvolutions(Rewriter):
         batch, _, height, width = shape_of(call.args[0])
         inputs, outputs, rows, columns = weights.shape
         matrix = np.ascontiguousarray(weights.transpose(0, 2, 3, 1)).reshape(inputs, -1)
-        emit, op = self.builder.emit, relax.op
+        emit, op = self.emit, relax.op
         pixels = emit(op.permute_dims(call.args[0], [0, 2, 3, 1]))
         windows = emit(op.matmul(pixels, relax.const(matrix)))
         split = emit(op.reshape(windows, (batch, height, width, rows, columns, outputs)))

@@ -36,7 +36,8 @@ class TensorDescription(Frozen):
 
 
 class KernelDescription(Frozen):
-    """One kernel: its calls in an inference, and the operations and bytes of a call.
+    """One kernel: its calls in an inference, the operations and bytes of a call, and the layers
+    whose weights its calls read, in their order.
 
     `bytes` counts every distinct byte it reads or writes once.
     """
@@ -46,6 +47,7 @@ class KernelDescription(Frozen):
     flops: float
     bytes: float
     tuned: bool
+    layers: tuple[str, ...] = ()
 
 
 def reference_of(folder: Path) -> Path:

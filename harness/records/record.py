@@ -127,13 +127,15 @@ class Verification(Frozen):
 
 class KernelTime(Frozen):
     """One kernel of a compiled model. `median_us` is per call, over the instrumented runs; `flops`
-    and `bytes` (read and written once each) are per call."""
+    and `bytes` (read and written once each) are per call; `layers` are those whose weights its
+    calls read, in their order."""
 
     name: str
     calls: int
     median_us: float
     flops: float
     bytes: float
+    layers: tuple[str, ...] = ()
 
 
 class InstructionMix(Frozen):

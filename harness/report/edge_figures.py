@@ -53,7 +53,9 @@ def compressed(group: Group) -> list[Cell]:
 
 def series_name(cell: Cell) -> str:
     """The configuration as the sweep has it, without its sparsity."""
-    return cell.key.configuration.rsplit("@", 1)[0]
+    edges = cell.record.edges
+    suffix = "" if edges is None else f"@{edges.sparsity:g}"
+    return cell.key.configuration.removesuffix(suffix)
 
 
 def series(group: Group) -> dict[str, list[Cell]]:

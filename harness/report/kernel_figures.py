@@ -38,6 +38,7 @@ class KernelFigures:
     """One kernel of a model; figures that cannot be known are None."""
 
     name: str
+    layers: tuple[str, ...]
     calls: int
     total_us: float
     share: float
@@ -80,11 +81,23 @@ def kernel_figures(record: Record, roof: Roof | None) -> list[KernelFigures]:
     return sorted(figures, key=lambda kernel: (-kernel.total_us, kernel.name))
 
 
+def thinned_kernels(compressed: Record, dense: Record) -> list[tuple[KernelTime, KernelTime]]:
+    """The kernels of a compressed network that compute less than the dense network's kernel of the
+    same layers, each with that one."""
+    of_layers = {kernel.layers: kernel for kernel in dense.kernels if kernel.layers}
+    return [
+        (kernel, other)
+        for kernel in compressed.kernels
+        if (other := of_layers.get(kernel.layers)) is not None and kernel.flops < other.flops
+    ]
+
+
 def _figures(kernel: KernelTime, whole_us: float, roof: Roof | None) -> KernelFigures:
     one = kernel.median_us
     roof_us = roof.least_us(kernel) * kernel.calls if roof else None
     return KernelFigures(
         name=kernel.name,
+        layers=kernel.layers,
         calls=kernel.calls,
         total_us=one * kernel.calls,
         share=one * kernel.calls / whole_us if whole_us else 0.0,

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from harness.measure.memory_safety import MemoryCheck
     from harness.models.imported import Imported
     from harness.networks.context import Context
-    from harness.passes.weight_values import Values
     from harness.records.record import Compression, KernelVerification, Tuning
     from harness.specs.sweep import Tune
 
@@ -111,7 +110,7 @@ class _Cell:
         from harness.tuning.database import database_of
 
         self._tell({"stage": "canonicalise"})
-        canonical, edges = canonicalise(self._imported.module), None
+        canonical, edges = canonicalise(self._imported.module, self._imported.layer_names), None
         context = self._context()
         for _, spec, step in steps_of(self._configuration):
             canonical, edges = step.apply(canonical, context, spec)
@@ -149,10 +148,10 @@ class _Cell:
         )
 
     def _fused(
-        self, canonical: tvm.IRModule, dense: frozenset[Values] = frozenset()
+        self, canonical: tvm.IRModule, dense: frozenset[str] = frozenset()
     ) -> tuple[tvm.IRModule, tvm.IRModule]:
-        """The network as the hardware asks for it, and the same fused. The layers with the weights
-        `dense` leave out no edges."""
+        """The network as the hardware asks for it, and the same fused. The layers that `dense`
+        names leave out no edges."""
         from harness.passes.adapt import adapt
         from harness.passes.fusion import fuse
 

@@ -185,6 +185,7 @@ def _results(measured: Measured, path: Path, engine: str) -> dict[str, Any]:
             median_us=1e6 * float(np.median(measured.kernel_seconds[kernel.name])),
             flops=kernel.flops,
             bytes=kernel.bytes,
+            layers=kernel.layers,
         )
         for kernel in artifact.kernels
         if kernel.name in measured.kernel_seconds

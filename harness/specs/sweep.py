@@ -87,8 +87,8 @@ class Edges(Frozen):
     Several sparsities make one cell each, named `name@0.8`. `shuffle` is a control: as many edges
     of each layer, but others. `reconstruct` fits the other weights to the layer's former outputs on
     `calibration` inputs of the model; `finetune` then fits the whole network to its former outputs.
-    `exclude` names layers that stay as they are, or says which with `*`: `matmul*`. `merge` then
-    has fewer edges compute the same, where some can. Before all that `bypass` leaves out the
+    `exclude` names layers that stay as they are, or says which with `*`: `*/shortcut/*`. `merge`
+    then has fewer edges compute the same, where some can. Before all that `bypass` leaves out the
     branches of residual connections without which the outputs move by no more than such a share.
     """
 
@@ -140,15 +140,6 @@ class Edges(Frozen):
             raise ValueError(f"edges go in stages of the patterns {staged}; found '{self.pattern}'")
         if self.shuffle:
             raise ValueError("'shuffle' does not go in stages: leave 'stages' or 'shuffle' out")
-        return self
-
-    @model_validator(mode="after")
-    def _layers_keep_their_names(self) -> Edges:
-        if self.bypass is not None and self.exclude:
-            raise ValueError(
-                "'exclude' names layers as they are counted before 'bypass' leaves some out: "
-                "expected one of the two"
-            )
         return self
 
     @model_validator(mode="before")

@@ -13,8 +13,7 @@ import numpy as np
 
 from harness.compiler.api import target_of, tvm
 from harness.passes.adapt import adapt
-from harness.passes.fusion import fuse
-from harness.passes.weight_values import Values, owners
+from harness.passes.fusion import fuse, kernels_by_layer
 from harness.schedules.default import schedule_untuned
 from harness.specs.sweep import FusionLevel
 from harness.specs.target import TargetSpec
@@ -35,8 +34,8 @@ def slower_when_sparse(
     chosen: Mapping[str, Choice],
     footprint: float,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> frozenset[Values]:
-    """The weights of the layers whose sparse kernel takes longer than the dense one, of those of
+) -> frozenset[str]:
+    """The names of the layers whose sparse kernel takes longer than the dense one, of those of
     which tuning has chosen a schedule for both.
 
     `lowered` is the network with sparse kernels, fused, and `tasks` its kernels; `footprint` is as
@@ -46,11 +45,11 @@ def slower_when_sparse(
     plain = spec.passes.model_copy(update={"sparse_kernels": False})
     dense = fuse(adapt(canonical, plain, target), level, target)
     pairs = _pairs(lowered, tasks, dense, tasks_of(dense, target), chosen)
-    slower: set[Values] = set()
+    slower: set[str] = set()
     if not pairs:
         return frozenset()
     with KernelMeasurer(target, threads, footprint) as measurer:
-        for done, (sparse_task, dense_task, weights) in enumerate(pairs):
+        for done, (sparse_task, dense_task, layers) in enumerate(pairs):
             progress(done, len(pairs))
             entries = [
                 (task, Candidate(module=scheduled(task, target, threads, chosen)))
@@ -61,7 +60,7 @@ def slower_when_sparse(
             except KernelFailed:  # nothing is known of it then, and the layer stays as it is
                 continue
             if np.median(np.log(sparse_seconds) - np.log(dense_seconds)) > 0:
-                slower |= weights
+                slower |= layers
     return frozenset(slower)
 
 
@@ -80,20 +79,20 @@ def _pairs(
     dense: tvm.IRModule,
     dense_tasks: Sequence[KernelTask],
     chosen: Mapping[str, Choice],
-) -> list[tuple[KernelTask, KernelTask, set[Values]]]:
-    """A sparse kernel, the dense one, and the weights of the layers that are in them."""
+) -> list[tuple[KernelTask, KernelTask, set[str]]]:
+    """A sparse kernel, the dense one, and the layers that both compute."""
     sparse_known, dense_known = (
         {task.name: task for task in tasks if kernel_identity(task.module) in chosen}
         for tasks in (sparse_tasks, dense_tasks)
     )
-    in_dense = owners(dense)
-    found: dict[tuple[str, str], set[Values]] = defaultdict(set)
-    for values, name in owners(lowered).items():
-        other = in_dense.get(values)
+    in_dense = kernels_by_layer(dense)
+    found: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for layer, name in kernels_by_layer(lowered).items():
+        other = in_dense.get(layer)
         if name in sparse_known and other is not None and other in dense_known:
-            found[name, other].add(values)
+            found[name, other].add(layer)
     return [
-        (sparse_known[name], dense_known[other], weights)
-        for (name, other), weights in found.items()
+        (sparse_known[name], dense_known[other], layers)
+        for (name, other), layers in found.items()
         if kernel_identity(sparse_known[name].module) != kernel_identity(dense_known[other].module)
     ]

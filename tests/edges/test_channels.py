@@ -25,6 +25,7 @@ from onnx import helper
 from small_models import FLOAT, onnx_model, save, weights
 
 from harness.compiler.api import constant_array, relax, tvm
+from harness.compiler.names import constant_like
 from harness.edges.channels import KeptChannels, kept_channels, kept_count
 from harness.edges.scores.table import scores_of
 from harness.edges.shrinking import KeepChannels
@@ -54,7 +55,7 @@ class Silenced(Rewriter):
                 values = np.moveaxis(constant_array(arguments[use.argument]).copy(), use.axis, 0)
                 values[~self.keep[use.channels]] = 0
                 values = np.ascontiguousarray(np.moveaxis(values, 0, use.axis))
-                arguments[use.argument] = relax.const(values)
+                arguments[use.argument] = constant_like(arguments[use.argument], values)
         return relax.Call(call.op, arguments, call.attrs, call.ty_args)
 
 

@@ -23,12 +23,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.compiler.api import constant_array, relax, tvm
+from harness.compiler.names import constant_like
 from harness.edges.compress import compress
 from harness.edges.merging import merge, merged
 from harness.networks.channel_groups import channel_groups, follow
 from harness.networks.flow import Flow
 from harness.networks.layers import layers_of
-from harness.passes.rewriter import Rewriter
+from harness.passes.rewriter import Rewriter, with_arguments
 from harness.specs.sweep import Edges
 
 Step = Callable[[Builder], None]
@@ -53,8 +54,8 @@ class Planted(Rewriter):
             values = np.moveaxis(constant_array(arguments[use.argument]).copy(), use.axis, 0)
             self.change(values, use.channels, use.role)
             values = np.ascontiguousarray(np.moveaxis(values, 0, use.axis))
-            arguments[use.argument] = relax.const(values)
-        return relax.Call(call.op, arguments, call.attrs, call.ty_args)
+            arguments[use.argument] = constant_like(arguments[use.argument], values)
+        return with_arguments(call, arguments)
 
 
 def network(steps: Sequence[Step], factory: pytest.TempPathFactory) -> tvm.IRModule:

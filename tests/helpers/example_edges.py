@@ -83,7 +83,14 @@ def example_edges(
 
 def dense_record(layers: int) -> Record:
     kernels = tuple(
-        KernelTime(name=f"fused_conv2d{at}_add{at}", calls=1, median_us=30, flops=4e6, bytes=9e4)
+        KernelTime(
+            name=f"fused_conv2d{at}_add{at}",
+            calls=1,
+            median_us=30,
+            flops=4e6,
+            bytes=9e4,
+            layers=(f"conv{at}",),
+        )
         for at in range(layers)
     )
     return _record("dense", None, DENSE_MS, DENSE_ACCURACY, kernels)
@@ -107,6 +114,7 @@ def sparse_record(choice: Choice, at: int, sparsity: float, layers: int) -> Reco
             median_us=30 / choice.times_as_fast[at] if layer else 36,
             flops=4e6 * (1 - sparsity),
             bytes=9e4,
+            layers=(f"conv{layer}",),
         )
         for layer in range(layers)
     )

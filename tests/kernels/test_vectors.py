@@ -24,6 +24,9 @@ def test_registers_of_x86(processor: str, expected: tuple[int, int]) -> None:
     )
     assert vector_registers(target) == expected
     assert vector_lanes(target) == expected[0] // 4
+    assert [vector_lanes(target, dtype) for dtype in ("int8", "float16", "float64")] == [
+        expected[0], expected[0] // 2, expected[0] // 8,
+    ]  # fmt: skip
 
 
 def test_registers_of_arm() -> None:

@@ -11,9 +11,14 @@ from tvm_runs import operators_of
 
 from harness.compiler.api import relax, tvm
 from harness.errors import CellFailure
+from harness.networks.layers import grouped_layers_of, layers_of
+from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
-from harness.passes.fusion import fuse
+from harness.passes.fusion import fuse, kernels, kernels_by_layer
+from harness.specs.sweep import FusionLevel
+from harness.specs.target import Passes
 
+TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 _CONV = {"w": weights(8, 3, 3, 3), "b": weights(8, seed=1)}
 _STATISTICS = {
     "scale": np.linspace(0.5, 2.0, 8, dtype=np.float32),
@@ -248,3 +253,49 @@ def test_control_flow_is_refused_when_it_depends_on_an_input() -> None:
     module: tvm.IRModule = builder.get()
     with pytest.raises(CellFailure, match="control flow"):
         canonicalise(module)
+
+
+def layer_nodes(*names: str) -> ModelProto:
+    """Convolutions one after the other, of nodes with such names, the last a depthwise one."""
+    nodes = [
+        helper.make_node("Conv", [f"v{at}", "w"], [f"v{at + 1}"], name=name, pads=[1, 1, 1, 1])
+        for at, name in enumerate(names)
+    ]
+    nodes.append(
+        helper.make_node("Conv", [nodes[-1].output[0], "d", "b"], ["y"], name="last", group=8)
+    )
+    constants = {"w": weights(8, 8, 3, 3), "d": weights(8, 1, 3, 3), "b": weights(8, seed=1)}
+    return onnx_model(nodes, [("v0", FLOAT, [1, 8, 6, 6])], ["y"], constants)
+
+
+def test_layers_are_named_by_nodes_and_told_apart_where_those_have_one_name(
+    tmp_path: Path,
+) -> None:
+    read = imported(layer_nodes("/stem/Conv", "other", ""), tmp_path)
+    canonical = canonicalise(read.module, read.layer_names)
+    names = ["/stem/Conv", "other", "v3"]
+    assert [layer.name for layer in layers_of(canonical)] == names
+    assert [layer.name for layer in grouped_layers_of(canonical)] == ["last"]
+    assert [layer.name for layer in layers_of(canonicalise(canonical))] == names
+    alike = canonicalise(read.module, dict.fromkeys(read.layer_names, "same"))
+    assert [layer.name for layer in layers_of(alike)] == ["same", "same (2)", "same (3)"]
+
+
+def test_layers_without_a_node_are_named_by_their_operator_and_number(tmp_path: Path) -> None:
+    canonical = canonicalise(imported(layer_nodes("a", "b"), tmp_path).module)
+    assert [layer.name for layer in layers_of(canonical)] == ["conv2d0", "conv2d1"]
+    assert [layer.name for layer in grouped_layers_of(canonical)] == ["conv2d2"]
+
+
+@pytest.mark.parametrize("level", ["none", "elementwise", "full"])
+def test_kernels_know_the_layers_whose_weights_they_read(
+    level: FusionLevel, tmp_path: Path
+) -> None:
+    """Tied weights are two layers; packed, in another layout and fused they keep their names."""
+    read = imported(layer_nodes("first", "second"), tmp_path)
+    canonical = canonicalise(read.module, read.layer_names)
+    fused = fuse(adapt(canonical, Passes(), TARGET), level, TARGET)
+    layers = [kernel.layers for kernel in kernels(fused) if kernel.layers]
+    assert sorted(name for names in layers for name in names) == ["first", "last", "second"]
+    owner = kernels_by_layer(fused)
+    assert owner.keys() == {"first", "second", "last"} and owner["last"] != owner["second"]

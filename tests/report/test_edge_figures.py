@@ -3,10 +3,8 @@ from __future__ import annotations
 import math
 
 import pytest
-from example_edges import CHOICES, dense_record, example_edges, sparse_record
-from example_results import example_record
+from example_edges import CHOICES, example_edges
 
-from harness.records.record import CellKey
 from harness.report.data import Cell, Group, load
 from harness.report.edge_figures import (
     Speed,
@@ -20,7 +18,6 @@ from harness.report.edge_figures import (
     speed,
     treatment,
 )
-from harness.report.sparse_kernels import sparse_and_dense
 
 
 @pytest.fixture(scope="module")
@@ -107,23 +104,3 @@ def test_layers_keep_the_networks_order(group: Group) -> None:
     cells = compressed(group)
     assert [layer.name for layer in layers_of(cells)] == [f"conv2d{at}" for at in range(9)]
     assert kept_shares(cells[0])["conv2d8"] == 1
-
-
-def test_sparse_kernels_are_paired_when_networks_have_the_same_operators() -> None:
-    dense, sparse = dense_record(3), sparse_record(CHOICES[0], 1, 0.5, 3)
-    pairs = sparse_and_dense(sparse, dense)
-    assert [(one.name, other.name) for one, other in pairs] == [
-        (f"fused_sparse_conv2d{at}_add{at}", f"fused_conv2d{at}_add{at}") for at in range(3)
-    ]
-    partly = sparse.kernels[0].model_copy(update={"name": "fused_conv2d7_add"})
-    mixed = sparse.model_copy(update={"kernels": (partly, *sparse.kernels[1:])})
-    assert len(sparse_and_dense(mixed, dense)) == 2, "a layer that stayed dense is no sparse kernel"
-
-
-def test_no_kernels_are_paired_when_networks_differ() -> None:
-    dense, sparse = dense_record(3), sparse_record(CHOICES[0], 1, 0.5, 3)
-    assert sparse_and_dense(sparse, dense_record(4)) == []
-    often = sparse.kernels[0].model_copy(update={"calls": 2})
-    assert sparse_and_dense(sparse.model_copy(update={"kernels": (often,)}), dense) == []
-    key = CellKey(model="m", target="t", configuration="a", engine="tvm")
-    assert sparse_and_dense(sparse, example_record(key)) == []

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from example_edges import CHOICES, dense_record, sparse_record
 from example_results import example_record
 
 from harness.records.record import CellKey, KernelTime
-from harness.report.kernel_figures import Roof, kernel_figures, roof_of
+from harness.report.kernel_figures import Roof, kernel_figures, roof_of, thinned_kernels
 
 KEY = CellKey(model="m", target="t", configuration="tuned", engine="tvm")
 KERNELS = (
@@ -56,3 +57,25 @@ def test_roof_bends_at_the_ridge() -> None:
     assert roof.ridge == 10
     assert roof.reachable_gflops(1) == 20
     assert roof.reachable_gflops(10) == roof.reachable_gflops(1000) == 200
+
+
+def test_kernels_of_the_same_layers_are_compared_where_one_computes_less() -> None:
+    dense, sparse = dense_record(3), sparse_record(CHOICES[0], 1, 0.5, 3)
+    pairs = thinned_kernels(sparse, dense)
+    assert [(one.name, other.name) for one, other in pairs] == [
+        (f"fused_sparse_conv2d{at}_add{at}", f"fused_conv2d{at}_add{at}") for at in range(3)
+    ]
+    kept = sparse.kernels[0].model_copy(update={"flops": dense.kernels[0].flops})
+    mixed = sparse.model_copy(update={"kernels": (kept, *sparse.kernels[1:])})
+    assert len(thinned_kernels(mixed, dense)) == 2, "a layer that stayed dense"
+    assert thinned_kernels(sparse, example_record(KEY)) == []
+
+
+def test_kernels_without_layers_are_compared_with_none() -> None:
+    dense, sparse = dense_record(1), sparse_record(CHOICES[0], 1, 0.5, 1)
+    unnamed = [each.model_copy(update={"layers": ()}) for each in (*sparse.kernels, *dense.kernels)]
+    one, other = (
+        record.model_copy(update={"kernels": (kernel,)})
+        for record, kernel in zip((sparse, dense), unnamed, strict=True)
+    )
+    assert thinned_kernels(one, other) == []

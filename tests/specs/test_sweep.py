@@ -91,11 +91,6 @@ def test_stages_that_cannot_be_are_refused(edges: dict[str, object], said: str) 
         Edges.model_validate({"sparsity": 0.5, **edges})
 
 
-def test_layers_are_not_excluded_by_names_that_a_bypass_changes() -> None:
-    with pytest.raises(ValueError, match="expected one of the two"):
-        Edges.model_validate({"sparsity": 0.5, "bypass": 0.02, "exclude": ["conv2d7"]})
-
-
 def test_stages_lead_to_the_sparsity_and_share_the_epochs() -> None:
     edges = Edges.model_validate({"sparsity": 0.8, "finetune": {"epochs": 10, "stages": 4}})
     assert edges.shares == pytest.approx([0.578125, 0.875, 0.984375, 1])

@@ -18,7 +18,6 @@ from harness.kernels.vectors import vector_lanes
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
-from harness.passes.weight_values import Values
 from harness.specs.sweep import Edges
 from harness.tuning.candidates.real_inputs import record_kernel_inputs
 from harness.tuning.database import Choice, kernel_identity
@@ -53,7 +52,7 @@ def unscheduled(module: tvm.IRModule) -> list[Any]:
     return record_json(record)
 
 
-def slower(pruned: tvm.IRModule, folder: Path, spoilt: str) -> frozenset[Values]:
+def slower(pruned: tvm.IRModule, folder: Path, spoilt: str) -> frozenset[str]:
     """What is slower with default schedules, but scalar loops for the kernel named `spoilt`."""
     lowered = fuse(adapt(pruned, HERE.passes, TARGET), "full")
     without = HERE.passes.model_copy(update={"sparse_kernels": False})
@@ -69,7 +68,7 @@ def slower(pruned: tvm.IRModule, folder: Path, spoilt: str) -> frozenset[Values]
     return slower_when_sparse(pruned, lowered, tasks, "full", HERE, chosen, 0.0)
 
 
-def sparse_kernels(pruned: tvm.IRModule, dense: frozenset[Values]) -> int:
+def sparse_kernels(pruned: tvm.IRModule, dense: frozenset[str]) -> int:
     fused = fuse(adapt(pruned, HERE.passes, TARGET, dense), "full")
     return sum("sparse" in kernel.name for kernel in kernels(fused))
 

@@ -10,7 +10,7 @@ import onnx
 from harness.compiler.api import tvm
 from harness.errors import InputError
 from harness.files.atomic import write_atomically
-from harness.models.imported import Imported, output_specs
+from harness.models.imported import Imported, Node, output_specs
 from harness.models.onnx.file import STANDARD_DOMAINS, check_onnx, load_onnx, walk_nodes
 from harness.models.onnx.forms import simplest_form, value_types
 from harness.models.onnx.importer import (
@@ -43,20 +43,20 @@ def import_onnx(path: Path, shapes: Shapes, work: Path) -> Imported:
     fix_shapes(model, shapes, path)
     model = fold(model, path)
     inputs = tuple(_input_spec(value, path) for value in graph_inputs(model.graph))
-    module, origins = _convert(model, path)
+    module, nodes = _convert(model, path)
     outputs = output_specs(module, [value.name for value in model.graph.output], path)
     prepared = work / PREPARED
     write_atomically(prepared, model.SerializeToString())
-    return Imported(module, inputs, outputs, prepared, origins)
+    return Imported(module, inputs, outputs, prepared, nodes)
 
 
-def _convert(model: onnx.ModelProto, path: Path) -> tuple[tvm.IRModule, Mapping[str, str]]:
-    """A static model in Relax, and the origin of each variable."""
+def _convert(model: onnx.ModelProto, path: Path) -> tuple[tvm.IRModule, Mapping[str, Node]]:
+    """A static model in Relax, and the node of each variable."""
     model = simplest_form(model, path)
     _refuse_operators(_not_converted(model), path)
     importer = Importer(model, value_types(model))
     try:
-        return importer.module(), importer.origins
+        return importer.module(), importer.converted
     except ConversionError as error:
         raise InputError(f"{path}: {error}") from error
 

@@ -17,6 +17,7 @@ import onnx
 
 from harness.compiler.api import relax, tvm
 from harness.compiler.onnx_frontend import ONNXGraphImporter, convert_map, onnx_input
+from harness.models.imported import Node
 from harness.models.onnx.converters import CONVERTERS
 from harness.models.onnx.file import STANDARD_DOMAINS, walk_nodes
 from harness.models.onnx.refusal import Unsupported
@@ -50,18 +51,19 @@ class ConversionError(Exception):
 
 
 class Importer(ONNXGraphImporter):  # type: ignore[misc]
-    """Converts one graph. `origins` has the origin of each variable of the result."""
+    """Converts one graph. `converted` has the node of each variable of the result."""
 
     def __init__(self, model: onnx.ModelProto, types: Mapping[str, onnx.TypeProto]) -> None:
         """`types` has the known types of the model's values."""
         super().__init__({}, "float32", keep_params_in_input=False, sanitize=False)
-        self.origins: dict[str, str] = {}
+        self.converted: dict[str, Node] = {}
         self._model = model
         self._types = types
         self._opset_version = opset_of(model)
         self._numbered: dict[str, onnx.NodeProto] = {}
         self._at: onnx.NodeProto | None = None
         self._labels: dict[str, str] = {}
+        self._layers: dict[str, str] = {}
 
     def module(self) -> tvm.IRModule:
         """The graph in Relax. Raises ConversionError."""
@@ -82,6 +84,7 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
         names = [node.name for node in walk_nodes(self._model.graph)]
         for number, node in enumerate(walk_nodes(self._model.graph)):
             self._labels[str(number)] = label(node)
+            self._layers[str(number)] = node.name or next(iter(node.output), node.op_type)
             self._numbered[str(number)] = node
             node.name = str(number)
         try:
@@ -132,7 +135,7 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
         if isinstance(result, (relax.Call, relax.TupleGetItem)):
             result = self.bb.emit(result, f"node{node.name}")
         if isinstance(result, relax.Var):  # of an earlier node, where this one gives its input
-            self.origins.setdefault(str(result.name), self._named(node))
+            self.converted.setdefault(str(result.name), self._node(node))
         return result
 
     def _require_all_read(
@@ -189,10 +192,10 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
                 )
 
     def _failed(self, node: onnx.NodeProto, reason: str) -> str:
-        return f"{self._named(node)} is not supported in this form: {reason}"
+        return f"{self._node(node)} is not supported in this form: {reason}"
 
-    def _named(self, node: onnx.NodeProto) -> str:
-        return f"operator {operator(node)} of node '{self._labels[node.name]}'"
+    def _node(self, node: onnx.NodeProto) -> Node:
+        return Node(operator(node), self._labels[node.name], self._layers[node.name])
 
     def _form(self, node: onnx.NodeProto) -> str:
         """The arguments of TVM's converter, if nothing more is known."""

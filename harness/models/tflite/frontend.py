@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import InputError
-from harness.models.imported import Imported, output_specs, require_shapes
+from harness.models.imported import Imported, Node, output_specs, require_shapes
 from harness.models.tensors import TensorSpec
 from harness.models.tflite.shapes import DAMAGED, static_file, tensor_name
 
@@ -46,7 +46,8 @@ def import_tflite(path: Path, shapes: Mapping[str, tuple[int, ...]], work: Path)
         raise InputError(f"{path}: a damaged or truncated TFLite model") from None
     require_shapes(shapes, inputs, path)
     try:
-        module = from_tflite(model, op_converter=_naming_converter(path))
+        converted: dict[str, Node] = {}
+        module = from_tflite(model, op_converter=_naming_converter(path, converted))
     except InputError:
         raise
     except Exception as error:
@@ -54,11 +55,12 @@ def import_tflite(path: Path, shapes: Mapping[str, tuple[int, ...]], work: Path)
             f"{path}: TVM's importer fails on this model, though it knows each of its operators"
         ) from error
     prepared = None if static == path else static
-    return Imported(module, inputs, output_specs(module, outputs, path), prepared)
+    return Imported(module, inputs, output_specs(module, outputs, path), prepared, converted)
 
 
-def _naming_converter(path: Path) -> Any:
-    """TVM's converter of operators, which names the operators it refuses and where they are."""
+def _naming_converter(path: Path, converted: dict[str, Node]) -> Any:
+    """TVM's converter of operators, which names the operators it refuses and where they are, and
+    remembers in `converted` the nodes of variables."""
     import tflite
 
     from harness.compiler.api import relax, shape_of
@@ -76,7 +78,7 @@ def _naming_converter(path: Path) -> Any:
 
         def _convert(self, name: str, converter: Callable[..., Any], op: Any) -> Any:
             try:
-                return converter(op=op)
+                result = converter(op=op)
             except Exception as error:
                 output = _output_name(self.subgraph, op)
                 inputs = ", ".join(map(_type_text, self.get_input_tensors(op)))
@@ -84,6 +86,12 @@ def _naming_converter(path: Path) -> Any:
                     f"{path}: operator {name} of '{output}' is not supported in this form: TVM's "
                     f"converter fails for ({inputs})"
                 ) from error
+            if isinstance(result, relax.Call):
+                result = self.bb.emit(result)
+                output = _output_name(self.subgraph, op)
+                node = Node(name, output, output.partition(";")[0])
+                converted.setdefault(str(result.name), node)
+            return result
 
         def convert_expand_dims(self, op: Any) -> Any:
             """TVM's own passes an argument that its operator does not have."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
-from harness.models.imported import Imported, output_specs, require_shapes
+from harness.models.imported import Imported, Node, output_specs, require_shapes
 
 
 def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path) -> Imported:
@@ -34,22 +34,23 @@ def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path)
     signature = program.graph_signature
     if signature.buffers_to_mutate or signature.user_inputs_to_mutate:
         raise InputError(f"{path}: {CHANGES_STATE}")
-    converted = ExportedProgramImporter().convert_map
+    converters = ExportedProgramImporter().convert_map
     unsupported = [
         f"{node.target} (node '{node.name}')"
         for node in program.graph.nodes
-        if node.op == "call_function" and node.target.__name__ not in converted
+        if node.op == "call_function" and node.target.__name__ not in converters
     ]
     if unsupported:
         raise InputError(f"{path}: operators that TVM cannot import: {', '.join(unsupported)}")
-    origins: dict[str, str] = {}
+    converted: dict[str, Node] = {}
+    parameters = dict(signature.inputs_to_parameters)
     names = {node.target.__name__ for node in program.graph.nodes if node.op == "call_function"}
     try:
         module = from_exported_program(
             program,
             run_ep_decomposition=False,
             unwrap_unit_return_tuple=True,
-            custom_convert_map={name: _naming(name, origins) for name in names},
+            custom_convert_map={name: _naming(name, parameters, converted) for name in names},
         )
     except _ConversionError as error:
         raise InputError(f"{path}: {error}") from error
@@ -59,7 +60,7 @@ def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path)
             "operators"
         ) from error
     specs = output_specs(module, outputs, path)
-    return Imported(module, inputs, specs, prepared=None, origins=origins)
+    return Imported(module, inputs, specs, prepared=None, nodes=converted)
 
 
 def require_torch(path: Path) -> None:
@@ -72,12 +73,14 @@ class _ConversionError(Exception):
     """A node that cannot be imported; the text names operator, node and reason."""
 
 
-def _naming(name: str, origins: dict[str, str]) -> Callable[[Any, Any], Any]:
+def _naming(
+    name: str, parameters: Mapping[str, str], converted: dict[str, Node]
+) -> Callable[[Any, Any], Any]:
     """TVM's converter of an operator, which says on which node it failed, and remembers in
-    `origins` the origins of variables."""
+    `converted` the nodes of variables."""
 
     def convert(node: Any, importer: Any) -> Any:
-        named = f"operator {node.target} of node '{node.name}'"
+        named = Node(str(node.target), node.name, _layer_name(node, parameters))
         try:
             result = type(importer).create_convert_map(importer)[name](node)
         except Exception as error:
@@ -87,10 +90,22 @@ def _naming(name: str, origins: dict[str, str]) -> Callable[[Any, Any], Any]:
             ) from error
         variable = getattr(result, "name", None)
         if variable is not None:
-            origins.setdefault(str(variable), named)
+            converted.setdefault(str(variable), named)
         return result
 
     return convert
+
+
+def _layer_name(node: Any, parameters: Mapping[str, str]) -> str:
+    """The path of the module whose weights a node reads, such as `layer1.0.conv1`; the node's own
+    name where it reads none. `parameters` has the paths of parameters by their input's name."""
+    for source in node.all_input_nodes:
+        while source.op == "call_function" and len(source.all_input_nodes) == 1:
+            (source,) = source.all_input_nodes  # weights are transposed before a product
+        path = parameters.get(source.name)
+        if path is not None and source.meta["val"].dim() > 1:
+            return path.rpartition(".")[0] or path
+    return str(node.name)
 
 
 def _described(argument: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from harness.records.accuracy import score
@@ -21,6 +22,7 @@ from harness.report.tables.model import (
 )
 from harness.report.wording import MISSING, share
 
+_NAMED_LAYERS = 2
 _STRAY_SHOWN = 6
 
 
@@ -184,7 +186,7 @@ def kernel_table(results: Results) -> Table:
 def _kernel(kernel: KernelFigures) -> dict[str, Entry]:
     part = kernel.part_of_roof
     return {
-        "Kernel": Entry(kernel.name),
+        "Kernel": Entry(kernel.name, detail=_layers(kernel.layers)),
         "Calls": count(kernel.calls),
         "Time, µs": quantity(kernel.total_us),
         "Share": Entry(share(kernel.share), sort=kernel.share),
@@ -195,6 +197,12 @@ def _kernel(kernel: KernelFigures) -> dict[str, Entry]:
         if part is not None
         else Entry(MISSING, detail="roofline not known", tone="quiet"),
     }
+
+
+def _layers(names: Sequence[str]) -> str:
+    """The first layers that a kernel computes, and how many more."""
+    first, rest = ", ".join(names[:_NAMED_LAYERS]), len(names) - _NAMED_LAYERS
+    return f"{first} and {rest} more" if rest > 0 else first
 
 
 def _names(cell: Cell) -> dict[str, Entry]:

@@ -13,7 +13,7 @@ from harness.report.edge_figures import (
     dropped,
     is_control,
 )
-from harness.report.sparse_kernels import sparse_and_dense
+from harness.report.kernel_figures import thinned_kernels
 from harness.report.tables.model import Entry, Table, Tone, make_table, place_entries, verdict_entry
 from harness.report.wording import number, with_interval
 from harness.statistics import MINIMUM_EFFECT
@@ -99,7 +99,7 @@ def _accuracy(cell: Cell, dense: Cell) -> Iterator[dict[str, Entry]]:
 
 def _kernels(cell: Cell, dense: Cell) -> Iterator[dict[str, Entry]]:
     """One row, of the kernel that lost most, which names the others."""
-    pairs = sparse_and_dense(cell.record, dense.record)
+    pairs = thinned_kernels(cell.record, dense.record)
     ratios = [
         (ours.median_us / max(theirs.median_us, 1e-3), ours, theirs) for ours, theirs in pairs
     ]
@@ -112,7 +112,7 @@ def _kernels(cell: Cell, dense: Cell) -> Iterator[dict[str, Entry]]:
     others = [f"{kernel.name} {number(part)}×" for part, kernel, _ in slower[1:_NAMED]]
     rest = len(slower) - _NAMED
     yield _row(
-        f"kernels: {len(slower)} of {len(pairs)} sparse ones",
+        f"kernels: {len(slower)} of {len(pairs)} with fewer operations",
         Entry(f"{number(ours.median_us)} µs", detail=ours.name),
         Entry(f"{number(theirs.median_us)} µs", detail=theirs.name),
         Entry(f"{number(ratio)}×", sort=ratio),

@@ -15,6 +15,8 @@ from harness.baselines.registry import ENGINES, open_session
 from harness.errors import InputError
 from harness.models.frontends import import_model
 from harness.models.tensors import TensorSpec
+from harness.networks.layers import layers_of
+from harness.passes.canonicalise import canonicalise
 from harness.run.runnable import runnable_model
 
 REASON = "needs the extra: pip install 'layeredge[tflite]'"
@@ -173,3 +175,10 @@ def test_shapes_that_two_tensors_share_in_the_file_are_not_guessed(tmp_path: Pat
     path = small_models.save_sharing_tflite(tmp_path / "model.tflite")
     text = refused(path, {"x": (4, 3)})
     assert "cannot be written into the file; convert the model again" in text
+
+
+def test_layers_have_the_names_of_their_outputs(tmp_path: Path) -> None:
+    path = small_models.save_tflite(tmp_path / "model.tflite", operator="RELU6")
+    imported = import_model(path, {"x": (1, 4, 4, 2)}, tmp_path)
+    layers = layers_of(canonicalise(imported.module, imported.layer_names))
+    assert [layer.name for layer in layers] == ["convolved", "y"]

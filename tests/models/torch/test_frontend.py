@@ -20,6 +20,7 @@ from harness.baselines.registry import open_session
 from harness.errors import InputError
 from harness.models.frontends import import_model
 from harness.models.tensors import TensorSpec
+from harness.networks.layers import layers_of
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 
@@ -387,3 +388,20 @@ def test_import_names_the_node_in_our_own_words_when_a_converter_gives_up(
         in text
     )
     assert "of TVM" not in text and "float32[1, 3, 8, 8]" in text
+
+
+def test_layers_have_the_paths_of_their_modules(tmp_path: Path) -> None:
+    class Network(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8))
+            self.head = torch.nn.Linear(8, 4)
+
+        def forward(self, x: Any) -> Any:
+            return self.head(self.stem(x).relu().mean((2, 3)))
+
+    imported = import_model(
+        export(Network(), tmp_path / "net.pt2", torch.ones(1, 3, 8, 8)), {}, tmp_path
+    )
+    layers = layers_of(canonicalise(imported.module, imported.layer_names))
+    assert [layer.name for layer in layers] == ["stem.0", "head"]

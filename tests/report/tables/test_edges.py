@@ -76,7 +76,7 @@ def test_loss_table_compares_accuracies_sample_by_sample(tmp_path: Path) -> None
 
 def test_loss_table_names_the_kernel_that_lost_most(losses: Table) -> None:
     row = rows_of(losses, "magnitude@0.8")["kernels"]
-    assert row[losses.columns.index("Lost in")].text == "kernels: 1 of 9 sparse ones"
+    assert row[losses.columns.index("Lost in")].text == "kernels: 1 of 9 with fewer operations"
     assert row[losses.columns.index("Is")].detail == "fused_sparse_conv2d0_add0"
     assert row[losses.columns.index("Is / dense")].sort == pytest.approx(1.2)
     every = rows_of(losses, "magnitude@0.3")["kernels"]
