@@ -2,8 +2,8 @@
 
 The network is thinned at random to each sparsity and fused as its cells are, so the timed kernels
 are those that a cell would have, with the operators fused to their layer. Each is tuned a little,
-unless the target's database knows it already; then those of a layer are measured in turns. No time
-between the sparsities is guessed: a layer may only be as sparse as was measured.
+unless the target's database knows it already; then those of a layer are measured interleaved. No
+time between the sparsities is guessed: a layer may only be as sparse as was measured.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Appraiser:
         with KernelMeasurer(target, threads, footprint(dense, self.spec)) as measurer:
             entries = self._tuned(unique, target, threads, measurer)
             seconds = {
-                rivals: _in_turns(name, [entries[each] for each in rivals], measurer)
+                rivals: _interleaved(name, [entries[each] for each in rivals], measurer)
                 for rivals, name in together.items()
             }
         for name, identities in own.items():
@@ -141,7 +141,7 @@ class Appraiser:
         return fuse(adapt(network, self.spec.passes, target), self.fusion, target)
 
 
-def _in_turns(
+def _interleaved(
     name: str, entries: Sequence[tuple[KernelTask, Candidate]], measurer: KernelMeasurer
 ) -> list[float]:
     """Seconds of each kernel of a layer: those from when they were tuned do not compare."""

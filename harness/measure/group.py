@@ -1,6 +1,6 @@
 """Measures the artifacts of one model on one target together, baselines included.
 
-Each sits in a process of its own and takes its turn in every round, so that a machine that drifts
+Each sits in a process of its own and runs in every round, so that a machine that drifts
 drifts for all of them. A wrong member is dropped before its latency counts; one that crashes or
 hangs is dropped, and the others go on.
 """
@@ -155,7 +155,7 @@ class Runner(ABC):
 
 
 class ProcessRunner(Runner):
-    """One member's process, paused whenever it is not its turn; `python` runs it where that is
+    """One member's process, paused while another runs; `python` runs it where that is
     not this one."""
 
     def __init__(

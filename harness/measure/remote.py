@@ -1,4 +1,4 @@
-"""Verifies and measures the artifacts of one model on one server of a key, taking turns there.
+"""Verifies and measures the artifacts of one model on one server of a key, interleaved there.
 
 The reference runs on this machine. Networks that take the server down are thrown out; the others
 are loaded again, on whatever server of the key is free.

@@ -144,7 +144,7 @@ class Child:
 
     def pause(self) -> None:
         """Stop all its threads, and the processes of its session, where they are: engines keep
-        theirs spinning for a while after a run, on the cores that another's turn needs."""
+        theirs spinning for a while after a run, on the cores that another's run needs."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGSTOP)
 

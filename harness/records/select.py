@@ -254,8 +254,8 @@ def _tie(best: Record, other: Record, samples: Samples | None) -> bool:
     """Whether the median latencies of two records cannot be told apart."""
     assert best.latency is not None and other.latency is not None
     if samples and best.session and best.session == other.session:
-        turns = samples(best.session)
-        ours, theirs = (turns.get(one.fingerprint, np.empty(0)) for one in (best, other))
+        interleaved = samples(best.session)
+        ours, theirs = (interleaved.get(one.fingerprint, np.empty(0)) for one in (best, other))
         if len(ours) == len(theirs) > 0:
             found = compare_paired(ours, theirs)
             if found.verdict != "undecided":

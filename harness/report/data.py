@@ -39,13 +39,13 @@ def engine_name(engine: str) -> str:
 class Cell:
     """One finished cell, and its raw samples.
 
-    `turns` holds milliseconds per inference of every cell interleaved with this one, itself
+    `interleaved` holds milliseconds per inference of every cell interleaved with this one, itself
     included, by fingerprint; entry i of each is round i. `roof` bounds its kernels, where that is
     known.
     """
 
     record: Record
-    turns: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    interleaved: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     roof: Roof | None = None
 
     @property
@@ -86,7 +86,7 @@ class Cell:
 
     @property
     def samples_ms(self) -> np.ndarray:
-        return self.turns.get(self.record.fingerprint, np.empty(0))
+        return self.interleaved.get(self.record.fingerprint, np.empty(0))
 
     @property
     def kernels(self) -> list[KernelFigures]:
@@ -98,7 +98,7 @@ class Cell:
 
         The ratio is this cell's time over `other`'s: below 1, this one is faster.
         """
-        ours, theirs = self.samples_ms, self.turns.get(other.record.fingerprint, np.empty(0))
+        ours, theirs = self.samples_ms, self.interleaved.get(other.record.fingerprint, np.empty(0))
         if not (self.timed and other.timed) or len(ours) != len(theirs) or not len(ours):
             return None
         return compare_paired(theirs, ours)
@@ -205,7 +205,7 @@ def load(results_dir: Path) -> Results:
         records = store.records()
         table = export.table(store)
         sessions = {record.session for record in records if record.session}
-        turns = {
+        interleaved = {
             session: {mark: seconds * 1e3 for mark, seconds in store.samples(session).items()}
             for session in sessions
         }
@@ -214,7 +214,7 @@ def load(results_dir: Path) -> Results:
         here.setdefault(_machine(record.key), []).append(record)
     roofs = {machine: roof_of(found) for machine, found in here.items()}
     cells = tuple(
-        Cell(record, turns.get(record.session or "", {}), roofs[_machine(record.key)])
+        Cell(record, interleaved.get(record.session or "", {}), roofs[_machine(record.key)])
         for record in records
     )
     return Results(

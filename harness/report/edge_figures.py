@@ -162,7 +162,7 @@ def at_equal_accuracy(cell: Cell, line: Sequence[Cell]) -> tuple[Cell, Cell, Ver
     cells of the line that are nearest in accuracy, the lower one first, and the verdict. None where
     the line does not reach as far, and where they were not all interleaved.
 
-    Between two cells the logarithm of the latency changes evenly with the accuracy, turn by turn.
+    Between two cells the logarithm of the latency changes evenly with the accuracy, round by round.
     """
     wanted = accuracy_of(cell).value
     ordered = sorted(line, key=lambda each: accuracy_of(each).value)
@@ -173,7 +173,9 @@ def at_equal_accuracy(cell: Cell, line: Sequence[Cell]) -> tuple[Cell, Cell, Ver
     low, high = accuracy_of(below).value, accuracy_of(above).value
     part = (wanted - low) / (high - low) if high > low else 0.5
     ours = cell.samples_ms
-    one, two = (cell.turns.get(each.record.fingerprint, np.empty(0)) for each in (below, above))
+    one, two = (
+        cell.interleaved.get(each.record.fingerprint, np.empty(0)) for each in (below, above)
+    )
     if not len(ours) == len(one) == len(two) or not len(ours):
         return None
     there = np.exp((1 - part) * np.log(one) + part * np.log(two))

@@ -1,7 +1,7 @@
 """Runs the cells of a sweep that are not finished, and keeps each as soon as it is done.
 
 Cells are built one by one, and measured in groups: all configurations of one model on one target,
-baselines included, taking turns. Building, tuning and measuring never share the cores.
+baselines included, interleaved. Building, tuning and measuring never share the cores.
 """
 
 from __future__ import annotations

@@ -45,6 +45,14 @@ MOST_THREADS = 4096
 Amount = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 """A finite number: an infinite limit would be none."""
 
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, (int, float)) else value
+
+
+ONE_OR_SEVERAL = BeforeValidator(_listed)
+"""For lists in which one number may stand without brackets."""
+
 Document = TypeVar("Document", bound=BaseModel)
 
 _MOST_PROBLEMS = 10

@@ -17,7 +17,7 @@ from pydantic import Field, field_validator, model_validator
 
 from harness.errors import InputError
 from harness.files.regular import expanded
-from harness.specs.documents import Amount, Count, Frozen, Name, read_document
+from harness.specs.documents import ONE_OR_SEVERAL, Amount, Count, Frozen, Name, read_document
 from harness.specs.patterns import PATTERNS, Pattern, of_every, traits_of
 from harness.specs.scores import SCORES, Score
 from harness.specs.settings import AXES, Settings, Threads
@@ -94,7 +94,7 @@ class Edges(Frozen):
 
     score: Score = "magnitude"
     pattern: Pattern = "block"
-    sparsity: Annotated[tuple[Sparsity, ...], Field(min_length=1)]
+    sparsity: Annotated[tuple[Sparsity, ...], ONE_OR_SEVERAL, Field(min_length=1)]
     budget: Spending = "uniform"
     shuffle: bool = False
     reconstruct: bool = False
@@ -170,11 +170,6 @@ class Edges(Frozen):
             )
         return self
 
-    @field_validator("sparsity", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: Any) -> Any:
-        return [value] if isinstance(value, (int, float)) else value
-
 
 @dataclass(frozen=True)
 class StepModule:
@@ -242,7 +237,7 @@ class ModelSpec(Frozen):
 class Measure(Frozen):
     """How long and how often to measure.
 
-    A round is one turn of every artifact of a group; each turn gives one latency sample, which is
+    A round runs every artifact of a group; each run gives one latency sample, which is
     the median over as many back-to-back runs as last at least `sample_ms`, or one run if that is
     longer. Rounds go on until there are `repeats` of them and `min_seconds` have passed.
     """
@@ -274,8 +269,8 @@ class Sweep(Frozen):
     targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("x86-host",)
     configurations: Annotated[tuple[Configuration, ...], Field(min_length=1)]
     baselines: tuple[str, ...] = ("reference",)
-    batch: tuple[Count, ...] = ()
-    threads: tuple[Threads, ...] = ()
+    batch: Annotated[tuple[Count, ...], ONE_OR_SEVERAL] = ()
+    threads: Annotated[tuple[Threads, ...], ONE_OR_SEVERAL] = ()
     measure: Measure = Measure()
     limits: Limits = Limits()
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -304,11 +299,6 @@ class Sweep(Frozen):
         cells = [item.cells() if isinstance(item, Configuration) else (item,) for item in value]
         _require_once([item.name for group in cells for item in group])
         return value
-
-    @field_validator(*AXES, mode="before")
-    @classmethod
-    def _one_or_several(cls, value: Any) -> Any:
-        return [value] if isinstance(value, int) else value
 
     @field_validator("targets", "baselines", *AXES)
     @classmethod

@@ -54,7 +54,7 @@ class Spent:
 
 class Choice(TypedDict):
     """The schedule chosen for a kernel: MetaSchedule's record as it writes it, or None for the
-    default schedule; and the seconds per run that it was chosen for, in turns with others."""
+    default schedule; and the seconds per run that it was chosen for, interleaved with others."""
 
     record: list[Any] | None
     seconds: list[float]

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.compiler.api import meta_schedule, record_json, tvm
+from harness.tuning.candidates.final import Standing
 from harness.tuning.candidates.process import Candidate, KernelFailed, KernelTask
-from harness.tuning.candidates.turns import Standing
 from harness.tuning.database import Choice, kernel_identity
 from harness.tuning.measurers.local import Measurer
 from harness.tuning.sound_records import applied, parsed

@@ -144,7 +144,7 @@ def test_one_sample_more_or_less_is_no_loss_of_accuracy(tmp_path: Path) -> None:
     """As of a model without labels, which agrees with the reference on seven of eight inputs."""
     (group,) = results_of(tmp_path, {key("a"): noisy(1, 1), RUNTIME: noisy(3, 3)}).groups
     cells = [
-        Cell(cell.record.model_copy(update={"accuracy": agreed(8 - cell.own)}), cell.turns)
+        Cell(cell.record.model_copy(update={"accuracy": agreed(8 - cell.own)}), cell.interleaved)
         for cell in group.cells
     ]
     sentence = _finding(replace(group, cells=tuple(cells))).sentence
@@ -165,7 +165,7 @@ def _with_accuracy(group: Group, *ruined: str, value: float = 0.01) -> Group:
             metric="top-1 accuracy", value=score, ci_low=score, ci_high=score, samples=100
         )
         record = cell.record.model_copy(update={"accuracy": found})
-        cells.append(Cell(record, cell.turns, cell.roof))
+        cells.append(Cell(record, cell.interleaved, cell.roof))
     return replace(group, cells=tuple(cells))
 
 

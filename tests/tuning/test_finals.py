@@ -8,8 +8,8 @@ import pytest
 
 from harness.compiler.api import ArgInfo, Schedule, meta_schedule, te, tvm
 from harness.records.record import TuningCost
+from harness.tuning.candidates.final import Standing
 from harness.tuning.candidates.process import Candidate, KernelFailed, KernelTask
-from harness.tuning.candidates.turns import Standing
 from harness.tuning.finals import Entry, hold_finals
 from harness.tuning.measurers.local import KernelMeasurer
 

@@ -24,9 +24,9 @@ def budget_table(results: Results) -> Table:
         rows,
         reading="Configurations whose layers differ in sparsity, beside the same ones whose layers "
         "are all as sparse: how long those take where they are as accurate, read off a line "
-        "between the two measured ones that are more and less accurate, turn by turn. Below 1 the "
-        "budget was worth it. The intervals are of the latency; that accuracy, too, is of samples "
-        "is not in them.",
+        "between the two measured ones that are more and less accurate, round by round. Below 1 "
+        "the budget was worth it. The intervals are of the latency; that accuracy, too, is of "
+        "samples is not in them.",
         absent="No configuration whose layers differ has uniform ones around its accuracy.",
         without=results.without,
     )

@@ -24,9 +24,9 @@ class Arguments:
 
     In a network whose weights do not fit into the caches, a kernel finds its weights in memory
     every time. There are as many copies of the `constants` as it takes to have it so here too:
-    runs take turns with them. `footprint` is the size of all the network's weights, or 0 where
-    they stay in the caches. Integers, which may say where to read, are those of `real`, an `.npz`
-    of the kernel's inputs in an inference, or zeros where there is none.
+    runs use them one after the other. `footprint` is the size of all the network's weights, or 0
+    where they stay in the caches. Integers, which may say where to read, are those of `real`, an
+    `.npz` of the kernel's inputs in an inference, or zeros where there is none.
     """
 
     def __init__(

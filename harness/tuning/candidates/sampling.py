@@ -55,8 +55,8 @@ def samples(
     return found
 
 
-def in_turns(timers: Sequence[Timer], rounds: int) -> list[list[float]]:
-    """Seconds per run of several candidates, taking turns: [candidates][rounds]."""
+def interleaved(timers: Sequence[Timer], rounds: int) -> list[list[float]]:
+    """Seconds per run of several candidates, interleaved: [candidates][rounds]."""
     runs = [_runs(seconds(3)) for seconds in timers]
     found: list[list[float]] = [[] for _ in timers]
     order = np.random.default_rng(_SEED)

@@ -33,7 +33,7 @@ from harness.tuning.candidates.difference import Reference, as_row, first_differ
 from harness.tuning.candidates.graphics_function import GraphicsFunction
 from harness.tuning.candidates.opencl_verification import opencl_difference
 from harness.tuning.candidates.references import references
-from harness.tuning.candidates.sampling import CalibrationKernel, Timer, in_turns, samples
+from harness.tuning.candidates.sampling import CalibrationKernel, Timer, interleaved, samples
 
 Made = TypeVar("Made")
 
@@ -209,10 +209,10 @@ class Worker:
         return lambda runs: self._arguments.seconds(function, runs)
 
     def final(self, message: Message) -> Message:
-        """Seconds per run of several candidates, taking turns: [candidates][rounds]."""
+        """Seconds per run of several candidates, interleaved: [candidates][rounds]."""
         with self._kept_awake():
             timers = [self._timer(self._functions[slot]) for slot in message["slots"]]
-            return {"seconds": in_turns(timers, message["rounds"])}
+            return {"seconds": interleaved(timers, message["rounds"])}
 
     def verify(self, message: Message) -> Message:
         """Compile some candidates as they will be in the network, run each between guard pages, and

@@ -18,6 +18,7 @@ from harness.compiler.api import code_kind, tvm
 from harness.processes.child import ChildLost, Message
 from harness.records.record import TuningCost
 from harness.tuning.candidates.compiling import Compiling
+from harness.tuning.candidates.final import Final, Standing
 from harness.tuning.candidates.process import (
     CANDIDATE_SECONDS,
     COMPILE,
@@ -26,7 +27,6 @@ from harness.tuning.candidates.process import (
     KernelProcess,
     KernelTask,
 )
-from harness.tuning.candidates.turns import Standing, Turns
 from harness.tuning.database import kernel_identity
 
 _CALIBRATION = -1
@@ -182,7 +182,7 @@ class KernelMeasurer:
         *,
         verified: bool = True,
     ) -> Iterator[Standing | KernelFailed]:
-        """Measure candidates of one kernel in turns, for kernel after kernel; wrong ones are
+        """Measure candidates of one kernel interleaved, kernel after kernel; wrong ones are
         thrown out when they are to be verified. KernelFailed where a final did not come to its
         end.
 
@@ -196,13 +196,13 @@ class KernelMeasurer:
 
     def _made_ready(
         self, entries: Sequence[tuple[KernelTask, Sequence[Candidate]]], *, verified: bool
-    ) -> list[Turns]:
+    ) -> list[Final]:
         """A final of candidates for each of as many kernels as there are workers or fewer, ready
         to be measured: nothing else is running any more."""
         for worker in self._workers:
             worker.renew()
-        turns = [
-            Turns(
+        finals = [
+            Final(
                 worker,
                 kernel.as_message(self._target, self._footprint),
                 candidates,
@@ -210,26 +210,26 @@ class KernelMeasurer:
             )
             for worker, (kernel, candidates) in zip(self._workers, entries, strict=False)
         ]
-        for each in turns:
+        for each in finals:
             each.begin()
-        for each in turns:
+        for each in finals:
             each.finish()
         for worker in self._workers:
             worker.pause()
-        return turns
+        return finals
 
     def rivals(
         self, entries: Sequence[tuple[KernelTask, Candidate]], rounds: int
     ) -> list[list[float]]:
-        """Measure candidates of different kernels, one each, in turns: seconds per run,
+        """Measure candidates of different kernels, one each, interleaved: seconds per run,
         [kernels][rounds]. Each is in a worker of its own. Raises KernelFailed."""
         while len(self._workers) < len(entries):
             self._workers.append(KernelProcess(self._environment))
         alone = [(kernel, [candidate]) for kernel, candidate in entries]
-        turns = self._made_ready(alone, verified=False)
-        seconds: list[list[float]] = [[] for _ in turns]
+        finals = self._made_ready(alone, verified=False)
+        seconds: list[list[float]] = [[] for _ in finals]
         for _ in range(rounds):
-            for at, each in enumerate(turns):
+            for at, each in enumerate(finals):
                 seconds[at] += _only(each.take(1))
         return seconds
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from harness.processes.child import Message
 from harness.records.record import TuningCost
 from harness.tuning.candidates.compiling import Compiling
+from harness.tuning.candidates.final import Standing
 from harness.tuning.candidates.process import Candidate, KernelFailed, KernelProcess, KernelTask
-from harness.tuning.candidates.turns import Standing
 
 
 class KernelWrong(KernelFailed):

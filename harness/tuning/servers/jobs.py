@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 
 from harness.devices.servers.tracker import Address
 from harness.processes.child import Message
+from harness.tuning.candidates.final import Standing
 from harness.tuning.candidates.process import KernelFailed
-from harness.tuning.candidates.turns import Standing
 
 _MOST_LOST = 2
 Result = TypeVar("Result")
@@ -68,7 +68,7 @@ class Trial(Job[list[float]]):
 
 
 class Final(Job[Standing]):
-    """Candidates of one kernel, verified one by one where that is asked for, then timed in turns.
+    """Candidates of one kernel, verified one by one where that is asked for, then interleaved.
 
     `functions` are those that compiled, by position of `candidates`; `failed` says how the others
     did not.

@@ -17,6 +17,7 @@ from harness.devices.servers.tracker import Servers
 from harness.processes.child import Message
 from harness.records.record import TuningCost
 from harness.tuning.candidates.compiling import WATCH_SECONDS, Compiling
+from harness.tuning.candidates.final import Standing
 from harness.tuning.candidates.process import (
     CANDIDATE_SECONDS,
     Candidate,
@@ -24,7 +25,6 @@ from harness.tuning.candidates.process import (
     KernelProcess,
     KernelTask,
 )
-from harness.tuning.candidates.turns import Standing
 from harness.tuning.cluster.compiling import ClusterCompiling
 from harness.tuning.cluster.connection import BuildCluster
 from harness.tuning.servers.jobs import Final, Trial
@@ -40,7 +40,7 @@ class RemoteMeasurer:
     `workers` is how many processes compile here, where no `cluster` does; that is left at the end.
     Where there has been no server for `patience` seconds measuring raises CellFailure; a server
     that takes longer than `answer_seconds` counts as lost.
-    Weights are where the run before left them: unlike here, there are no copies to take turns with.
+    Weights are where the run before left them: unlike here, there are no copies to use in turn.
     """
 
     cost: TuningCost = "seconds"

@@ -18,7 +18,7 @@ from harness.errors import last_line
 from harness.files.arrays import read_arrays
 from harness.processes.child import Message, channel
 from harness.tuning.candidates.difference import arguments_of, output_difference, reference_of
-from harness.tuning.candidates.sampling import Timer, in_turns, samples
+from harness.tuning.candidates.sampling import Timer, interleaved, samples
 
 
 class Session:
@@ -77,9 +77,9 @@ class Session:
         return {"seconds": samples(self._timer(message), message["best"])}
 
     def final(self, message: Message) -> Message:
-        """Seconds per run of several candidates, taking turns: [candidates][rounds]."""
+        """Seconds per run of several candidates, interleaved: [candidates][rounds]."""
         timers = [self._timer(function) for function in message["functions"]]
-        return {"seconds": in_turns(timers, message["rounds"])}
+        return {"seconds": interleaved(timers, message["rounds"])}
 
     def verify(self, message: Message) -> Message:
         """The error of a candidate, in words, or None."""

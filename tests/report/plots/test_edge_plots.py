@@ -58,7 +58,7 @@ def test_edge_map_is_absent_when_records_have_no_layers(tmp_path: Path) -> None:
     for cell in group.cells:
         edges = cell.record.edges
         bare = edges.model_copy(update={"layers": ()}) if edges else None
-        cells.append(Cell(cell.record.model_copy(update={"edges": bare}), cell.turns))
+        cells.append(Cell(cell.record.model_copy(update={"edges": bare}), cell.interleaved))
     assert edge_map.draw(Group("m", "t", "measured", "m", tuple(cells)), {}) is None
 
 

@@ -157,7 +157,7 @@ def test_pareto_leaves_out_cells_scored_by_another_metric() -> None:
     odd = group.cells[0].record
     assert odd.accuracy is not None
     other = odd.accuracy.model_copy(update={"metric": "agreement with the reference"})
-    changed = Cell(odd.model_copy(update={"accuracy": other}), group.cells[0].turns)
+    changed = Cell(odd.model_copy(update={"accuracy": other}), group.cells[0].interleaved)
     mixed = Group("m", "t", "measured", "m", (changed, *group.cells[1:]))
     scored = pareto.scored(mixed)
     assert changed not in scored and len(scored) == 6

@@ -27,8 +27,8 @@ from harness.errors import CellFailure, InputError
 from harness.executors.table import executor_of
 from harness.hardware import as_yaml, detect_host
 from harness.specs.target import Device, TargetSpec
+from harness.tuning.candidates.final import Standing
 from harness.tuning.candidates.process import Candidate, KernelFailed
-from harness.tuning.candidates.turns import Standing
 from harness.tuning.cluster.compiling import ClusterCompiling
 from harness.tuning.cluster.connection import BuildCluster, require_cluster, unfit, versions
 

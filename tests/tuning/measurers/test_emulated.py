@@ -10,8 +10,8 @@ from small_kernels import module, split, task
 
 from harness.devices.emulated.board import require_board
 from harness.hardware import load_target
+from harness.tuning.candidates.final import Standing
 from harness.tuning.candidates.process import Candidate, KernelFailed
-from harness.tuning.candidates.turns import Standing
 from harness.tuning.measurers.emulated import CountingMeasurer
 from harness.tuning.measurers.repeatable import KernelWrong
 

@@ -16,8 +16,8 @@ from harness.files.arrays import write_arrays
 from harness.tuning.candidates import compiling
 from harness.tuning.candidates import process as kernel_process
 from harness.tuning.candidates.difference import difference
+from harness.tuning.candidates.final import Standing
 from harness.tuning.candidates.process import Candidate, KernelFailed, KernelTask
-from harness.tuning.candidates.turns import Standing
 from harness.tuning.measurers.local import KernelMeasurer
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})

@@ -11,8 +11,8 @@ from harness.errors import CellFailure
 from harness.hardware import load_target
 from harness.schedules.default import schedule_untuned
 from harness.specs.target import Hardware
+from harness.tuning.candidates.final import Standing
 from harness.tuning.candidates.process import Candidate, KernelFailed, KernelTask
-from harness.tuning.candidates.turns import Standing
 from harness.tuning.measurers.static import StaticMeasurer
 
 SPEC = load_target("a100")

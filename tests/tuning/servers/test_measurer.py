@@ -14,8 +14,8 @@ from harness.compiler.api import tvm
 from harness.devices.servers.tracker import Servers
 from harness.errors import CellFailure
 from harness.specs.sweep import Tune
+from harness.tuning.candidates.final import Standing
 from harness.tuning.candidates.process import Candidate, KernelFailed
-from harness.tuning.candidates.turns import Standing
 from harness.tuning.database import TuningDatabase, kernel_identity
 from harness.tuning.progress import TuningProgress
 from harness.tuning.servers.measurer import RemoteMeasurer

@@ -31,7 +31,7 @@ class Standing:
     unsafe: dict[int, str] = field(default_factory=dict)
 
 
-class Turns:
+class Final:
     """One final; `begin`, `finish` and `take`, in this order, so that several can begin in as
     many workers before the first is finished."""
 
