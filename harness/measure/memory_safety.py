@@ -14,7 +14,7 @@ from harness.building.network import compile_scheduled
 from harness.compiler.api import code_kind, relax, tvm
 from harness.devices.linker import linker
 from harness.devices.memory.access_check import access_outside, on_arrays
-from harness.devices.memory.temporaries import loading_for_guards
+from harness.devices.memory.temporaries import guarded_temporaries, loading_for_guards
 from harness.devices.threads.fork_join import in_this_thread, use_fork_join
 from harness.passes.rewriter import MAIN
 
@@ -73,6 +73,6 @@ def unsafe_kernels(
         return 0
 
     machine.set_instrument(instrument)
-    with in_this_thread():
+    with in_this_thread(), guarded_temporaries(None):
         machine[MAIN](*map(tvm.runtime.tensor, feeds))
     return unsafe

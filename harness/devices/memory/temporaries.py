@@ -7,8 +7,10 @@ looked at, not to be timed, Python's take their place.
 from __future__ import annotations
 
 import ctypes
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +26,42 @@ _Allocate = ctypes.CFUNCTYPE(
 )
 _Free = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_void_p)
 
-_side: Side | None = None
-_allocated: dict[int, GuardedMemory] = {}
+
+class _Pool:
+    """Memory that is guarded on one side. Pieces that are given back are used again: kernels may
+    ask for one in every step of a loop, and mapping guard pages takes longer than most steps."""
+
+    def __init__(self, side: Side | None) -> None:
+        self._side = side
+        self._used: dict[int, GuardedMemory] = {}
+        self._spare: dict[int, list[GuardedMemory]] = defaultdict(list)
+
+    def take(self, size: int) -> int:
+        spare = self._spare[size]
+        memory = spare.pop() if spare else GuardedMemory.of(size, self._side)
+        self._used[memory.address] = memory
+        return memory.address
+
+    def give_back(self, address: int) -> bool:
+        """Whether nothing was written beside it."""
+        memory = self._used.pop(address)
+        self._spare[memory.size].append(memory)
+        return memory.is_intact()
+
+    def release(self) -> None:
+        for memory in chain(self._used.values(), *self._spare.values()):
+            memory.release()
+
+
+_pool = _Pool(None)
 
 
 def _allocate(device_type: int, device: int, size: int, code: int, bits: int) -> int:
-    memory = GuardedMemory.of(size, _side)
-    _allocated[memory.address] = memory
-    return memory.address
+    return _pool.take(size)
 
 
 def _free(device_type: int, device: int, address: int) -> int:
-    memory = _allocated.pop(address)
-    intact = memory.is_intact()
-    memory.release()
-    return 0 if intact else -1
+    return 0 if _pool.give_back(address) else -1
 
 
 _OURS = {_ALLOCATE: _Allocate(_allocate), _FREE: _Free(_free)}
@@ -66,10 +89,11 @@ def _register(functions: Mapping[bytes, Any]) -> None:
 
 @contextmanager
 def guarded_temporaries(side: Side | None) -> Iterator[None]:
-    """Guard the intermediate results of kernels on one side."""
-    global _side
-    _side = side
+    """Guard the intermediate results of kernels on one side, meanwhile."""
+    global _pool
+    outer, _pool = _pool, _Pool(side)
     try:
         yield
     finally:
-        _side = None
+        _pool.release()
+        _pool = outer

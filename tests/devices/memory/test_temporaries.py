@@ -12,7 +12,7 @@ from harness.compiler.api import te, tirx, tvm
 from harness.devices.memory import temporaries
 from harness.devices.memory.access_check import access_outside, on_arrays
 from harness.devices.memory.guard_pages import GuardedMemory, Side
-from harness.devices.memory.temporaries import loading_for_guards
+from harness.devices.memory.temporaries import guarded_temporaries, loading_for_guards
 
 EXTENT = 64
 
@@ -66,3 +66,29 @@ def test_what_is_loaded_later_has_the_memory_of_tvm_again(monkeypatch: pytest.Mo
         kernel(tvm.runtime.tensor(square), found)
         np.testing.assert_array_equal(found.numpy(), 2 * square)
         assert len(given) == calls
+
+
+def test_a_kernel_that_asks_for_memory_in_every_step_gets_the_same_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of one size and on one side; a forked process does not take what was guarded elsewhere."""
+    given: list[Side | None] = []
+    of = temporaries.GuardedMemory.of
+
+    def counted(size: int, side: Side | None) -> GuardedMemory:
+        given.append(side)
+        return of(size, side)
+
+    monkeypatch.setattr(temporaries.GuardedMemory, "of", counted)
+    with loading_for_guards():
+        kernel, outside = through_a_temporary(0), on_arrays(through_a_temporary(EXTENT))
+    square = np.ones((EXTENT, EXTENT), np.float32)
+    arguments = tvm.runtime.tensor(square), tvm.runtime.tensor(square)
+    with guarded_temporaries(None):
+        for _ in range(3):
+            kernel(*arguments)
+        assert given == [None]
+        with guarded_temporaries("behind"):
+            kernel(*arguments)
+            assert given == [None, "behind"]
+        assert access_outside(outside, [square, np.zeros_like(square)]) is not None
