@@ -22,8 +22,9 @@ from harness.models.formats import Format, format_of
 
 @dataclass(frozen=True)
 class Engine:
-    """One engine: its name in a sentence, the class of its sessions, the formats it runs, and the
-    package it needs. It is the reference for `reference_for`: outputs and latencies of models in
+    """One engine: its name in a sentence, the module and class of its sessions, the formats it
+    runs, the package it needs, and the extra of this project that installs that. It is the
+    reference for `reference_for`: outputs and latencies of models in
     these formats are compared with its own."""
 
     title: str

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,6 @@ from harness.records.artifact import (
     TensorDescription,
 )
 from harness.records.record import (
-    Compression,
     Fusion,
     KernelVerification,
     Launch,
@@ -68,7 +67,8 @@ class Made:
     imported: Imported
     fusion: Fusion
     tuning: Tuning | None = None
-    edges: Compression | None = None
+    entries: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the record that steps filled, by name."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def build(
             kernels=described,
             fusion=made.fusion,
             tuning=made.tuning,
-            edges=made.edges,
+            **made.entries,
             weights_mb=weights_bytes(fused) / _MEGABYTE,
             activation_mb=_planned_bytes(lowered) / _MEGABYTE,
             artifact_mb=(part / LIBRARY).stat().st_size / _MEGABYTE,

@@ -14,6 +14,7 @@ from typing import Literal
 
 import psutil
 
+from harness.baselines.registry import ENGINES
 from harness.compiler.pair import INSTALL, installed_pair, is_known_pair, pair_problem
 from harness.devices.emulated.loop_throughput import INSTALL as INSTALL_LLVM
 from harness.devices.emulated.loop_throughput import analyser_version
@@ -32,11 +33,15 @@ OLDEST_PYTHON = (3, 10)
 EXTRAS = {
     "torch": ("PyTorch models", ("torch",)),
     "tflite": ("TFLite models", ("tflite", "ai-edge-litert")),
-    "openvino": ("the OpenVINO baseline", ("openvino",)),
     "parquet": ("export to Parquet", ("pyarrow",)),
     "text": ("text models", ("tokenizers",)),
     "opencl": ("GPU schedules verified on this machine's processor", ("pyopencl",)),
     "dask": ("compiling on a Dask cluster", ("distributed",)),
+}
+EXTRAS |= {
+    engine.extra: (f"the {engine.title} baseline", (engine.package,))
+    for engine in ENGINES.values()
+    if engine.extra and engine.extra not in EXTRAS
 }
 # The names TVM looks for when it links a library, in its order.
 COMPILERS = ("g++", "gcc", "clang++", "clang", "c++", "cc")

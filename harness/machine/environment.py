@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 import harness
+from harness.baselines.registry import ENGINES
 from harness.devices.graphics.processor import graphics_processor
 from harness.files.installed import installed_version
 from harness.hardware import this_processor
@@ -26,11 +27,8 @@ _DISTRIBUTIONS = (
     "xgboost",
     "numpy",
     "onnx",
-    "onnxruntime",
-    "openvino",
-    "torch",
     "tflite",
-    "ai-edge-litert",
+    *(engine.package.replace("_", "-") for engine in ENGINES.values()),
 )
 _LOAD_PER_CORE = 0.5
 _HEAVY_PROCESS_CORES = 0.2

@@ -67,7 +67,7 @@ def is_less_accurate(record: Record, reference: Record | None) -> bool:
     ours, theirs = record.accuracy, reference.accuracy if reference else None
     if ours is None or not ours.defined:
         return ours is not None
-    if theirs is None or (ours.metric == AGREEMENT and record.edges is None):
+    if theirs is None or (ours.metric == AGREEMENT and not record.is_compressed):
         return False
     return is_clearly_less(ours, theirs)
 
@@ -93,6 +93,6 @@ def uncompressed(records: Iterable[Record]) -> Record | None:
     scored = [
         record
         for record in known
-        if record.status == "ok" and record.edges is None and record.accuracy is not None
+        if record.status == "ok" and not record.is_compressed and record.accuracy is not None
     ]
     return min(scored, key=order, default=None)

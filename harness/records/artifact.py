@@ -9,12 +9,12 @@ from pathlib import Path
 
 from harness.errors import InputError
 from harness.records.record import (
-    Compression,
     Fusion,
     KernelVerification,
     Launch,
     LoopThroughputs,
     MemorySafety,
+    StepEntries,
     Tuning,
 )
 from harness.specs.documents import Frozen
@@ -55,7 +55,7 @@ def reference_of(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}{REFERENCE_SUFFIX}")
 
 
-class Artifact(Frozen):
+class Artifact(StepEntries):
     """The description of a compiled network."""
 
     schema_version: int = 1
@@ -64,7 +64,6 @@ class Artifact(Frozen):
     kernels: tuple[KernelDescription, ...]
     fusion: Fusion
     tuning: Tuning | None
-    edges: Compression | None = None
     weights_mb: float
     activation_mb: float
     artifact_mb: float

@@ -384,6 +384,18 @@ class Compression(Frozen):
         return 1 - self.parameters_kept / self.parameters
 
 
+class StepEntries(Frozen):
+    """What the steps of a configuration did, in fields by the keys of steps; None where a step is
+    not asked for, or left the network as it was."""
+
+    edges: Compression | None = None
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether the network is another than the model's."""
+        return any(getattr(self, key) is not None for key in StepEntries.model_fields)
+
+
 class Fusion(Frozen):
     """Kernels of the graph before and after fusing, and those that ought not to be there."""
 
@@ -392,7 +404,7 @@ class Fusion(Frozen):
     stray: tuple[str, ...] = ()
 
 
-class Record(Frozen):
+class Record(StepEntries):
     """One cell of a sweep, done."""
 
     schema_version: Literal[1] = 1
@@ -409,7 +421,6 @@ class Record(Frozen):
     memory: Memory | None = None
     accuracy: Accuracy | None = None
     verification: Verification | None = None
-    edges: Compression | None = None
     fusion: Fusion | None = None
     kernels: tuple[KernelTime, ...] = ()
     outside_kernels_us: float | None = Field(

@@ -306,11 +306,11 @@ def _remarks(
     accuracy, least = record.accuracy, constraints.limits.get(ACCURACY)
     if accuracy and choice.accuracy_is == AGREEMENT:
         yield f"its accuracy is {AGREEMENT}, not accuracy on labelled data"
-    if accuracy is None and record.edges is not None:
-        yield "some of its edges are dropped, and its accuracy is not known"
+    if accuracy is None and record.is_compressed:
+        yield "its network is compressed, and its accuracy is not known"
     elif accuracy and not accuracy.defined:
         yield f"its {accuracy.metric} is {score(accuracy.value)}"
-    elif record.edges is not None and reference is None:
+    elif record.is_compressed and reference is None:
         yield "there is no cell of the uncompressed network to hold its accuracy against"
     elif constraints.any_accuracy and is_less_accurate(record, reference):
         yield inaccuracy(record, reference)

@@ -14,6 +14,7 @@ import numpy as np
 
 from harness.records.record import Accuracy, LayerCompression
 from harness.report.data import Cell, Group
+from harness.specs.scores import SCORES
 from harness.statistics import Verdict, compare_paired
 
 _ABOUT_THE_CHOICE = {"score", "shuffle", "sparsity"}
@@ -117,7 +118,7 @@ def _last_crossing(across: Sequence[float], up: Sequence[float]) -> float:
 def is_control(cell: Cell) -> bool:
     """Whether the edges were chosen by chance: at random, or shuffled within each layer."""
     assert cell.record.edges is not None
-    return cell.record.edges.score == "random" or bool(_edges_asked(cell).get("shuffle"))
+    return SCORES[cell.record.edges.score].control or bool(_edges_asked(cell).get("shuffle"))
 
 
 def treatment(cell: Cell) -> dict[str, object]:

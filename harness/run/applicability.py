@@ -13,17 +13,16 @@ from harness.run.plan import PlannedCell, PlannedGroup
 
 def require_applicable(cell: PlannedCell, group: PlannedGroup) -> None:
     """Raise CellSkipped, with the reason, where a cell's engine is not installed or does not run
-    its model or on its target, or where its edges cannot be priced on it."""
+    its model or on its target, or where a step measures kernels and it does not allow that."""
     target = group.target
     executor = executor_of(target)
     if cell.configuration is not None:
-        edges = cell.configuration.edges
-        if edges is not None and edges.budget == "latency" and not executor.times_kernels:
-            raise CellSkipped(
-                "a budget of latency is spent by kernel times that are measured on this machine, "
-                f"and '{target.name}' is not here: its device is {target.device.kind}; use the "
-                "budget 'edges' or 'uniform'"
-            )
+        for key, options in cell.configuration.steps.items():
+            if options.times_kernels and not executor.times_kernels:
+                raise CellSkipped(
+                    f"'{key}' measures kernels, which '{target.name}' does not allow: its device "
+                    f"is {target.device.kind}; {options.times_kernels}"
+                )
         return
     engine, format = cell.key.engine, group.model.format
     if not executor.runs_engines:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from harness.measure.memory_safety import MemoryCheck
     from harness.models.imported import Imported
     from harness.networks.context import Context
-    from harness.records.record import Compression, KernelVerification, Tuning
+    from harness.records.record import KernelVerification, Tuning
     from harness.specs.sweep import Tune
 
 _PROGRESS_SECONDS = 0.3
@@ -110,18 +110,20 @@ class _Cell:
         from harness.tuning.database import database_of
 
         self._tell({"stage": "canonicalise"})
-        canonical, edges = canonicalise(self._imported.module, self._imported.layer_names), None
-        context = self._context()
-        for _, spec, step in steps_of(self._configuration):
-            canonical, edges = step.apply(canonical, context, spec)
+        canonical = canonicalise(self._imported.module, self._imported.layer_names)
+        context, entries = self._context(), {}
+        for key, options, step in steps_of(self._configuration):
+            canonical, entry = step.apply(canonical, context, options)
+            if entry is not None:
+                entries[key] = entry
         adapted, fused = self._fused(canonical)
         tuning, database = None, database_of([], {})
         if self._configuration.tune is not None:
             adapted, fused, tuning, database = self._tuned(
-                canonical, adapted, fused, self._configuration.tune, edges
+                canonical, adapted, fused, self._configuration.tune
             )
         self._tell({"stage": "build"})
-        made = Made(self._imported, summarise(adapted, fused), tuning, edges)
+        made = Made(self._imported, summarise(adapted, fused), tuning, entries)
         threads, folder = self._spec.tvm.num_cores, self._order.artifact
         return build(fused, self._target, threads, database, folder, made, self._scrutiny(fused))
 
@@ -165,7 +167,6 @@ class _Cell:
         adapted: tvm.IRModule,
         fused: tvm.IRModule,
         tune: Tune,
-        edges: Compression | None,
     ) -> tuple[tvm.IRModule, tvm.IRModule, Tuning, Any]:
         """The network, its fused form, what tuning did, and the schedules that it chose. Layers
         whose sparse kernel turns out to be slower than the dense one are dense after it."""
@@ -190,7 +191,7 @@ class _Cell:
                 _throttled(self._tell),
                 self._executor.measurer(self._threads, cold, folder),
             ).run()
-            if edges is not None and self._executor.times_kernels:
+            if self._configuration.steps and self._executor.times_kernels:
                 slower = slower_when_sparse(
                     canonical,
                     fused,

@@ -10,7 +10,7 @@ from harness.measure.inputs import verification_inputs
 from harness.models.data.task import SAMPLES_REVISION
 from harness.models.tensors import TensorSpec, ValueRange
 from harness.run.model_process import DistantInputs, DistantTask, KnownModel
-from harness.specs.sweep import Edges
+from harness.specs.sweep import Configuration
 
 
 class CellInputs:
@@ -28,19 +28,20 @@ class CellInputs:
         write_arrays(path, [list(row.items()) for row in feeds])
         return path
 
-    def for_calibration(self, edges: Edges | None) -> Path | None:
-        """Real inputs to calibrate on, where that is asked for and there are any."""
+    def for_calibration(self, configuration: Configuration) -> Path | None:
+        """Real inputs to calibrate on, as many as its steps ask for, where there are any."""
         training = self._model.training
         source = training or self._model.task
-        if edges is None or not edges.needs_data or source is None:
+        count = max((options.samples for options in configuration.steps.values()), default=0)
+        if not count or source is None:
             return None
         of = training.fingerprint[:12] if training else f"{SAMPLES_REVISION}"
-        return self._kept(f"calibration-{edges.calibration}-{of}", source, edges.calibration)
+        return self._kept(f"calibration-{count}-{of}", source, count)
 
-    def for_training(self, edges: Edges | None) -> Path | None:
-        """All training inputs, where a network is fitted to them and there are any."""
+    def for_training(self, configuration: Configuration) -> Path | None:
+        """All training inputs, where a step takes them and there are any."""
         source = self._model.training
-        if edges is None or edges.finetune is None or source is None:
+        if source is None or not any(each.trains for each in configuration.steps.values()):
             return None
         return self._kept(f"training-{source.fingerprint[:12]}", source)
 

@@ -25,9 +25,9 @@ from harness.records.record import (
     fingerprint,
 )
 from harness.run.model_process import KnownModel, ModelProcess
-from harness.run.steps import STEPS, steps_of
+from harness.run.steps import steps_of
 from harness.specs.settings import Settings
-from harness.specs.sweep import Configuration, ModelSpec, Sweep
+from harness.specs.sweep import STEP_MODULES, Configuration, Measure, ModelSpec, Sweep
 from harness.specs.target import TargetSpec
 
 
@@ -48,6 +48,7 @@ class PlannedGroup:
     model: KnownModel
     target: TargetSpec
     cells: tuple[PlannedCell, ...]
+    measure: Measure
     unscored: int
     """How many samples of the model's labelled data, the first ones, no cell is scored on."""
     refusal: str | None = None
@@ -87,8 +88,8 @@ def require_scored(model: KnownModel, unscored: int) -> None:
     """Raises InputError where nothing is left to score on, before an hour is spent on tuning."""
     if unscored and model.task is not None and model.samples <= unscored:
         raise InputError(
-            f"{model.name}: edges are compressed by {unscored} of its labelled inputs, on which "
-            f"nothing is scored then, and it has {model.samples}; expected a smaller "
+            f"{model.name}: its network is compressed by {unscored} of its labelled inputs, on "
+            f"which nothing is scored then, and it has {model.samples}; expected a smaller "
             "'calibration', more 'data', or 'training' inputs of their own"
         )
 
@@ -126,7 +127,9 @@ def _find(spec: ModelSpec, sweep: Sweep, models: ModelProcess) -> _Found:
 
 def _group(sweep: Sweep, found: _Found, target: TargetSpec, settings: Settings) -> PlannedGroup:
     cells = _cells(sweep, found, target, settings)
-    return PlannedGroup(found.spec, found.model, target, cells, found.unscored, found.refusal)
+    return PlannedGroup(
+        found.spec, found.model, target, cells, sweep.measure, found.unscored, found.refusal
+    )
 
 
 def _with_batch(spec: ModelSpec, batch: int | None) -> ModelSpec:
@@ -211,10 +214,10 @@ def _baselines(sweep: Sweep, model: KnownModel) -> list[str]:
 def _decisive(configuration: Configuration, model: KnownModel) -> dict[str, Any]:
     """The parts of a configuration that decide a model's result. Steps that it does not use are
     left out, so that cells that were finished before there was such a step are known again."""
-    found = configuration.model_dump(exclude={"name", *STEPS})
-    for key, spec, step in steps_of(configuration):
-        found[key] = spec.decisive() | {"revision": step.revision}
-        if spec.needs_data and model.training:
+    found = configuration.model_dump(exclude={"name", *STEP_MODULES})
+    for key, options, step in steps_of(configuration):
+        found[key] = options.decisive() | {"revision": step.revision}
+        if options.samples and model.training:
             found["training"] = model.training.fingerprint
     return found
 

@@ -15,7 +15,15 @@ from harness.errors import CellSkipped, HarnessError, printable
 from harness.executors.table import executor_of
 from harness.measure.group import Measured
 from harness.records.artifact import Artifact
-from harness.records.record import OWN_ENGINE, CellKey, KernelTime, Latency, Memory, Record
+from harness.records.record import (
+    OWN_ENGINE,
+    CellKey,
+    KernelTime,
+    Latency,
+    Memory,
+    Record,
+    StepEntries,
+)
 from harness.records.store import SECONDS, Store
 from harness.run.plan import PlannedCell, PlannedGroup
 from harness.specs.sweep import Sweep
@@ -131,7 +139,7 @@ class RecordWriter:
                 },
                 "target": self.target.model_dump(mode="json", by_alias=True),
                 "configuration": configuration.model_dump(mode="json") if configuration else None,
-                "measure": self._sweep.measure.model_dump(mode="json"),
+                "measure": self._group.measure.model_dump(mode="json"),
                 "limits": self._sweep.limits.model_dump(mode="json"),
                 "seed": self._sweep.seed,
                 "threads": self.target.tvm.num_cores,
@@ -209,7 +217,7 @@ def _compiled(
             artifact_mb=artifact.artifact_mb,
             **(process or {}),
         ),
-        "edges": artifact.edges,
+        **{key: getattr(artifact, key) for key in StepEntries.model_fields},
         "fusion": artifact.fusion,
         "tuning": artifact.tuning,
         "loops": artifact.loops,

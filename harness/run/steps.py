@@ -7,40 +7,29 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.records.record import Compression
-from harness.specs.sweep import Configuration, StepModule
+from harness.specs.documents import Frozen
+from harness.specs.steps import StepOptions
+from harness.specs.sweep import STEP_MODULES, Configuration
 
 if TYPE_CHECKING:
     from harness.compiler.api import tvm
     from harness.networks.context import Context
 
-Apply = Callable[["tvm.IRModule", "Context", Any], "tuple[tvm.IRModule, Compression]"]
+Apply = Callable[["tvm.IRModule", "Context", Any], "tuple[tvm.IRModule, Frozen | None]"]
+"""Comes to the network after a step, and the record's field of the step's key, if it has one."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step: `apply` returns the network after it and the entry of the record. `revision` is in
-    the fingerprint of cells, and raised when the step comes to another network than before."""
+    """One step. `revision` is in the fingerprint of cells, and raised when the step comes to
+    another network than before."""
 
     apply: Apply
     revision: int
 
 
-def _steps() -> Iterator[tuple[str, Step]]:
-    for key, field in Configuration.model_fields.items():
-        for mark in field.metadata:
-            if isinstance(mark, StepModule):
-                module = importlib.import_module(mark.name)
-                yield key, Step(module.apply, module.REVISION)
-
-
-STEPS = dict(_steps())
-"""By their keys in a configuration."""
-
-
-def steps_of(configuration: Configuration) -> Iterator[tuple[str, Any, Step]]:
+def steps_of(configuration: Configuration) -> Iterator[tuple[str, StepOptions, Step]]:
     """The steps that a configuration asks for: the key, its options, and the step."""
-    for key, step in STEPS.items():
-        spec = getattr(configuration, key)
-        if spec is not None:
-            yield key, spec, step
+    for key, options in configuration.steps.items():
+        module = importlib.import_module(STEP_MODULES[key])
+        yield key, options, Step(module.apply, module.REVISION)

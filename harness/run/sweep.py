@@ -290,8 +290,8 @@ class _GroupRun:
             tuning_database=self._tuning_databases / self._executor.tuning_folder,
             artifact=folder.absolute(),
             inputs=self._inputs.of_kernels(_specs(imported.inputs), imported.ranges),
-            calibration=self._inputs.for_calibration(configuration.edges),
-            training=self._inputs.for_training(configuration.edges),
+            calibration=self._inputs.for_calibration(configuration),
+            training=self._inputs.for_training(configuration),
             servers=self._servers,
         )
         message = order.model_dump(mode="json", by_alias=True)
@@ -338,7 +338,7 @@ class _GroupRun:
     def _settings(self, subject: GroupSubject) -> GroupSettings:
         return GroupSettings(
             subject=subject,
-            measure=self._sweep.measure,
+            measure=self._group.measure,
             limits=self._sweep.limits,
             threads=self._target.tvm.num_cores,
             seed=self._sweep.seed,
@@ -353,8 +353,9 @@ class _GroupRun:
 
 def _own_reference(cell: PlannedCell, path: Path) -> Path | None:
     """The reference of a cell, where that is not the model itself."""
-    compressed = cell.configuration is not None and cell.configuration.edges is not None
-    return reference_of(path) if compressed else None
+    if cell.configuration is None or not reference_of(path).exists():
+        return None
+    return reference_of(path)
 
 
 def _specs(found: Sequence[TensorDescription]) -> tuple[TensorSpec, ...]:

@@ -14,11 +14,13 @@ from harness.errors import did_you_mean
 @dataclass(frozen=True)
 class ScoreTraits:
     """Traits of a score: `needs_data` if it takes inputs of the model, `of_outputs` if it takes the
-    network's outputs for them."""
+    network's outputs for them; `control` if it knows nothing of the network, so that others are
+    held against it."""
 
     summary: str
     needs_data: bool = False
     of_outputs: bool = False
+    control: bool = False
 
 
 SCORES: Mapping[str, ScoreTraits] = {
@@ -31,7 +33,7 @@ SCORES: Mapping[str, ScoreTraits] = {
         "the loss of the layer's output when the other weights make up for the group",
         needs_data=True,
     ),
-    "random": ScoreTraits("a control that knows nothing"),
+    "random": ScoreTraits("a control that knows nothing", control=True),
 }
 
 

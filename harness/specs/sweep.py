@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +20,7 @@ from harness.specs.documents import ONE_OR_SEVERAL, Amount, Count, Frozen, Name,
 from harness.specs.patterns import PATTERNS, Pattern, of_every, traits_of
 from harness.specs.scores import SCORES, Score
 from harness.specs.settings import AXES, Settings, Threads
+from harness.specs.steps import StepModule, StepOptions
 
 FusionLevel = Literal["none", "elementwise", "full"]
 Kind = Literal["measured", "emulated-count", "static"]
@@ -74,7 +74,7 @@ class Finetune(Frozen):
         return [each] * (self.stages - 1) + [self.epochs - each * (self.stages - 1)]
 
 
-class Edges(Frozen):
+class Edges(StepOptions):
     """Which edges of a model are dropped: those that `score` least, in a pattern that the hardware
     can make use of, up to a share of `sparsity` of each layer's weights. In a `block` an input's
     edges to a vector of outputs go together, in a `wide-block` those to two. The pattern `channel`
@@ -108,10 +108,32 @@ class Edges(Frozen):
         """The options that decide the resulting network."""
         return self.model_dump(exclude={"finetune"} if self.finetune is None else None)
 
+    def variants(self) -> Mapping[str, Edges]:
+        """One cell for each sparsity; `@0.8` ends its name where there are several."""
+        if len(self.sparsity) == 1:
+            return {"": self}
+        return {
+            f"@{each:g}": self.model_copy(update={"sparsity": (each,)}) for each in self.sparsity
+        }
+
     @property
     def needs_data(self) -> bool:
         """Whether compressing takes inputs of the model."""
-        return self.looks_inside or self.finetune is not None or self.bypass is not None
+        return self.looks_inside or self.trains or self.bypass is not None
+
+    @property
+    def samples(self) -> int:
+        return self.calibration if self.needs_data else 0
+
+    @property
+    def trains(self) -> bool:
+        return self.finetune is not None
+
+    @property
+    def times_kernels(self) -> str | None:
+        if self.budget != "latency":
+            return None
+        return "a budget of latency is spent by kernel times; use the budget 'edges' or 'uniform'"
 
     @property
     def looks_inside(self) -> bool:
@@ -171,35 +193,45 @@ class Edges(Frozen):
         return self
 
 
-@dataclass(frozen=True)
-class StepModule:
-    """Marks a key of a configuration as a step, done by the module `name`: its `apply` transforms
-    the network by the key's options, and its `REVISION` dates the transformation."""
-
-    name: str
-
-
 class Configuration(Frozen):
-    """The transformations of a model before it runs."""
+    """The transformations of a model before it runs. Steps are applied in the order of their keys
+    here."""
 
     name: Name
     fusion: FusionLevel = "full"
     edges: Annotated[Edges | None, StepModule("harness.edges.step")] = None
     tune: Tune | None = None
 
+    @property
+    def steps(self) -> dict[str, StepOptions]:
+        """The options of the steps that it has, by key, in their order."""
+        found = {key: getattr(self, key) for key in STEP_MODULES}
+        return {key: options for key, options in found.items() if options is not None}
+
     def cells(self) -> tuple[Configuration, ...]:
-        """This configuration, or one for each of its sparsities."""
-        if self.edges is None or len(self.edges.sparsity) == 1:
-            return (self,)
+        """This configuration, or one for each combination of its steps' variants."""
+        each = [
+            [(key, suffix, options) for suffix, options in found.variants().items()]
+            for key, found in self.steps.items()
+        ]
         return tuple(
             self.model_copy(
                 update={
-                    "name": f"{self.name}@{sparsity:g}",
-                    "edges": self.edges.model_copy(update={"sparsity": (sparsity,)}),
+                    "name": self.name + "".join(suffix for _, suffix, _ in chosen),
+                    **{key: options for key, _, options in chosen},
                 }
             )
-            for sparsity in self.edges.sparsity
+            for chosen in product(*each)
         )
+
+
+STEP_MODULES = {
+    key: mark.name
+    for key, field in Configuration.model_fields.items()
+    for mark in field.metadata
+    if isinstance(mark, StepModule)
+}
+"""The module of each step, by its key in a configuration, in the order of the steps."""
 
 
 class ModelSpec(Frozen):
@@ -290,8 +322,8 @@ class Sweep(Frozen):
     def calibration(self) -> int:
         """How many inputs of a model, the first ones, some configuration is calibrated on. Where
         they are of its labelled data, no configuration is scored on them."""
-        needed = [found.edges for found in self.configurations if found.edges is not None]
-        return max((edges.calibration for edges in needed if edges.needs_data), default=0)
+        steps = (options for found in self.configurations for options in found.steps.values())
+        return max((options.samples for options in steps), default=0)
 
     @field_validator("models", "configurations")
     @classmethod

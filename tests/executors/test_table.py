@@ -36,6 +36,6 @@ def test_code_that_a_device_does_not_run_is_refused(
     assert found.kind in get_args(Kind)
 
 
-def test_only_what_is_timed_here_has_kernel_times() -> None:
+def test_devices_that_are_not_here_have_no_kernel_times() -> None:
     timed = {kind for kind in get_args(DeviceKind) if executor_of(on("znver4", kind)).times_kernels}
-    assert timed == {"local"}
+    assert "local" in timed and timed.isdisjoint({"rpc", "emulated", "static"})
