@@ -45,11 +45,10 @@ def blaming(imported: Imported, target: TvmTarget) -> Iterator[None]:
 
 
 def _is_from_tvm(error: Exception) -> bool:
-    """Whether an error was raised in TVM, in C++ or Python: its text is for TVM's authors."""
+    """Whether an error came through TVM, in C++ or Python: its text is for TVM's authors."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    modules = [str(frame.f_globals.get("__name__", "")).split(".")[0] for frame in frames]
-    ours = bool(modules) and modules[-1] == __name__.split(".")[0]
-    return not isinstance(error, HarnessError) and not ours and not _PACKAGES.isdisjoint(modules)
+    modules = {str(frame.f_globals.get("__name__", "")).split(".")[0] for frame in frames}
+    return not isinstance(error, HarnessError) and not modules.isdisjoint(_PACKAGES)
 
 
 def _blamed(imported: Imported, target: TvmTarget) -> CellFailure | None:

@@ -33,7 +33,7 @@ def test_contender_is_timed_several_times(seconds: float, count: int) -> None:
     assert samples(Machine([1]).timer(seconds), best=1e-3) == [seconds] * count
 
 
-def test_without_a_yardstick_a_slow_machine_makes_a_slow_candidate() -> None:
+def test_without_a_calibration_kernel_a_slow_machine_makes_a_slow_candidate() -> None:
     assert samples(Machine([1.4]).timer(1e-3), best=None) == pytest.approx([1.4e-3] * 3)
 
 
@@ -41,7 +41,7 @@ def test_without_a_yardstick_a_slow_machine_makes_a_slow_candidate() -> None:
     factors=st.lists(st.floats(0.5, 2.0), min_size=1, max_size=9),
     seconds=st.floats(0.5e-3, 1.4e-3),
 )
-def test_beside_a_yardstick_the_machine_does_not_matter(
+def test_beside_a_calibration_kernel_the_machine_does_not_matter(
     factors: list[float], seconds: float
 ) -> None:
     """Whatever the machine does: it does the same to what is timed right after."""
@@ -50,7 +50,7 @@ def test_beside_a_yardstick_the_machine_does_not_matter(
     assert samples(machine.timer(seconds), None, calibration) == pytest.approx([seconds] * 3)
 
 
-def test_yardstick_counts_for_what_it_is_known_for() -> None:
+def test_calibration_kernel_counts_for_what_it_is_known_for() -> None:
     """It was measured when the machine was twice as fast."""
     machine = Machine([1])
     calibration = CalibrationKernel(machine.timer(1e-3), seconds=0.5e-3)
