@@ -6,9 +6,8 @@ import importlib
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from harness.baselines.base import Session
 from harness.errors import (
     CellFailure,
     CellSkipped,
@@ -18,6 +17,9 @@ from harness.errors import (
     unknown_name,
 )
 from harness.models.formats import Format, format_of
+
+if TYPE_CHECKING:
+    from harness.baselines.base import Session
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def open_session(engine: str, path: Path, threads: int) -> Session:
         raise InputError(f"threads: expected at least 1, found {threads}")
     opener = getattr(importlib.import_module(found.module), found.session)
     try:
-        return cast(Session, opener(path, threads))
+        return cast("Session", opener(path, threads))
     except HarnessError:
         raise
     except Exception as error:

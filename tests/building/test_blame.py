@@ -28,9 +28,7 @@ def network(tmp_path: Path) -> Imported:
 
 def test_an_error_in_tvm_becomes_one_sentence_of_ours(network: Imported) -> None:
     with (
-        pytest.raises(
-            CellFailure, match=r"TVM fails on the network .* operators alone"
-        ),
+        pytest.raises(CellFailure, match=r"TVM fails on the network .* operators alone"),
         blaming(network, TARGET),
     ):
         relax.op.reshape(network.module["main"].params[0], (3, -1, -1))

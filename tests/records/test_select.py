@@ -237,7 +237,7 @@ def test_select_takes_what_agrees_where_there_are_no_labels() -> None:
     assert "differs (tvm)" in found.left_out[0]
     unknown = select([sparse("unscored", 1.0, 20.0, None), *cells], Constraints())
     assert chosen(unknown) == "unscored"
-    assert unknown.why[-1] == "some of its edges are dropped, and its accuracy is not known"
+    assert unknown.why[-1] == "its network is compressed, and its accuracy is not known"
 
 
 @pytest.mark.parametrize("limits", [{}, {"accuracy": 0.05}, {"accuracy": -1.0}])
