@@ -1,5 +1,5 @@
-"""Our part of TVM's lowering of scheduled kernels: its first pass, its last ones, and the rules of
-elementary functions.
+"""Our part of TVM's lowering of scheduled kernels: its first pass, one after its loops are lowered,
+its last ones, and the rules of elementary functions.
 
 Passes, schedules and cost models see plain functions, maxima and masks; these rewrites follow all
 of TVM's own.
@@ -16,6 +16,7 @@ from harness.kernels.elementary import register_functions
 from harness.kernels.extrema import begin_infinite, keep_nan
 from harness.kernels.named_values import store_named_values
 from harness.kernels.selections import select_for_masks
+from harness.kernels.stack import keep_on_stack
 
 _LAST = (keep_nan, select_for_masks, store_named_values)
 """In this order: the first names values, which the last one stores."""
@@ -24,10 +25,13 @@ _LAST = (keep_nan, select_for_masks, store_named_values)
 @cache  # TVM admits one rule of a level, and a pipeline is wrapped once
 def use_our_lowering() -> None:
     """Have every kernel that this process compiles compute elementary functions in vectors if it is
-    for a processor, keep NaN in maxima and minima, and select where it has masks."""
+    for a processor, keep NaN in maxima and minima, select where it has masks, and have
+    accumulators on the stack."""
     register_functions()
     wrap_lowering(
-        lambda: _pass(begin_infinite), lambda: tvm.transform.Sequential(list(map(_pass, _LAST)))
+        lambda: _pass(begin_infinite),
+        lambda: _pass(keep_on_stack),
+        lambda: tvm.transform.Sequential(list(map(_pass, _LAST))),
     )
 
 
