@@ -36,7 +36,10 @@ SETTLING_SECONDS = 0.03
 """Runs before each sample, in seconds: the caches hold data of the others."""
 _LEAST_RUNS = 3
 """A sample is their median."""
-_KERNEL_RUNS = 20
+_KERNEL_RUNS, _LEAST_KERNEL_RUNS = 20, 3
+_KERNEL_SECONDS = 10.0
+"""Runs that time the kernels of a network are fewer where they would take longer than this."""
+_INFERENCES_PER_KERNEL_RUN = 4
 _WATCH_SECONDS = 1.0
 _PLAIN = "the compressed network, compiled plainly"
 
@@ -196,6 +199,12 @@ class ProcessRunner(Runner):
 
     def close(self) -> None:
         self._child.kill()
+
+
+def kernel_runs(seconds: float) -> int:
+    """How often the kernels of a network are timed whose inference takes so many seconds."""
+    affordable = _KERNEL_SECONDS / (_INFERENCES_PER_KERNEL_RUN * max(seconds, 1e-9))
+    return int(max(_LEAST_KERNEL_RUNS, min(_KERNEL_RUNS, affordable)))
 
 
 def _no_judge_of_compressed(_at: int, _others: bool) -> str:
@@ -366,7 +375,9 @@ class Group:
 
     def _kernels(self, runner: Runner, inputs: Path) -> None:
         if runner.member.engine == OWN_ENGINE:
-            answer = runner.ask({"do": "kernels", "inputs": str(inputs), "runs": _KERNEL_RUNS})
+            self._listener("measure", f"kernels of {runner.member.label}", 0, 1)
+            runs = kernel_runs(runner.seconds_per_run)
+            answer = runner.ask({"do": "kernels", "inputs": str(inputs), "runs": runs})
             runner.measured.kernel_seconds = answer["kernels"]
             runner.measured.outside_seconds = answer["outside"]
 

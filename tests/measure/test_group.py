@@ -12,7 +12,7 @@ from small_models import FLOAT, INT64, onnx_model, save, weights
 
 from harness.errors import CellFailure
 from harness.files.arrays import read_arrays
-from harness.measure.group import Group, GroupSettings, GroupSubject, Member
+from harness.measure.group import Group, GroupSettings, GroupSubject, Member, kernel_runs
 from harness.models.tensors import TensorSpec, ValueRange
 from harness.records.record import Verification
 from harness.specs.sweep import Limits, Measure, ModelSpec
@@ -88,3 +88,10 @@ def test_an_engine_is_verified_and_the_judge_asked_where_needed(tmp_path: Path) 
     (found,) = group(path, TensorSpec("x", (1, 64), "float32"), {}).measure([member]).values()
     assert found.failure is None and isinstance(found.verification, Verification)
     assert found.verification.right and found.verification.inputs == 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "runs"), [(0.0, 20), (1e-4, 20), (0.125, 20), (0.25, 10), (0.6, 4), (30.0, 3)]
+)
+def test_kernels_of_slow_networks_are_timed_less_often(seconds: float, runs: int) -> None:
+    assert kernel_runs(seconds) == runs

@@ -1,0 +1,241 @@
+"""How many of ONNX's own operator tests pass?
+
+    python benchmarks/onnx_node_tests.py [--only TEXT] [--fusion none] [--report FILE]
+
+Each case of `onnx.backend.test` whose values are plain tensors is imported, compiled with default
+schedules at each fusion level and compared with the expected outputs. Inputs that set shapes (axes,
+sizes, pads) become constants where an import needs that. Cases run in child processes: one that
+crashes costs itself. Prints counts, and the cases that do not pass by their reason; `--report`
+writes all results as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+LEVELS = ("none", "full")
+_BATCH = 20
+_SECONDS = 600
+_SHAPES = {
+    "AffineGrid": {1}, "BlackmanWindow": {0}, "CenterCropPad": {1}, "Col2Im": {1, 2},
+    "ConstantOfShape": {0}, "CumProd": {1}, "CumSum": {1}, "DFT": {1, 2}, "Expand": {1},
+    "HammingWindow": {0}, "HannWindow": {0}, "MaxUnpool": {2}, "MelWeightMatrix": {0, 1, 2, 3, 4},
+    "NonMaxSuppression": {2}, "OneHot": {1}, "Pad": {1, 3}, "Range": {0, 1, 2}, "Reshape": {1},
+    "Resize": {1, 2, 3}, "STFT": {1, 2, 3}, "Slice": {1, 2, 3, 4}, "Split": {1}, "Squeeze": {1},
+    "TfIdfVectorizer": set(), "Tile": {1}, "TopK": {1}, "Trilu": {1}, "Unsqueeze": {1},
+    "Upsample": {1},
+}  # fmt: skip
+"""Operators to their inputs that set shapes; of reductions it is the second."""
+
+
+def shape_inputs(graph: onnx.GraphProto) -> set[str]:
+    """The inputs of a graph that set shapes."""
+    names = {value.name for value in graph.input}
+    found = set()
+    for node in graph.node:
+        places = {1} if node.op_type.startswith("Reduce") else _SHAPES.get(node.op_type, set())
+        found |= {node.input[at] for at in places if at < len(node.input)} & names
+    return found
+
+
+def baked(model: onnx.ModelProto, values: dict[str, np.ndarray]) -> onnx.ModelProto:
+    """The model with these inputs as constants."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    kept = [value for value in result.graph.input if value.name not in values]
+    del result.graph.input[:]
+    result.graph.input.extend(kept)
+    for name, array in values.items():
+        result.graph.initializer.append(numpy_helper.from_array(array, name))
+    return result
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is a tensor of numbers that NumPy has."""
+    return isinstance(value, (np.ndarray, np.generic)) and np.asarray(value).dtype.kind in "biufc"
+
+
+def cases() -> Iterator[Any]:
+    """The cases whose inputs and outputs are plain tensors."""
+    from onnx.backend.test.loader import load_model_tests
+
+    for case in load_model_tests(kind="node"):
+        values = [value for inputs, outputs in case.data_sets for value in (*inputs, *outputs)]
+        if case.model is not None and values and all(map(is_plain, values)):
+            yield case
+
+
+def passes(case: Any, level: str, work: Path) -> str:
+    """`ok`, or why a case does not pass. Errors of ours are refusals; others say their type."""
+    from harness.errors import HarnessError
+
+    inputs, expected = case.data_sets[0]
+    names = [value.name for value in case.model.graph.input]
+    feeds = dict(zip(names, map(np.asarray, inputs), strict=False))
+    attempts = [case.model]
+    if constant := shape_inputs(case.model.graph):
+        attempts.append(baked(case.model, {name: feeds[name] for name in constant & feeds.keys()}))
+    reason = ""
+    for model in attempts:
+        try:
+            found = run(model, feeds, level, work)
+        except HarnessError as error:
+            reason = f"refused: {error}"
+            continue
+        except Exception as error:
+            reason = f"error: {type(error).__name__}: {str(error).strip().splitlines()[-1:]}"
+            continue
+        return difference(expected, found, case.rtol, case.atol)
+    return reason
+
+
+def run(
+    model: onnx.ModelProto, feeds: dict[str, np.ndarray], level: str, work: Path
+) -> list[np.ndarray]:
+    """The outputs of a model, imported, fused and compiled as a cell is."""
+    from harness.building.network import machine_of
+    from harness.compiler.api import target_of, tvm
+    from harness.hardware import load_target
+    from harness.models.frontends import import_model
+    from harness.passes.adapt import adapt
+    from harness.passes.canonicalise import canonicalise
+    from harness.passes.fusion import fuse
+
+    path = work / "case.onnx"
+    path.write_bytes(model.SerializeToString())
+    imported = import_model(path, {}, work)
+    spec = load_target("x86-host")
+    target = target_of(spec.tvm.as_tvm())
+    canonical = canonicalise(imported.module, imported.layer_names)
+    fused = fuse(adapt(canonical, spec.passes, target), level, target)  # type: ignore[arg-type]
+    machine = machine_of(fused, target, 1)
+    given = [tvm.runtime.tensor(np.ascontiguousarray(feeds[s.name])) for s in imported.inputs]
+    found = machine["main"](*given)
+    outputs = [found] if isinstance(found, tvm.runtime.Tensor) else list(found)
+    return [output.numpy() for output in outputs]
+
+
+def difference(
+    expected: Sequence[np.ndarray], found: Sequence[np.ndarray], rtol: float, atol: float
+) -> str:
+    """`ok`, or how the outputs differ from the expected ones."""
+    if len(expected) != len(found):
+        return f"wrong: {len(found)} outputs, expected {len(expected)}"
+    for at, (wanted, given) in enumerate(zip(map(np.asarray, expected), found, strict=True)):
+        if wanted.shape != given.shape or wanted.dtype != given.dtype:
+            return (
+                f"wrong: output {at} is {given.dtype}{list(given.shape)}, expected "
+                f"{wanted.dtype}{list(wanted.shape)}"
+            )
+        if not np.allclose(given, wanted, rtol=rtol, atol=atol, equal_nan=True):
+            return f"wrong: output {at} differs"
+    return "ok"
+
+
+def work_through(names: Sequence[str], levels: Sequence[str]) -> None:
+    """A child process: prints a line of JSON before and after each case."""
+    by_name = {case.name: case for case in cases()}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            for level in levels:
+                print(json.dumps({"begins": [name, level]}), flush=True)
+                result = passes(by_name[name], level, Path(folder))
+                print(json.dumps({"case": [name, level], "result": result}), flush=True)
+
+
+def in_child(names: Sequence[str], levels: Sequence[str]) -> dict[tuple[str, str], str]:
+    """The results of some cases. A child that crashes is started again behind the case."""
+    found: dict[tuple[str, str], str] = {}
+    left = [(name, level) for name in names for level in levels]
+    while left:
+        order = json.dumps({"names": list(dict.fromkeys(n for n, _ in left)), "levels": levels})
+        environment = {**os.environ, "TVM_NUM_THREADS": "1"}
+        ended = "ended early"
+        try:
+            done = subprocess.run(
+                [sys.executable, __file__, "--child", order],
+                capture_output=True, text=True, timeout=_SECONDS, env=environment,
+            )  # fmt: skip
+            printed, code = done.stdout, done.returncode
+            ended = f"crashed: exit code {code}"
+        except subprocess.TimeoutExpired as error:
+            printed = (error.stdout or b"").decode()
+            ended = f"took over {_SECONDS} s"
+        begun = None
+        for line in printed.splitlines():
+            if not line.startswith("{"):
+                continue
+            message = json.loads(line)
+            if "begins" in message:
+                begun = tuple(message["begins"])
+            else:
+                found[tuple(message["case"])] = message["result"]
+        if begun is not None and begun not in found:
+            found[begun] = ended
+        elif begun is None:
+            found |= dict.fromkeys(left, ended)
+        left = [each for each in left if each not in found]
+    return found
+
+
+@click.command()
+@click.option("--only", default="", help="Cases whose names contain this.")
+@click.option("--fusion", type=click.Choice(LEVELS), help="One level instead of both.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write all results as JSON.")
+@click.option("--child", hidden=True)
+def main(only: str, fusion: str | None, report: Path | None, child: str | None) -> None:
+    """Run ONNX's operator tests."""
+    if child is not None:
+        order = json.loads(child)
+        work_through(order["names"], order["levels"])
+        return
+    levels = [fusion] if fusion else list(LEVELS)
+    names = [case.name for case in cases() if only in case.name]
+    batches = [names[at : at + _BATCH] for at in range(0, len(names), _BATCH)]
+    results: dict[tuple[str, str], str] = {}
+    begun = time.monotonic()
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for done, found in enumerate(pool.map(lambda each: in_child(each, levels), batches), 1):
+            results |= found
+            rate = (time.monotonic() - begun) / done
+            left = rate * (len(batches) - done) / 60
+            print(f"{len(results)} of {len(names) * len(levels)}; {left:.0f} min left", flush=True)
+    summary(results, levels, len(names))
+    if report is not None:
+        rows = [{"case": n, "fusion": f, "result": r} for (n, f), r in sorted(results.items())]
+        report.write_text(json.dumps(rows, indent=1))
+
+
+def summary(results: dict[tuple[str, str], str], levels: Sequence[str], count: int) -> None:
+    """Print the counts, and what does not pass by reason."""
+    for level in levels:
+        kinds = Counter(
+            result.partition(":")[0] for (_, fusion), result in results.items() if fusion == level
+        )
+        share = kinds["ok"] / count if count else 0.0
+        print(f"fusion {level}: {kinds['ok']} of {count} pass ({share:.1%}); {dict(kinds)}")
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for (name, level), result in sorted(results.items()):
+        if result != "ok" and level == levels[-1]:
+            reasons[result.partition(" of node")[0][:110]].append(name.removeprefix("test_"))
+    for reason, found in sorted(reasons.items(), key=lambda item: -len(item[1])):
+        print(f"{len(found):4d}  {reason}\n      {', '.join(found[:8])}")
+
+
+if __name__ == "__main__":
+    main()
