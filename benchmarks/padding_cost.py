@@ -45,7 +45,7 @@ from harness.models.frontends import import_model
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
-from harness.schedules.default import schedule_untuned
+from harness.schedules.untuned import schedule_untuned
 from harness.specs.sweep import ModelSpec, Tune
 from harness.statistics import compare_paired
 from harness.tuning.database import TuningDatabase, database_of

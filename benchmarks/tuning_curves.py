@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 
 from harness.compiler.api import tvm
-from harness.schedules.default import schedule_untuned
+from harness.schedules.untuned import schedule_untuned
 from harness.specs.sweep import Tune
 from harness.tuning.candidates.process import Candidate, KernelFailed, KernelTask
 from harness.tuning.database import TuningDatabase, database_of

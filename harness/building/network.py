@@ -53,7 +53,7 @@ from harness.records.record import (
     MemorySafety,
     Tuning,
 )
-from harness.schedules.default import SCHEDULED, schedule_untuned
+from harness.schedules.untuned import SCHEDULED, schedule_untuned
 from harness.specs.target import Multiprocessor
 
 _MEGABYTE = 1e6

@@ -98,6 +98,11 @@ def sharing(block: SBlock, vectors: int) -> int:
     return max(1, vectors // int(indices.source.shape[0]))
 
 
+def parts_for(count: int, threads: int) -> int:
+    """The fewest equal blocks that keep all threads busy, or all that there are."""
+    return next((part for part in divisors(count) if part % threads == 0), count)
+
+
 def multiplied_per_load(rows: int, vectors: int, sharing: int) -> float:
     """How many multiplications of vectors a register tile makes for each load. So many of its
     vectors of channels are `sharing` the inputs of a row."""

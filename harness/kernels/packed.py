@@ -7,6 +7,7 @@ weights. In the usual layout these are a row apart, on a page each; packed by ve
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,10 +17,10 @@ from harness.compiler.api import te, topi
 
 def pack(weights: np.ndarray, lanes: int) -> np.ndarray:
     """Weights with the output channels last, `[..., channels]`, packed by vectors of them:
-    `[channels / lanes, ..., lanes]`. Raises ValueError where lanes do not divide the channels."""
+    `[vectors, ..., lanes]`. Zeros fill the last vector."""
     *rest, channels = weights.shape
-    if channels % lanes:
-        raise ValueError(f"{channels} channels are no whole number of vectors of {lanes}")
+    weights = np.pad(weights, [*[(0, 0)] * len(rest), (0, -channels % lanes)])
+    *rest, channels = weights.shape
     split = weights.reshape(*rest, channels // lanes, lanes)
     return np.ascontiguousarray(np.moveaxis(split, -2, 0))
 
@@ -65,6 +66,44 @@ def conv2d(
         ),
         name="conv2d_packed",
     )
+
+
+def is_worth_filling(channels: int, lanes: int) -> bool:
+    """Whether channels are better computed with some more that fill the last vector: the vectors
+    that divide them have less than half of the lanes."""
+    return channels > lanes and 2 * math.gcd(channels, lanes) < lanes
+
+
+def first_channels(result: te.Tensor, channels: int) -> te.Tensor:
+    """The first channels of a result, `[..., channels]`; all that there are change nothing."""
+    if int(result.shape[-1]) == channels:
+        return result
+    return te.compute((*result.shape[:-1], channels), lambda *at: result(*at), name="channels")
+
+
+def product(left: te.Tensor, right: te.Tensor, lanes: int) -> te.Tensor:
+    """Product of two computed matrices, `[..., rows, inputs]` and `[..., inputs, channels]`, with
+    equal leading axes. The right one is packed by vectors of channels first, zeros in the last."""
+    *batch, inputs, channels = (int(extent) for extent in right.shape)
+    vectors = -(-channels // lanes)
+
+    def packed(*at: te.Var) -> te.PrimExpr:
+        *outer, vector, row, lane = at
+        channel = vector * lanes + lane
+        return te.if_then_else(channel < channels, right[(*outer, row, channel)], 0.0)
+
+    source = te.compute((*batch, vectors, inputs, lanes), packed, name="right_packed")
+    channel = te.reduce_axis((0, inputs), name="channel")
+    result = te.compute(
+        (*left.shape[:-1], vectors * lanes),
+        lambda *at: te.sum(
+            left[(*at[:-1], channel)]
+            * source[(*at[:-2], at[-1] // lanes, channel, at[-1] % lanes)],
+            axis=channel,
+        ),
+        name="product_packed",
+    )
+    return first_channels(result, channels)
 
 
 def matmul(data: te.Tensor, weights: te.Tensor) -> te.Tensor:

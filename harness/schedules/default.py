@@ -23,12 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.compiler.api import PrimFunc, SBlock, Schedule, code_kind, structural_map, tirx, tvm
+from harness.compiler.api import SBlock, Schedule, structural_map, tirx
 from harness.kernels.blocks import (
     calls_functions,
     divisors,
     is_copy,
-    is_opaque,
     loop_extent,
     multiplied_per_load,
     reads,
@@ -37,11 +36,8 @@ from harness.kernels.blocks import (
     vector_width,
 )
 from harness.kernels.summation import is_part
-from harness.kernels.vectors import vector_registers
 from harness.passes.padding import is_masked_padding
-from harness.schedules.graphics import schedule_for_graphics
 
-SCHEDULED = "tirx.is_scheduled"
 _PARALLEL_OPERATIONS = 20_000
 """Waking threads costs microseconds: below this many (vector) operations one is quicker."""
 _INLINED_READS = 64
@@ -50,40 +46,24 @@ _UNROLLED_TAPS = 5
 """Unrolling the taps of a filter's row lets neighbouring outputs share their inputs."""
 
 
-def schedule_untuned(module: tvm.IRModule, target: tvm.target.Target, threads: int) -> tvm.IRModule:
-    """Give every kernel of a fused module that is not scheduled yet a simple schedule.
-
-    The results differ from the unscheduled kernels' only by the order of summation. A kernel with
-    dynamic shapes or of which TVM refuses every step is left untouched. `threads` is how many the
-    kernels will run on. Those of a graphics processor get TVM's own.
-    """
-    if not code_kind(target).vectors:
-        return schedule_for_graphics(module, target)
-    vector_bytes, registers = vector_registers(target)
-    result = module.clone()
-    for variable, function in module.functions_items():
-        if isinstance(function, PrimFunc) and not (function.attrs or {}).get(SCHEDULED, False):
-            result.update_func(variable, _scheduled(function, vector_bytes, registers, threads))
-    return result
-
-
-def _scheduled(function: PrimFunc, vector_bytes: int, registers: int, threads: int) -> PrimFunc:
-    if is_opaque(function):
-        return function
-    kernel = KernelSchedule(Schedule(function), vector_bytes, registers, threads)
-    try:
-        changed = kernel.run()
-    except (TypeError, ValueError, RuntimeError):
-        # A dynamic extent, or something that has no loops to schedule.
-        return function
-    return kernel.schedule.mod["main"].with_attr(SCHEDULED, True) if changed else function
-
-
 @dataclass(frozen=True)
 class _Tile:
     rows: int
     channels: int
     lanes: int
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a reduction is tiled: its rows, channels and vectors of those, those of a tile, and how
+    many neighbouring vectors share the inputs that they load."""
+
+    rows: int
+    channels: int
+    vectors: int
+    tile_rows: int
+    tile_vectors: int
+    shared: int
 
 
 def _depends(index: Any, variable: Any) -> bool:
@@ -109,6 +89,8 @@ class KernelSchedule:
         self.registers = registers
         self.threads = threads
         self.done: set[str] = set()
+        self.tiling: Tiling | None = None
+        """The tiles of the first reduction that has some."""
 
     def run(self) -> bool:
         """Schedule the kernel; whether any step succeeded."""
@@ -232,6 +214,15 @@ class KernelSchedule:
         length = 1 if row is None else extents[row]
         shared = sharing(self._block(name), extents[-1] // vector_width(extents[-1], lanes))
         tile = self._choose(length, extents[-1], lanes, parts, shared)
+        width = vector_width(extents[-1], lanes)
+        tiling = Tiling(
+            rows=math.prod(extents[:-1]),
+            channels=extents[-1],
+            vectors=extents[-1] // width,
+            tile_rows=tile.rows,
+            tile_vectors=tile.channels // width,
+            shared=shared,
+        )
         column_outer, column = schedule.split(loops[-1], [None, tile.channels])
         outer, inner = loops[:-1], []
         if row is not None:
@@ -263,6 +254,7 @@ class KernelSchedule:
         self._unroll_taps(taps)
         self._decompose(name, taps[0])
         self.done.add(reader)
+        self.tiling = self.tiling or tiling
 
     def _decompose(self, name: str, tap: Any) -> None:
         self.schedule.decompose_reduction(name, tap)

@@ -32,6 +32,7 @@ from harness.kernels.blocks import (
     gathered,
     loop_extent,
     multiplied_per_load,
+    parts_for,
     sharing,
     vector_width,
 )
@@ -310,7 +311,7 @@ class Sketches:
         for tile, channels_outside in product(self._uneven, (True, False)):
             blocks = None
             if threads is not None and self._shape is not None:
-                blocks = _blocks(self._shape[1] // tile.vectors, threads)
+                blocks = parts_for(self._shape[1] // tile.vectors, threads)
             kernel = UnevenKernel(
                 Schedule(self._module),
                 self._vector_bytes,
@@ -378,12 +379,12 @@ class Sketches:
         """Blocks for the threads along the channels, and along the outermost rows."""
         tiles = [extent // part for extent, part in zip(rows, tile[0], strict=True)]
         wide = vectors // tile[1]
-        by_channels = _blocks(wide, self._threads)
+        by_channels = parts_for(wide, self._threads)
         whole = tuple((1, count, part) for count, part in zip(tiles, tile[0], strict=True))
         yield _Plan(whole, (by_channels, wide // by_channels, tile[1]))
         for at, count in enumerate(tiles):
             if count > 1:
-                by_rows = _blocks(count, self._threads)
+                by_rows = parts_for(count, self._threads)
                 cut = [*whole]
                 cut[at] = (by_rows, count // by_rows, tile[0][at])
                 yield _Plan(tuple(cut), (1, wide, tile[1]))
@@ -394,8 +395,3 @@ def accumulators(cuts: Iterable[Sequence[int]]) -> int:
     """How many vectors a schedule of this space accumulates in, from how it cuts its loops; 1 for
     a schedule of another space."""
     return math.prod(int(cut[-1]) for cut in cuts if len(cut) == _LEVELS)
-
-
-def _blocks(count: int, threads: int) -> int:
-    """The fewest equal blocks that keep all threads busy, or all that there are."""
-    return next((part for part in divisors(count) if part % threads == 0), count)

@@ -14,7 +14,7 @@ import numpy as np
 from harness.compiler.api import target_of, tvm
 from harness.passes.adapt import adapt
 from harness.passes.fusion import fuse, kernels_by_layer
-from harness.schedules.default import schedule_untuned
+from harness.schedules.untuned import schedule_untuned
 from harness.specs.sweep import FusionLevel
 from harness.specs.target import TargetSpec
 from harness.tuning.candidates.process import Candidate, KernelFailed, KernelTask

@@ -23,7 +23,7 @@ from harness.compiler.api import (
 from harness.compiler.patches import load_tensor_intrinsics
 from harness.errors import CellFailure
 from harness.records.record import StoppedBy, Tuning, TuningPoint
-from harness.schedules.default import schedule_untuned
+from harness.schedules.untuned import schedule_untuned
 from harness.specs.sweep import Tune
 from harness.tuning.budget import Budget
 from harness.tuning.candidates.process import Candidate, KernelFailed, KernelTask

@@ -20,7 +20,7 @@ from harness.models.imported import Imported
 from harness.networks.layers import biases_of, layers_of
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
-from harness.schedules.default import schedule_untuned
+from harness.schedules.untuned import schedule_untuned
 from harness.specs.patterns import Pattern
 from harness.specs.sweep import Edges
 

@@ -78,6 +78,24 @@ def test_packed_matrix_product_is_the_plain_one(shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose(found, data @ weights, rtol=1e-4, atol=1e-5)
 
 
-def test_channels_that_lanes_do_not_divide_are_refused() -> None:
-    with pytest.raises(ValueError, match="6 channels are no whole number of vectors of 4"):
-        packed.pack(np.zeros((3, 6), np.float32), 4)
+def test_zeros_fill_the_last_vector() -> None:
+    found = packed.pack(np.arange(18, dtype=np.float32).reshape(3, 6), 4)
+    assert found.shape == (2, 3, 4)
+    np.testing.assert_array_equal(found[1], [[4, 5, 0, 0], [10, 11, 0, 0], [16, 17, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("channels", "lanes", "worth"),
+    [
+        (197, 16, True),
+        (1001, 8, True),
+        (1000, 16, False),
+        (24, 16, False),
+        (10, 16, False),
+        (20, 8, False),
+    ],
+)  # fmt: skip
+def test_channels_are_filled_up_where_vectors_would_be_narrow(
+    channels: int, lanes: int, worth: bool
+) -> None:
+    assert packed.is_worth_filling(channels, lanes) == worth

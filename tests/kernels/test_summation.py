@@ -17,7 +17,7 @@ from harness.devices.linker import linker
 from harness.kernels.summation import is_part
 from harness.measure.memory_safety import unsafe_kernels
 from harness.passes.fusion import fuse, kernels
-from harness.schedules.default import schedule_untuned
+from harness.schedules.untuned import schedule_untuned
 
 OP = relax.op
 TARGET = target_of({"kind": "llvm", "mcpu": "x86-64-v3", "num-cores": 2})

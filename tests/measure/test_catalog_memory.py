@@ -20,8 +20,8 @@ from harness.models.frontends import import_model
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
-from harness.schedules.default import SCHEDULED, schedule_untuned
 from harness.schedules.sketches import Sketches
+from harness.schedules.untuned import SCHEDULED, schedule_untuned
 from harness.tuning.tasks import tasks_of
 
 SPEC = load_target("x86-host")

@@ -17,7 +17,7 @@ from harness.errors import CellFailure
 from harness.hardware import load_target
 from harness.records.artifact import Artifact
 from harness.run.cell import Order, compile_cell
-from harness.schedules.default import schedule_untuned
+from harness.schedules.untuned import schedule_untuned
 from harness.specs.sweep import Configuration
 
 HOST = "x86-host"

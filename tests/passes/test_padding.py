@@ -17,7 +17,7 @@ from harness.compiler.api import PrimFunc, SBlock, structural_equal, structural_
 from harness.kernels.blocks import is_copy
 from harness.passes.fusion import kernels
 from harness.passes.padding import is_masked_padding, mask_padding
-from harness.schedules.default import schedule_untuned
+from harness.schedules.untuned import schedule_untuned
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 CHANNELS = 16

@@ -15,7 +15,7 @@ from harness.compiler.api import tvm
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import kernels
 from harness.passes.movement import is_stray
-from harness.schedules.default import schedule_untuned
+from harness.schedules.untuned import schedule_untuned
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 

@@ -7,7 +7,7 @@ import pytest
 
 from harness.compiler.api import PrimFunc, relax, tvm
 from harness.passes.fusion import fuse
-from harness.schedules.default import SCHEDULED, schedule_untuned
+from harness.schedules.untuned import SCHEDULED, schedule_untuned
 
 TARGETS = {
     "wide": {"kind": "llvm", "num-cores": 2},

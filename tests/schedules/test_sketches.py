@@ -9,8 +9,8 @@ from tiled_kernels import LANES, TARGET, convolution, dense
 from harness.compiler.api import Schedule, te, topi, trace_json, tvm
 from harness.kernels import block_sparse
 from harness.kernels.block_sparse import WIDE
-from harness.schedules.default import schedule_untuned
 from harness.schedules.sketches import Sketches
+from harness.schedules.untuned import schedule_untuned
 from harness.tuning.candidates.difference import difference
 
 

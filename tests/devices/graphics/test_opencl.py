@@ -13,7 +13,7 @@ from harness.compiler.api import PrimFunc, Schedule, target_of, te, tirx, tvm
 from harness.devices.graphics import opencl
 from harness.devices.graphics.opencl import NotOpenCL, OpenCLKernel
 from harness.hardware import load_target
-from harness.schedules.default import schedule_untuned
+from harness.schedules.untuned import schedule_untuned
 
 TARGET = target_of(load_target("a100").tvm.as_tvm())
 EXTENT = 8192

@@ -24,7 +24,7 @@ from harness.passes.fusion import KernelCall, fuse, kernels
 from harness.processes.child import Message
 from harness.records.record import KernelVerification
 from harness.run.cell import Order, compile_cell
-from harness.schedules.default import schedule_untuned
+from harness.schedules.untuned import schedule_untuned
 from harness.specs.sweep import Configuration
 from harness.specs.target import Device
 from harness.tuning.candidates.opencl_verification import verify_schedules

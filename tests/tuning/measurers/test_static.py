@@ -9,7 +9,7 @@ from machine_needs import needs_nvcc, needs_pocl
 from harness.compiler.api import Schedule, target_of, te, tvm
 from harness.errors import CellFailure
 from harness.hardware import load_target
-from harness.schedules.default import schedule_untuned
+from harness.schedules.untuned import schedule_untuned
 from harness.specs.target import Hardware
 from harness.tuning.candidates.final import Standing
 from harness.tuning.candidates.process import Candidate, KernelFailed, KernelTask

@@ -1,0 +1,48 @@
+"""Kernels that are not tuned: rows that nothing divides are no rows of their own."""
+
+from __future__ import annotations
+
+import pytest
+from compiling import run_kernel
+
+from harness.compiler.api import te, topi, tvm
+from harness.kernels import packed
+from harness.kernels.vectors import vector_lanes
+from harness.schedules.default import Tiling
+from harness.schedules.uneven import UnevenTile
+from harness.schedules.untuned import _uneven_tile, schedule_untuned
+from harness.tuning.candidates.difference import difference
+
+TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
+LANES = vector_lanes(TARGET)
+
+
+def dense(rows: int) -> tvm.IRModule:
+    """A packed product with a bias, of 8 vectors of channels."""
+    data = te.placeholder((rows, 20), name="data")
+    weights = te.placeholder((8, 20, LANES), name="weights")
+    bias = te.placeholder((8 * LANES,), name="bias")
+    result = topi.add(packed.matmul(data, weights), bias)
+    return tvm.IRModule({"main": te.create_prim_func([data, weights, bias, result])})
+
+
+@pytest.mark.parametrize("rows", [1, 7, 16, 31, 97])
+def test_products_of_any_number_of_rows_are_right(rows: int) -> None:
+    module = dense(rows)
+    found = schedule_untuned(module, TARGET, 2)
+    assert difference(run_kernel(module, TARGET), run_kernel(found, TARGET)) is None
+
+
+@pytest.mark.parametrize(
+    ("tiling", "expected"),
+    [
+        (Tiling(197, 768, 96, tile_rows=1, tile_vectors=12, shared=96), True),
+        (Tiling(196, 768, 96, tile_rows=4, tile_vectors=3, shared=96), False),
+        (Tiling(1, 768, 96, tile_rows=1, tile_vectors=12, shared=96), False),
+        (Tiling(197, 8, 1, tile_rows=1, tile_vectors=1, shared=1), False),
+    ],
+)
+def test_uneven_tiles_take_the_place_of_much_worse_ones(tiling: Tiling, expected: bool) -> None:
+    found = _uneven_tile(tiling, registers=15, threads=2)
+    assert isinstance(found, UnevenTile) == expected
+    assert _uneven_tile(None, 15, 2) is None
