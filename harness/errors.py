@@ -4,9 +4,12 @@ line."""
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 _MOST_COMPARED = 200
+_SOURCE = re.compile(r"/\S+\.(?:h|cc|cpp):\d+ \S[^)]*\) |^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+"""Where C++ code failed, and ONNX Runtime's codes."""
 _LINE_CHARACTERS = 300
 
 
@@ -52,9 +55,10 @@ def of_kind(name: str, text: str) -> HarnessError:
 
 def first_line(said: Exception | str) -> str:
     """The first line of another library's error or a program's output, with the next line where it
-    ends in a colon: the rest is for the authors of the library."""
+    ends in a colon, and without places in its source: the rest is for the authors of the
+    library."""
     lines = _lines(said)
-    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])
+    return _SOURCE.sub("", " ".join(lines[: 2 if lines[0].endswith(":") else 1]))
 
 
 def last_line(said: Exception | str) -> str:

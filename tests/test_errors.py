@@ -58,3 +58,16 @@ def test_long_unknown_names_are_compared_quickly() -> None:
     assert "did you mean 'x86-host'" in did_you_mean("x86-hots", ["x86-host"])
     assert did_you_mean("y" * 10**6, ["x86-host"]) == "; known: x86-host"
     assert did_you_mean("x", []) == "; known: none"
+
+
+def test_first_line_leaves_out_places_in_the_source_of_a_library() -> None:
+    said = (
+        "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running "
+        "Reshape node. Name:'r' Status Message: /onnxruntime_src/core/reshape_helper.h:91 "
+        "onnxruntime::ReshapeHelper::ReshapeHelper(const onnxruntime::TensorShape &, bool) "
+        "The input tensor cannot be reshaped to the requested shape."
+    )
+    assert first_line(said) == (
+        "Non-zero status code returned while running Reshape node. Name:'r' Status Message: "
+        "The input tensor cannot be reshaped to the requested shape."
+    )

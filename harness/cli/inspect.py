@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from harness.inspection.edges import EdgeInspection, InspectedLayer
     from harness.inspection.kernels import Inspection
     from harness.specs.sweep import FusionLevel
@@ -76,9 +78,7 @@ def command(
         _print(found)
 
 
-_OTHER_COLUMNS = 76
-"""The width of all columns but the layers' names."""
-_SHORTEST_NAME = 20
+_ANY_WIDTH = 10_000
 
 
 def _inspect_edges(
@@ -99,22 +99,8 @@ def _inspect_edges(
 
 def _print_edges(found: EdgeInspection) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("layer", no_wrap=True)
-    table.add_column("weights", no_wrap=True)
-    for name in ("edges", "MFLOP", "FLOPs", "time"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("blocks by score", width=len("blocks by score"))
-    for name in ("50 %", "80 %"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("reads", min_width=5)
     console = Console(highlight=False, markup=False)
-    width = max(_SHORTEST_NAME, console.width - _OTHER_COLUMNS)
-    for layer in found.layers:
-        table.add_row(*_layer_row(layer, width), style=None if layer.scores else "dim")
     prunable = sum(layer.scores is not None for layer in found.layers)
     console.print(
         f"{found.model}, target {found.target}: {len(found.layers)} layers, {prunable} of them "
@@ -122,16 +108,44 @@ def _print_edges(found: EdgeInspection) -> None:
         style="bold",
         markup=False,
     )
-    console.print(table)
+    table = _layer_table(found, named=True)
+    unlimited = console.options.update(max_width=_ANY_WIDTH)
+    fits = console.measure(table, options=unlimited).maximum <= console.width
+    console.print(table if fits else _layer_table(found, named=False))
+    if not fits:  # whole names, to be copied into `exclude`
+        for layer in found.layers:
+            name = f"{layer.number:>3} {layer.name or layer.operator}"
+            console.print(name, markup=False, soft_wrap=True)
     console.print(_legend(found), style="dim", markup=False)
 
 
-def _layer_row(layer: InspectedLayer, width: int) -> tuple[str, ...]:
+def _layer_table(found: EdgeInspection, *, named: bool) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column("#", justify="right", no_wrap=True)
+    if named:
+        table.add_column("layer", no_wrap=True)
+    table.add_column("weights", no_wrap=True)
+    for name in ("edges", "MFLOP", "FLOPs", "time"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("blocks by score", width=len("blocks by score"))
+    for name in ("50 %", "80 %"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("reads", min_width=5)
+    for layer in found.layers:
+        number, name, *figures = _layer_row(layer)
+        cells = (number, name, *figures) if named else (number, *figures)
+        table.add_row(*cells, style=None if layer.scores else "dim")
+    return table
+
+
+def _layer_row(layer: InspectedLayer) -> tuple[str, ...]:
     before = ", ".join(map(str, (*(["input"] if layer.reads_input else []), *layer.reads)))
     scores = layer.scores
     return (
         str(layer.number),
-        _last_characters(layer.name or layer.operator, width),
+        layer.name or layer.operator,
         "×".join(map(str, layer.shape)),
         f"{layer.parameters:,}" if layer.parameters else "–",
         _figure(layer.flops / 1e6),
@@ -142,11 +156,6 @@ def _layer_row(layer: InspectedLayer, width: int) -> tuple[str, ...]:
         _share(scores.lowest_80 if scores else None),
         before or "–",
     )
-
-
-def _last_characters(name: str, count: int) -> str:
-    """A name, without its beginning where it is longer: names of layers differ in their ends."""
-    return name if len(name) <= count else f"…{name[1 - count :]}"
 
 
 def _legend(found: EdgeInspection) -> str:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 
 class _Finite(click.FloatRange):
+    def _describe_range(self) -> str:
+        return super()._describe_range() if self.min is not None else "any"
+
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
         found = float(super().convert(value, param, ctx))
         if not math.isfinite(found):

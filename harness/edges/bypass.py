@@ -8,14 +8,14 @@ they all together stay within a tolerance.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from harness.building.network import machine_of, outputs_of
 from harness.compiler.api import operator_name, relax, shape_of, tvm
 from harness.networks.calibration import no_samples
-from harness.networks.layers import layers_of
+from harness.networks.layers import grouped_layers_of, layers_of
 from harness.passes.fusion import fuse
 from harness.passes.rewriter import MAIN, Rewriter, variables_of
 
@@ -31,14 +31,15 @@ def bypass(
     samples: Sequence[Sequence[np.ndarray]],
     target: tvm.target.Target,
     threads: int,
+    exclude: Collection[str] = (),
 ) -> tuple[tvm.IRModule, int]:
     """A canonical network without the branches that its outputs do not miss, and how many weights
     went with them. `samples` are inputs in the order of its parameters; `tolerance` is the most
-    that outputs may move by, in the mean over the samples and of their norm. Raises CellFailure
-    where there are no samples."""
+    that outputs may move by, in the mean over the samples and of their norm. Branches with layers
+    of the names `exclude` stay. Raises CellFailure where there are no samples."""
     if not samples:
         raise no_samples("'bypass'")
-    branches = residual_branches(module)
+    branches = residual_branches(module, exclude)
     if not branches:
         return module, 0
     moved = _Moved(module, branches, samples, target, threads)
@@ -52,9 +53,15 @@ def bypass(
     return smaller, _weights(module) - _weights(smaller)
 
 
-def residual_branches(module: tvm.IRModule) -> Branches:
-    """The sums x + f(x) of a canonical network in which f has layers."""
+def residual_branches(module: tvm.IRModule, exclude: Collection[str] = ()) -> Branches:
+    """The sums x + f(x) of a canonical network in which f has layers, none of them of the names
+    `exclude`."""
     layers = {layer.variable for layer in layers_of(module)}
+    kept = {
+        layer.variable
+        for layer in (*layers_of(module), *grouped_layers_of(module))
+        if layer.name in exclude
+    }
     # The operands of each variable: the variables themselves, and the number of layers.
     sources: dict[relax.Var, frozenset[relax.Var]] = {}
     found: Branches = {}
@@ -63,7 +70,7 @@ def residual_branches(module: tvm.IRModule) -> Branches:
             if operator_name(binding.value) == "relax.add":
                 for branch, around in ((0, 1), (1, 0)):
                     one, other = (binding.value.args[at] for at in (branch, around))
-                    if _is_around(other, one, sources, layers):
+                    if _is_around(other, one, sources, layers, kept):
                         found[binding.var] = branch
             sources[binding.var] = frozenset({binding.var}).union(
                 *(sources.get(each, frozenset({each})) for each in variables_of(binding.value))
@@ -76,14 +83,17 @@ def _is_around(
     branch: relax.Expr,
     sources: dict[relax.Var, frozenset[relax.Var]],
     layers: set[relax.Var],
+    kept: set[relax.Var],
 ) -> bool:
-    """Whether a branch of layers is computed from its shortcut, in the same shape."""
+    """Whether a branch of layers, none of them to be kept, is computed from its shortcut, in the
+    same shape."""
     if not isinstance(around, relax.Var) or branch not in sources:
         return False
     between = sources[branch] - sources.get(around, frozenset())
     return (
         around in sources[branch]
         and not between.isdisjoint(layers)
+        and between.isdisjoint(kept)
         and shape_of(around) == shape_of(branch)
     )
 
@@ -111,7 +121,8 @@ class _Gates(Rewriter):
         at = self._branches.get(original.var)
         if at is None:
             return None
-        gated = self.emit(relax.op.multiply(call.args[at], self._gates[original.var]))
+        gate = relax.op.astype(self._gates[original.var], call.args[at].ty.dtype)
+        gated = self.emit(relax.op.multiply(call.args[at], self.emit(gate)))
         return relax.op.add(gated, call.args[1 - at])
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import fnmatch
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -283,8 +283,15 @@ def with_excluded(edges: Edges, module: tvm.IRModule) -> Edges:
     names = [layer.name for layer in (*layers_of(module), *grouped_layers_of(module))]
     found: list[str] = []
     for pattern in edges.exclude:
-        matching = [pattern] if pattern in names else fnmatch.filter(names, pattern)
+        matching = [pattern] if pattern in names else _matching(names, pattern)
         if not matching:
             raise unknown_name("layer", pattern, names)
         found += matching
     return edges.model_copy(update={"exclude": tuple(found)})
+
+
+def _matching(names: Sequence[str], pattern: str) -> list[str]:
+    """The names that a pattern matches, in which `*` stands for any characters and all others for
+    themselves: names of nodes have brackets."""
+    expression = re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
+    return [name for name in names if expression.fullmatch(name)]

@@ -46,7 +46,7 @@ def apply(
     samples, bypassed = context.calibration(), 0
     if edges.bypass is not None:
         context.tell({"stage": "bypass"})
-        canonical, bypassed = bypass(canonical, edges.bypass, samples, here, threads)
+        canonical, bypassed = bypass(canonical, edges.bypass, samples, here, threads, edges.exclude)
     if traits_of(edges.pattern).in_blocks:
         context.tell({"stage": "order"})
         canonical = reordered(canonical, group, samples or context.inputs(), here, threads)

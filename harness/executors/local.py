@@ -54,7 +54,9 @@ class LocalProcessor(_Local):
             return
         advice = "use 'x86-host', which is detected, or a target whose features this machine has"
         if missing == missing_cores(self.target):
-            advice = "set 'threads' in the sweep, or tvm.num-cores in a copy of the description"
+            advice = (
+                "set fewer 'threads' in the sweep, or tvm.num-cores in a copy of the description"
+            )
         raise CellFailure(
             f"target '{self.target.name}' cannot run on this machine, which lacks "
             f"{', '.join(missing)}; {advice}"

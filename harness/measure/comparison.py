@@ -37,6 +37,7 @@ TOLERANCES = {
 }
 """By the dtype of an output. Summing in another order changes a 32-bit float by some 1e-6 of the
 size of the terms, a wrong kernel by far more."""
+_LEAST_NORMAL = float(np.finfo(np.float32).tiny)
 EXACT = Tolerance(0.0, 0.0, 0.0)
 
 _GAP = 10
@@ -87,10 +88,12 @@ def errors(expected: np.ndarray, found: np.ndarray) -> Floats:
 
 def shares(expected: np.ndarray, found: np.ndarray) -> Floats:
     """`errors` as shares of the sizes of their neighbourhoods in `expected`. inf for
-    any difference of other types."""
+    any difference of other types. Floats that differ by less than the least normal float32 do not:
+    below it numbers lose their digits one by one, and processors may take them for zero."""
     apart = errors(expected, found)
     if not is_float(expected.dtype):
         return np.where(apart > 0, np.inf, 0.0)
+    apart[apart < _LEAST_NORMAL] = 0.0
     return relative(apart, sizes(expected))
 
 

@@ -6,6 +6,7 @@ import re
 
 from harness.report.content import Content, Gallery
 from harness.report.tables import Entry, Table
+from harness.report.wording import printable
 
 PLOTS = "plots"
 _SPECIAL = re.compile(r"([\\`*|\[\]~])")
@@ -26,7 +27,7 @@ def render(content: Content) -> str:
             lines += _table(section)
         else:
             lines += _gallery(section)
-    return "\n".join(lines) + "\n"
+    return printable("\n".join(lines)) + "\n"
 
 
 def escape(text: str) -> str:

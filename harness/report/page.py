@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from harness.report.content import Content, Gallery
 from harness.report.plots import Picture
+from harness.report.wording import printable
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _PIXELS_PER_POINT = 4 / 3
@@ -26,7 +27,7 @@ def render(content: Content) -> str:
     environment.filters["data_uri"] = _data_uri
     environment.tests["gallery"] = lambda section: isinstance(section, Gallery)
     environment.filters["pixels"] = lambda points: round(points * _PIXELS_PER_POINT)
-    return environment.get_template("page.html.j2").render(content=content)
+    return printable(environment.get_template("page.html.j2").render(content=content))
 
 
 def _data_uri(picture: Picture) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 
 from harness.statistics import MINIMUM_EFFECT
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 MISSING = "–"
 WITHIN = f"{MINIMUM_EFFECT:.0%}".replace("%", " %")
@@ -14,6 +17,12 @@ VERDICTS = (
     f"{WITHIN} of 1. Undecided: none of these."
 )
 _MOST_DIGITS = 4
+
+
+def printable(text: str) -> str:
+    """A text without control characters, which names in a model's file may have: a terminal obeys
+    them. Tabs and line breaks stay."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def number(value: float | None, digits: int = 3) -> str:

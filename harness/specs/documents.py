@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -55,6 +57,7 @@ ONE_OR_SEVERAL = BeforeValidator(_listed)
 
 Document = TypeVar("Document", bound=BaseModel)
 
+_INSTANCE = re.compile(r" or instance of \w+")
 _MOST_PROBLEMS = 10
 _MOST_CHARACTERS = 80
 
@@ -79,9 +82,13 @@ def validate(
         return model.model_validate(data)
     except ValidationError as error:
         # A tuple whose items failed is also reported as too short, which misleads.
-        details = [
-            found for found in error.errors() if found["type"] != "too_short"
-        ] or error.errors()
+        # So does a list that is empty within one of those.
+        errors = error.errors()
+        details = [found for found in errors if found["type"] != "too_short"] or [
+            found
+            for found in errors
+            if not any(_is_within(other["loc"], found["loc"]) for other in errors)
+        ]
         problems = dict.fromkeys(
             _explain(detail, model, data, source, lines or {}) for detail in details
         )
@@ -89,6 +96,10 @@ def validate(
         if len(problems) > len(shown):
             shown.append(f"{source}: {len(problems) - len(shown)} more problems")
         raise InputError("\n".join(shown)) from None
+
+
+def _is_within(inner: Sequence[Any], outer: Sequence[Any]) -> bool:
+    return len(inner) > len(outer) and tuple(inner[: len(outer)]) == tuple(outer)
 
 
 def _explain(
@@ -106,15 +117,25 @@ def _explain(
         return f"{where}: unknown key '{key}'{did_you_mean(key, _known_keys(model, location))}"
     if detail["type"] == "missing":
         return f"{where}: '{dotted}' is required"
-    message = detail["msg"].removeprefix("Value error, ")
+    message = _in_words_of_yaml(detail["msg"].removeprefix("Value error, "))
     found = detail["input"]
     if isinstance(found, (str, int, float, bool)) and detail["type"] != "value_error":
         message += f", found {_shown(found)}"
         expected = detail.get("ctx", {}).get("expected")
-        if detail["type"] == "literal_error" and isinstance(found, str) and expected:
+        if detail["type"] == "literal_error" and isinstance(found, str) and expected == found:
+            message = f"expected the number {expected}, found the text '{found}'"
+        elif detail["type"] == "literal_error" and isinstance(found, str) and expected:
             names = [name.strip("' ") for name in expected.replace(" or ", ", ").split(",")]
             message = f"'{found}' is not known{did_you_mean(found, names)}"
     return f"{where}: {dotted}: {message}" if dotted else f"{where}: {message}"
+
+
+def _in_words_of_yaml(message: str) -> str:
+    """A message of pydantic without the names of Python's types."""
+    message = _INSTANCE.sub("", message)
+    for word, plain in (("tuple", "list"), ("Tuple", "List"), ("dictionary", "mapping of keys")):
+        message = message.replace(word, plain)
+    return message
 
 
 def _shown(found: Any) -> str:

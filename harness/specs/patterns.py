@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from harness.errors import did_you_mean
 
@@ -64,15 +64,19 @@ def of_every(pattern: str) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-def _known(found: Any) -> Any:
+def _no_number(found: Any) -> Any:
     if isinstance(found, int):  # YAML reads 2:4 as a number to the base of 60
         raise ValueError(f"found the number {found}; write a pattern N:M in quotes, '2:4'")
-    counts = of_every(str(found))
+    return found
+
+
+def _known(found: str) -> str:
+    counts = of_every(found)
     if counts is None and found not in PATTERNS:
-        raise ValueError(f"'{found}' is not known{did_you_mean(str(found), [*PATTERNS, 'N:M'])}")
+        raise ValueError(f"'{found}' is not known{did_you_mean(found, [*PATTERNS, 'N:M'])}")
     if counts is not None and counts[0] >= counts[1]:
         raise ValueError(f"'{found}' drops nothing: expected fewer than {counts[1]} of {counts[1]}")
     return found
 
 
-Pattern = Annotated[str, BeforeValidator(_known)]
+Pattern = Annotated[str, BeforeValidator(_no_number), AfterValidator(_known)]

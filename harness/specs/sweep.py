@@ -164,6 +164,12 @@ class Edges(StepOptions):
             raise ValueError("'shuffle' does not go in stages: leave 'stages' or 'shuffle' out")
         return self
 
+    @field_validator("sparsity")
+    @classmethod
+    def _sparsities_once_each(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        _require_once([f"@{each:g}" for each in value])
+        return value
+
     @model_validator(mode="before")
     @classmethod
     def _sparsity_of_every(cls, value: Any) -> Any:

@@ -10,7 +10,7 @@ import pytest
 from evaluation import evaluate
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import helper
+from onnx import TensorProto, helper
 from small_models import FLOAT, onnx_model, save, weights
 
 from harness.compiler.api import tvm
@@ -105,3 +105,29 @@ def test_all_that_goes_together_stays_within_the_tolerance(
 def test_without_data_nobody_knows_what_is_missed(tmp_path: Path) -> None:
     with pytest.raises(CellFailure, match="'bypass' needs inputs to calibrate on"):
         bypass(canonical(blocks(1), tmp_path), 0.1, [], TARGET, 2)
+
+
+def test_a_branch_with_a_layer_to_exclude_stays(tmp_path: Path) -> None:
+    read = import_model(save(blocks(1e-4, 1e-4), tmp_path / "net.onnx"), {}, tmp_path)
+    module = canonicalise(read.module, read.layer_names)
+    _, gone = bypass(module, 0.01, samples(4), TARGET, 2)
+    smaller, kept = bypass(module, 0.01, samples(4), TARGET, 2, exclude=("d1",))
+    assert kept == gone / 2
+    names = {layer.name for layer in layers_of(smaller)}
+    assert {"c1", "d1"} <= names and names.isdisjoint({"c0", "d0"})
+
+
+def test_a_branch_of_64_bit_floats_is_measured_too(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["p"]),
+        helper.make_node("Cast", ["p"], ["q"], to=TensorProto.DOUBLE),
+        helper.make_node("Cast", ["x"], ["z"], to=TensorProto.DOUBLE),
+        helper.make_node("Add", ["z", "q"], ["s"]),
+        helper.make_node("Cast", ["s"], ["y"], to=TensorProto.FLOAT),
+    ]
+    tiny = np.float32(1e-5) * weights(4, 4, 1, 1)
+    model = onnx_model(nodes, [("x", FLOAT, [1, 4, 5, 5])], ["y"], {"w": tiny})
+    module = canonical(model, tmp_path)
+    assert len(residual_branches(module)) == 1
+    _, gone = bypass(module, 0.01, samples(2), TARGET, 2)
+    assert gone == 16

@@ -172,7 +172,7 @@ def test_budget_of_edges_is_kept_and_spent_unevenly(canonical: tvm.IRModule) -> 
 
 
 def test_layers_are_excluded_by_a_rule(canonical: tvm.IRModule) -> None:
-    asked = Edges(sparsity=0.5, pattern="unstructured", exclude=("[ps]",))
+    asked = Edges(sparsity=0.5, pattern="unstructured", exclude=("p*", "s"))
     edges = with_excluded(asked, canonical)
     assert edges.exclude == ("p", "s")
     _, summary = compress(canonical, edges, LANES, seed=0)
@@ -203,3 +203,27 @@ def test_outputs_that_exploded_fail_the_cell(factor: float, said: str, tmp_path:
     check_outputs(calibration, {last.variable: 2 * last.weights})
     with pytest.raises(CellFailure, match=said):
         check_outputs(calibration, {last.variable: np.float32(factor) * last.weights})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matching"),
+    [("blk[1]*", ["blk[1]/fc"]), ("blk*", ["blk[1]/fc", "blk1/fc"]), ("b*/f?", []), ("*", None)],
+)
+def test_an_asterisk_stands_for_any_characters_and_brackets_for_themselves(
+    pattern: str, matching: list[str] | None, tmp_path: Path
+) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "a"], ["p"], name="blk[1]/fc"),
+        helper.make_node("Relu", ["p"], ["q"]),
+        helper.make_node("MatMul", ["q", "b"], ["y"], name="blk1/fc"),
+    ]
+    constants = {"a": weights(8, 8), "b": weights(8, 8, seed=1)}
+    model = onnx_model(nodes, [("x", FLOAT, [2, 8])], ["y"], constants)
+    read = import_model(save(model, tmp_path / "net.onnx"), {}, tmp_path)
+    module = canonicalise(read.module, read.layer_names)
+    edges = Edges(sparsity=0.5, exclude=(pattern,))
+    if matching == []:
+        with pytest.raises(InputError, match="no layer"):
+            with_excluded(edges, module)
+        return
+    assert list(with_excluded(edges, module).exclude) == (matching or ["blk[1]/fc", "blk1/fc"])

@@ -177,6 +177,18 @@ def test_command_shows_every_layer_in_a_hundred_columns(tmp_path: Path) -> None:
     assert "layeredge targets detect --measure" in text
 
 
+def test_command_lists_whole_names_where_they_do_not_fit_beside_the_figures(
+    tmp_path: Path,
+) -> None:
+    name = "/encoder/layers.0/" + "long/" * 20 + "Conv"
+    model = branched()
+    model.graph.node[0].name = name
+    path = str(save(model, tmp_path / "branched.onnx"))
+    for columns in ("80", "300"):
+        result = CliRunner(env={"COLUMNS": columns}).invoke(command, [path, "--edges"])
+        assert result.exit_code == 0 and name in result.output and "…" not in result.output
+
+
 def test_command_prints_the_layers_as_json(tmp_path: Path) -> None:
     path = str(save(branched(), tmp_path / "branched.onnx"))
     result = CliRunner().invoke(command, [path, "--edges", "--target", "znver4", "--json"])

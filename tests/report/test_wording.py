@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.report import wording
-from harness.report.wording import number, with_interval
+from harness.report.wording import number, printable, with_interval
 
 
 def test_examples_in_the_documentation_hold() -> None:
@@ -30,3 +30,9 @@ def test_with_interval_writes_ends_apart_when_they_are(value: float, part: float
 
 def test_with_interval_is_readable_when_the_samples_cannot_bound_it() -> None:
     assert with_interval(1.25, 0.0, math.inf) == ("1.25", "0.00–∞")
+
+
+def test_control_characters_are_replaced() -> None:
+    assert (
+        printable("a\x1b[2Jb\tc\n80\N{NO-BREAK SPACE}%\x00") == "a�[2Jb\tc\n80\N{NO-BREAK SPACE}%�"
+    )

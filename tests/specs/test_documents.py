@@ -100,3 +100,19 @@ def test_what_is_no_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
         read_document(tmp_path / "pipe.yaml", Sweep)
     with pytest.raises(InputError, match="/dev/zero: expected a YAML file, found a device"):
         read_document(Path("/dev/zero"), Sweep)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (GOOD.replace("schema: 1", 'schema: "1"'), "expected the number 1, found the text '1'"),
+        (GOOD + 'batch: "2"\n', "batch: Input should be a valid list, found '2'"),
+        (GOOD + "measure: 3\n", "measure: Input should be a valid mapping of keys, found 3"),
+        (GOOD + "    edges: {sparsity: []}\n", "edges.sparsity: Value should have at least 1 item"),
+    ],
+)
+def test_messages_are_in_words_of_yaml_and_one_for_each_problem(
+    text: str, said: str, tmp_path: Path
+) -> None:
+    found = refusal(tmp_path, text)
+    assert said in found and "\n" not in found

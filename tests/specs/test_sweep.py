@@ -131,3 +131,8 @@ def test_names_of_sparsities_are_unique_too() -> None:
     )
     with pytest.raises(ValidationError, match=r"'sparse@0\.5' is given twice"):
         Sweep(schema=1, models=("fashion-dscnn",), configurations=twice)  # type: ignore[arg-type]
+
+
+def test_sparsities_that_make_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"'@0\.5' is given twice"):
+        Edges.model_validate({"sparsity": [0.5, 0.500000001]})

@@ -37,6 +37,8 @@ _EXPORT_ADVICE = (
 CHANGES_STATE = "the network changes its own state while it runs; call .eval() before the export"
 # Arguments that are a branch of the graph, a function, or an object of a class of its own.
 _NOT_STATIC = frozenset({"as_graph", "as_operator", "as_custom_obj"})
+_MODULE = re.compile(r"[\w.@+-]+", re.ASCII)
+_OWN_TEXTS = {"as_string", "as_strings", "nn_module_stack"}
 _PLAIN_TEXT = re.compile(r"[\w.+-]*", re.ASCII)
 _OPERATOR = re.compile(r"torch\.ops\.aten\._?[A-Za-z]\w*\.[A-Za-z]\w*|_operator\.getitem", re.ASCII)
 
@@ -140,6 +142,15 @@ def _parts(entries: _Entries, path: Path) -> dict[str, bytes]:
     return parts
 
 
+def _module_of(node: dict[str, Any]) -> dict[str, str]:
+    """The path of the module that a node was called in, of its metadata, as PyTorch reads it; none
+    of the rest."""
+    stack = str(node.get("metadata", {}).get("nn_module_stack", ""))
+    _, _, path = stack.rpartition(";")[2].partition(",")
+    path = path.partition(",")[0]
+    return {"nn_module_stack": f"module,{path},Module"} if _MODULE.fullmatch(path) else {}
+
+
 def _json(entries: _Entries, name: str) -> Any:
     return json.loads(entries.read(name))
 
@@ -151,7 +162,7 @@ def _static_program(program: dict[str, Any], path: Path) -> dict[str, Any]:
     inputs = [spec for spec in signature["input_specs"] if "user_input" in spec]
     _check_signature(graph, signature, path)
     for node in graph["nodes"]:
-        node["metadata"] = {}
+        node["metadata"] = _module_of(node)
         if not _OPERATOR.fullmatch(node["target"]):
             raise InputError(
                 f"{path}: operator {node['target']!r} of node '{node.get('name')}' is not one of "
@@ -237,8 +248,11 @@ def _check_texts(plain: Any, path: Path) -> None:
         if key in _NOT_STATIC:
             raise InputError(f"{path}: an operator's argument is a {key.removeprefix('as_')}")
         # The values of text arguments are quoted by PyTorch: "tanh", or an einsum's equation.
-        if key not in {"as_string", "as_strings"} and not _PLAIN_TEXT.fullmatch(text):
-            raise InputError(f"{path}: {text!r} is no name of a node, an operator or a tensor")
+        if key not in _OWN_TEXTS and not _PLAIN_TEXT.fullmatch(text):
+            raise InputError(
+                f"{path}: {text!r} is no name of a node, an operator or a tensor: expected "
+                "letters, digits and . _ + -; rename the module or input, and export again"
+            )
 
 
 def _texts(plain: Any, key: str) -> Iterator[tuple[str, str]]:

@@ -98,13 +98,18 @@ def _naming(
 
 def _layer_name(node: Any, parameters: Mapping[str, str]) -> str:
     """The path of the module whose weights a node reads, such as `layer1.0.conv1`; the node's own
-    name where it reads none. `parameters` has the paths of parameters by their input's name."""
+    name where it reads none. `parameters` has the paths of parameters by their input's name: of
+    tied ones that of another module than the node is in, whose path it has then."""
+    stack = node.meta.get("nn_module_stack") or {}
+    module = str(next(iter(stack.values()))[0]) if stack else ""
     for source in node.all_input_nodes:
         while source.op == "call_function" and len(source.all_input_nodes) == 1:
             (source,) = source.all_input_nodes  # weights are transposed before a product
         path = parameters.get(source.name)
         if path is not None and source.meta["val"].dim() > 1:
-            return path.rpartition(".")[0] or path
+            owner = path.rpartition(".")[0] or path
+            inside = owner == module or owner.startswith(f"{module}.") or not module
+            return owner if inside else module
     return str(node.name)
 
 

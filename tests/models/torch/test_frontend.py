@@ -405,3 +405,19 @@ def test_layers_have_the_paths_of_their_modules(tmp_path: Path) -> None:
     )
     layers = layers_of(canonicalise(imported.module, imported.layer_names))
     assert [layer.name for layer in layers] == ["stem.0", "head"]
+
+
+def test_tied_weights_are_layers_of_the_modules_that_use_them(tmp_path: Path) -> None:
+    class Network(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)
+            self.b.weight = self.a.weight
+
+        def forward(self, x: Any) -> Any:
+            return self.b(self.a(self.a(x).relu()).relu())
+
+    imported = import_model(export(Network(), tmp_path / "net.pt2", torch.ones(2, 8)), {}, tmp_path)
+    layers = layers_of(canonicalise(imported.module, imported.layer_names))
+    names = [layer.name for layer in layers]
+    assert names[0] == "a" and names[2] == "b" and len(set(names)) == 3
