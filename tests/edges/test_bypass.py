@@ -119,9 +119,11 @@ def test_a_branch_with_a_layer_to_exclude_stays(tmp_path: Path) -> None:
 
 def test_a_branch_of_64_bit_floats_is_measured_too(tmp_path: Path) -> None:
     nodes = [
-        helper.make_node("Conv", ["x", "w"], ["p"]),
-        helper.make_node("Cast", ["p"], ["q"], to=TensorProto.DOUBLE),
         helper.make_node("Cast", ["x"], ["z"], to=TensorProto.DOUBLE),
+        helper.make_node("Exp", ["z"], ["e"]),
+        helper.make_node("Cast", ["e"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Conv", ["f", "w"], ["p"]),
+        helper.make_node("Cast", ["p"], ["q"], to=TensorProto.DOUBLE),
         helper.make_node("Add", ["z", "q"], ["s"]),
         helper.make_node("Cast", ["s"], ["y"], to=TensorProto.FLOAT),
     ]
