@@ -14,6 +14,8 @@ from harness.compiler.api import PrimFunc, structural_mutate, tirx, tvm
 
 _MOST = 4096
 """Bytes. Threads have stacks of megabytes, and 32 registers of 64 bytes are 2,048."""
+_REGISTERS = "local"
+"""TVM's scope of results that are meant for registers."""
 _STAY = "disable_lower_builtin"
 """TVM's annotation of an allocation that its lowering leaves to the code generator."""
 
@@ -26,7 +28,7 @@ def keep_on_stack(function: PrimFunc, module: Any, context: Any) -> PrimFunc:
 
 def _stay(allocation: Any, _: Any) -> Any:
     buffer = allocation.buffer
-    if buffer.scope() != "local" or not _bytes(buffer) <= _MOST:
+    if buffer.scope() != _REGISTERS or not _bytes(buffer) <= _MOST:
         return allocation
     stay = {**dict(allocation.annotations), _STAY: tirx.IntImm("bool", 1)}
     return tirx.AllocBuffer(buffer, stay)

@@ -102,7 +102,7 @@ class KernelCall:
     calls: int
     constants: tuple[int, ...]
     outputs: int
-    layers: tuple[str, ...]
+    layers: tuple[str, ...] = ()
 
 
 def kernels(module: tvm.IRModule) -> list[KernelCall]:

@@ -12,6 +12,8 @@ from pathlib import Path
 import harness
 from harness.errors import HarnessError, last_line
 
+_BOUND = "harness.processes.bound"
+
 
 class ChildFailure(HarnessError):
     """The child crashed, failed or took too long; the text says which, in a few words."""
@@ -24,16 +26,17 @@ def run_python(
     standard_input: str = "",
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """Run this Python with `arguments`, wait at most `seconds`, and return its standard output.
+    """Run this Python with `arguments`, `-m MODULE …` or `-c CODE …`, wait at most `seconds`, and
+    return its standard output.
 
-    The child sees this package wherever it was imported from, and `environment` on top of this
-    process's. Raises ChildFailure.
+    The child ends with this process. It sees this package wherever it was imported from, and
+    `environment` on top of this process's. Raises ChildFailure.
     """
     package_parent = str(Path(harness.__file__).parents[1])
     search_path = os.pathsep.join(filter(None, (package_parent, os.environ.get("PYTHONPATH"))))
     try:
         done = subprocess.run(
-            [sys.executable, *arguments],
+            [sys.executable, "-m", _BOUND, str(os.getpid()), *arguments],
             input=standard_input,
             capture_output=True,
             text=True,

@@ -249,7 +249,7 @@ def test_missing_names_the_cores_when_there_are_fewer() -> None:
     assert missing_features(description(**{"num-cores": cores})) == []
     needing = description(**{"num-cores": cores + 1})
     assert missing_features(needing) == [f"{cores + 1} cores (there are {cores})"]
-    with pytest.raises(CellFailure, match=r"lacks \d+ cores .*; set 'threads'"):
+    with pytest.raises(CellFailure, match=r"lacks \d+ cores .*; set fewer 'threads'"):
         executor_of(needing).require()
 
 

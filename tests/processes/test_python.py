@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+
+import psutil
 import pytest
 
 from harness.processes.python import ChildFailure, run_python
@@ -34,3 +39,25 @@ def test_exit_code_is_the_reason_when_nothing_was_said() -> None:
 def test_limit_is_the_reason_when_it_hangs() -> None:
     with pytest.raises(ChildFailure, match=r"took more than 0\.3 s"):
         run("import time; time.sleep(60)", seconds=0.3)
+
+
+def test_child_ends_with_a_parent_that_is_killed() -> None:
+    """As it would run on, and measure, after a sweep was killed."""
+    code = "import time; time.sleep(60)"
+    parent = (
+        f"from harness.processes.python import run_python;run_python(['-c', {code!r}], seconds=60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", parent]) as process:
+        deadline = time.monotonic() + 30
+        while not (below := psutil.Process(process.pid).children()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(1)
+        process.kill()
+        process.wait()
+        assert not psutil.wait_procs(below, timeout=30)[1]
+
+
+def test_modules_have_their_arguments() -> None:
+    found = run_python(["-m", "json.tool", "--compact"], seconds=60, standard_input='{"a": 1}')
+    assert found.split() == ['{"a":1}']
