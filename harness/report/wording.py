@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
+from collections.abc import Sequence
 
 from harness.statistics import MINIMUM_EFFECT
 
+_MOST = 0.6
+"""Parts of paths that as many of them have say nothing."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 MISSING = "–"
@@ -23,6 +27,16 @@ def printable(text: str) -> str:
     """A text without control characters, which names in a model's file may have: a terminal obeys
     them. Tabs and line breaks stay."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Paths such as `/blocks.0/conv/Conv` without the parts that most of them have; as they are
+    where two would be the same."""
+    parts = [name.strip("/").split("/") for name in names]
+    counts = Counter(part for each in parts for part in set(each))
+    telling = [[part for part in each if counts[part] < _MOST * len(names)] for each in parts]
+    short = ["/".join(kept if kept else each) for kept, each in zip(telling, parts, strict=True)]
+    return short if len(set(short)) == len(set(names)) else list(names)
 
 
 def number(value: float | None, digits: int = 3) -> str:

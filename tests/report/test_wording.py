@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.report import wording
-from harness.report.wording import number, printable, with_interval
+from harness.report.wording import number, printable, short_names, with_interval
 
 
 def test_examples_in_the_documentation_hold() -> None:
@@ -36,3 +36,12 @@ def test_control_characters_are_replaced() -> None:
     assert (
         printable("a\x1b[2Jb\tc\n80\N{NO-BREAK SPACE}%\x00") == "a�[2Jb\tc\n80\N{NO-BREAK SPACE}%�"
     )
+
+
+def test_short_names_leave_out_the_parts_that_most_have_and_stay_different() -> None:
+    blocks = [f"/blocks/blocks.{at}/{which}/conv/Conv" for at in (0, 1) for which in ("a", "b")]
+    found = short_names(["/stem/conv/Conv", *blocks, "/dense/Gemm"])
+    assert found == ["stem", "blocks.0/a", "blocks.0/b", "blocks.1/a", "blocks.1/b", "dense/Gemm"]
+    assert short_names(["/a/Conv", "/b/Conv", "Conv"]) == ["a", "b", "Conv"]
+    assert short_names(["x/a/y", "a", "x/y"]) == ["x/a/y", "a", "x/y"]
+    assert short_names([]) == []

@@ -16,7 +16,7 @@ from harness.report.edge_figures import compressed, dropped, kept_shares, layers
 from harness.report.plots import style
 from harness.report.plots.canvas import Canvas, Point, text_width
 from harness.report.plots.frame import PANEL_WIDTH, panel, row_label
-from harness.report.wording import share
+from harness.report.wording import share, short_names
 
 _LEFT, _RIGHT_ROOM = 118.0, 44.0
 _NARROWEST, _WIDEST = 9.0, 34.0
@@ -45,13 +45,14 @@ def draw(group: Group, _: Mapping[str, str]) -> Canvas | None:
     column = min(_WIDEST, (room - _LEFT - _RIGHT_ROOM) / len(layers))
     rows = _rows(cells)
     bottom = rows[-1] + _ROW / 2
-    widest = max(text_width(layer.name, size=style.SMALL_SIZE) for layer in layers)
+    names = short_names([layer.name for layer in layers])
+    widest = max(text_width(name, size=style.SMALL_SIZE) for name in names)
     under = bottom + 4 + min(widest, _NAMES_ROOM) + 16
     canvas = panel(group.title, under + 24, width=room)
     _draw_flops(canvas, layers, column)
     _note(canvas, (_LEFT + column * len(layers) + 6, rows[0] - _ROW), "of all")
     _draw_rows(canvas, list(zip(rows, cells, strict=True)), layers, column)
-    _draw_names(canvas, layers, column, bottom)
+    _draw_names(canvas, names, layers, column, bottom)
     _draw_key(canvas, under)
     return canvas
 
@@ -124,15 +125,19 @@ def _draw_rows(
 
 
 def _draw_names(
-    canvas: Canvas, layers: Sequence[LayerCompression], column: float, bottom: float
+    canvas: Canvas,
+    names: Sequence[str],
+    layers: Sequence[LayerCompression],
+    column: float,
+    bottom: float,
 ) -> None:
     """Each layer's name under its column, or every so many where columns are narrow."""
     step = math.ceil((_NARROWEST - 0.5) / column)
-    for at, (left, layer) in enumerate(zip(_lefts(layers, column), layers, strict=True)):
+    for at, (left, name) in enumerate(zip(_lefts(layers, column), names, strict=True)):
         if at % step == 0:
             canvas.upright_text(
                 (left + column / 2, bottom + 4),
-                layer.name,
+                name,
                 size=style.SMALL_SIZE,
                 color=style.SOFT,
                 room=_NAMES_ROOM,
