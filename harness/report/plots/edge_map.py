@@ -25,7 +25,7 @@ _MOST_WIDTH = 900.0
 _FIGURES_FROM = 17.0
 _ROW, _BETWEEN_SERIES = 14.0, 4.0
 _BARS_TOP, _BARS_HEIGHT = 34.0, 24.0
-_NAMES_ROOM = 60.0
+_NAMES_ROOM = 130.0
 _KEY_WIDTH, _KEY_STEPS = 120.0, 20
 
 # Even in lightness to every form of colour vision (Nuñez, Anderton, Renslow, PLoS ONE 13(7), 2018);
