@@ -18,7 +18,6 @@ class _Anchor:
     `scale · anchor + shift`, both of shape [output channels]."""
 
     layer: Weighted
-    output_axis: int
     rank: int
     scale: np.ndarray
     shift: np.ndarray
@@ -42,7 +41,6 @@ class FoldChannelArithmetic(Rewriter):
             rank = len(shape_of(original.var))
             self._anchors[original.var] = _Anchor(
                 layer=layer,
-                output_axis=rank - 1 if layer.operator == PRODUCT else 1,
                 rank=rank,
                 scale=np.ones(layer.outputs, np.float64),
                 shift=np.zeros(layer.outputs, np.float64),
@@ -95,7 +93,7 @@ class FoldChannelArithmetic(Rewriter):
         if not np.any(anchor.shift):
             return layer
         bias_shape = [1] * anchor.rank
-        bias_shape[anchor.output_axis] = -1
+        bias_shape[anchor.layer.channel_axis] = -1
         bias = relax.const(anchor.shift.reshape(bias_shape).astype(weights.dtype))
         return relax.op.add(layer, bias)
 
@@ -117,7 +115,7 @@ def _per_channel(values: np.ndarray, anchor: _Anchor) -> np.ndarray | None:
     shape = (1,) * (anchor.rank - values.ndim) + values.shape
     channels = anchor.shift.shape[0]
     if any(
-        extent != 1 and (axis != anchor.output_axis or extent != channels)
+        extent != 1 and (axis != anchor.layer.channel_axis or extent != channels)
         for axis, extent in enumerate(shape)
     ):
         return None

@@ -48,15 +48,21 @@ def test_access_outside_an_intermediate_result_is_found(
     assert access_outside(kernel, [square, np.zeros_like(square)]) == found
 
 
-def test_what_is_loaded_later_has_the_memory_of_tvm_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[int] = []
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> list[Side | None]:
+    """The side of each piece of memory that is mapped."""
+    sides: list[Side | None] = []
     of = temporaries.GuardedMemory.of
 
     def counted(size: int, side: Side | None) -> GuardedMemory:
-        given.append(size)
+        sides.append(side)
         return of(size, side)
 
     monkeypatch.setattr(temporaries.GuardedMemory, "of", counted)
+    return sides
+
+
+def test_what_is_loaded_later_has_the_memory_of_tvm_again(given: list[Side | None]) -> None:
     with loading_for_guards():
         guarded = through_a_temporary(0)
     plain = through_a_temporary(0)
@@ -69,17 +75,9 @@ def test_what_is_loaded_later_has_the_memory_of_tvm_again(monkeypatch: pytest.Mo
 
 
 def test_a_kernel_that_asks_for_memory_in_every_step_gets_the_same_again(
-    monkeypatch: pytest.MonkeyPatch,
+    given: list[Side | None],
 ) -> None:
     """Of one size and on one side; a forked process does not take what was guarded elsewhere."""
-    given: list[Side | None] = []
-    of = temporaries.GuardedMemory.of
-
-    def counted(size: int, side: Side | None) -> GuardedMemory:
-        given.append(side)
-        return of(size, side)
-
-    monkeypatch.setattr(temporaries.GuardedMemory, "of", counted)
     with loading_for_guards():
         kernel, outside = through_a_temporary(0), on_arrays(through_a_temporary(EXTENT))
     square = np.ones((EXTENT, EXTENT), np.float32)
