@@ -33,6 +33,7 @@ from harness.devices.graphics.work import with_work
 from harness.devices.linker import linker
 from harness.errors import CellFailure, last_line
 from harness.files.atomic import write_atomically
+from harness.kernels.blocks import SCHEDULED
 from harness.kernels.lowering import use_our_lowering
 from harness.models.imported import Imported
 from harness.passes.fusion import KernelCall, kernels
@@ -53,7 +54,7 @@ from harness.records.record import (
     MemorySafety,
     Tuning,
 )
-from harness.schedules.untuned import SCHEDULED, schedule_untuned
+from harness.schedules.untuned import schedule_untuned
 from harness.specs.target import Multiprocessor
 
 _MEGABYTE = 1e6
@@ -130,7 +131,7 @@ def build(
             launches = _with_work(
                 scheduled, calls, [*cuda.launches(single.mod, scrutiny.multiprocessor)]
             )
-        described = tuple(_kernel(call, tuned) for call in calls)
+        described = tuple(_kernel(call, tuned, fused) for call in calls)
         artifact = Artifact(
             inputs=tuple(_tensor(spec) for spec in made.imported.inputs),
             outputs=tuple(_tensor(spec) for spec in made.imported.outputs),
@@ -192,7 +193,7 @@ def _without_schedules(
     one of them has had it already."""
     result = tuned.clone()
     for name, why in unsafe.items():
-        if not tuned[name].attrs.get(SCHEDULED, False):
+        if not _is_tuned(name, tuned, fused):
             raise CellFailure(f"kernel {name}, in its default schedule, {why}")
         result.update_func(tuned.get_global_var(name), fused[name])
     return result
@@ -227,13 +228,19 @@ def _tensor(spec: Any) -> TensorDescription:
     return TensorDescription(name=spec.name, shape=spec.shape, dtype=spec.dtype)
 
 
-def _kernel(call: KernelCall, tuned: tvm.IRModule) -> KernelDescription:
+def _is_tuned(name: str, tuned: tvm.IRModule, fused: tvm.IRModule) -> bool:
+    """Whether a kernel has a schedule of the database. Some were written with one."""
+    scheduled, before = (bool(each[name].attrs.get(SCHEDULED, False)) for each in (tuned, fused))
+    return scheduled and not before
+
+
+def _kernel(call: KernelCall, tuned: tvm.IRModule, fused: tvm.IRModule) -> KernelDescription:
     return KernelDescription(
         name=call.name,
         calls=call.calls,
         flops=flops(call.function),
         bytes=moved_bytes(call.function),
-        tuned=bool(tuned[call.name].attrs.get(SCHEDULED, False)),
+        tuned=_is_tuned(call.name, tuned, fused),
         layers=call.layers,
     )
 

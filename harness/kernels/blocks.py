@@ -7,6 +7,8 @@ from typing import Any
 
 from harness.compiler.api import PrimFunc, SBlock, Schedule, TensorLoad, structural_walk, tirx, tvm
 
+SCHEDULED = "tirx.is_scheduled"
+"""TVM's attribute of kernels whose loops are as they shall be."""
 _FREE = {"prim.if_then_else", "tirx.reinterpret"}
 """Calls that are a choice or no operation at all."""
 

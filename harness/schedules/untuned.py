@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from harness.compiler.api import PrimFunc, Schedule, code_kind, tvm
-from harness.kernels.blocks import is_opaque, parts_for
+from harness.kernels.blocks import SCHEDULED, is_opaque, parts_for
 from harness.kernels.vectors import vector_registers
 from harness.schedules.default import KernelSchedule, Tiling
 from harness.schedules.graphics import schedule_for_graphics
 from harness.schedules.uneven import UnevenKernel, UnevenTile, multiplied_by, uneven_tiles
 
-SCHEDULED = "tirx.is_scheduled"
 _WORTH_UNEVEN = 1.5
 """How many more products per load an uneven tile must have, without a measurement, than one that
 divides the rows."""

@@ -14,6 +14,7 @@ from harness.building.network import compile_scheduled
 from harness.compiler.api import target_of, tvm
 from harness.devices.linker import linker
 from harness.hardware import load_target
+from harness.kernels.blocks import SCHEDULED
 from harness.measure.inputs import verification_inputs
 from harness.measure.memory_safety import unsafe_kernels
 from harness.models.frontends import import_model
@@ -21,7 +22,7 @@ from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
 from harness.schedules.sketches import Sketches
-from harness.schedules.untuned import SCHEDULED, schedule_untuned
+from harness.schedules.untuned import schedule_untuned
 from harness.tuning.tasks import tasks_of
 
 SPEC = load_target("x86-host")

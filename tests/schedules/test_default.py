@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from harness.compiler.api import PrimFunc, relax, tvm
+from harness.kernels.blocks import SCHEDULED
 from harness.passes.fusion import fuse
-from harness.schedules.untuned import SCHEDULED, schedule_untuned
+from harness.schedules.untuned import schedule_untuned
 
 TARGETS = {
     "wide": {"kind": "llvm", "num-cores": 2},

@@ -10,8 +10,9 @@ from small_models import convolutional
 
 from harness.compiler.api import dlight_rules, relax, target_of, tvm
 from harness.hardware import load_target
+from harness.kernels.blocks import SCHEDULED
 from harness.passes.fusion import kernels
-from harness.schedules.untuned import SCHEDULED, schedule_untuned
+from harness.schedules.untuned import schedule_untuned
 
 
 def a100() -> tvm.target.Target:

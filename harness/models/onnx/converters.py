@@ -14,6 +14,7 @@ import numpy as np
 
 from harness.compiler.api import constant_array, relax, shape_of
 from harness.compiler.onnx_frontend import convert_map
+from harness.models.onnx.recurrent import RECURRENT
 from harness.models.onnx.refusal import Unsupported
 from harness.models.onnx.resize import resize, upsample
 
@@ -310,4 +311,5 @@ CONVERTERS: dict[str, Converter] = {
     "Split": _split,
     "ThresholdedRelu": _thresholded_relu,
     "Upsample": upsample,
+    **RECURRENT,
 }

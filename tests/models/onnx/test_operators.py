@@ -12,9 +12,10 @@ import pytest
 from compiling import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
+from onnx import helper
+from onnx_nodes import Node, assert_same, computed, drawn, network
 from scipy import special
-from small_models import onnx_model, save
+from small_models import save
 
 from harness.building.blame import blaming
 from harness.building.network import machine_of
@@ -31,51 +32,6 @@ from harness.passes.fusion import fuse
 
 NAN, INFINITY = float("nan"), float("inf")
 ODD = [NAN, 1.0, -2.0, INFINITY, -INFINITY, 0.5, -0.25, NAN]
-Node = onnx.NodeProto
-random = np.random.default_rng(3)
-
-
-def drawn(*shape: int) -> np.ndarray:
-    return random.standard_normal(shape).astype(np.float32)
-
-
-def network(
-    nodes: Sequence[Node],
-    outputs: Sequence[str],
-    feeds: Mapping[str, np.ndarray],
-    weights: Mapping[str, np.ndarray] | None = None,
-    opset: int = 17,
-) -> onnx.ModelProto:
-    """A model of a few nodes, its inputs like the arrays that are fed; outputs may have types."""
-    inputs = [
-        (name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
-        for name, value in feeds.items()
-    ]
-    named = [name.partition(":") for name in outputs]
-    values = [
-        (name, getattr(TensorProto, dtype.upper() or "FLOAT"), None) for name, _, dtype in named
-    ]
-    return onnx_model(nodes, inputs, values, weights, opset)
-
-
-def computed(
-    model: onnx.ModelProto, feeds: Mapping[str, np.ndarray], folder: Path
-) -> list[np.ndarray]:
-    """What a model gives, imported, fused and compiled."""
-    imported = import_model(save(model, folder / "model.onnx"), {}, folder)
-    target = tvm.target.Target({"kind": "llvm", "num-cores": 2})
-    machine = machine_of(fuse(canonicalise(imported.module), "full"), target, 2)
-    found = machine["main"](*[tvm.runtime.tensor(feeds[spec.name]) for spec in imported.inputs])
-    arrays = [each.numpy() for each in ([found] if hasattr(found, "numpy") else found)]
-    for array, spec in zip(arrays, imported.outputs, strict=True):
-        assert (array.shape, str(array.dtype)) == (spec.shape, spec.dtype)
-    return arrays
-
-
-def assert_same(found: Sequence[np.ndarray], right: Sequence[Any]) -> None:
-    for one, other in zip(found, right, strict=True):
-        assert one.dtype == np.asarray(other).dtype
-        np.testing.assert_allclose(one, other, rtol=3e-5, atol=1e-6)
 
 
 NAN_FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {

@@ -1,0 +1,64 @@
+"""Models of a few ONNX nodes, and what they compute when compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+from small_models import onnx_model, save
+
+from harness.building.network import machine_of
+from harness.compiler.api import tvm
+from harness.models.frontends import import_model
+from harness.passes.canonicalise import canonicalise
+from harness.passes.fusion import fuse
+
+Node = onnx.NodeProto
+_random = np.random.default_rng(3)
+
+
+def drawn(*shape: int) -> np.ndarray:
+    return _random.standard_normal(shape).astype(np.float32)
+
+
+def network(
+    nodes: Sequence[Node],
+    outputs: Sequence[str],
+    feeds: Mapping[str, np.ndarray],
+    weights: Mapping[str, np.ndarray] | None = None,
+    opset: int = 17,
+) -> onnx.ModelProto:
+    """A model of a few nodes, its inputs like the arrays that are fed; outputs may have types."""
+    inputs = [
+        (name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+        for name, value in feeds.items()
+    ]
+    named = [name.partition(":") for name in outputs]
+    values = [
+        (name, getattr(TensorProto, dtype.upper() or "FLOAT"), None) for name, _, dtype in named
+    ]
+    return onnx_model(nodes, inputs, values, weights, opset)
+
+
+def computed(
+    model: onnx.ModelProto, feeds: Mapping[str, np.ndarray], folder: Path
+) -> list[np.ndarray]:
+    """What a model gives, imported, fused and compiled."""
+    imported = import_model(save(model, folder / "model.onnx"), {}, folder)
+    target = tvm.target.Target({"kind": "llvm", "num-cores": 2})
+    machine = machine_of(fuse(canonicalise(imported.module), "full"), target, 2)
+    found = machine["main"](*[tvm.runtime.tensor(feeds[spec.name]) for spec in imported.inputs])
+    arrays = [each.numpy() for each in ([found] if hasattr(found, "numpy") else found)]
+    for array, spec in zip(arrays, imported.outputs, strict=True):
+        assert (array.shape, str(array.dtype)) == (spec.shape, spec.dtype)
+    return arrays
+
+
+def assert_same(found: Sequence[np.ndarray], right: Sequence[Any]) -> None:
+    for one, other in zip(found, right, strict=True):
+        assert one.dtype == np.asarray(other).dtype
+        np.testing.assert_allclose(one, other, rtol=3e-5, atol=1e-6)
