@@ -124,7 +124,7 @@ def run(
     canonical = canonicalise(imported.module, imported.layer_names)
     fused = fuse(adapt(canonical, spec.passes, target), level, target)  # type: ignore[arg-type]
     machine = machine_of(fused, target, 1)
-    given = [tvm.runtime.tensor(np.ascontiguousarray(feeds[s.name])) for s in imported.inputs]
+    given = [tvm.runtime.tensor(np.array(feeds[s.name], order="C")) for s in imported.inputs]
     found = machine["main"](*given)
     outputs = [found] if isinstance(found, tvm.runtime.Tensor) else list(found)
     return [output.numpy() for output in outputs]

@@ -18,8 +18,8 @@ import onnx
 from harness.compiler.api import relax, tvm
 from harness.compiler.onnx_frontend import ONNXGraphImporter, convert_map, onnx_input
 from harness.models.imported import Node
-from harness.models.onnx.converters import CONVERTERS
 from harness.models.onnx.file import STANDARD_DOMAINS, walk_nodes
+from harness.models.onnx.operators.table import CONVERTERS
 from harness.models.onnx.refusal import Unsupported
 
 RUNTIME_DOMAIN = "com.microsoft"

@@ -25,7 +25,7 @@ from harness.hardware import load_target
 from harness.models.frontends import import_model
 from harness.models.imported import Imported
 from harness.models.onnx import importer as onnx_importer
-from harness.models.onnx.resize import Axis, Sampling
+from harness.models.onnx.operators.resize import Axis, Sampling
 from harness.passes import legalise
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse

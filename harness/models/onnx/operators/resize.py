@@ -344,3 +344,6 @@ def _values(expr: relax.Expr | None, name: str) -> np.ndarray:
 def _text(attributes: Any, name: str, default: str) -> str:
     value = attributes.get(name, default)
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+RESIZE = {"Resize": resize, "Upsample": upsample}

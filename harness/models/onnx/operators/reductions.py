@@ -1,0 +1,51 @@
+"""Reductions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from harness.compiler.api import constant_array, relax
+from harness.models.onnx.operators.converter import Builder, Converter, by_tvm, like
+from harness.models.onnx.refusal import Unsupported
+
+
+def _reduction(name: str, single: Callable[[relax.Expr], relax.Expr]) -> Converter:
+    """A reduction that, asked to reduce no axis, applies `single` to each element."""
+
+    def convert(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+        axes = constant_array(inputs[1]) if inputs[1] is not None else attributes.get("axes", ())
+        if axes is not None and not len(axes) and attributes.get("noop_with_empty_axes", 0):
+            attributes.get("keepdims")  # all are kept
+            return single(inputs[0])
+        return by_tvm(builder, inputs, attributes, opset, name)
+
+    return convert
+
+
+def _reduce_log_sum_exp(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+    """Less than the largest is the exponential of, unless that is infinite or NaN."""
+    x = inputs[0]
+    axes = constant_array(inputs[1]) if inputs[1] is not None else attributes.get("axes", ())
+    if axes is None:
+        raise Unsupported("its axes depend on the inputs' values")
+    keep, as_it_is = attributes.get("keepdims", 1), attributes.get("noop_with_empty_axes", 0)
+    if not len(axes) and as_it_is:
+        return x
+    over = [int(axis) for axis in axes] or None
+    largest = builder.emit(relax.op.max(x, over, True))
+    finite = builder.emit(relax.op.isfinite(largest))
+    shift = builder.emit(relax.op.where(finite, largest, like(0.0, x)))
+    powers = builder.emit(relax.op.exp(relax.op.subtract(x, shift)))
+    logarithm = relax.op.log(relax.op.sum(powers, over, True))
+    result = builder.emit(relax.op.add(logarithm, shift))
+    return result if keep else relax.op.squeeze(result, over)
+
+
+REDUCTIONS: dict[str, Converter] = {
+    "ReduceL1": _reduction("ReduceL1", relax.op.abs),
+    "ReduceL2": _reduction("ReduceL2", relax.op.abs),
+    "ReduceLogSum": _reduction("ReduceLogSum", relax.op.log),
+    "ReduceLogSumExp": _reduce_log_sum_exp,
+    "ReduceSumSquare": _reduction("ReduceSumSquare", relax.op.square),
+}

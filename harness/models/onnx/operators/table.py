@@ -1,0 +1,22 @@
+"""The converters of ONNX operators that TVM lacks, or converts to something else than ONNX says."""
+
+from __future__ import annotations
+
+from harness.models.onnx.operators.arithmetic import ARITHMETIC
+from harness.models.onnx.operators.converter import Converter
+from harness.models.onnx.operators.convolution import CONVOLUTION
+from harness.models.onnx.operators.movement import MOVEMENT
+from harness.models.onnx.operators.normalisation import NORMALISATION
+from harness.models.onnx.operators.recurrent import RECURRENT
+from harness.models.onnx.operators.reductions import REDUCTIONS
+from harness.models.onnx.operators.resize import RESIZE
+
+CONVERTERS: dict[str, Converter] = {
+    **ARITHMETIC,
+    **CONVOLUTION,
+    **MOVEMENT,
+    **NORMALISATION,
+    **RECURRENT,
+    **REDUCTIONS,
+    **RESIZE,
+}
