@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +19,7 @@ from harness.compiler.api import (
     tirx,
     topi,
 )
+from harness.kernels.selection import top_elements
 from harness.passes.normalisation import group_norm, instance_norm
 
 Legalisation = Callable[[relax.BlockBuilder, relax.Call], relax.Expr]
@@ -37,34 +40,72 @@ def _sign(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
     )
 
 
-def _cumulative_sum(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
-    """Sums of 2, 4, 8 … neighbours, each from two of the step before (Hillis and Steele)."""
-    dtype = str(call.ty.dtype)
-    data = call.args[0]
-    if call.attrs.axis is None:
-        data = builder.emit(relax.op.reshape(data, shape_of(call)))
-    if str(data.ty.dtype) != dtype:
-        data = builder.emit(relax.op.astype(data, dtype))
+def _cumulative(combine: Callable[[Any, Any], Any], neutral: int) -> Legalisation:
+    """A row of results of 2, 4, 8 … neighbours, each from two of the step before (Hillis and
+    Steele)."""
+
+    def legalise(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+        dtype = str(call.ty.dtype)
+        data, name = call.args[0], str(call.op.name).rpartition(".")[2]
+        if call.attrs.axis is None:
+            data = builder.emit(relax.op.reshape(data, shape_of(call)))
+        if str(data.ty.dtype) != dtype:
+            data = builder.emit(relax.op.astype(data, dtype))
+        shape = shape_of(data)
+        axis = int(call.attrs.axis or 0) % len(shape)
+
+        def shifted(step: int, combined: bool) -> relax.Expr:
+            """The element `step` places before along the axis, the neutral one before the first;
+            `combined` with the data."""
+
+            def of(given: te.Tensor) -> te.Tensor:
+                def element(*at: Any) -> Any:
+                    before = (*at[:axis], at[axis] - step, *at[axis + 1 :])
+                    moved = tirx.if_then_else(
+                        at[axis] >= step, given[before], tirx.const(neutral, dtype)
+                    )
+                    return combine(given[at], moved) if combined else moved
+
+                return te.compute(given.shape, element, name=name)
+
+            return builder.emit_te(of, data, primfunc_name_hint=name)
+
+        step = 1
+        while step < shape[axis]:
+            data = shifted(step, True)
+            step *= 2
+        return shifted(1, False) if call.attrs.exclusive else data
+
+    return legalise
+
+
+def _top_elements(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+    """The first elements of each row along an axis, in their order, and their places."""
+    data, attributes = call.args[0], call.attrs
     shape = shape_of(data)
-    axis = int(call.attrs.axis or 0) % len(shape)
-    step = 1
-    while step < shape[axis]:
-        data = builder.emit_te(_shifted, data, axis, step, True, primfunc_name_hint="cumsum")
-        step *= 2
-    if call.attrs.exclusive:
-        data = builder.emit_te(_shifted, data, axis, 1, False, primfunc_name_hint="cumsum")
-    return data
-
-
-def _shifted(data: te.Tensor, axis: int, step: int, added: bool) -> te.Tensor:
-    """The element `step` places before along an axis, 0 before the first; `added` to the data."""
-
-    def of(*at: Any) -> Any:
-        before = (*at[:axis], at[axis] - step, *at[axis + 1 :])
-        shifted = tirx.if_then_else(at[axis] >= step, data[before], tirx.const(0, data.dtype))
-        return data[at] + shifted if added else shifted
-
-    return te.compute(data.shape, of, name="cumsum")
+    axis = int(attributes.axis) % len(shape)
+    length, place_dtype, kind = shape[axis], str(attributes.dtype), str(data.ty.dtype)
+    count = int(attributes.k) if int(attributes.k) >= 1 else length
+    order = [*(at for at in range(len(shape)) if at != axis), axis]
+    outer = [shape[at] for at in order[:-1]]
+    rows = builder.emit(relax.op.permute_dims(data, order))
+    rows = builder.emit(relax.op.reshape(rows, (math.prod(outer), length)))
+    kernel = top_elements(
+        math.prod(outer), length, count, kind, place_dtype, bool(attributes.largest)
+    )
+    types = [relax.TensorType((math.prod(outer), count), dtype) for dtype in (kind, place_dtype)]
+    variable = builder.add_func(kernel, "top_elements")
+    found = builder.emit(relax.call_tir(variable, relax.Tuple([rows]), types))
+    results = []
+    for at in range(2):
+        result = builder.emit(relax.TupleGetItem(found, at))
+        result = builder.emit(relax.op.reshape(result, (*outer, count)))
+        back = [order.index(place) for place in range(len(shape))]
+        results.append(builder.emit(relax.op.permute_dims(result, back)))
+    both = str(attributes.ret_type)
+    if both == "values":
+        return results[0]
+    return results[1] if both == "indices" else relax.Tuple(results)
 
 
 def _first_extremum(greatest: bool) -> Legalisation:
@@ -151,8 +192,10 @@ def _least(dtype: Any, greatest: bool) -> Any:
 LEGALISATIONS: dict[str, Legalisation] = {
     "relax.argmax": _first_extremum(greatest=True),
     "relax.argmin": _first_extremum(greatest=False),
-    "relax.cumsum": _cumulative_sum,
+    "relax.cumprod": _cumulative(operator.mul, 1),
+    "relax.cumsum": _cumulative(operator.add, 0),
     "relax.nn.group_norm": group_norm,
     "relax.nn.instance_norm": instance_norm,
     "relax.sign": _sign,
+    "relax.topk": _top_elements,
 }

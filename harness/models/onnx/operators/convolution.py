@@ -6,7 +6,6 @@ from typing import Any
 
 from harness.compiler.api import relax, shape_of
 from harness.models.onnx.operators.converter import Builder, Converter, by_tvm
-from harness.models.onnx.refusal import Unsupported
 
 
 def _transposed_convolution(
@@ -25,11 +24,19 @@ def _transposed_convolution(
             lengths, taps, strides, dilations, attributes.get("output_padding", zeros), strict=True
         )
     ]
-    cut = [extent - size for extent, size in zip(whole, sizes[-len(whole) :], strict=True)]
-    if min(cut) < 0:
-        raise Unsupported(f"output_shape={list(sizes)} is larger than the output, {whole}")
+    added = [
+        max(0, size - extent) for extent, size in zip(whole, sizes[-len(whole) :], strict=True)
+    ]
+    cut = [
+        extent + more - size
+        for extent, more, size in zip(whole, added, sizes[-len(whole) :], strict=True)
+    ]
     less, more = [each // 2 for each in cut], [each - each // 2 for each in cut]
     upper = attributes.get("auto_pad", b"NOTSET") == b"SAME_UPPER"
+    attributes["output_padding"] = [
+        each + more
+        for each, more in zip(attributes.get("output_padding", zeros), added, strict=True)
+    ]
     given = {**attributes, "pads": (*less, *more) if upper else (*more, *less)}
     del given["output_shape"]
     given.pop("auto_pad", None)

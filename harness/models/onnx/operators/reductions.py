@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from harness.compiler.api import constant_array, relax
+from harness.compiler.api import constant_array, relax, shape_of
 from harness.models.onnx.operators.converter import Builder, Converter, by_tvm, like
 from harness.models.onnx.refusal import Unsupported
 
@@ -42,10 +42,46 @@ def _reduce_log_sum_exp(builder: Builder, inputs: Any, attributes: Any, opset: i
     return result if keep else relax.op.squeeze(result, over)
 
 
+def _extremum(name: str) -> Converter:
+    """The extremum of booleans is that of 0 and 1."""
+
+    def convert(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+        if str(inputs[0].ty.dtype) != "bool":
+            return by_tvm(builder, inputs, attributes, opset, name)
+        numbers = builder.emit(relax.op.astype(inputs[0], "uint8"))
+        found = by_tvm(builder, [numbers, inputs[1]], attributes, opset, name)
+        return relax.op.astype(builder.emit(found), "bool")
+
+    return convert
+
+
+def _cumulative(
+    function: Callable[..., relax.Expr],
+) -> Converter:
+    """CumSum and CumProd, also from the end."""
+
+    def convert(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+        x, axis = inputs[0], constant_array(inputs[1])
+        if axis is None:
+            raise Unsupported("its axis depends on the inputs' values")
+        along = int(axis.reshape(-1)[0]) % len(shape_of(x))
+        reverse, exclusive = attributes.get("reverse", 0), bool(attributes.get("exclusive", 0))
+        if reverse:
+            x = builder.emit(relax.op.flip(x, along))
+        found = builder.emit(function(x, along, str(x.ty.dtype), exclusive))
+        return relax.op.flip(found, along) if reverse else found
+
+    return convert
+
+
 REDUCTIONS: dict[str, Converter] = {
+    "CumProd": _cumulative(relax.op.cumprod),
+    "CumSum": _cumulative(relax.op.cumsum),
     "ReduceL1": _reduction("ReduceL1", relax.op.abs),
     "ReduceL2": _reduction("ReduceL2", relax.op.abs),
     "ReduceLogSum": _reduction("ReduceLogSum", relax.op.log),
     "ReduceLogSumExp": _reduce_log_sum_exp,
+    "ReduceMax": _extremum("ReduceMax"),
+    "ReduceMin": _extremum("ReduceMin"),
     "ReduceSumSquare": _reduction("ReduceSumSquare", relax.op.square),
 }

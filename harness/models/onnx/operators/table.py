@@ -10,6 +10,8 @@ from harness.models.onnx.operators.normalisation import NORMALISATION
 from harness.models.onnx.operators.recurrent import RECURRENT
 from harness.models.onnx.operators.reductions import REDUCTIONS
 from harness.models.onnx.operators.resize import RESIZE
+from harness.models.onnx.operators.spectral import SPECTRAL
+from harness.models.onnx.operators.windows import WINDOWS
 
 CONVERTERS: dict[str, Converter] = {
     **ARITHMETIC,
@@ -19,4 +21,6 @@ CONVERTERS: dict[str, Converter] = {
     **RECURRENT,
     **REDUCTIONS,
     **RESIZE,
+    **SPECTRAL,
+    **WINDOWS,
 }

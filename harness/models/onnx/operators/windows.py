@@ -1,0 +1,194 @@
+"""Operators whose results come from windows or places of an image, as TIR kernels.
+
+Source: their specifications in ONNX's operator schemas.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from harness.compiler.api import constant_array, relax, shape_of, te, tirx
+from harness.models.onnx.operators.converter import Builder, Converter
+from harness.models.onnx.refusal import Unsupported
+
+
+def _constant(value: relax.Expr | None, name: str) -> list[int]:
+    found = None if value is None else constant_array(value)
+    if found is None:
+        raise Unsupported(f"its input '{name}' depends on the inputs' values")
+    return [int(each) for each in found.reshape(-1)]
+
+
+def _columns_to_image(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+    """Col2Im: each pixel is the sum of the columns' elements that a window had it for. Columns are
+    [batch, channels · taps, windows]."""
+    columns = inputs[0]
+    image, taps = _constant(inputs[1], "image_shape"), _constant(inputs[2], "block_shape")
+    rank = len(image)
+    strides = list(attributes.get("strides", [1] * rank))
+    dilations = list(attributes.get("dilations", [1] * rank))
+    pads = list(attributes.get("pads", [0] * 2 * rank))
+    batch, rows, _ = shape_of(columns)
+    counts = [
+        (extent + pads[at] + pads[at + rank] - dilations[at] * (taps[at] - 1) - 1) // strides[at]
+        + 1
+        for at, extent in enumerate(image)
+    ]
+    shape = [batch, rows // int(np.prod(taps)), *taps, *counts]
+    split = builder.emit(relax.op.reshape(columns, shape))
+
+    def summed(data: te.Tensor) -> te.Tensor:
+        along = [te.reduce_axis((0, extent), "tap") for extent in taps]
+
+        def of(n: Any, c: Any, *pixel: Any) -> Any:
+            inside, windows = [], []
+            for at, place in enumerate(pixel):
+                begin = place + pads[at] - along[at] * dilations[at]
+                window = tirx.floordiv(begin, strides[at])
+                inside += [
+                    tirx.floormod(begin, strides[at]) == 0, window >= 0, window < counts[at]
+                ]  # fmt: skip
+                windows.append(tirx.max(tirx.min(window, counts[at] - 1), 0))
+            value = data[(n, c, *along, *windows)]
+            return te.sum(
+                tirx.if_then_else(tirx.all(*inside), value, tirx.const(0, data.dtype)), axis=along
+            )
+
+        return te.compute((batch, shape[1], *image), of, name="col2im")
+
+    return builder.emit_te(summed, split, primfunc_name_hint="col2im")
+
+
+def _deformed_convolution(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+    """DeformConv: the input is sampled between pixels where the offsets say, and multiplied with
+    the weights as in a convolution. Outside of the image is 0."""
+    x, weights, offsets, bias, mask = (inputs[at] for at in range(5))
+    batch, channels, height, width = shape_of(x)
+    outputs, group_channels, down, across = shape_of(weights)
+    strides = list(attributes.get("strides", (1, 1)))
+    dilations = list(attributes.get("dilations", (1, 1)))
+    pads = list(attributes.get("pads", (0, 0, 0, 0)))
+    groups = int(attributes.get("group", 1))
+    offset_groups = int(attributes.get("offset_group", 1))
+    attributes.get("kernel_shape")  # the weights have it
+    rows, columns = shape_of(offsets)[2:]
+    dtype = str(x.ty.dtype)
+
+    def sampled(data: te.Tensor, moved: te.Tensor, *masks: te.Tensor) -> te.Tensor:
+        def pixel(n: Any, c: Any, row: Any, column: Any) -> Any:
+            inside = tirx.all(row >= 0, row < height, column >= 0, column < width)
+            at = tirx.max(tirx.min(row, height - 1), 0), tirx.max(tirx.min(column, width - 1), 0)
+            return tirx.if_then_else(inside, data[(n, c, *at)], tirx.const(0, dtype))
+
+        def of(n: Any, c: Any, i: Any, j: Any, p: Any, q: Any) -> Any:
+            group = c // (channels // offset_groups)
+            tap = (group * down + i) * across + j
+            at = []
+            for way, (place, step) in enumerate(((p, i), (q, j))):
+                start = place * strides[way] - pads[way] + step * dilations[way]
+                at.append(start.astype(dtype) + moved[n, tap * 2 + way, p, q])
+            low = [tirx.floor(each) for each in at]
+            share = [each - floor for each, floor in zip(at, low, strict=True)]
+            # Far outside, all four neighbours are 0: the places stay within the integers.
+            row, column = (
+                tirx.max(
+                    tirx.min(each, tirx.const(2**24, dtype)), tirx.const(-(2**24), dtype)
+                ).astype("int32")
+                for each in low
+            )
+            one = tirx.const(1, dtype)
+            value = (
+                (one - share[0]) * (one - share[1]) * pixel(n, c, row, column)
+                + (one - share[0]) * share[1] * pixel(n, c, row, column + 1)
+                + share[0] * (one - share[1]) * pixel(n, c, row + 1, column)
+                + share[0] * share[1] * pixel(n, c, row + 1, column + 1)
+            )
+            return value * masks[0][n, tap, p, q] if masks else value
+
+        shape = (batch, channels, down, across, rows, columns)
+        return te.compute(shape, of, name="sampled")
+
+    given = [x, offsets, *([mask] if mask is not None else [])]
+    taken = builder.emit_te(sampled, *given, primfunc_name_hint="deform")
+    inner = group_channels * down * across
+    taken = builder.emit(relax.op.reshape(taken, [batch, groups, inner, rows * columns]))
+    matrix = builder.emit(relax.op.reshape(weights, [1, groups, outputs // groups, inner]))
+    product = builder.emit(relax.op.matmul(matrix, taken))
+    result = builder.emit(relax.op.reshape(product, [batch, outputs, rows, columns]))
+    if bias is None:
+        return result
+    return relax.op.add(result, builder.emit(relax.op.reshape(bias, [1, outputs, 1, 1])))
+
+
+def _affine_grid(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+    """AffineGrid: the places of an image's pixels, from -1 to 1, under a map for each image."""
+    theta, size = inputs[0], _constant(inputs[1], "size")
+    aligned = bool(attributes.get("align_corners", 0))
+    axes = [_places(extent, aligned) for extent in size[2:]]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij")[::-1], axis=-1)
+    points = np.concatenate([grid, np.ones((*grid.shape[:-1], 1))], axis=-1)
+    rows = relax.const(points.reshape(-1, points.shape[-1]).astype(str(theta.ty.dtype)))
+    columns = builder.emit(relax.op.permute_dims(theta, [0, 2, 1]))
+    found = builder.emit(relax.op.matmul(rows, columns))
+    return relax.op.reshape(found, [size[0], *size[2:], len(axes)])
+
+
+def _places(extent: int, aligned: bool) -> np.ndarray:
+    if aligned:
+        return np.linspace(-1, 1, extent) if extent > 1 else np.zeros(1)
+    return (2 * np.arange(extent) + 1) / extent - 1
+
+
+def _scattered_tensor(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+    """TensorScatter: an update written over a cache from a place of each row on, round its end in
+    the mode `circular`."""
+    cache, update, begins = inputs[0], inputs[1], inputs[2]
+    shape = shape_of(cache)
+    axis = int(attributes.get("axis", -2)) % len(shape)
+    mode = attributes.get("mode", b"linear")
+    circular = (mode.decode() if isinstance(mode, bytes) else mode) == "circular"
+    length = shape_of(update)[axis]
+    if begins is None:
+        begins = relax.const(np.zeros(shape[0], np.int64))
+
+    def scattered(old: te.Tensor, new: te.Tensor, first: te.Tensor) -> te.Tensor:
+        def of(*at: Any) -> Any:
+            place = at[axis] - first[at[0]].astype("int32")
+            if circular:
+                place = tirx.floormod(place, shape[axis])
+            inside = tirx.all(place >= 0, place < length)
+            place = tirx.max(tirx.min(place, length - 1), 0)
+            return tirx.if_then_else(inside, new[(*at[:axis], place, *at[axis + 1 :])], old[at])
+
+        return te.compute(shape, of, name="tensor_scatter")
+
+    return builder.emit_te(scattered, cache, update, begins, primfunc_name_hint="tensor_scatter")
+
+
+def _reversed_sequences(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+    """ReverseSequence: the first elements of each sequence, as many as it has, in reverse."""
+    x, lengths = inputs[0], inputs[1]
+    shape = shape_of(x)
+    batch, time = int(attributes.get("batch_axis", 1)), int(attributes.get("time_axis", 0))
+
+    def turned(data: te.Tensor, counts: te.Tensor) -> te.Tensor:
+        def of(*at: Any) -> Any:
+            count = tirx.max(tirx.min(counts[at[batch]], shape[time]), 0).astype("int32")
+            place = tirx.Select(at[time] < count, count - 1 - at[time], at[time])
+            place = tirx.max(tirx.min(place, shape[time] - 1), 0)
+            return data[(*at[:time], place, *at[time + 1 :])]
+
+        return te.compute(shape, of, name="reverse_sequence")
+
+    return builder.emit_te(turned, x, lengths, primfunc_name_hint="reverse_sequence")
+
+
+WINDOWS: dict[str, Converter] = {
+    "AffineGrid": _affine_grid,
+    "Col2Im": _columns_to_image,
+    "DeformConv": _deformed_convolution,
+    "ReverseSequence": _reversed_sequences,
+    "TensorScatter": _scattered_tensor,
+}
