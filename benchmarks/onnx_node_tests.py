@@ -46,9 +46,12 @@ _SHAPES = {
 
 def shape_inputs(graph: onnx.GraphProto) -> set[str]:
     """The inputs of a graph that set shapes, also by way of other nodes."""
-    makers = {name: node for node in graph.node for name in node.output}
+    from harness.models.onnx.file import walk_nodes
+
+    nodes = list(walk_nodes(graph))
+    makers = {name: node for node in nodes for name in node.output}
     found: set[str] = set()
-    for node in graph.node:
+    for node in nodes:
         places = {1} if node.op_type.startswith("Reduce") else _SHAPES.get(node.op_type, set())
         found |= {node.input[at] for at in places if at < len(node.input)}
     left = list(found)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from harness.compiler.api import PrimFunc, tirx
+from harness.compiler.api import OPAQUE, PrimFunc, tirx
 from harness.compiler.script import IRBuilder, T
 from harness.kernels.blocks import SCHEDULED
 
@@ -23,8 +23,6 @@ LANES = 16
 """Units of a vector: one of AVX-512, two of AVX2, four of NEON in single precision."""
 _ACCUMULATORS = 64
 """Sums that a tile holds in registers."""
-_OPAQUE = 8
-"""TVM's pattern of kernels that no other operator is fused with."""
 
 Value: TypeAlias = Any
 Function: TypeAlias = Callable[[Value], Value]
@@ -249,7 +247,7 @@ def recurrent(cell: Cell, form: Form) -> PrimFunc:
     with IRBuilder() as builder:
         with T.prim_func():
             T.func_name("recurrent")
-            T.func_attr({"tirx.noalias": True, SCHEDULED: True, "op_pattern": _OPAQUE})
+            T.func_attr({"tirx.noalias": True, SCHEDULED: True, "op_pattern": OPAQUE})
 
             def argument(name: str, *shape: int, kind: str = dtype) -> Any:
                 return T.arg(name, T.buffer(shape, kind))

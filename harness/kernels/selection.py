@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.compiler.api import PrimFunc
+from harness.compiler.api import OPAQUE, PrimFunc
 from harness.compiler.script import IRBuilder, T
 from harness.kernels.blocks import SCHEDULED
 
@@ -24,7 +24,7 @@ def top_elements(
     with IRBuilder() as builder:
         with T.prim_func():
             T.func_name("top_elements")
-            T.func_attr({"tirx.noalias": True, SCHEDULED: True})
+            T.func_attr({"tirx.noalias": True, SCHEDULED: True, "op_pattern": OPAQUE})
             data = T.arg("data", T.buffer((rows, length), dtype))
             values = T.arg("values", T.buffer((rows, count), dtype))
             places = T.arg("places", T.buffer((rows, count), place_dtype))

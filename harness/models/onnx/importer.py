@@ -40,9 +40,12 @@ _WITHOUT_EFFECT = frozenset(
         "spatial",  # of batch normalisation; 0 was never implemented
     }
 )
-_MISJUDGED = frozenset({"AveragePool", "LpPool", "MaxPool"})
-"""With `ceil_mode`, ONNX's shape inference counts windows that begin in the padding, which neither
-its specification nor ONNX Runtime does."""
+_MISJUDGED = {
+    "AveragePool": "ceil_mode", "LpPool": "ceil_mode", "MaxPool": "ceil_mode", "STFT": "",
+}  # fmt: skip
+"""Operators whose shapes ONNX infers otherwise than its specification and ONNX Runtime have them,
+with the attribute that they have then: pools with `ceil_mode` count windows that begin in the
+padding, and STFT without a window is taken for two-sided."""
 _LONGEST_VALUE = 60
 
 
@@ -183,7 +186,7 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
             if shape is None:
                 raise Unsupported(f"the shape of its output '{name}' depends on the inputs' values")
             right = self._types.get(name)
-            if node.op_type in _MISJUDGED and "ceil_mode" in {a.name for a in node.attribute}:
+            if _MISJUDGED.get(node.op_type) in {"", *(a.name for a in node.attribute)}:
                 continue
             if right is not None and not _agrees(right.tensor_type, shape, str(given.dtype)):
                 raise Unsupported(

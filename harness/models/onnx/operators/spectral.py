@@ -50,7 +50,10 @@ def _dft(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Ex
         relax.op.reshape(rows, [*(shape[at] for at in others), shape[axis] * shape[-1]])
     )
     parts = 1 if inverse and onesided else 2
-    found = _product(builder, rows, matrix, parts)
+    # Of an element n products are summed, where a fast transform sums log n.
+    exact = builder.emit(relax.op.astype(rows, "float64"))
+    found = _product(builder, exact, matrix, parts)
+    found = builder.emit(relax.op.astype(found, str(x.ty.dtype)))
     back = [order.index(at) for at in range(len(shape))]
     return relax.op.permute_dims(found, back)
 

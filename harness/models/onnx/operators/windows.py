@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness.compiler.api import constant_array, relax, shape_of, te, tirx
-from harness.models.onnx.operators.converter import Builder, Converter
+from harness.models.onnx.operators.converter import Builder, Converter, by_tvm
 from harness.models.onnx.refusal import Unsupported
 
 
@@ -59,6 +59,61 @@ def _columns_to_image(builder: Builder, inputs: Any, attributes: Any, opset: int
         return te.compute((batch, shape[1], *image), of, name="col2im")
 
     return builder.emit_te(summed, split, primfunc_name_hint="col2im")
+
+
+def _max_pool(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+    """MaxPool; its second output is the place of each maximum in the whole input, the first of
+    equal ones."""
+    if attributes["tvm_custom"]["num_outputs"] == 1:
+        return by_tvm(builder, inputs, attributes, opset, "MaxPool")
+    x = inputs[0]
+    shape, dtype = shape_of(x), str(x.ty.dtype)
+    image = shape[2:]
+    rank = len(image)
+    taps = [int(each) for each in attributes["kernel_shape"]]
+    strides = list(attributes.get("strides", [1] * rank))
+    dilations = list(attributes.get("dilations", [1] * rank))
+    pads = list(attributes.get("pads", [0] * 2 * rank))
+    if attributes.get("auto_pad", b"NOTSET") not in {b"NOTSET", "NOTSET", b"VALID", "VALID"}:
+        raise Unsupported("auto_pad with its second output")
+    rounded = np.ceil if attributes.get("ceil_mode", 0) else np.floor
+    counts = []
+    for at, extent in enumerate(image):
+        spread = dilations[at] * (taps[at] - 1) + 1
+        count = int(rounded((extent + pads[at] + pads[at + rank] - spread) / strides[at])) + 1
+        # A window begins in the image or the padding before it.
+        counts.append(count - ((count - 1) * strides[at] >= extent + pads[at]))
+        pads[at + rank] = max(
+            pads[at + rank], (count - 1) * strides[at] + spread - extent - pads[at]
+        )
+    around = [(0, 0), (0, 0), *((pads[at], pads[at + rank]) for at in range(rank))]
+    lowest = -np.inf if dtype.startswith("float") else np.iinfo(dtype).min
+    width = [each for pair in around for each in pair]
+    padded = builder.emit(relax.op.nn.pad(x, width, pad_value=lowest))
+    order = "F" if attributes.get("storage_order", 0) else "C"
+    within = np.arange(int(np.prod(image))).reshape(image, order=order)
+    planes = np.arange(shape[0] * shape[1]).reshape(shape[:2]) * int(np.prod(image))
+    places = np.pad(planes[(..., *[None] * rank)] + within, around)
+    axes = list(range(2, 2 + rank))
+    best: tuple[relax.Expr, relax.Expr] | None = None
+    for tap in np.ndindex(*taps):
+        begins = [step * dilation for step, dilation in zip(tap, dilations, strict=True)]
+        ends = [
+            begin + (count - 1) * stride + 1
+            for begin, count, stride in zip(begins, counts, strides, strict=True)
+        ]
+        value = builder.emit(relax.op.strided_slice(padded, axes, begins, ends, strides))
+        cut = tuple(map(slice, begins, ends, strides))
+        place = relax.const(np.ascontiguousarray(places[(..., *cut)]).astype(np.int64))
+        if best is None:
+            best = value, place
+            continue
+        above = builder.emit(relax.op.greater(value, best[0]))
+        best = (
+            builder.emit(relax.op.where(above, value, best[0])),
+            builder.emit(relax.op.where(above, place, best[1])),
+        )
+    return relax.Tuple(list(best or ()))
 
 
 def _deformed_convolution(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
@@ -189,6 +244,7 @@ WINDOWS: dict[str, Converter] = {
     "AffineGrid": _affine_grid,
     "Col2Im": _columns_to_image,
     "DeformConv": _deformed_convolution,
+    "MaxPool": _max_pool,
     "ReverseSequence": _reversed_sequences,
     "TensorScatter": _scattered_tensor,
 }
