@@ -18,10 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.hardware import this_processor
-from harness.processes.child import die_with_parent
 
-_MODULE = "harness.machine.awake"
-_YIELDS = 1000
+_SPINNER = "harness.machine.spinner"
 
 
 class KeepAwake:
@@ -36,7 +34,7 @@ class KeepAwake:
         virtual = "hypervisor" in this_processor().flags
         self._spinners = [
             subprocess.Popen(
-                [sys.executable, "-m", _MODULE, str(cpu), str(os.getpid())],
+                [sys.executable, "-m", _SPINNER, str(cpu), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
             )
             for cpu in (os.sched_getaffinity(0) if virtual else ())
@@ -79,18 +77,3 @@ def spread_threads() -> None:
     free = os.sched_getaffinity(0) - taken
     if taken and free:
         os.sched_setaffinity(0, {min(free)})
-
-
-def main() -> None:
-    die_with_parent(int(sys.argv[2]))
-    os.sched_setaffinity(0, {int(sys.argv[1])})
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    os.kill(os.getpid(), signal.SIGSTOP)  # until it is told to
-    give_way = os.sched_yield
-    while True:
-        for _ in range(_YIELDS):
-            give_way()
-
-
-if __name__ == "__main__":
-    main()

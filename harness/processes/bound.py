@@ -9,7 +9,7 @@ from __future__ import annotations
 import runpy
 import sys
 
-from harness.processes.child import die_with_parent
+from harness.processes.parent import die_with_parent
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ a library prints does no harm. A child dies with its parent, however the parent 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import select
@@ -24,13 +23,13 @@ from typing import Any, BinaryIO, Literal
 import psutil
 
 from harness.errors import HarnessError, last_line
+from harness.processes.parent import die_with_parent
 
 Message = dict[str, Any]
 Exceeded = Literal["time", "memory"]
 
 _CHANNEL = "LAYEREDGE_CHANNEL"
 _PARENT = "LAYEREDGE_PARENT"
-_SET_PARENT_DEATH_SIGNAL = 1  # prctl(2)
 _HINTS = {"SIGKILL": " (out of memory?)", "SIGFPE": " (an integer divided by 0?)"}
 _WATCH_SECONDS = 0.25
 
@@ -234,14 +233,6 @@ class Channel:
     def send(self, message: Message) -> None:
         self._writer.write(json.dumps(message).encode() + b"\n")
         self._writer.flush()
-
-
-def die_with_parent(parent: int) -> None:
-    """Have this process killed when the thread that started it ends. `parent` is the process that
-    did: it may have ended while this one was starting."""
-    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def channel() -> Channel:

@@ -35,7 +35,7 @@ from harness.devices.servers.tracker_protocol import require_key
 from harness.devices.threads.fork_join import use_fork_join
 from harness.errors import CellFailure, last_line
 from harness.hardware import this_processor
-from harness.processes.child import die_with_parent
+from harness.processes.parent import die_with_parent
 
 FIRST_PORT = 9091
 _MOST_PORTS = 100
