@@ -158,6 +158,7 @@ print(names())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 3])
 def test_kernels_of_tvm_run_in_these_threads(tmp_path: Path, threads: int) -> None:
     script = tmp_path / "kernel.py"  # TVM reads the source of what it compiles
