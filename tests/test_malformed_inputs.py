@@ -27,6 +27,7 @@ def test_damaged_tuning_database_loses_what_is_damaged_alone(tmp_path: Path, see
     damaged_database(random.Random(seed), tmp_path)
 
 
+@pytest.mark.slow
 def test_malformed_data_is_refused_with_the_name_of_its_file(tmp_path: Path) -> None:
     model = save(convolutional(), tmp_path / "good.onnx")
     with ModelProcess(Limits(memory_mb=3000)) as models:
@@ -40,6 +41,7 @@ def test_malformed_data_is_refused_with_the_name_of_its_file(tmp_path: Path) -> 
                 assert str(data) in str(error) and "\n" not in str(error), kind
 
 
+@pytest.mark.slow
 def test_sweep_of_malformed_models_finishes_the_good_one(tmp_path: Path) -> None:
     path = sweep_of_models(tmp_path / "sweep", range(1000, 1004), of_data=False)
     out = tmp_path / "out"

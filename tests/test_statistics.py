@@ -63,6 +63,7 @@ def outcomes(
 # Promises
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("noise", "rounds", "comparisons"),
     [
@@ -90,6 +91,7 @@ def test_compare_paired_finds_a_true_thirty_per_cent_beside_a_load_when_rounds_a
     assert found[word] >= 190
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [lognormal, wandering, heavy_tailed, contended, beside_a_load])
 def test_compare_paired_says_no_difference_of_a_true_three_per_cent_at_most_once_in_a_hundred(
     noise: Noise,
@@ -98,6 +100,7 @@ def test_compare_paired_says_no_difference_of_a_true_three_per_cent_at_most_once
     assert found["no difference"] <= 2
 
 
+@pytest.mark.slow
 def test_compare_paired_shows_that_there_is_no_difference_when_rounds_are_enough() -> None:
     found = outcomes(compare_paired, lognormal, slowdown=0, rounds=120, comparisons=200, seed=17)
     assert found["no difference"] >= 190
@@ -105,6 +108,7 @@ def test_compare_paired_shows_that_there_is_no_difference_when_rounds_are_enough
     assert few["undecided"] >= 190, "that nothing was found shows nothing"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [lognormal, remembering])
 def test_compare_independent_says_faster_or_slower_at_most_once_in_a_hundred_when_a_is_b(
     noise: Noise,
@@ -120,6 +124,7 @@ def test_compare_independent_says_faster_or_slower_at_most_once_in_a_hundred_whe
     assert found["faster"] + found["slower"] <= 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("slowdown", "word"), [(0.05, "slower"), (1 / 1.05 - 1, "faster")])
 def test_compare_paired_finds_a_true_five_per_cent_nine_times_in_ten_when_rounds_are_thirty(
     slowdown: float, word: str
@@ -145,6 +150,7 @@ def test_compare_independent_finds_five_per_cent_when_noise_is_plain() -> None:
     assert found["slower"] >= 270
 
 
+@pytest.mark.slow
 def test_compare_paired_covers_the_true_ratio_nineteen_times_in_twenty() -> None:
     random = np.random.default_rng(6)
     covered = 0
@@ -297,6 +303,7 @@ def test_compare_takes_many_rounds_in_bounded_memory(compare: Compare) -> None:
     assert found.ratio == pytest.approx(1.03, rel=0.005)
 
 
+@pytest.mark.slow
 @BOTH
 @settings
 @given(rounds=pairs, scale=exact_scales)

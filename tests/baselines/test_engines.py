@@ -41,6 +41,7 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Session:
     return open_session(engine, BUILDERS[suffix](tmp_path / f"model{suffix}"), threads=2)
 
 
+@pytest.mark.slow
 def test_run_gives_arrays_of_its_own_when_run_twice(opened: Session) -> None:
     feeds = small_models.feeds(opened.inputs)
     first = opened.run(feeds)
@@ -139,6 +140,7 @@ def test_onnxruntime_asks_for_static_shapes_when_the_file_has_none(tmp_path: Pat
         open_session("onnxruntime", path, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("engine", "suffix"), PAIRS, ids=["-".join(pair) for pair in PAIRS])
 def test_engine_loads_no_compiler_when_opened(tmp_path: Path, engine: str, suffix: str) -> None:
     """Its process is measured: what it holds must be the engine, not TVM."""

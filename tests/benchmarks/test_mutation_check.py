@@ -17,6 +17,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> list[Subject]:
     return subjects(tmp_path_factory.mktemp("mutants"), tuple(NETWORKS))
 
 
+@pytest.mark.slow
 def test_nearly_all_wrong_networks_are_caught(small: list[Subject]) -> None:
     tally = check(small, 40, seed=3)
     assert tally.caught.total() >= 39, tally.missed
@@ -29,6 +30,7 @@ def test_the_network_itself_passes(small: list[Subject]) -> None:
         assert same is not None and not subject.is_caught(same)
 
 
+@pytest.mark.slow
 def test_a_change_without_effect_is_equivalent(small: list[Subject], tmp_path: Path) -> None:
     """A float32 does not tell an epsilon of 1e-5 from one that is larger by a ten-millionth."""
     subject = next(each for each in small if each.name == "attention")

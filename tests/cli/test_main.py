@@ -49,6 +49,7 @@ def test_help_lists_every_command_without_importing_them() -> None:
     assert all(name in found.stdout for name in COMMANDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -75,6 +76,7 @@ def test_wrong_input_is_exit_code_2_without_a_traceback(
     assert "Traceback" not in found.stderr
 
 
+@pytest.mark.slow
 def test_debug_shows_the_traceback() -> None:
     assert "Traceback" in layeredge("--debug", "report", "no-such-folder").stderr
 

@@ -25,6 +25,7 @@ PROCESSES = (
 """What children are started as, and what they import on the way."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", PROCESSES)
 def test_torch_is_not_imported(module: str, tmp_path: Path) -> None:
     """It would cost two seconds and 200 MB in each of them."""
@@ -39,6 +40,7 @@ def test_torch_is_not_imported(module: str, tmp_path: Path) -> None:
     assert found.returncode == 0, found.stderr[-500:]
 
 
+@pytest.mark.slow
 def test_tvm_is_as_it_would_be_otherwise_once_imported(tmp_path: Path) -> None:
     """What keeps the import lean is gone after it; a backend is there once a target needs it."""
     (tmp_path / "torch.py").touch()

@@ -101,6 +101,7 @@ def assert_as_onnx_runtime(results: Path, inputs: Path, outputs: Path) -> None:
         np.testing.assert_allclose(found["y"], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_export_holds_library_metadata_and_licences_when_cell_is_compiled(
     built: tuple[Path, Record], tmp_path: Path
 ) -> None:
@@ -155,6 +156,7 @@ def test_runner_imports_tvm_and_numpy_alone_when_standard_library_is_left_out(
     assert found - sys.stdlib_module_names == {"numpy", "tvm", "tvm_ffi"}
 
 
+@pytest.mark.slow
 def test_runner_gives_the_reference_outputs_when_inputs_are_given(
     built: tuple[Path, Record], inputs: Path, tmp_path: Path
 ) -> None:
@@ -168,6 +170,7 @@ def test_runner_gives_the_reference_outputs_when_inputs_are_given(
     assert_as_onnx_runtime(built[0], inputs, tmp_path / "found.npz")
 
 
+@pytest.mark.slow
 def test_runner_names_every_output_when_there_are_several(tmp_path: Path) -> None:
     network = onnx_model(
         [
@@ -188,6 +191,7 @@ def test_runner_names_every_output_when_there_are_several(tmp_path: Path) -> Non
         np.testing.assert_array_equal(found["scaled"], 2 * found["row"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arrays", "found"),
     [
@@ -207,6 +211,7 @@ def test_runner_refuses_in_one_line_when_inputs_do_not_fit(
     assert "'x'" in line and line.endswith(found)
 
 
+@pytest.mark.slow
 @pytest.mark.network
 def test_export_runs_with_tvm_and_numpy_alone_when_environment_is_clean(
     built: tuple[Path, Record], inputs: Path, tmp_path: Path

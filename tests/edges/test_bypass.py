@@ -65,6 +65,7 @@ def test_what_is_computed_from_what_it_is_added_to_is_a_branch(tmp_path: Path) -
     assert residual_branches(canonical(blocks(), tmp_path)) == {}
 
 
+@pytest.mark.slow
 def test_a_branch_that_adds_next_to_nothing_goes(tmp_path: Path) -> None:
     module = canonical(blocks(1, 1e-4, 1), tmp_path)
     smaller, gone = bypass(module, 0.01, samples(4), TARGET, 2)
@@ -76,12 +77,14 @@ def test_a_branch_that_adds_next_to_nothing_goes(tmp_path: Path) -> None:
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_network_that_misses_every_branch_stays_as_it_is(tmp_path: Path) -> None:
     module = canonical(blocks(1, 1), tmp_path)
     smaller, gone = bypass(module, 1e-3, samples(4), TARGET, 2)
     assert gone == 0 and len(layers_of(smaller)) == len(layers_of(module))
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(
     scales=st.lists(st.sampled_from([1e-3, 0.03, 1.0]), min_size=1, max_size=3),
@@ -107,6 +110,7 @@ def test_without_data_nobody_knows_what_is_missed(tmp_path: Path) -> None:
         bypass(canonical(blocks(1), tmp_path), 0.1, [], TARGET, 2)
 
 
+@pytest.mark.slow
 def test_a_branch_with_a_layer_to_exclude_stays(tmp_path: Path) -> None:
     read = import_model(save(blocks(1e-4, 1e-4), tmp_path / "net.onnx"), {}, tmp_path)
     module = canonicalise(read.module, read.layer_names)

@@ -82,6 +82,7 @@ def assert_same(found: tvm.IRModule, expected: tvm.IRModule) -> None:
     np.testing.assert_allclose(run(found), run(expected), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(
     steps=st.lists(st.sampled_from(STEPS), min_size=1, max_size=4),
@@ -110,6 +111,7 @@ def embedded(name: str, folder: Path) -> tvm.IRModule:
     return canonicalise(import_model(embedded_file(f"{name}.onnx"), {}, folder).module)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fashion-resnet8", "fashion-dscnn"])
 def test_embedded_network_without_channels(name: str, tmp_path: Path) -> None:
     module = embedded(name, tmp_path)

@@ -105,6 +105,7 @@ def test_bias_is_one_number_for_each_output(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["matmul1"].values.ravel(), constants["c"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_compressed_network_has_masked_weights(
     canonical: tvm.IRModule, imported: Imported, shuffle: bool
@@ -193,6 +194,7 @@ def test_network_without_a_fitting_layer_fails(canonical: tvm.IRModule) -> None:
         compress(canonical, Edges(sparsity=0.5), 64, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("factor", "said"),
     [(1e6, r"are \d+ times as large as before"), (np.nan, "outputs that are not finite")],

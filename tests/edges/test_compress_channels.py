@@ -77,6 +77,7 @@ def test_network_of_one_layer_has_no_channels_to_remove(
         compress(single, Edges(pattern="channel", sparsity=0.5), LANES, seed=0)
 
 
+@pytest.mark.slow
 def test_reconstructed_network_is_closer(module: tvm.IRModule) -> None:
     generator = np.random.default_rng(0)
     shape = shape_of(module[MAIN].params[0])

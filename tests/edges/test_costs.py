@@ -53,6 +53,7 @@ def appraiser(
     )
 
 
+@pytest.mark.slow
 def test_kernels_of_the_network_are_measured_once_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,6 +98,7 @@ def assert_same(found: tvm.IRModule, expected: tvm.IRModule) -> None:
     np.testing.assert_allclose(run(found), run(expected), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(
     steps=st.lists(st.sampled_from(STEPS), min_size=1, max_size=3),

@@ -63,6 +63,7 @@ def built(folder: Path, *steps: Callable[[Builder], None]) -> tvm.IRModule:
     return net.module(folder)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(
     steps=st.lists(st.sampled_from([*STEPS, branches]), min_size=1, max_size=4),
@@ -120,6 +121,7 @@ def test_what_is_moved(step: Callable[[Builder], None], moved: bool, tmp_path: P
     np.testing.assert_allclose(run(ordered), run(module), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_another_network_is_told(tmp_path: Path) -> None:
     module = built(tmp_path, wide, pooled_end)
     sample = inputs_of(module)

@@ -53,6 +53,7 @@ def test_what_takes_no_time_is_not_kept(calibration: Calibration, tmp_path: Path
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_what_comes_after_the_last_layer_decides_gradients(tmp_path: Path) -> None:
     """The same layers, given the same; but the outputs are other ones."""
     models = [products(), products()]

@@ -284,6 +284,7 @@ names = st.sampled_from(["haswell", "znver4", None])
 attributes = st.lists(st.sampled_from(["+avx2", "-fma", "+aes"]), unique=True, max_size=3)
 
 
+@pytest.mark.slow
 @given(
     st.tuples(names, attributes, st.integers(1, 4)), st.tuples(names, attributes, st.integers(1, 4))
 )

@@ -63,6 +63,7 @@ def branches(tmp_path: Path) -> EdgeInspection:
     return inspect_edges(str(save(branched(), tmp_path / "branched.onnx")), TARGET, {}, NOWHERE)
 
 
+@pytest.mark.slow
 def test_layers_are_those_that_a_sweep_compresses() -> None:
     found = inspect_edges("fashion-resnet8", TARGET, {}, NOWHERE)
     read = import_named("fashion-resnet8", {})
@@ -165,6 +166,7 @@ def test_unknown_models_are_refused() -> None:
         inspect_edges("fashion-resnet9", TARGET, {}, NOWHERE)
 
 
+@pytest.mark.slow
 def test_command_shows_every_layer_in_a_hundred_columns(tmp_path: Path) -> None:
     path = str(save(branched(), tmp_path / "branched.onnx"))
     result = CliRunner(env={"COLUMNS": str(WIDTH)}).invoke(command, [path, "--edges"])
@@ -177,6 +179,7 @@ def test_command_shows_every_layer_in_a_hundred_columns(tmp_path: Path) -> None:
     assert "layeredge targets detect --measure" in text
 
 
+@pytest.mark.slow
 def test_command_lists_whole_names_where_they_do_not_fit_beside_the_figures(
     tmp_path: Path,
 ) -> None:
@@ -189,6 +192,7 @@ def test_command_lists_whole_names_where_they_do_not_fit_beside_the_figures(
         assert result.exit_code == 0 and name in result.output and "…" not in result.output
 
 
+@pytest.mark.slow
 def test_command_prints_the_layers_as_json(tmp_path: Path) -> None:
     path = str(save(branched(), tmp_path / "branched.onnx"))
     result = CliRunner().invoke(command, [path, "--edges", "--target", "znver4", "--json"])

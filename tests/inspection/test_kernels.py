@@ -58,6 +58,7 @@ def long_chain(length: int) -> onnx.ModelProto:
     )
 
 
+@pytest.mark.slow
 def test_group_is_a_convolution_and_what_follows_it_when_fusion_is_full(
     resnet: dict[FusionLevel, Inspection],
 ) -> None:
@@ -160,6 +161,7 @@ def test_model_is_refused_when_it_is_neither_known_nor_a_file(model: str, messag
         inspect(model, "full", TARGET, {})
 
 
+@pytest.mark.slow
 def test_command_fits_in_a_hundred_columns_when_names_are_long(tmp_path: Path) -> None:
     path = save(long_chain(24), tmp_path / "chain.onnx")
     result = CliRunner(env={"COLUMNS": str(WIDTH)}).invoke(command, [str(path)])
@@ -171,6 +173,7 @@ def test_command_fits_in_a_hundred_columns_when_names_are_long(tmp_path: Path) -
     assert lines[-1].startswith("one inference")
 
 
+@pytest.mark.slow
 def test_command_marks_stray_kernels_and_counts_them(tmp_path: Path) -> None:
     arguments = [str(save(convolutional(), tmp_path / "small.onnx")), "--fusion"]
     runner = CliRunner(env={"COLUMNS": "200"})
@@ -182,6 +185,7 @@ def test_command_marks_stray_kernels_and_counts_them(tmp_path: Path) -> None:
     assert not [line for line in full.output.splitlines() if " stray " in line]
 
 
+@pytest.mark.slow
 def test_command_prints_the_same_as_json(tmp_path: Path) -> None:
     path = str(save(convolutional(batch=None), tmp_path / "small.onnx"))
     result = CliRunner().invoke(

@@ -66,6 +66,7 @@ def test_tile_needs_only_what_it_reads(tmp_path: Path) -> None:
     assert estimate_tir_flops(schedule.mod) <= 1.5 * unscheduled
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     rows=st.integers(1, 7),

@@ -45,6 +45,7 @@ def nested(names: list[str]) -> Callable[[Any, Any], Any]:
     return value
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(st.lists(st.sampled_from(sorted(FUNCTIONS)), min_size=1, max_size=6), st.booleans())
 def test_functions_of_one_another_are_right(names: list[str], vectors: bool) -> None:

@@ -42,6 +42,7 @@ def plain_conv2d(
     return result
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     kernel=st.sampled_from([1, 3]),

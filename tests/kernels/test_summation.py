@@ -128,6 +128,7 @@ def test_parts_of_unequal_length_read_nothing_outside(
     assert names and not unsafe_kernels(tmp_path / "library.so", names, [data])
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     shape=st.lists(st.integers(1, 40), min_size=0, max_size=2),

@@ -53,6 +53,7 @@ def test_child_python_says_how_the_child_ended(code: str, message: str) -> None:
         run_python(["-c", code], seconds=0.5 if "sleep" in code else 30)
 
 
+@pytest.mark.slow
 def test_pair_works_here_and_is_probed_only_once(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +129,7 @@ def test_compiler_is_a_problem_when_the_variable_names_one_that_is_not_there(
     assert check_compiler().status == "problem"
 
 
+@pytest.mark.slow
 def test_build_is_a_problem_when_the_compiler_does_not_link(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +168,7 @@ def test_analyser_that_is_missing_is_no_fault_and_comes_with_advice(
     assert re.search("apt install .*llvm", check.advice)
 
 
+@pytest.mark.slow
 def test_everything_is_examined_on_this_machine() -> None:
     checks = {check.name: check for check in examine()}
     for name in ("TVM and its ffi library", "compile and run a kernel", "xgboost", "onnxruntime"):

@@ -22,6 +22,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_roofs_are_plausible_and_kept_when_measured(cache: Path) -> None:
     spec = detect_host()
     roofs = measured_roofs(spec)

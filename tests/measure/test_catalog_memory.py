@@ -30,6 +30,7 @@ TARGET = target_of(SPEC.tvm.as_tvm())
 NETWORK = ["efficientnet-lite0", "ppocr-det", "ppocr-cls", "minilm-l6", "magika", "silero-vad"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

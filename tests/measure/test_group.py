@@ -52,6 +52,7 @@ def lookup(path: Path, offset: int) -> Path:
 IDS = TensorSpec("ids", (30,), "int64")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("offset", "least", "most"), [(0, 30, 39), (20, 1, 1)])
 def test_inputs_that_the_reference_does_not_take_are_replaced(
     tmp_path: Path, offset: int, least: int, most: int
@@ -65,12 +66,14 @@ def test_inputs_that_the_reference_does_not_take_are_replaced(
     assert len(rows) == 3 and least <= largest <= most
 
 
+@pytest.mark.slow
 def test_a_reference_that_takes_no_inputs_fails(tmp_path: Path) -> None:
     path = lookup(tmp_path / "m.onnx", 100)
     with pytest.raises(CellFailure, match="the reference onnxruntime does not run the model"):
         group(path, IDS, {}).measure([])
 
 
+@pytest.mark.slow
 def test_an_engine_is_verified_and_the_judge_asked_where_needed(tmp_path: Path) -> None:
     """A Sigmoid as YuNet ends, in the engine that the reference is: it is right beside itself."""
     model = onnx_model(

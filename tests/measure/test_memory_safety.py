@@ -77,6 +77,7 @@ def test_cell_fails_whose_kernel_reads_outside_in_its_default_schedule(
     assert not given.artifact.exists()
 
 
+@pytest.mark.slow
 def test_tuned_schedule_that_reads_outside_is_replaced_and_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

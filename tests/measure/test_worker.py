@@ -79,6 +79,7 @@ def test_a_child_says_what_memory_and_time_a_model_takes(
         assert ask("sample", warm_up_seconds=0.0, runs=3)["seconds"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["top1", "own_metrics:hits"])
 def test_a_model_is_scored_sample_by_sample_by_its_metric(
     tmp_path: Path, metric: str, monkeypatch: pytest.MonkeyPatch

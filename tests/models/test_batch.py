@@ -57,6 +57,7 @@ def test_fixed_batch_is_taken_where_it_is_the_same(tmp_path: Path) -> None:
         with_batch(path, "onnx", {}, 8)
 
 
+@pytest.mark.slow
 def test_exported_programs_have_a_fixed_batch(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     path = save_torch(tmp_path / "net.pt2")

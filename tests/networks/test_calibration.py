@@ -33,6 +33,7 @@ def convolution(
     return onnx_model([node], [("x", FLOAT, [1, 3, 9, 8])], ["y"], {"w": weights(8, 3, *taps)})
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(
     taps=st.tuples(st.integers(1, 3), st.integers(1, 3)),

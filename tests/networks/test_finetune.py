@@ -117,6 +117,7 @@ def test_network_is_closer_and_its_masks_stay(module: tvm.IRModule) -> None:
     assert distances[-1] < distances[0] / 2
 
 
+@pytest.mark.slow
 @with_torch
 @pytest.mark.parametrize("score", ["magnitude", "second-order"])
 def test_edges_go_in_stages_and_none_comes_back(module: tvm.IRModule, score: Score) -> None:

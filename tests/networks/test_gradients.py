@@ -16,6 +16,7 @@ from harness.errors import CellFailure
 from harness.networks.layers import Layer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [convolutions, products, one_dimension])
 def test_gradient_is_the_slope(model: Callable[[], onnx.ModelProto], tmp_path: Path) -> None:
     """Along a random direction of a layer's weights, by central differences."""

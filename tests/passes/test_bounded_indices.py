@@ -47,6 +47,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "inside", "counted", "outside", "nearest"), CASES)
 def test_index_out_of_range_means_the_nearest_element(
     kind: str, inside: Any, counted: Any, outside: Any, nearest: Any, tmp_path: Path

@@ -18,6 +18,7 @@ TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 _FETCHED = ["efficientnet-lite0", "ppocr-det", "ppocr-cls", "minilm-l6", "magika", "silero-vad"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

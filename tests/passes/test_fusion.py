@@ -51,6 +51,7 @@ def _attention() -> onnx.ModelProto:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["none", "elementwise", "full"])
 @pytest.mark.parametrize("model", [convolutional(), _attention()], ids=["convolution", "attention"])
 def test_network_keeps_its_numbers_at_every_level(

@@ -211,6 +211,7 @@ _STEPS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(
     channels=st.integers(1, 4),

@@ -50,6 +50,7 @@ ODD = [LANES + 1, 3 * LANES + 1, 5 * LANES - 1]
 """Numbers of channels that no vector of half of the lanes divides."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [LANES, 2 * LANES, 3 * LANES, *ODD])
 def test_packed_network_gives_the_reference_outputs(channels: int, tmp_path: Path) -> None:
     model = network(channels)
@@ -80,6 +81,7 @@ def test_what_does_not_fit_is_left_alone(channels: int, groups: int, tmp_path: P
     assert "relax.nn.conv2d" in operators_of(adapt(canonical, Passes(), TARGET))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [*ODD, 2 * LANES])
 @pytest.mark.parametrize("level", ["none", "full"])
 def test_product_of_computed_matrices_is_right_for_any_number_of_channels(

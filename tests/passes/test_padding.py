@@ -57,6 +57,7 @@ def padding_of(function: PrimFunc) -> list[bool]:
     return [is_masked_padding(block) for block in padding if not is_copy(block)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "selected"),
     [
@@ -90,6 +91,7 @@ def test_what_is_selected_is_left_alone_the_second_time(tmp_path: Path) -> None:
     assert structural_equal(mask_padding(fused), fused)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     kernel=st.sampled_from([1, 2, 3, 5]),

@@ -68,6 +68,7 @@ def lowered(model: onnx.ModelProto, folder: Path) -> tuple[tvm.IRModule, list[np
     return fused, [one - other for one, other in zip(found, expected, strict=True)]
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     inputs=st.integers(2, 24),

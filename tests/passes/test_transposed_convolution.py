@@ -41,6 +41,7 @@ def upscaling(
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("outputs", "kernel"), [(16, [2, 2]), (1, [2, 2]), (6, [3, 3]), (5, [1, 4])]
 )
@@ -53,6 +54,7 @@ def test_product_gives_the_same(outputs: int, kernel: list[int], tmp_path: Path)
     assert_agrees(model, network, schedule_untuned(fused, TARGET, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kernel", "groups", "attributes"),
     [

@@ -129,6 +129,7 @@ def test_paused_child_answers_when_it_is_resumed(child: Child) -> None:
     assert child.receive(30)["echo"] == 2
 
 
+@pytest.mark.slow
 def test_memory_that_a_forked_process_shares_counts_once(child: Child) -> None:
     """The child holds more than half of what it may, and so does its fork."""
     answer = child.call({"do": "fork", "megabytes": 120, "seconds": 1.0}, 20)

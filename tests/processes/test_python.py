@@ -41,6 +41,7 @@ def test_limit_is_the_reason_when_it_hangs() -> None:
         run("import time; time.sleep(60)", seconds=0.3)
 
 
+@pytest.mark.slow
 def test_child_ends_with_a_parent_that_is_killed() -> None:
     """As it would run on, and measure, after a sweep was killed."""
     code = "import time; time.sleep(60)"

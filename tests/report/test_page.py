@@ -79,6 +79,7 @@ def numbers(texts: list[str]) -> list[float]:
     return [float(text.replace(",", "")) for text in texts if text != "–"]
 
 
+@pytest.mark.slow
 def test_page_logs_nothing_and_requests_nothing(browser: Any) -> None:
     assert browser.get_log("browser") == []
     asked = [

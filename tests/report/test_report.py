@@ -40,6 +40,7 @@ def test_write_report_writes_every_file_and_nothing_else(tmp_path: Path) -> None
     assert len(files.plots) == 12
 
 
+@pytest.mark.slow
 def test_write_report_gives_the_same_bytes_when_run_again(tmp_path: Path) -> None:
     first = write_report(example_results(tmp_path / "a" / "results"))
     second = write_report(example_results(tmp_path / "b" / "results"))
@@ -178,6 +179,7 @@ def test_report_is_written_when_every_cell_failed(tmp_path: Path) -> None:
     assert "out of memory" in page
 
 
+@pytest.mark.slow
 def test_report_is_written_without_tvm_or_an_engine(tmp_path: Path) -> None:
     folder = example_results(tmp_path, records=100)
     script = (

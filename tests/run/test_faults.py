@@ -31,6 +31,7 @@ def records(out: Path) -> list[Record]:
         return store.records()
 
 
+@pytest.mark.slow
 def test_good_cells_finish_when_others_crash_hang_and_eat_memory(tmp_path: Path) -> None:
     path = write_sweep(
         tmp_path,
@@ -66,6 +67,7 @@ def test_good_cells_finish_when_others_crash_hang_and_eat_memory(tmp_path: Path)
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_nothing_finished_is_lost_or_run_again_when_killed(tmp_path: Path) -> None:
     tuned = {**FUSED, "name": "tuned", "tune": {"trials": 16}}
     path = write_sweep(tmp_path, ["one", "two"], configurations=[PLAIN, tuned])
@@ -112,6 +114,7 @@ def _all_end(processes: list[psutil.Process], within: float) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_interrupt_keeps_what_was_measured_and_says_how_to_go_on(tmp_path: Path) -> None:
     tuned = {**FUSED, "name": "tuned", "tune": {"minutes": 5}}
     path = write_sweep(tmp_path, ["one"], configurations=[tuned])

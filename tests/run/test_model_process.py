@@ -32,6 +32,7 @@ def spec(tmp_path: Path) -> ModelSpec:
     return ModelSpec(name="net", path=path, data=data, metric="top1", training=training)
 
 
+@pytest.mark.slow
 def test_inputs_and_scores_come_from_the_data(
     models: ModelProcess, spec: ModelSpec, tmp_path: Path
 ) -> None:

@@ -43,6 +43,7 @@ def planned(model: dict[str, Any], *edges: dict[str, Any] | None) -> PlannedGrou
     return group
 
 
+@pytest.mark.slow
 def test_calibration_samples_are_not_scored_unless_there_are_training_inputs(
     model: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -53,6 +54,7 @@ def test_calibration_samples_are_not_scored_unless_there_are_training_inputs(
     assert group.model.training is not None
 
 
+@pytest.mark.slow
 def test_calibration_that_leaves_nothing_to_score_on_is_refused(
     model: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -81,6 +83,7 @@ def test_processor_that_llvm_does_not_know_is_refused(
     assert "did you mean 'haswell'?" in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_training_inputs_decide_what_is_compressed_by_them(
     model: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -94,6 +97,7 @@ def test_training_inputs_decide_what_is_compressed_by_them(
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_how_a_network_is_fine_tuned_decides_its_result(model: dict[str, Any]) -> None:
     edges = [{**SPARSE, "finetune": each} for each in (None, {"epochs": 2}, {"epochs": 3})]
     marks = [planned(model, each).cells[0].mark for each in [SPARSE, *edges]]

@@ -26,6 +26,7 @@ def run(path: Path, out: Path, **options: bool) -> tuple[Outcome, Heard]:
     return run_sweep(Sweep.read(path), out, out.parent / "tuning", heard, **options), heard
 
 
+@pytest.mark.slow
 def test_sweep_verifies_measures_and_resumes(tmp_path: Path) -> None:
     path, out = write_sweep(tmp_path), tmp_path / "out"
     outcome, heard = run(path, out)
@@ -66,6 +67,7 @@ def test_sweep_verifies_measures_and_resumes(tmp_path: Path) -> None:
     assert [r for r in more.records if r is not added] == list(outcome.records)
 
 
+@pytest.mark.slow
 def test_finished_cells_are_measured_again_as_they_were_built(tmp_path: Path) -> None:
     path, out = write_sweep(tmp_path), tmp_path / "out"
     first, before = run(path, out)
@@ -82,6 +84,7 @@ def test_finished_cells_are_measured_again_as_they_were_built(tmp_path: Path) ->
     assert ["build" in each for each in stages] == [True, False]
 
 
+@pytest.mark.slow
 def test_compressed_cells_are_verified_against_their_own_network(tmp_path: Path) -> None:
     sparse = {"name": "sparse", "edges": {"score": "random", "sparsity": [0.5, 0.75]}}
     path = write_sweep(tmp_path, configurations=[FUSED, sparse], baselines=[])
@@ -103,6 +106,7 @@ def test_compressed_cells_are_verified_against_their_own_network(tmp_path: Path)
     assert set(table["score"].dropna()) == {"random"}
 
 
+@pytest.mark.slow
 def test_network_is_fine_tuned_on_its_training_inputs(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="needs the extra: pip install 'layeredge[torch]'")
     images = np.random.default_rng(0).standard_normal((40, 3, 8, 8)).astype(np.float32)
@@ -122,6 +126,7 @@ def test_network_is_fine_tuned_on_its_training_inputs(tmp_path: Path) -> None:
     assert ("net · fitted", "fine-tune") in heard.stages
 
 
+@pytest.mark.slow
 def test_merged_cell_without_channels_is_verified_against_its_own_network(tmp_path: Path) -> None:
     edges = {"pattern": "channel", "sparsity": 0.5, "merge": True}
     path = write_sweep(tmp_path, configurations=[{"name": "thin", "edges": edges}], baselines=[])
@@ -133,6 +138,7 @@ def test_merged_cell_without_channels_is_verified_against_its_own_network(tmp_pa
     assert "merge" in [stage for _, stage in heard.stages]
 
 
+@pytest.mark.slow
 def test_score_that_needs_data_fails_its_cell_where_there_is_none(tmp_path: Path) -> None:
     edges = {"score": "activation", "sparsity": 0.5}
     path = write_sweep(tmp_path, configurations=[{"name": "sparse", "edges": edges}], baselines=[])
@@ -142,6 +148,7 @@ def test_score_that_needs_data_fails_its_cell_where_there_is_none(tmp_path: Path
     assert "needs inputs to calibrate on and the model has no data" in str(failed.reason)
 
 
+@pytest.mark.slow
 def test_tuning_is_kept_and_not_repeated(tmp_path: Path) -> None:
     tuned = {**FUSED, "name": "tuned", "tune": {"trials": 16}}
     path = write_sweep(tmp_path, configurations=[tuned], baselines=[])
@@ -159,6 +166,7 @@ def test_tuning_is_kept_and_not_repeated(tmp_path: Path) -> None:
     assert 1 <= again.tasks_reused <= record.tuning.tasks
 
 
+@pytest.mark.slow
 def test_labelled_data_gives_accuracy_with_its_interval(tmp_path: Path) -> None:
     inputs = np.random.default_rng(0).standard_normal((40, 3, 8, 8)).astype(np.float32)
     np.savez(tmp_path / "data.npz", inputs=inputs, labels=np.zeros(40, np.int64))
@@ -172,6 +180,7 @@ def test_labelled_data_gives_accuracy_with_its_interval(tmp_path: Path) -> None:
     assert ours.samples == 40 and ours.ci_low <= ours.value <= ours.ci_high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metric", "label", "said"),
     [
@@ -199,6 +208,7 @@ def test_data_that_cannot_be_scored_fail_before_anything_is_built(
         assert "input 'x' is not finite (NaN or infinite) in 1 of 6 rows" in heard.notes[0]
 
 
+@pytest.mark.slow
 def test_dynamic_shapes_are_fixed_by_the_sweep(tmp_path: Path) -> None:
     save(convolutional(batch="N", side="S"), tmp_path / "dynamic.onnx")
     model = {"name": "net", "path": "./dynamic.onnx", "shapes": {"x": [1, 3, 8, 8]}}
@@ -225,6 +235,7 @@ def test_target_the_host_lacks_is_refused_before_anything_is_compiled(tmp_path: 
     assert heard.stages == []
 
 
+@pytest.mark.slow
 def test_baseline_that_does_not_run_the_format_is_skipped(tmp_path: Path) -> None:
     path = write_sweep(tmp_path, configurations=[FUSED], baselines=["onnxruntime", "litert"])
     outcome, _ = run(path, tmp_path / "out")
@@ -268,6 +279,7 @@ class Replacing(Heard):
         save(model, self._path)
 
 
+@pytest.mark.slow
 def test_file_that_is_replaced_during_a_run_gets_no_figures(tmp_path: Path) -> None:
     path = write_sweep(tmp_path, configurations=[FUSED], baselines=[])
     sweep, out = Sweep.read(path), tmp_path / "out"
@@ -279,6 +291,7 @@ def test_file_that_is_replaced_during_a_run_gets_no_figures(tmp_path: Path) -> N
     )
 
 
+@pytest.mark.slow
 def test_sweep_says_what_else_its_folder_holds_and_runs_what_can_be_read(tmp_path: Path) -> None:
     path, out = write_sweep(tmp_path, configurations=[FUSED], baselines=[]), tmp_path / "out"
     (tmp_path / "bad.onnx").write_text("no model")
@@ -295,6 +308,7 @@ def test_sweep_says_what_else_its_folder_holds_and_runs_what_can_be_read(tmp_pat
     assert [f"{out} also holds the results of 1 cells" in note for note in heard.notes] == [True]
 
 
+@pytest.mark.slow
 def test_cell_that_was_skipped_runs_once_its_engine_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ def swept(folder: Path, models: list[object], **keys: object) -> dict[tuple[str,
     return {(record.key.model, record.key.engine): record for record in records}
 
 
+@pytest.mark.slow
 def test_baselines_measure_what_tvm_cannot_import(tmp_path: Path) -> None:
     save(reversing("n"), tmp_path / "reversing.onnx")
     (tmp_path / "broken.onnx").write_bytes(b"no model")
@@ -150,6 +151,7 @@ def test_shapes_that_fit_nothing_are_refused_where_there_is_no_branch(tmp_path: 
         runnable_model(path, {"x": (3, 6)}, tmp_path / "work")
 
 
+@pytest.mark.slow
 def test_exported_program_takes_its_own_inputs(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="needs the extra: pip install 'layeredge[torch]'")
 

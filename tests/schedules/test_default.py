@@ -114,6 +114,7 @@ def _kernels(module: tvm.IRModule) -> list[PrimFunc]:
     return [found for found in module.functions.values() if isinstance(found, PrimFunc)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("machine", TARGETS)
 @pytest.mark.parametrize("case", CASES)
 def test_schedule_keeps_the_numbers_when_kernel_is(case: str, machine: str) -> None:

@@ -37,6 +37,7 @@ def doubled(extent: int) -> tvm.IRModule:
     return tvm.IRModule({"main": te.create_prim_func([data, topi.add(data, data)])})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kernel",
     [convolution(7, 5, 2, 1), convolution(6, 3, 1, 0), dense(12, 10, 3), dense(1, 8, 4)],
@@ -49,6 +50,7 @@ def test_promising_schedules_are_right(kernel: tvm.IRModule) -> None:
         assert difference(expected, run_kernel(schedule.mod, TARGET)) is None
 
 
+@pytest.mark.slow
 def test_sampled_schedules_are_right_when_their_traces_are_replayed() -> None:
     kernel = convolution(6, 4, 4, 1)
     expected = run_kernel(kernel, TARGET)
@@ -93,6 +95,7 @@ def test_kernel_without_a_reduction_has_no_tiles() -> None:
     assert sketches.spaces == [] and list(sketches.promising()) == []
 
 
+@pytest.mark.slow
 def test_uneven_tiles_are_tried_where_nothing_divides_the_rows_well() -> None:
     """Thirteen rows are one tile or single ones; eight are two of four."""
     odd, even = (Sketches(dense(rows, 8, 8), TARGET, 2) for rows in (13, 8))
@@ -106,6 +109,7 @@ def test_kernels_that_load_for_each_product_have_no_uneven_tiles() -> None:
     assert len(Sketches(sparse(13, 8, 8, 4), TARGET, 2).spaces) == 2
 
 
+@pytest.mark.slow
 def test_wide_blocks_share_what_is_loaded() -> None:
     """The first tile of eight rows has both vectors of a block, and thirteen rows uneven tiles."""
     assert Sketches(sparse(8, 8, 4, 4), TARGET, 2)._tiles([8], 8)[0][1] == 1
@@ -118,6 +122,7 @@ def test_wide_blocks_share_what_is_loaded() -> None:
         assert difference(expected, run_kernel(schedule.mod, TARGET, below=8)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("taps", [1, 3])
 def test_sparse_convolutions_are_tiled_whether_tuned_or_not(taps: int) -> None:
     """With three taps no vector was recognised in the output, and nothing was tiled."""
@@ -132,6 +137,7 @@ def test_sparse_convolutions_are_tiled_whether_tuned_or_not(taps: int) -> None:
         assert difference(expected, run_kernel(module, TARGET, below=first)) is None
 
 
+@pytest.mark.slow
 def test_reductions_are_in_parts_where_rows_do_not_fit_the_nearest_cache() -> None:
     """Eight rows of 1,024 inputs are 32 KiB: in halves they fit. Of 64 inputs they fit as they are,
     and where nothing divides what is kept there are no parts."""

@@ -47,6 +47,7 @@ def scheduled(
     return kernel
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels_outside", [True, False])
 @pytest.mark.parametrize("module", [convolution(7), convolution(3), dense(5), dense(13), dense(8)])
 def test_whole_and_short_tiles_are_right(module: tvm.IRModule, channels_outside: bool) -> None:

@@ -71,6 +71,7 @@ def replaced(value: Any, path: tuple[Any, ...], by: Any) -> Any:
     return [replaced(v, tuple(rest), by) if at == key else v for at, v in enumerate(value)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("document", "read"), [(SWEEP, Sweep.read), (TARGET, lambda path: load_target(str(path)))]
 )

@@ -91,6 +91,7 @@ def damaged(line: bytes, seed: int) -> bytes:
     return bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [RECORDS, WORKLOADS, LEDGER, CHOSEN])
 def test_damaged_record_costs_itself_alone(tmp_path: Path, name: str) -> None:
     module = kernel(9)

@@ -57,6 +57,7 @@ def entry(
     return Entry(KernelTask("double", module, 1), default, default_seconds, None, records)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [None, 1.1 * SECONDS])
 def test_default_schedule_takes_part_where_it_may_win(
     measurer: KernelMeasurer, seconds: float | None

@@ -73,6 +73,7 @@ def sparse_kernels(pruned: tvm.IRModule, dense: frozenset[str]) -> int:
     return sum("sparse" in kernel.name for kernel in kernels(fused))
 
 
+@pytest.mark.slow
 def test_a_layer_is_dense_where_its_sparse_kernel_is_slower(
     pruned: tvm.IRModule, tmp_path: Path
 ) -> None:
@@ -81,6 +82,7 @@ def test_a_layer_is_dense_where_its_sparse_kernel_is_slower(
     assert (sparse_kernels(pruned, frozenset()), sparse_kernels(pruned, found)) == (1, 0)
 
 
+@pytest.mark.slow
 def test_a_layer_stays_sparse_where_that_is_faster(pruned: tvm.IRModule, tmp_path: Path) -> None:
     assert slower(pruned, tmp_path, spoilt="dense") == frozenset()
 

@@ -33,6 +33,7 @@ def fused(tmp_path_factory: pytest.TempPathFactory) -> tvm.IRModule:
     return fuse(adapt(canonicalise(imported.module), Passes(), TARGET), "full")
 
 
+@pytest.mark.slow
 def test_tuning_improves_or_keeps_the_default_and_counts(
     fused: tvm.IRModule, tmp_path: Path
 ) -> None:
@@ -51,6 +52,7 @@ def test_tuning_improves_or_keeps_the_default_and_counts(
     assert (tmp_path / "chosen.json").exists()
 
 
+@pytest.mark.slow
 def test_later_tuning_knows_what_an_earlier_one_learned(
     fused: tvm.IRModule, tmp_path: Path
 ) -> None:
@@ -64,6 +66,7 @@ def test_later_tuning_knows_what_an_earlier_one_learned(
     assert learned < len(Examples.read(tmp_path / EXAMPLES)) <= learned + 8
 
 
+@pytest.mark.slow
 def test_what_one_kernel_got_elsewhere_leaves_the_others_their_share(
     fused: tvm.IRModule, tmp_path: Path
 ) -> None:
@@ -84,6 +87,7 @@ def test_what_one_kernel_got_elsewhere_leaves_the_others_their_share(
     assert tuned(3, 15) == 2  # 8 were its own, and of the 16 a third of 15 counts
 
 
+@pytest.mark.slow
 def test_few_searches_are_held_at_a_time(
     fused: tvm.IRModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +100,7 @@ def test_few_searches_are_held_at_a_time(
         assert sum(task.spent.trials > 0 for task in tuner._tasks) == 3
 
 
+@pytest.mark.slow
 def test_tuning_that_measured_nothing_fails(
     fused: tvm.IRModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +116,7 @@ def test_tuning_that_measured_nothing_fails(
         assert not database.chosen()
 
 
+@pytest.mark.slow
 def test_rounds_stop_when_nothing_improves(
     fused: tvm.IRModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

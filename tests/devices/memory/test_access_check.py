@@ -67,6 +67,7 @@ def test_kernel_gets_what_it_is_given() -> None:
     assert not given[2].any(), "the kernel wrote to a copy"
 
 
+@pytest.mark.slow
 def test_kernel_that_fails_or_does_not_end_is_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(arrays: Sequence[np.ndarray]) -> None:
         raise ValueError
@@ -89,6 +90,7 @@ def test_loops_of_other_threads_are_run_in_the_forked_process(
     assert access_outside(lambda arrays: None, arguments()) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "waited", "said"), [("_SECONDS", 0, None), ("_WAITED", 2, "1")])
 def test_time_is_the_processors_or_much_of_the_clocks(
     monkeypatch: pytest.MonkeyPatch, limit: str, waited: int, said: str | None

@@ -58,6 +58,7 @@ def bothered() -> Iterator[Bothered]:
         yield Bothered(devices)
 
 
+@pytest.mark.slow
 def test_tuning_succeeds_among_hostile_connections(bothered: Bothered, tmp_path: Path) -> None:
     tracker, server = bothered.devices.address, bothered.address
     with HostilePeers(20, KEY) as peers, TuningDatabase(tmp_path) as database:
@@ -104,6 +105,7 @@ def test_wrong_word_is_answered(bothered: Bothered) -> None:
         assert connection.recv(4) == struct.pack("<i", MAGIC + 2)
 
 
+@pytest.mark.slow
 def test_client_that_is_let_in_and_says_half_a_message_is_given_up(bothered: Bothered) -> None:
     with Tracker(bothered.devices.address) as tracker, bothered.session(tracker) as client:
         client.sendall(struct.pack("<Q", 1000) + b"half")

@@ -36,6 +36,7 @@ def client(devices: Devices) -> Child:
     return child
 
 
+@pytest.mark.slow
 def test_tracker_lists_servers_by_key(devices: Devices) -> None:
     with Tracker(devices.address) as tracker:
         found = [server for server in tracker.servers() if server.key == SERVED]
@@ -52,6 +53,7 @@ def test_command_lists_the_servers_of_a_tracker(devices: Devices) -> None:
     assert f"rpc {SERVED}" in done.stdout and "a server at 127.0.0.1:" in done.stdout
 
 
+@pytest.mark.slow
 def test_session_says_what_machine_it_is(devices: Devices) -> None:
     with client(devices) as child:
         description = child.receive(30)["description"]
@@ -59,6 +61,7 @@ def test_session_says_what_machine_it_is(devices: Devices) -> None:
     until(lambda: devices.free(SERVED) == 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["crash", "hang", "leave"])
 def test_server_takes_the_next_client(devices: Devices, end: str) -> None:
     with client(devices) as child:

@@ -90,6 +90,7 @@ def test_what_is_no_message_costs_its_connection(devices: Devices, data: bytes) 
     assert answers(devices)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     message=st.recursive(
@@ -219,6 +220,7 @@ def test_higher_priority_is_served_first(devices: Devices) -> None:
     serving.close()
 
 
+@pytest.mark.slow
 def test_tracker_serves_tvms_own_servers_and_clients(devices: Devices) -> None:
     devices.serve("stock", "stock")
     tracker = rpc.connect_tracker(devices.address.host, devices.address.port)
@@ -275,6 +277,7 @@ def test_key_that_no_client_could_ask_for_is_refused(key: str) -> None:
         require_key(key)
 
 
+@pytest.mark.slow
 def test_server_of_no_key_is_refused() -> None:
     command = [sys.executable, "-m", "harness.cli.main", "devices", "serve", "a b"]
     done = subprocess.run([*command, "--tracker", "127.0.0.1:1"], capture_output=True, text=True)

@@ -128,8 +128,9 @@ def test_part_that_fails_is_met_by_the_caller(pools: list[Run], failing: int) ->
 
 
 KERNEL = """
+import os, time
 from pathlib import Path
-from harness.devices.threads.fork_join import use_fork_join
+from harness.devices.threads.fork_join import THREADS, use_fork_join
 from harness.compiler.api import tvm
 import numpy as np
 from tvm.script import tirx as T
@@ -145,10 +146,19 @@ given, found = np.arange(64, dtype="float32"), tvm.runtime.tensor(np.zeros(64, "
 for _ in range(100):
     run(tvm.runtime.tensor(given), found)
 assert (found.numpy() == 2 * given).all()
-print([task.joinpath("comm").read_text().strip() for task in Path("/proc/self/task").iterdir()])
+
+def names():
+    return [task.joinpath("comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+
+# A thread names itself once it runs, and these loops may end before it does.
+ours, end = int(os.environ["TVM_NUM_THREADS"]) - 1, time.monotonic() + 20
+while names().count(THREADS) < ours and time.monotonic() < end:
+    time.sleep(0.01)
+print(names())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 3])
 def test_kernels_of_tvm_run_in_these_threads(tmp_path: Path, threads: int) -> None:
     script = tmp_path / "kernel.py"  # TVM reads the source of what it compiles

@@ -36,6 +36,7 @@ def without(layer: Layer, row: int, vector: int) -> np.ndarray:
     return layer.stored(matrix)
 
 
+@pytest.mark.slow
 def test_gradient_score_ranks_blocks_as_taking_them_out_does(calibration: Calibration) -> None:
     generator = np.random.default_rng(0)
     layers = [layer for layer in calibration.layers if layer.matrix.shape[1] % GROUP == 0]

@@ -43,12 +43,14 @@ def scored(tmp_path: Path, name: str, **limits: Any) -> Accuracy:
     return task.evaluate(run, lambda done, total: None)
 
 
+@pytest.mark.slow
 def test_truth_for_each_sample_scores_as_the_built_in_share_does(tmp_path: Path) -> None:
     found = scored(tmp_path, "own_metrics:hits")
     wanted = accuracy(metric("top1"), (np.arange(40) % 4 != 0)[:, np.newaxis].astype(float))
     assert found == wanted.model_copy(update={"metric": "own_metrics:hits"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -93,6 +95,7 @@ def test_what_is_no_score_is_refused(function: Function) -> None:
         answered(function)
 
 
+@pytest.mark.slow
 def test_one_that_hangs_is_stopped(tmp_path: Path) -> None:
     with pytest.raises(CellFailure, match="took more than 3 s and was stopped"):
         scored(tmp_path, "own_metrics:hang", cell_minutes=0.05)

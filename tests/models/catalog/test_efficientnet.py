@@ -114,6 +114,7 @@ def test_error_names_image_when_it_is_damaged(tmp_path: Path) -> None:
         imagenet_task(tmp_path, "x").inputs(1)
 
 
+@pytest.mark.slow
 @pytest.mark.network
 def test_network_knows_its_images_when_built_from_the_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -127,6 +127,7 @@ def test_task_says_what_is_expected_when_data_is_no_folder_of_known_files(
         magika.task(cache, tmp_path / "empty")
 
 
+@pytest.mark.slow
 @pytest.mark.network
 def test_score_is_the_known_one_when_reference_runs_the_model() -> None:
     model = fetched_or_skip("magika")

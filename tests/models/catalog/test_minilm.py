@@ -157,6 +157,7 @@ def fetched_model() -> ResolvedModel:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.network
 def test_fp32_model_gives_what_published_one_gives_when_fed_real_text(
     fetched_model: ResolvedModel, tmp_path: Path
@@ -172,6 +173,7 @@ def test_fp32_model_gives_what_published_one_gives_when_fed_real_text(
         np.testing.assert_allclose(ours(feeds)[0], published(feeds)[0], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.network
 def test_score_is_the_known_one_when_reference_runs_the_model(
     fetched_model: ResolvedModel,

@@ -126,6 +126,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> object:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.parametrize(
     ("name", "metric", "samples", "least", "most"),

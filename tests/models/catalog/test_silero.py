@@ -169,6 +169,7 @@ def test_task_refuses_when_user_names_data(tmp_path: Path) -> None:
         silero.task(tmp_path, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.network
 def test_model_for_16_khz_gives_what_published_one_gives_at_that_rate(tmp_path: Path) -> None:
     model = fetched_or_skip("silero-vad")
@@ -191,6 +192,7 @@ def fetched_model() -> ResolvedModel:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.network
 def test_score_is_the_known_one_when_reference_runs_the_model(
     fetched_model: ResolvedModel,

@@ -70,6 +70,7 @@ def export(network: Any, path: Path, *example: Any, **options: Any) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_import_computes_what_pytorch_does_when_arguments_and_results_are_nested(
     exported: Path,
 ) -> None:
@@ -90,6 +91,7 @@ def test_weights_are_inside_the_module_when_imported(exported: Path) -> None:
     assert len(module["main"].params) == 2
 
 
+@pytest.mark.slow
 def test_import_gives_one_tensor_when_there_is_one_output(tmp_path: Path) -> None:
     path = export(torch.nn.ReLU(), tmp_path / "relu.pt2", torch.ones(2, 3))
     imported = import_model(path, {"input": (2, 3)}, tmp_path)
@@ -350,6 +352,7 @@ def test_import_refuses_when_an_operator_reads_or_writes_files(
     assert not victim.exists()
 
 
+@pytest.mark.slow
 def test_last_step_of_a_recurrent_network_is_the_last_one(tmp_path: Path) -> None:
     class Last(torch.nn.Module):
         def __init__(self) -> None:
@@ -407,6 +410,7 @@ def test_layers_have_the_paths_of_their_modules(tmp_path: Path) -> None:
     assert [layer.name for layer in layers] == ["stem.0", "head"]
 
 
+@pytest.mark.slow
 def test_tied_weights_are_layers_of_the_modules_that_use_them(tmp_path: Path) -> None:
     class Network(torch.nn.Module):
         def __init__(self) -> None:

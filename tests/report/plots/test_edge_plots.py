@@ -140,6 +140,7 @@ def test_sparsity_plot_says_so_when_it_never_breaks_even(
     assert said == ["even at >23 %", "even at <60 %"]
 
 
+@pytest.mark.slow
 def test_page_shows_wide_pictures_in_their_size_and_folds_the_layers(tmp_path: Path) -> None:
     page = write_report(example_edges(tmp_path, layers=50)).page.read_text()
     assert page.count('<figure class="wide">') == 1

@@ -112,6 +112,7 @@ def test_layer_table_has_a_row_a_layer_and_a_column_a_configuration(tmp_path: Pa
     assert kept[0].text == "65 %" and kept[8].text == "100 %"
 
 
+@pytest.mark.slow
 def test_report_says_nothing_of_edges_when_none_were_dropped(tmp_path: Path) -> None:
     plain = {section.name for section in compose(load(example_results(tmp_path / "a"))).sections}
     edges = {section.name for section in compose(load(example_edges(tmp_path / "b"))).sections}

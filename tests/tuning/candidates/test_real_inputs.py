@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from onnx import helper
 from small_models import FLOAT, convolutional, feeds, onnx_model, save
 
@@ -34,6 +35,7 @@ def test_every_kernel_has_its_inputs(tmp_path: Path) -> None:
         assert all(np.isfinite(array).all() for array in arrays)
 
 
+@pytest.mark.slow
 def test_name_of_a_kernel_is_no_name_of_a_file(tmp_path: Path) -> None:
     """A kernel is named by all operators in it, and a file's name has 255 bytes at most."""
     steps = ["Sigmoid", "Tanh", "Softplus", "Elu", "Selu", "HardSwish"] * 6

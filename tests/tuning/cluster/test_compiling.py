@@ -68,6 +68,7 @@ def finish(compiling: ClusterCompiling) -> None:
         compiling.collect(ready)
 
 
+@pytest.mark.slow
 def test_what_the_cluster_compiles_is_measured_on_a_server(
     workers: Any, devices: Devices, tmp_path: Path
 ) -> None:
@@ -86,6 +87,7 @@ def test_what_the_cluster_compiles_is_measured_on_a_server(
     assert workers.scheduler.transition_counter > before, "nothing was compiled by the cluster"
 
 
+@pytest.mark.slow
 def test_killed_worker_costs_no_candidate(workers: Any, tmp_path: Path) -> None:
     address = workers.scheduler_address
     candidates = [split(64, 2 + at % 3) for at in range(24)]
@@ -101,6 +103,7 @@ def test_killed_worker_costs_no_candidate(workers: Any, tmp_path: Path) -> None:
     assert all(Path(each["library"]).stat().st_size for each in compiling.found.values())
 
 
+@pytest.mark.slow
 def test_candidates_over_which_workers_die_again_and_again_fail(tmp_path: Path) -> None:
     import dask
 
@@ -121,6 +124,7 @@ def test_candidates_over_which_workers_die_again_and_again_fail(tmp_path: Path) 
     )
 
 
+@pytest.mark.slow
 def test_lost_cluster_ends_compiling(tmp_path: Path) -> None:
     kernel = task(64).as_message(TARGET, here=False)
     workers = local_cluster(1)
@@ -156,6 +160,7 @@ def other_version(folder: Path, address: str) -> Iterator[None]:
             process.kill()
 
 
+@pytest.mark.slow
 def test_missing_and_unfit_workers_are_one_line_each(tmp_path: Path) -> None:
     with local_cluster(0) as workers:
         address = workers.scheduler_address
@@ -214,6 +219,7 @@ def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_wrong_address_is_one_line_before_anything_is_compiled(tmp_path: Path) -> None:
     found = run(tmp_path, "--build-cluster", NOBODY, "--tracker", "127.0.0.1:1")
     assert found.returncode == 2 and found.stderr.count("\n") == 1

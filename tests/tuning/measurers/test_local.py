@@ -35,6 +35,7 @@ def measured(
     return list(measurer.measure(candidates, lambda: best))
 
 
+@pytest.mark.slow
 def test_larger_kernel_takes_longer(measurer: KernelMeasurer) -> None:
     medians = []
     for extent in (8, 800):
@@ -57,6 +58,7 @@ def test_hopeless_candidate_gets_one_sample(measurer: KernelMeasurer) -> None:
     assert isinstance(hopeless, list) and len(hopeless) == 1
 
 
+@pytest.mark.slow
 def test_later_rounds_are_timed_beside_the_best_of_the_first() -> None:
     """What it is known for counts, not what it takes by now."""
     with KernelMeasurer(TARGET, threads=2) as found:
@@ -82,6 +84,7 @@ def test_crash_costs_one_candidate_when_others_were_compiled_beside_it(
     assert failed == [1] and "SIGSEGV" in str(found[1])
 
 
+@pytest.mark.slow
 def test_candidate_that_does_not_compile_costs_itself(measurer: KernelMeasurer) -> None:
     measurer.turn_to(task(8))
     broken = Candidate(trace=[[["NoSuchInstruction", [], [], []]], []])
@@ -97,6 +100,7 @@ def test_hang_in_compiling_costs_one_candidate(monkeypatch: pytest.MonkeyPatch) 
     assert isinstance(answer, KernelFailed) and "took more than" in str(answer)
 
 
+@pytest.mark.slow
 def test_hang_in_compiling_several_fails_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiling, "CANDIDATE_SECONDS", 0.0)
     with KernelMeasurer(TARGET, threads=1) as found:
@@ -106,6 +110,7 @@ def test_hang_in_compiling_several_fails_each_by_itself(monkeypatch: pytest.Monk
     assert all("took more than" in str(answer) for answer in answers)
 
 
+@pytest.mark.slow
 def test_worker_is_renewed_between_rounds_and_never_within_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -191,6 +196,7 @@ def test_contest_without_verifying_measures_what_it_is_given(measurer: KernelMea
         assert len(standing.times[0] or ()) == 3 and not standing.wrong and not standing.failed
 
 
+@pytest.mark.slow
 def test_no_process_is_left_when_measuring_ends() -> None:
     before = set(psutil.Process().children(recursive=True))
     with KernelMeasurer(TARGET, threads=2) as found:
@@ -225,6 +231,7 @@ def test_difference_says_what_is_wrong(
     assert words is None or words in str(why)
 
 
+@pytest.mark.slow
 def test_workers_stay_until_the_outermost_context_ends() -> None:
     before = kernel_workers()
     with KernelMeasurer(TARGET, threads=1) as outer:

@@ -49,6 +49,7 @@ def agreement(found: np.ndarray, seconds: list[float]) -> float:
     return float(np.corrcoef(found, min(seconds) / np.array(seconds))[0, 1])
 
 
+@pytest.mark.slow
 def test_predictions_tell_schedules_apart_that_were_not_measured(many: Measured) -> None:
     context, candidates, seconds = many
     model = CostModel(Examples(), seed=0, threads=2)
@@ -59,6 +60,7 @@ def test_predictions_tell_schedules_apart_that_were_not_measured(many: Measured)
     assert agreement(found, [seconds[at] for at in unknown]) > 0.5
 
 
+@pytest.mark.slow
 def test_what_was_learned_before_is_known_from_the_start(many: Measured) -> None:
     context, candidates, seconds = many
     examples = Examples()
@@ -74,6 +76,7 @@ def test_guesses_are_random_before_anything_was_measured() -> None:
     assert all(0 <= value < 1 for value in found)
 
 
+@pytest.mark.slow
 def test_failed_candidates_are_predicted_to_be_slow(many: Measured) -> None:
     context, candidates, seconds = many
     failed = meta_schedule.runner.RunnerResult(None, "it crashed")

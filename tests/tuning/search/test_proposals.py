@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from compiling import run_kernel
 from tiled_kernels import TARGET, convolution, dense, search
 
@@ -59,6 +60,7 @@ def test_nothing_is_grafted_between_kernels_that_sample_different_things() -> No
     assert graft(space, record[0]) is None  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_first_round_has_different_candidates_that_are_right() -> None:
     kernel = convolution(6, 4, 2, 1)
     candidates = search(kernel, []).propose()

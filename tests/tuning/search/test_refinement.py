@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from compiling import run_kernel
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,6 +51,7 @@ def test_choices_go_to_the_values_beside_them() -> None:
     assert [step[1] for step in neighbours(trace)] == [[[0, 0]], [[0, 2]]]
 
 
+@pytest.mark.slow
 def test_neighbours_of_a_kernel_compute_the_same() -> None:
     kernel = convolution(6, 4, 2, 1)
     first = next(Sketches(kernel, TARGET, 2).promising())

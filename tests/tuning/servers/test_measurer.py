@@ -61,6 +61,7 @@ def measured(
     return list(measurer.measure(candidates, lambda: None))
 
 
+@pytest.mark.slow
 def test_candidates_are_measured_in_order_and_servers_are_free_afterwards(
     devices: Devices, sound: RemoteMeasurer
 ) -> None:
@@ -71,6 +72,7 @@ def test_candidates_are_measured_in_order_and_servers_are_free_afterwards(
     until(lambda: devices.free("sound") == 2)
 
 
+@pytest.mark.slow
 def test_no_more_servers_are_used_than_asked_for(devices: Devices, sound: RemoteMeasurer) -> None:
     with remote(devices, "sound", most=1) as measurer:
         measurer.turn_to(task(8))
@@ -79,6 +81,7 @@ def test_no_more_servers_are_used_than_asked_for(devices: Devices, sound: Remote
         assert all(isinstance(each, list) for each in found)
 
 
+@pytest.mark.slow
 def test_candidate_that_crashes_everywhere_costs_itself(sound: RemoteMeasurer) -> None:
     sound.turn_to(task(8))
     found = measured(sound, [module(8), module(8, "crash"), module(8), module(8)])
@@ -86,6 +89,7 @@ def test_candidate_that_crashes_everywhere_costs_itself(sound: RemoteMeasurer) -
     assert "the server at 127.0.0.1" in str(found[1])
 
 
+@pytest.mark.slow
 def test_contest_throws_out_what_is_wrong_or_crashes(sound: RemoteMeasurer) -> None:
     entries = [
         (task(16), [module(16), module(16, "wrong"), module(16, "crash"), split(16, 2)]),
@@ -100,6 +104,7 @@ def test_contest_throws_out_what_is_wrong_or_crashes(sound: RemoteMeasurer) -> N
     assert isinstance(unverified, Standing) and unverified.times[0] and not unverified.wrong
 
 
+@pytest.mark.slow
 def test_server_that_crashes_on_a_quarter_of_its_kernels_costs_no_trial_beside_another(
     devices: Devices,
 ) -> None:
@@ -114,6 +119,7 @@ def test_server_that_crashes_on_a_quarter_of_its_kernels_costs_no_trial_beside_a
     assert all(isinstance(found, list) for found in together)
 
 
+@pytest.mark.slow
 def test_server_that_hangs_costs_no_trial_beside_another(devices: Devices) -> None:
     for fault in ("hang", "none"):
         devices.serve("hanging", fault)
@@ -147,6 +153,7 @@ def tuned(
     return records, why
 
 
+@pytest.mark.slow
 def test_tuning_goes_on_when_one_of_two_servers_is_killed(devices: Devices, tmp_path: Path) -> None:
     first, _ = devices.serve("mortal"), devices.serve("mortal")
     measurer = remote(devices, "mortal")
@@ -154,6 +161,7 @@ def test_tuning_goes_on_when_one_of_two_servers_is_killed(devices: Devices, tmp_
     assert (records, why) == (24, "")
 
 
+@pytest.mark.slow
 def test_tuning_ends_with_its_records_when_all_servers_are_killed(
     devices: Devices, tmp_path: Path
 ) -> None:
@@ -166,6 +174,7 @@ def test_tuning_ends_with_its_records_when_all_servers_are_killed(
     assert set(psutil.Process().children(recursive=True)) <= before
 
 
+@pytest.mark.slow
 def test_tuning_ends_with_its_records_when_the_tracker_is_killed(tmp_path: Path) -> None:
     with Devices() as devices:
         devices.serve("orphan")
@@ -175,12 +184,14 @@ def test_tuning_ends_with_its_records_when_the_tracker_is_killed(tmp_path: Path)
     assert "no server of 'orphan'" in why and "does not answer" in why
 
 
+@pytest.mark.slow
 def test_server_that_appears_later_is_used(devices: Devices, tmp_path: Path) -> None:
     first = devices.serve("late")
     found = tuned(remote(devices, "late"), tmp_path, lambda: devices.replace(first, "late"))
     assert found == (24, "")
 
 
+@pytest.mark.slow
 def test_unknown_key_is_one_line_with_the_remedy(devices: Devices) -> None:
     with remote(devices, "nobody", PATIENCE) as measurer, pytest.raises(CellFailure) as failure:
         measurer.turn_to(task(8))
@@ -191,6 +202,7 @@ def test_unknown_key_is_one_line_with_the_remedy(devices: Devices) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("sound")
 def test_board_of_another_architecture_is_one_line(devices: Devices) -> None:
     other = "aarch64" if "x86" in psutil.os.uname().machine else "x86_64"

@@ -372,6 +372,7 @@ def test_resize_samples_where_onnxruntime_does(
     np.testing.assert_allclose((x[..., places] * weights).sum(-1), right, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_resize_gives_what_onnxruntime_does_in_every_form(tmp_path: Path) -> None:
     weights = {
         "odd": np.array([1, 1, 1.5, 0.6], np.float32),
