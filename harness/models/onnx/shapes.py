@@ -9,11 +9,13 @@ from pathlib import Path
 
 import onnx
 import onnxruntime
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented
 
 from harness.errors import InputError, first_line, unknown_name
 from harness.files.atomic import write_atomically
 from harness.models.formats import INPUT_SHAPES
 from harness.models.onnx.file import STANDARD_DOMAINS, check_onnx, load_onnx, walk_nodes
+from harness.models.onnx.folding import folded_by_reference
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -25,6 +27,9 @@ _DISABLED_OPTIMISERS = ["MatMulAddFusion"]
 
 # Some exporters write this for every dimension they do not know; it names none.
 _ANONYMOUS = "?"
+
+_UNREGISTERED = "is not a registered function/op"
+"""What ONNX Runtime says of operators of domains that it does not know."""
 
 _BRANCHING = frozenset({"If", "Loop", "Scan"})
 
@@ -141,6 +146,8 @@ def fold(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
             )
         except Exception as error:
             # ONNX Runtime's errors are several C++ types without a common base.
+            if _lacks_operators(error):
+                return folded_by_reference(model)
             raise ShapesRefused(
                 f"{path}: ONNX Runtime refuses it with these shapes: {first_line(error)}"
             ) from None
@@ -150,6 +157,11 @@ def fold(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     if added:
         raise InputError(f"{path}: folding its shapes added operators of {', '.join(added)}")
     return folded
+
+
+def _lacks_operators(error: Exception) -> bool:
+    """Whether ONNX Runtime refuses a model for what it has not implemented."""
+    return isinstance(error, NotImplemented) or _UNREGISTERED in str(error)
 
 
 def domains(model: onnx.ModelProto) -> set[str]:
