@@ -34,7 +34,8 @@ _SECONDS = 600
 _SHAPES = {
     "AffineGrid": {1}, "BlackmanWindow": {0}, "CenterCropPad": {1}, "Col2Im": {1, 2},
     "ConstantOfShape": {0}, "CumProd": {1}, "CumSum": {1}, "DFT": {1, 2}, "Expand": {1},
-    "HammingWindow": {0}, "HannWindow": {0}, "MaxUnpool": {2}, "MelWeightMatrix": {0, 1, 2, 3, 4},
+    "HammingWindow": {0}, "HannWindow": {0}, "Loop": {0, 1}, "MaxUnpool": {2},
+    "MelWeightMatrix": {0, 1, 2, 3, 4},
     "NonMaxSuppression": {2}, "OneHot": {1}, "Pad": {1, 3}, "Range": {0, 1, 2}, "Reshape": {1},
     "Resize": {1, 2, 3}, "STFT": {1, 2, 3}, "Slice": {1, 2, 3, 4}, "Split": {1}, "Squeeze": {1},
     "TfIdfVectorizer": set(), "Tile": {1}, "TopK": {1}, "Trilu": {1}, "Unsqueeze": {1},
@@ -44,12 +45,18 @@ _SHAPES = {
 
 
 def shape_inputs(graph: onnx.GraphProto) -> set[str]:
-    """The inputs of a graph that set shapes."""
+    """The inputs of a graph that set shapes, or how often a loop runs."""
     names = {value.name for value in graph.input}
-    found = set()
-    for node in graph.node:
+    found: set[str] = set()
+    counts: set[str] = set()
+    for node in reversed(graph.node):
         places = {1} if node.op_type.startswith("Reduce") else _SHAPES.get(node.op_type, set())
-        found |= {node.input[at] for at in places if at < len(node.input)} & names
+        read = {node.input[at] for at in places if at < len(node.input)}
+        if counts & {*node.output} and node.op_type not in {"Shape", "Size"}:
+            read |= {*node.input}  # the number is computed from it
+        if node.op_type == "Loop" or counts & {*node.output}:
+            counts |= read
+        found |= read & names
     return found
 
 

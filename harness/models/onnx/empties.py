@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from harness.models.onnx.importer import opset_of
+from harness.models.onnx.file import opset_of
 from harness.models.onnx.inference import static_shape, value_types
 from harness.models.onnx.subgraphs import attribute_of, reads
 

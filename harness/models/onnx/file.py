@@ -96,6 +96,12 @@ def label(node: onnx.NodeProto) -> str:
     return node.name or f"{node.op_type} → {next(iter(node.output), '?')}"
 
 
+def opset_of(model: onnx.ModelProto, domain: str = "") -> int:
+    """The version of the operators of a domain in a model; ONNX's main one unless one is given."""
+    names = STANDARD_DOMAINS if domain in STANDARD_DOMAINS else {domain}
+    return next(int(o.version) for o in model.opset_import if o.domain in names)
+
+
 def walk_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """Every node of a graph, those inside the bodies of If, Loop and Scan included."""
     for node in graph.node:

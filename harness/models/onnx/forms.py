@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from onnx.inliner import inline_selected_functions
 
 from harness.errors import InputError, first_line
 from harness.models.onnx.branches import chosen_branch
 from harness.models.onnx.empties import without_empties
-from harness.models.onnx.file import STANDARD_DOMAINS, is_standard, label, operator
-from harness.models.onnx.importer import is_converted, opset_of
+from harness.models.onnx.file import STANDARD_DOMAINS, is_standard, label, operator, opset_of
+from harness.models.onnx.importer import is_converted
 from harness.models.onnx.inference import inferred, known_shapes
 from harness.models.onnx.refusal import Unsupported
 from harness.models.onnx.shapes import fold
@@ -52,17 +52,35 @@ def _with_functions(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     lacking = {_key(node): node for node in model.graph.node if _is_defined(node, model)}
     if not lacking:
         return model
-    typed = onnx.ModelProto()
-    typed.CopyFrom(model)
-    typed.graph.value_info.extend(inferred(model).value_info)
     try:
-        return inline_selected_functions(typed, sorted(lacking), inline_schema_functions=True)
+        written = inline_selected_functions(
+            _typed(model), sorted(lacking), inline_schema_functions=True
+        )
     except RuntimeError as error:
         names = ", ".join(sorted({operator(node) for node in lacking.values()}))
         raise InputError(
             f"{path}: operators {names} cannot be written out as ONNX's schemas define them: "
             f"{first_line(error)}"
         ) from None
+    del written.graph.value_info[:]
+    return written
+
+
+def _typed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model with the types of all values, as ONNX's inliner reads them: of weights too, and of
+    inputs that are left out, whose name is empty."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    del result.graph.value_info[:]
+    result.graph.value_info.extend(inferred(model).value_info)
+    listed = {value.name for value in model.graph.input}
+    result.graph.value_info.extend(
+        helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        for tensor in model.graph.initializer
+        if tensor.name not in listed
+    )
+    result.graph.value_info.append(helper.make_tensor_value_info("", onnx.TensorProto.FLOAT, []))
+    return result
 
 
 def _with_shapes(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:

@@ -18,7 +18,7 @@ import onnx
 from harness.compiler.api import relax, tvm
 from harness.compiler.onnx_frontend import ONNXGraphImporter, convert_map, onnx_input
 from harness.models.imported import Node
-from harness.models.onnx.file import STANDARD_DOMAINS, label, operator, walk_nodes
+from harness.models.onnx.file import STANDARD_DOMAINS, label, operator, opset_of, walk_nodes
 from harness.models.onnx.operators.table import CONVERTERS
 from harness.models.onnx.refusal import Unsupported
 
@@ -269,12 +269,6 @@ def is_converted(node: onnx.NodeProto) -> bool:
         or node.op_type in CONVERTERS
         or node.op_type in _CONVERTED_BY_IMPORTER
     )
-
-
-def opset_of(model: onnx.ModelProto, domain: str = "") -> int:
-    """The version of the operators of a domain in a model; ONNX's main one unless one is given."""
-    names = STANDARD_DOMAINS if domain in STANDARD_DOMAINS else {domain}
-    return next(int(o.version) for o in model.opset_import if o.domain in names)
 
 
 def _schema(node: onnx.NodeProto, opset: int) -> Any:

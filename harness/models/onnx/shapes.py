@@ -14,8 +14,10 @@ from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented
 from harness.errors import InputError, first_line, unknown_name
 from harness.files.atomic import write_atomically
 from harness.models.formats import INPUT_SHAPES
+from harness.models.onnx.decided import with_decided_branches
 from harness.models.onnx.file import STANDARD_DOMAINS, check_onnx, load_onnx, walk_nodes
 from harness.models.onnx.folding import folded_by_reference
+from harness.models.onnx.time_first import with_time_first
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -114,7 +116,11 @@ def fix_shapes(model: onnx.ModelProto, shapes: Shapes, path: Path) -> None:
     if dynamic:
         found = "; ".join(f"input '{v.name}' is {_described(v)}" for v in dynamic)
         flags = " ".join(f"--shape {v.name}={_example(v)}" for v in dynamic)
-        raise InputError(f"{path}: {found}; every dimension must be a number: {flags}")
+        zeros = any(map(_has_zero, dynamic))
+        meaning = "; a 0 in the file counts as unknown: no tensor without elements is fed"
+        raise InputError(
+            f"{path}: {found}; every dimension must be a number: {flags}{meaning if zeros else ''}"
+        )
     # Types inferred for the dynamic model no longer hold, its outputs' dimensions included.
     del model.graph.value_info[:]
     for output in model.graph.output:
@@ -131,6 +137,7 @@ def fold(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 
     Raises ShapesRefused when ONNX Runtime refuses the model with these shapes.
     """
+    model = with_time_first(with_decided_branches(model))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -202,6 +209,12 @@ def _dimensions(value: onnx.ValueInfoProto) -> list[int]:
 def _is_static(dimension: onnx.TensorShapeProto.Dimension) -> bool:
     # Exporters also write 0 and -1 for a dimension that is not known.
     return bool(dimension.dim_value > 0)
+
+
+def _has_zero(value: onnx.ValueInfoProto) -> bool:
+    """Whether a dimension is 0 in the file: of a tensor without elements, or not known."""
+    dims = value.type.tensor_type.shape.dim
+    return any(dim.HasField("dim_value") and dim.dim_value == 0 for dim in dims)
 
 
 def _described(value: onnx.ValueInfoProto) -> str:

@@ -10,7 +10,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from harness.models.onnx.evaluation import evaluated
-from harness.models.onnx.importer import opset_of
+from harness.models.onnx.file import opset_of
 from harness.models.onnx.inference import static_shape, value_types
 
 _SMALL = 1024
