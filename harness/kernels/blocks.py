@@ -57,10 +57,12 @@ def calls_functions(block: SBlock) -> bool:
 
 def is_opaque(kernel: PrimFunc) -> bool:
     """Whether a kernel does not declare its reads and writes: TVM writes the loops of some itself,
-    as ScatterND's, and neither fusing nor scheduling may touch those."""
+    as ScatterND's, and those of recurrent layers have no blocks. Neither fusing nor scheduling may
+    touch them."""
     found: list[SBlock] = []
     structural_walk(kernel.body, (SBlock, found.append))
-    return not all(block.writes for block in found if block.name_hint != "root")
+    blocks = [block for block in found if block.name_hint != "root"]
+    return not blocks or not all(block.writes for block in blocks)
 
 
 def loads(body: Any) -> list[Any]:

@@ -37,6 +37,7 @@ def chosen_branch(node: onnx.NodeProto, around: Surroundings) -> list[onnx.NodeP
     sides = []
     for name in ("then_branch", "else_branch"):
         more, values = _branch(node, name, around)
+        around.perhaps_useless += more
         nodes += more
         sides.append(values)
     nodes += [

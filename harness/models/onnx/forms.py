@@ -17,7 +17,7 @@ from harness.models.onnx.branches import chosen_branch
 from harness.models.onnx.empties import without_empties
 from harness.models.onnx.file import STANDARD_DOMAINS, is_standard, label, operator, opset_of
 from harness.models.onnx.importer import is_converted
-from harness.models.onnx.inference import inferred, known_shapes
+from harness.models.onnx.inference import inferred, known_shapes, value_types
 from harness.models.onnx.refusal import Unsupported
 from harness.models.onnx.shapes import fold
 from harness.models.onnx.surroundings import Surroundings
@@ -31,6 +31,10 @@ _CONTROL: Mapping[str, Rewrite] = {
     "Scan": unrolled_scan,
 }
 _MOST_NODES = 2**17
+_DIVISION = "it divides whole numbers in a branch of an If, by 0 perhaps where that is not taken"
+_WHOLE = frozenset(
+    getattr(onnx.TensorProto, f"{sign}INT{bits}") for sign in ("", "U") for bits in (8, 16, 32, 64)
+)
 
 
 def simplest_form(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
@@ -105,11 +109,29 @@ def _with_bodies(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
             if len(nodes) > _MOST_NODES:
                 raise Unsupported(f"with it the network has more than {_MOST_NODES} nodes")
         except Unsupported as error:
-            raise InputError(
-                f"{path}: operator {operator(node)} of node '{label(node)}' is not supported in "
-                f"this form: {error}"
-            ) from None
-    return _replaced(model, nodes, around.added)
+            raise _refused(node, path, error) from None
+    result = _replaced(model, nodes, around.added)
+    if division := _division(result, around):
+        raise _refused(division, path, Unsupported(_DIVISION))
+    return result
+
+
+def _division(model: onnx.ModelProto, around: Surroundings) -> onnx.NodeProto | None:
+    """A node that may divide whole numbers by 0, which stops a process, though nothing needs it."""
+    divisions = [node for node in around.perhaps_useless if node.op_type in {"Div", "Mod"}]
+    types = value_types(model) if divisions else {}
+    for node in divisions:
+        divisor = types.get(node.input[1], onnx.TypeProto()).tensor_type.elem_type
+        if divisor in _WHOLE and around.array(node.input[1]) is None:
+            return node
+    return None
+
+
+def _refused(node: onnx.NodeProto, path: Path, error: Unsupported) -> InputError:
+    return InputError(
+        f"{path}: operator {operator(node)} of node '{label(node)}' is not supported in this "
+        f"form: {error}"
+    )
 
 
 def _replaced(

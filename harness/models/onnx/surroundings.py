@@ -18,13 +18,15 @@ _SMALL = 1024
 
 
 class Surroundings:
-    """The graph around a node. `added` has the weights that its new form needs."""
+    """The graph around a node. `added` has the weights that its new form needs, `perhaps_useless`
+    the nodes of branches that are not taken for some inputs."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.opsets = list(model.opset_import)
         self.opset = opset_of(model)
         self.types = dict(value_types(model))
         self.added: list[onnx.TensorProto] = []
+        self.perhaps_useless: list[onnx.NodeProto] = []
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         self._arrays: dict[str, np.ndarray] = {}
         self._learn(model.graph.node)

@@ -181,8 +181,7 @@ class _Condition:
         """Whether the loop has ended before its first run, its second, and so on. Raises
         Unsupported."""
         known = {name: value for name, value in self._begin.items() if value is not None}
-        run = 0
-        while True:
+        for run in range(MOST_RUNS + 1):
             yield not condition.reshape(-1)[0]
             values = {
                 **known,
@@ -202,7 +201,7 @@ class _Condition:
                 for name, value in zip(self._inputs[2:], after[1:], strict=True)
                 if value is not None
             }
-            run += 1
+        raise Unsupported(f"it runs more than {MOST_RUNS} times")
 
     def _value(self, name: str, values: dict[str, np.ndarray]) -> np.ndarray | None:
         return values[name] if name in values else self._around.array(name)
