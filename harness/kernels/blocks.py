@@ -9,6 +9,9 @@ from harness.compiler.api import PrimFunc, SBlock, Schedule, TensorLoad, structu
 
 SCHEDULED = "tirx.is_scheduled"
 """TVM's attribute of kernels whose loops are as they shall be."""
+OPERATIONS = "layeredge.operations"
+"""Attribute of kernels whose arithmetic TVM cannot count, as of those in vectors: the operations of
+one call."""
 _FREE = {"prim.if_then_else", "tirx.reinterpret"}
 """Calls that are a choice or no operation at all."""
 

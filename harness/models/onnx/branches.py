@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 from onnx import helper
 
-from harness.models.onnx.refusal import Unsupported
+from harness.models.onnx.refusal import BINDING, Unsupported
 from harness.models.onnx.subgraphs import attribute_of, inlined, named, scope_of, separate_constants
 from harness.models.onnx.surroundings import Surroundings
 
@@ -28,7 +28,7 @@ def chosen_branch(node: onnx.NodeProto, around: Surroundings) -> list[onnx.NodeP
         if around.shape(output) is None:
             raise Unsupported(
                 "its condition depends on the inputs' values, and the branches do not give its "
-                f"output '{output}' one known shape and type"
+                f"output '{output}' one known shape and type{BINDING}"
             )
     nodes, scalar = [], node.input[0]
     if around.shape(scalar) != ():

@@ -17,6 +17,7 @@ from harness.models.formats import INPUT_SHAPES
 from harness.models.onnx.decided import with_decided_branches
 from harness.models.onnx.file import STANDARD_DOMAINS, check_onnx, load_onnx, walk_nodes
 from harness.models.onnx.folding import folded_by_reference
+from harness.models.onnx.refusal import BINDING
 from harness.models.onnx.time_first import with_time_first
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -56,7 +57,7 @@ def write_static(path: Path, shapes: Shapes, work: Path) -> Path:
         static = fold(model, path)
         del static.metadata_props[:]  # a file may say anything there
     except ShapesRefused:
-        if not any(node.op_type in _BRANCHING for node in walk_nodes(model.graph)):
+        if not _branches(model):
             raise
         static = load_onnx(path)
         fed = {value.name: _dimensions(value) for value in graph_inputs(model.graph)}
@@ -155,9 +156,8 @@ def fold(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
             # ONNX Runtime's errors are several C++ types without a common base.
             if _lacks_operators(error):
                 return folded_by_reference(model)
-            raise ShapesRefused(
-                f"{path}: ONNX Runtime refuses it with these shapes: {first_line(error)}"
-            ) from None
+            said = f"{path}: ONNX Runtime refuses it with these shapes: {first_line(error)}"
+            raise ShapesRefused(said + BINDING if _branches(model) else said) from None
         folded = onnx.load(written)
     _drop_unused_domains(folded)
     added = domains(folded) - domains(model)
@@ -169,6 +169,11 @@ def fold(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 def _lacks_operators(error: Exception) -> bool:
     """Whether ONNX Runtime refuses a model for what it has not implemented."""
     return isinstance(error, NotImplemented) or _UNREGISTERED in str(error)
+
+
+def _branches(model: onnx.ModelProto) -> bool:
+    """Whether there is control flow."""
+    return any(node.op_type in _BRANCHING for node in walk_nodes(model.graph))
 
 
 def domains(model: onnx.ModelProto) -> set[str]:

@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 
 from harness.models.onnx.evaluation import evaluated
 from harness.models.onnx.file import label, walk_nodes
-from harness.models.onnx.refusal import Unsupported
+from harness.models.onnx.refusal import BINDING, Unsupported
 from harness.models.onnx.subgraphs import (
     attribute_of,
     inlined,
@@ -151,7 +151,7 @@ def _runs_of_loop(node: onnx.NodeProto, body: onnx.GraphProto, around: Surroundi
     if count := _input(node, 0):
         known = around.array(count)
         if known is None:
-            raise Unsupported("how often it runs depends on the inputs' values")
+            raise Unsupported(f"how often it runs depends on the inputs' values{BINDING}")
         most = max(0, int(known.reshape(-1)[0]))
     if not (condition := _input(node, 1)):
         if most is None:
@@ -159,7 +159,7 @@ def _runs_of_loop(node: onnx.NodeProto, body: onnx.GraphProto, around: Surroundi
         return most
     begins = around.array(condition)
     if begins is None:
-        raise Unsupported("its condition depends on the inputs' values")
+        raise Unsupported(f"its condition depends on the inputs' values{BINDING}")
     ended = _Condition(node, body, around).ends(begins)
     return next((run for run, end in enumerate(ended) if end or run == most), 0)
 
@@ -194,7 +194,7 @@ class _Condition:
                 values |= evaluated(node, arrays, self._around.opsets) or {}
             after = [self._value(name, values) for name in self._outputs]
             if after[0] is None:
-                raise Unsupported("its condition depends on the inputs' values")
+                raise Unsupported(f"its condition depends on the inputs' values{BINDING}")
             condition = after[0]
             known = {
                 name: value
