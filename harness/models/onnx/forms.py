@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import onnx
 from onnx import helper, numpy_helper
@@ -71,10 +72,18 @@ def _with_functions(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 
 
 def _typed(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A model with the types of all values, as ONNX's inliner reads them: of weights too, and of
-    inputs that are left out, whose name is empty."""
+    """A model as ONNX's inliner reads it: with the attributes that nodes leave out, and with the
+    types of all values: of weights too, and of inputs that are left out, whose name is empty."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
+    for node in result.graph.node:
+        if _is_defined(node, model):
+            given = {attribute.name for attribute in node.attribute}
+            node.attribute.extend(
+                attribute.default_value
+                for name, attribute in _schema(node, model).attributes.items()
+                if name not in given and attribute.default_value.name
+            )
     del result.graph.value_info[:]
     result.graph.value_info.extend(inferred(model).value_info)
     listed = {value.name for value in model.graph.input}
@@ -157,6 +166,10 @@ def _is_defined(node: onnx.NodeProto, model: onnx.ModelProto) -> bool:
     """Whether an operator that TVM does not convert is defined by others."""
     if is_converted(node) or not is_standard(node):
         return False
-    domain, name = _key(node)
-    schema = onnx.defs.get_schema(name, opset_of(model, domain), domain)
+    schema = _schema(node, model)
     return bool(schema.has_function or schema.has_context_dependent_function)
+
+
+def _schema(node: onnx.NodeProto, model: onnx.ModelProto) -> Any:
+    domain, name = _key(node)
+    return onnx.defs.get_schema(name, opset_of(model, domain), domain)

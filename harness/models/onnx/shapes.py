@@ -31,8 +31,9 @@ _DISABLED_OPTIMISERS = ["MatMulAddFusion"]
 # Some exporters write this for every dimension they do not know; it names none.
 _ANONYMOUS = "?"
 
-_UNREGISTERED = "is not a registered function/op"
-"""What ONNX Runtime says of operators of domains that it does not know."""
+_UNKNOWN = ("is not a registered function/op", "ConstantNodeProtoToTensorProto")
+"""What ONNX Runtime says of operators of domains that it does not know, and of functions whose
+constants it cannot read, as SwiGLU's."""
 
 _BRANCHING = frozenset({"If", "Loop", "Scan"})
 
@@ -168,7 +169,7 @@ def fold(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 
 def _lacks_operators(error: Exception) -> bool:
     """Whether ONNX Runtime refuses a model for what it has not implemented."""
-    return isinstance(error, NotImplemented) or _UNREGISTERED in str(error)
+    return isinstance(error, NotImplemented) or any(said in str(error) for said in _UNKNOWN)
 
 
 def _branches(model: onnx.ModelProto) -> bool:

@@ -24,6 +24,13 @@ def test_attention_without_an_optional_input_is_written_out(tmp_path: Path) -> N
     assert_same(computed(model, feeds, tmp_path), ReferenceEvaluator(model).run(None, feeds))
 
 
+def test_function_that_onnxruntime_cannot_write_out_is_written_out(tmp_path: Path) -> None:
+    feeds = {"x": drawn(2, 8), "gate": drawn(2, 8)}
+    model = network([helper.make_node("SwiGLU", ["x", "gate"], ["y"])], ["y"], feeds, opset=28)
+    right = ReferenceEvaluator(model).run(None, feeds)
+    assert_same(computed(model, feeds, tmp_path), right)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_operator_of_another_domain_of_onnx_is_written_out(dtype: str, tmp_path: Path) -> None:
     feeds = {name: drawn(*_SHAPE).astype(dtype) for name in "qkv"}
