@@ -64,4 +64,4 @@ def computed(
 def assert_same(found: Sequence[np.ndarray], right: Sequence[Any]) -> None:
     for one, other in zip(found, right, strict=True):
         assert one.dtype == np.asarray(other).dtype
-        np.testing.assert_allclose(one, other, rtol=3e-5, atol=3e-6)
+        np.testing.assert_allclose(one, other, rtol=3e-5, atol=1e-6)
