@@ -35,7 +35,8 @@ _SHAPES = {
     "AffineGrid": {1}, "BlackmanWindow": {0}, "CenterCropPad": {1}, "Col2Im": {1, 2},
     "Compress": {1},
     "ConstantOfShape": {0}, "CumProd": {1}, "CumSum": {1}, "DFT": {1, 2}, "Expand": {1},
-    "HammingWindow": {0}, "HannWindow": {0}, "MaxUnpool": {2}, "MelWeightMatrix": {0, 1, 2, 3, 4},
+    "HammingWindow": {0}, "HannWindow": {0}, "Loop": {0, 1}, "MaxUnpool": {2},
+    "MelWeightMatrix": {0, 1, 2, 3, 4},
     "NonMaxSuppression": {2}, "OneHot": {1}, "Pad": {1, 3}, "Range": {0, 1, 2}, "Reshape": {1},
     "Resize": {1, 2, 3}, "STFT": {1, 2, 3}, "Slice": {1, 2, 3, 4}, "Split": {1}, "Squeeze": {1},
     "TfIdfVectorizer": set(), "Tile": {1}, "TopK": {1}, "Trilu": {1}, "Unsqueeze": {1},
@@ -45,7 +46,8 @@ _SHAPES = {
 
 
 def shape_inputs(graph: onnx.GraphProto) -> set[str]:
-    """The inputs of a graph that set shapes, also by way of other nodes."""
+    """The inputs of a graph that set shapes, or how often a loop runs, also by way of other
+    nodes."""
     from harness.models.onnx.file import walk_nodes
 
     nodes = list(walk_nodes(graph))

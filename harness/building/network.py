@@ -33,7 +33,7 @@ from harness.devices.graphics.work import with_work
 from harness.devices.linker import linker
 from harness.errors import CellFailure, last_line
 from harness.files.atomic import write_atomically
-from harness.kernels.blocks import SCHEDULED
+from harness.kernels.blocks import OPERATIONS, SCHEDULED
 from harness.kernels.lowering import use_our_lowering
 from harness.models.imported import Imported
 from harness.passes.fusion import KernelCall, kernels
@@ -246,7 +246,10 @@ def _kernel(call: KernelCall, tuned: tvm.IRModule, fused: tvm.IRModule) -> Kerne
 
 
 def flops(kernel: PrimFunc) -> float:
-    """Floating-point and integer arithmetic operations of one call, as TVM counts them."""
+    """Floating-point and integer arithmetic operations of one call, as TVM counts them or the
+    kernel says."""
+    if kernel.attrs and OPERATIONS in kernel.attrs:
+        return float(kernel.attrs[OPERATIONS])
     return float(estimate_tir_flops(tvm.IRModule({MAIN: kernel})))
 
 

@@ -17,7 +17,7 @@ COMMANDS = {
     "select": "Choose a configuration to deploy within limits of latency, memory and accuracy.",
     "compare": "Compare two results folders cell by cell.",
     "inspect": "Show a model's kernels at a fusion level.",
-    "models": "List, fetch and describe the models of the catalog.",
+    "models": "List, fetch and describe the models of the catalog; bind inputs of files.",
     "targets": "List, show, check and detect hardware descriptions.",
     "devices": "List where code can run, serve this machine, set up an emulated board.",
     "doctor": "Check this machine and this installation, and give advice.",

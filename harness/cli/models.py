@@ -1,6 +1,8 @@
-"""`layeredge models`: the catalog, and fetching its models."""
+"""`layeredge models`: the catalog, fetching its models, and binding inputs of ONNX files."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 
@@ -12,10 +14,14 @@ Example:
   layeredge models list
   layeredge models fetch efficientnet-lite0 ppocr-det
   layeredge models show efficientnet-lite0
+  layeredge models bind silero_vad.onnx vad-16khz.onnx --value sr=16000
 """
 
 
-@click.group(name="models", help="List, fetch and describe the models of the catalog.\n" + EXAMPLE)
+@click.group(
+    name="models",
+    help="List, fetch and describe the models of the catalog; bind inputs.\n" + EXAMPLE,
+)
 def command() -> None:
     pass
 
@@ -88,3 +94,32 @@ def show(name: str) -> None:
     for title, text in catalog.describe(entry, path):
         table.add_row(Text(title, style="bold"), Text(text))
     Console().print(table)
+
+
+@command.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--value",
+    "values",
+    metavar="NAME=NUMBERS",
+    multiple=True,
+    required=True,
+    help="An input and its value; may be given several times.",
+)
+def bind(model: Path, out: Path, values: tuple[str, ...]) -> None:
+    """Write an ONNX model to OUT with inputs as constants.
+
+    An input that chooses a branch, or says how often a loop runs, is no data: TVM needs its value
+    to compile the network. One number fills an input of any shape.
+
+    \b
+    Example:
+      layeredge models bind silero_vad.onnx vad-16khz.onnx --value sr=16000
+    """
+    from harness.models.formats import format_of
+    from harness.models.onnx.bound import parse_values, write_bound
+
+    if (kind := format_of(model)) != "onnx":
+        raise click.UsageError(f"{model} is of the format {kind}; inputs of ONNX models are bound")
+    write_bound(model, parse_values(values), out)

@@ -9,6 +9,9 @@ from harness.compiler.api import PrimFunc, SBlock, Schedule, TensorLoad, structu
 
 SCHEDULED = "tirx.is_scheduled"
 """TVM's attribute of kernels whose loops are as they shall be."""
+OPERATIONS = "layeredge.operations"
+"""Attribute of kernels whose arithmetic TVM cannot count, as of those in vectors: the operations of
+one call."""
 _FREE = {"prim.if_then_else", "tirx.reinterpret"}
 """Calls that are a choice or no operation at all."""
 
@@ -57,10 +60,12 @@ def calls_functions(block: SBlock) -> bool:
 
 def is_opaque(kernel: PrimFunc) -> bool:
     """Whether a kernel does not declare its reads and writes: TVM writes the loops of some itself,
-    as ScatterND's, and neither fusing nor scheduling may touch those."""
+    as ScatterND's, and those of recurrent layers have no blocks. Neither fusing nor scheduling may
+    touch them."""
     found: list[SBlock] = []
     structural_walk(kernel.body, (SBlock, found.append))
-    return not all(block.writes for block in found if block.name_hint != "root")
+    blocks = [block for block in found if block.name_hint != "root"]
+    return not blocks or not all(block.writes for block in blocks)
 
 
 def loads(body: Any) -> list[Any]:

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from harness.compiler.api import OPAQUE, PrimFunc, tirx
 from harness.compiler.script import IRBuilder, T
-from harness.kernels.blocks import SCHEDULED
+from harness.kernels.blocks import OPERATIONS, SCHEDULED
 
 LANES = 16
 """Units of a vector: one of AVX-512, two of AVX2, four of NEON in single precision."""
@@ -280,7 +280,8 @@ def recurrent(cell: Cell, form: Form) -> PrimFunc:
                     _run(cell, form, buffers, every, lengths, direction, row, turn)
                 for name in names:
                     _save(form, buffers[name], last[name], [direction], row)
-        return builder.get()
+        products = form.steps * form.batch * form.directions * form.gates * form.hidden**2
+        return builder.get().with_attr(OPERATIONS, 2 * products)
 
 
 def _run(

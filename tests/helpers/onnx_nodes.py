@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
-from small_models import onnx_model, save
+from small_models import Value, onnx_model, save
 
 from harness.building.network import machine_of
 from harness.compiler.api import tvm
@@ -27,21 +27,24 @@ def drawn(*shape: int) -> np.ndarray:
 
 def network(
     nodes: Sequence[Node],
-    outputs: Sequence[str],
+    outputs: Sequence[str | Value],
     feeds: Mapping[str, np.ndarray],
     weights: Mapping[str, np.ndarray] | None = None,
     opset: int = 17,
 ) -> onnx.ModelProto:
-    """A model of a few nodes, its inputs like the arrays that are fed; outputs may have types."""
+    """A model of a few nodes, its inputs like the arrays that are fed; outputs may have types,
+    and need shapes where ONNX infers none."""
     inputs = [
         (name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
         for name, value in feeds.items()
     ]
-    named = [name.partition(":") for name in outputs]
-    values = [
-        (name, getattr(TensorProto, dtype.upper() or "FLOAT"), None) for name, _, dtype in named
-    ]
+    values = [_typed(output) if isinstance(output, str) else output for output in outputs]
     return onnx_model(nodes, inputs, values, weights, opset)
+
+
+def _typed(output: str) -> Value:
+    name, _, dtype = output.partition(":")
+    return name, getattr(TensorProto, dtype.upper() or "FLOAT"), None
 
 
 def computed(

@@ -130,6 +130,19 @@ def test_layout_is_the_targets(tmp_path: Path) -> None:
     assert shapes == {"NHWC": ((1, 8, 8, 16),), "NCHW": ((1, 16, 8, 8),)}
 
 
+def test_arithmetic_of_a_layer_over_time_is_counted(tmp_path: Path) -> None:
+    steps, batch, hidden = 5, 2, 16
+    model = onnx_model(
+        [helper.make_node("LSTM", ["x", "w", "r"], ["y"], hidden_size=hidden)],
+        [("x", FLOAT, [steps, batch, 4])],
+        ["y"],
+        {"w": np.ones((1, 64, 4), np.float32), "r": np.ones((1, 64, 16), np.float32)},
+    )
+    found = inspect(str(save(model, tmp_path / "layer.onnx")), "full", TARGET, {})
+    (layer,) = [kernel for kernel in found.kernels if "recurrent" in kernel.name]
+    assert layer.flops == 2 * steps * batch * 4 * hidden**2
+
+
 def test_shape_decides_when_the_models_is_dynamic(tmp_path: Path) -> None:
     path = str(save(convolutional(side=None), tmp_path / "dynamic.onnx"))
     with pytest.raises(InputError, match="x"):

@@ -209,7 +209,11 @@ def test_slice_of_everything_vanishes_but_a_reversed_one_stays(tmp_path: Path) -
     assert_agrees(reverse, network, compiled(network))
 
 
-def test_scale_behind_a_transpose_is_folded_into_the_dense_layer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_scale_behind_a_transpose_is_folded_into_the_dense_layer(
+    dtype: type, tmp_path: Path
+) -> None:
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     model = onnx_model(
         [
             helper.make_node("MatMul", ["x", "w"], ["m"]),
@@ -217,9 +221,13 @@ def test_scale_behind_a_transpose_is_folded_into_the_dense_layer(tmp_path: Path)
             helper.make_node("Transpose", ["r"], ["t"], perm=[0, 2, 1, 3]),
             helper.make_node("Mul", ["t", "scale"], ["y"]),
         ],
-        [("x", FLOAT, [1, 6, 8])],
-        ["y"],
-        {"w": weights(8, 8), "heads": np.array([1, 6, 2, 4]), "scale": np.array(0.5, np.float32)},
+        [("x", element, [1, 6, 8])],
+        [("y", element, [1, 2, 6, 4])],
+        {
+            "w": weights(8, 8).astype(dtype),
+            "heads": np.array([1, 6, 2, 4]),
+            "scale": np.array(0.5, dtype),
+        },
     )
     network = imported(model, tmp_path)
     assert "relax.multiply" not in operators_of(canonicalise(network.module))

@@ -113,3 +113,28 @@ def test_kernel_of_several_results_takes_in_the_movement_before_it(tmp_path: Pat
     fused = fuse(canonicalise(network.module), "full")
     assert not any(is_stray(kernel.function) for kernel in kernels(fused))
     assert_agrees(model, network, fused)
+
+
+def test_layer_over_time_takes_no_movement_in(tmp_path: Path) -> None:
+    """Its kernel has no blocks, which fusing needs."""
+    model = onnx_model(
+        [
+            helper.make_node("Gather", ["states", "second"], ["taken"]),
+            helper.make_node("Transpose", ["taken"], ["turned"], perm=[1, 0]),
+            helper.make_node("Unsqueeze", ["turned", "axis"], ["begun"]),
+            helper.make_node(
+                "LSTM", ["x", "w", "r", "", "", "zeros", "begun"], ["y"], "layer", hidden_size=16
+            ),
+        ],
+        [("x", FLOAT, [3, 2, 4]), ("states", FLOAT, [2, 16, 2])],
+        ["y"],
+        {
+            "w": weights(1, 64, 4),
+            "r": weights(1, 64, 16),
+            "zeros": np.zeros((1, 2, 16), np.float32),
+            "second": np.asarray(1),
+            "axis": np.asarray([0]),
+        },
+    )
+    network = imported(model, tmp_path)
+    assert_agrees(model, network, compiled(network))

@@ -80,6 +80,28 @@ def check_onnx(model: onnx.ModelProto, path: Path) -> None:
         raise InputError(f"{path}: not a valid ONNX model: {first_line(error)}") from None
 
 
+def is_standard(node: onnx.NodeProto) -> bool:
+    """Whether ONNX itself defines the operator of a node, in whichever domain."""
+    domain = "" if node.domain in STANDARD_DOMAINS else node.domain
+    return bool(onnx.defs.has(node.op_type, domain))
+
+
+def operator(node: onnx.NodeProto) -> str:
+    """An operator's name, with its domain unless it is ONNX's own."""
+    return f"{node.domain}.{node.op_type}" if node.domain else str(node.op_type)
+
+
+def label(node: onnx.NodeProto) -> str:
+    """A node's name, or the names of its outputs if it has none."""
+    return node.name or f"{node.op_type} → {next(iter(node.output), '?')}"
+
+
+def opset_of(model: onnx.ModelProto, domain: str = "") -> int:
+    """The version of the operators of a domain in a model; ONNX's main one unless one is given."""
+    names = STANDARD_DOMAINS if domain in STANDARD_DOMAINS else {domain}
+    return next(int(o.version) for o in model.opset_import if o.domain in names)
+
+
 def walk_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """Every node of a graph, those inside the bodies of If, Loop and Scan included."""
     for node in graph.node:

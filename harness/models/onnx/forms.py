@@ -5,108 +5,171 @@ Only TVM's importer sees this form; other engines run the original.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from onnx.inliner import inline_selected_functions
 
 from harness.errors import InputError, first_line
-from harness.models.onnx.file import STANDARD_DOMAINS
-from harness.models.onnx.importer import is_converted, opset_of
+from harness.models.onnx.branches import chosen_branch
+from harness.models.onnx.empties import without_empties
+from harness.models.onnx.file import STANDARD_DOMAINS, is_standard, label, operator, opset_of
+from harness.models.onnx.importer import is_converted
+from harness.models.onnx.inference import inferred, known_shapes, value_types
+from harness.models.onnx.refusal import Unsupported
 from harness.models.onnx.shapes import fold
+from harness.models.onnx.surroundings import Surroundings
+from harness.models.onnx.unrolling import unrolled_loop, unrolled_scan
 
-_SMALL = 1024
-"""Weights of so many elements may be shapes, which inference has to see."""
+Rewrite = Callable[[onnx.NodeProto, Surroundings], list[onnx.NodeProto]]
+
+_CONTROL: Mapping[str, Rewrite] = {
+    "If": chosen_branch,
+    "Loop": unrolled_loop,
+    "Scan": unrolled_scan,
+}
+_MOST_NODES = 2**17
+_DIVISION = "it divides whole numbers in a branch of an If, by 0 perhaps where that is not taken"
+_WHOLE = frozenset(
+    getattr(onnx.TensorProto, f"{sign}INT{bits}") for sign in ("", "U") for bits in (8, 16, 32, 64)
+)
 
 
 def simplest_form(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """An equal model in which operators that TVM lacks are written out as ONNX's schemas define
-    them, and shapes that are known are constants; the same one where there is nothing to write.
-    Raises InputError as `fold` does, and where a schema cannot be written out."""
-    lacking = sorted({node.op_type for node in model.graph.node if _is_defined(node, model)})
-    if lacking:
-        functions = [("", name) for name in lacking]
-        typed = onnx.ModelProto()
-        typed.CopyFrom(model)
-        typed.graph.value_info.extend(_inferred(model).value_info)
-        try:
-            model = inline_selected_functions(typed, functions, inline_schema_functions=True)
-        except RuntimeError as error:
-            raise InputError(
-                f"{path}: operators {', '.join(lacking)} cannot be written out as ONNX's schemas "
-                f"define them: {first_line(error)}"
-            ) from None
-        model = fold(model, path)
-    known = dict(_known_shapes(model))
+    them, If, Loop and Scan are their bodies, shapes that are known are constants, and nothing
+    without elements is left where it can be left out; the same one where there is nothing to write.
+    Raises InputError as `fold` does, and where a node cannot be written out."""
+    written = True
+    while written:
+        written = False
+        for form in (_with_functions, _with_shapes, _with_bodies):
+            if (other := form(model, path)) is not model:
+                model, written = fold(other, path), True
+    return without_empties(model)
+
+
+def _with_functions(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """Operators that ONNX defines by others, as those."""
+    lacking = {_key(node): node for node in model.graph.node if _is_defined(node, model)}
+    if not lacking:
+        return model
+    try:
+        written = inline_selected_functions(
+            _typed(model), sorted(lacking), inline_schema_functions=True
+        )
+    except RuntimeError as error:
+        names = ", ".join(sorted({operator(node) for node in lacking.values()}))
+        raise InputError(
+            f"{path}: operators {names} cannot be written out as ONNX's schemas define them: "
+            f"{first_line(error)}"
+        ) from None
+    del written.graph.value_info[:]
+    return written
+
+
+def _typed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model as ONNX's inliner reads it: with the attributes that nodes leave out, and with the
+    types of all values: of weights too, and of inputs that are left out, whose name is empty."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    for node in result.graph.node:
+        if _is_defined(node, model):
+            given = {attribute.name for attribute in node.attribute}
+            node.attribute.extend(
+                attribute.default_value
+                for name, attribute in _schema(node, model).attributes.items()
+                if name not in given and attribute.default_value.name
+            )
+    del result.graph.value_info[:]
+    result.graph.value_info.extend(inferred(model).value_info)
+    listed = {value.name for value in model.graph.input}
+    result.graph.value_info.extend(
+        helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        for tensor in model.graph.initializer
+        if tensor.name not in listed
+    )
+    result.graph.value_info.append(helper.make_tensor_value_info("", onnx.TensorProto.FLOAT, []))
+    return result
+
+
+def _with_shapes(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """Shapes that are known, as constants."""
+    known = dict(known_shapes(model))
     if not known:
         return model
-    constant = onnx.ModelProto()
-    constant.CopyFrom(model)
-    kept = [node for node in constant.graph.node if node.output[0] not in known]
-    del constant.graph.node[:]
-    constant.graph.node.extend(kept)
-    constant.graph.initializer.extend(
-        numpy_helper.from_array(value, name) for name, value in known.items()
+    kept = [node for node in model.graph.node if node.output[0] not in known]
+    weights = [numpy_helper.from_array(value, name) for name, value in known.items()]
+    return _replaced(model, kept, weights)
+
+
+def _with_bodies(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """If, Loop and Scan, as what they run."""
+    if not any(node.op_type in _CONTROL for node in model.graph.node):
+        return model
+    around, nodes = Surroundings(model), []
+    for node in model.graph.node:
+        rewrite = _CONTROL.get(node.op_type) if node.domain in STANDARD_DOMAINS else None
+        try:
+            nodes += [node] if rewrite is None else rewrite(node, around)
+            if len(nodes) > _MOST_NODES:
+                raise Unsupported(f"with it the network has more than {_MOST_NODES} nodes")
+        except Unsupported as error:
+            raise _refused(node, path, error) from None
+    result = _replaced(model, nodes, around.added)
+    if division := _division(result, around):
+        raise _refused(division, path, Unsupported(_DIVISION))
+    return result
+
+
+def _division(model: onnx.ModelProto, around: Surroundings) -> onnx.NodeProto | None:
+    """A node that may divide whole numbers by 0, which stops a process, though nothing needs it."""
+    divisions = [node for node in around.perhaps_useless if node.op_type in {"Div", "Mod"}]
+    types = value_types(model) if divisions else {}
+    for node in divisions:
+        divisor = types.get(node.input[1], onnx.TypeProto()).tensor_type.elem_type
+        if divisor in _WHOLE and around.array(node.input[1]) is None:
+            return node
+    return None
+
+
+def _refused(node: onnx.NodeProto, path: Path, error: Unsupported) -> InputError:
+    return InputError(
+        f"{path}: operator {operator(node)} of node '{label(node)}' is not supported in this "
+        f"form: {error}"
     )
-    return fold(constant, path)
 
 
-def value_types(model: onnx.ModelProto) -> Mapping[str, onnx.TypeProto]:
-    """The types of a model's values that ONNX infers, by their names."""
-    graph = _inferred(model)
-    return {value.name: value.type for value in (*graph.value_info, *graph.input, *graph.output)}
+def _replaced(
+    model: onnx.ModelProto,
+    nodes: Iterable[onnx.NodeProto],
+    weights: Iterable[onnx.TensorProto],
+) -> onnx.ModelProto:
+    """A model with other nodes, and more weights."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    del result.graph.node[:]
+    result.graph.node.extend(nodes)
+    result.graph.initializer.extend(weights)
+    return result
 
 
-def _inferred(model: onnx.ModelProto) -> onnx.GraphProto:
-    """A model's graph with all types that can be inferred. Weights, which may be large, are inputs
-    of it."""
-    light = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
-    source = model.graph
-    light.graph.name = source.name
-    light.graph.node.extend(source.node)
-    light.graph.output.extend(source.output)
-    weights = {tensor.name for tensor in source.initializer}
-    light.graph.input.extend(value for value in source.input if value.name not in weights)
-    for tensor in source.initializer:
-        value = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-        light.graph.input.append(value)
-        if math.prod(tensor.dims) <= _SMALL:
-            light.graph.initializer.append(tensor)
-    try:
-        return onnx.shape_inference.infer_shapes(light, data_prop=True).graph
-    except Exception:
-        # Types that cannot be inferred stay unknown; several C++ types without a common base.
-        return light.graph
+def _key(node: onnx.NodeProto) -> tuple[str, str]:
+    """A function's domain and name."""
+    return "" if node.domain in STANDARD_DOMAINS else node.domain, node.op_type
 
 
 def _is_defined(node: onnx.NodeProto, model: onnx.ModelProto) -> bool:
     """Whether an operator that TVM does not convert is defined by others."""
-    if is_converted(node) or node.domain not in STANDARD_DOMAINS:
+    if is_converted(node) or not is_standard(node):
         return False
-    schema = onnx.defs.get_schema(node.op_type, opset_of(model), "")
+    schema = _schema(node, model)
     return bool(schema.has_function or schema.has_context_dependent_function)
 
 
-def _known_shapes(model: onnx.ModelProto) -> Iterator[tuple[str, np.ndarray]]:
-    """The results of Shape and Size that do not depend on any input's value."""
-    if not any(node.op_type in {"Shape", "Size"} for node in model.graph.node):
-        return
-    graph = _inferred(model)
-    shapes = {
-        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        for value in (*graph.value_info, *graph.input)
-        if value.type.tensor_type.HasField("shape")
-        and all(dim.HasField("dim_value") for dim in value.type.tensor_type.shape.dim)
-    }
-    for node in graph.node:
-        if node.domain in STANDARD_DOMAINS and node.input and node.input[0] in shapes:
-            shape = np.asarray(shapes[node.input[0]], np.int64)
-            if node.op_type == "Size":
-                yield node.output[0], np.asarray(shape.prod(), np.int64)
-            elif node.op_type == "Shape":
-                cut = {attribute.name: attribute.i for attribute in node.attribute}
-                yield node.output[0], shape[cut.get("start", 0) : cut.get("end", len(shape))]
+def _schema(node: onnx.NodeProto, model: onnx.ModelProto) -> Any:
+    domain, name = _key(node)
+    return onnx.defs.get_schema(name, opset_of(model, domain), domain)

@@ -11,16 +11,15 @@ from harness.compiler.api import tvm
 from harness.errors import InputError
 from harness.files.atomic import write_atomically
 from harness.models.imported import Imported, Node, output_specs
-from harness.models.onnx.file import STANDARD_DOMAINS, check_onnx, load_onnx, walk_nodes
-from harness.models.onnx.forms import simplest_form, value_types
+from harness.models.onnx.file import check_onnx, is_standard, label, load_onnx, operator, walk_nodes
+from harness.models.onnx.forms import simplest_form
 from harness.models.onnx.importer import (
     RUNTIME_DOMAIN,
     ConversionError,
     Importer,
     is_converted,
-    label,
-    operator,
 )
+from harness.models.onnx.inference import value_types
 from harness.models.onnx.shapes import (
     PREPARED,
     Shapes,
@@ -63,11 +62,7 @@ def _convert(model: onnx.ModelProto, path: Path) -> tuple[tvm.IRModule, Mapping[
 
 def _unknown(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     for node in walk_nodes(model.graph):
-        if node.domain in STANDARD_DOMAINS:
-            known = onnx.defs.has(node.op_type)
-        else:
-            known = node.domain == RUNTIME_DOMAIN
-        if not known:
+        if not (is_standard(node) or node.domain == RUNTIME_DOMAIN):
             yield node
 
 

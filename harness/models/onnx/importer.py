@@ -18,7 +18,7 @@ import onnx
 from harness.compiler.api import relax, tvm
 from harness.compiler.onnx_frontend import ONNXGraphImporter, convert_map, onnx_input
 from harness.models.imported import Node
-from harness.models.onnx.file import STANDARD_DOMAINS, walk_nodes
+from harness.models.onnx.file import STANDARD_DOMAINS, label, operator, opset_of, walk_nodes
 from harness.models.onnx.operators.table import CONVERTERS
 from harness.models.onnx.refusal import Unsupported
 
@@ -251,6 +251,11 @@ class _Inputs(onnx_input):  # type: ignore[misc]
         self.read.add(at)
         return list.__getitem__(self, at) if at < len(self) else None
 
+    def __add__(self, more: list[Any]) -> _Inputs:
+        result = _Inputs([*list.__iter__(self), *more])
+        result.read = self.read  # the same places
+        return result
+
     def __iter__(self) -> Iterator[Any]:
         self.read |= set(range(len(self)))
         return list.__iter__(self)
@@ -260,26 +265,13 @@ def is_converted(node: onnx.NodeProto) -> bool:
     """Whether there is a converter for an operator, in one form at least."""
     if node.op_type in _ANOTHER_MEANING and node.domain in STANDARD_DOMAINS:
         return False
+    if node.domain not in STANDARD_DOMAINS | {RUNTIME_DOMAIN}:
+        return False
     return (
         node.op_type in convert_map()
         or node.op_type in CONVERTERS
         or node.op_type in _CONVERTED_BY_IMPORTER
     )
-
-
-def opset_of(model: onnx.ModelProto) -> int:
-    """The version of ONNX's own operators in a model."""
-    return next(int(o.version) for o in model.opset_import if o.domain in STANDARD_DOMAINS)
-
-
-def operator(node: onnx.NodeProto) -> str:
-    """An operator's name, with its domain unless it is ONNX's own."""
-    return f"{node.domain}.{node.op_type}" if node.domain else str(node.op_type)
-
-
-def label(node: onnx.NodeProto) -> str:
-    """A node's name, or the names of its outputs if it has none."""
-    return node.name or f"{node.op_type} → {next(iter(node.output), '?')}"
 
 
 def _schema(node: onnx.NodeProto, opset: int) -> Any:

@@ -9,11 +9,16 @@ from pathlib import Path
 
 import onnx
 import onnxruntime
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented
 
 from harness.errors import InputError, first_line, unknown_name
 from harness.files.atomic import write_atomically
 from harness.models.formats import INPUT_SHAPES
+from harness.models.onnx.decided import with_decided_branches
 from harness.models.onnx.file import STANDARD_DOMAINS, check_onnx, load_onnx, walk_nodes
+from harness.models.onnx.folding import folded_by_reference
+from harness.models.onnx.refusal import BINDING
+from harness.models.onnx.time_first import with_time_first
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -25,6 +30,10 @@ _DISABLED_OPTIMISERS = ["MatMulAddFusion"]
 
 # Some exporters write this for every dimension they do not know; it names none.
 _ANONYMOUS = "?"
+
+_UNKNOWN = ("is not a registered function/op", "ConstantNodeProtoToTensorProto")
+"""What ONNX Runtime says of operators of domains that it does not know, and of functions whose
+constants it cannot read, as SwiGLU's."""
 
 _BRANCHING = frozenset({"If", "Loop", "Scan"})
 
@@ -49,7 +58,7 @@ def write_static(path: Path, shapes: Shapes, work: Path) -> Path:
         static = fold(model, path)
         del static.metadata_props[:]  # a file may say anything there
     except ShapesRefused:
-        if not any(node.op_type in _BRANCHING for node in walk_nodes(model.graph)):
+        if not _branches(model):
             raise
         static = load_onnx(path)
         fed = {value.name: _dimensions(value) for value in graph_inputs(model.graph)}
@@ -109,7 +118,11 @@ def fix_shapes(model: onnx.ModelProto, shapes: Shapes, path: Path) -> None:
     if dynamic:
         found = "; ".join(f"input '{v.name}' is {_described(v)}" for v in dynamic)
         flags = " ".join(f"--shape {v.name}={_example(v)}" for v in dynamic)
-        raise InputError(f"{path}: {found}; every dimension must be a number: {flags}")
+        zeros = any(map(_has_zero, dynamic))
+        meaning = "; a 0 in the file counts as unknown: no tensor without elements is fed"
+        raise InputError(
+            f"{path}: {found}; every dimension must be a number: {flags}{meaning if zeros else ''}"
+        )
     # Types inferred for the dynamic model no longer hold, its outputs' dimensions included.
     del model.graph.value_info[:]
     for output in model.graph.output:
@@ -126,6 +139,7 @@ def fold(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 
     Raises ShapesRefused when ONNX Runtime refuses the model with these shapes.
     """
+    model = with_time_first(with_decided_branches(model))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -141,15 +155,26 @@ def fold(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
             )
         except Exception as error:
             # ONNX Runtime's errors are several C++ types without a common base.
-            raise ShapesRefused(
-                f"{path}: ONNX Runtime refuses it with these shapes: {first_line(error)}"
-            ) from None
+            if _lacks_operators(error):
+                return folded_by_reference(model)
+            said = f"{path}: ONNX Runtime refuses it with these shapes: {first_line(error)}"
+            raise ShapesRefused(said + BINDING if _branches(model) else said) from None
         folded = onnx.load(written)
     _drop_unused_domains(folded)
     added = domains(folded) - domains(model)
     if added:
         raise InputError(f"{path}: folding its shapes added operators of {', '.join(added)}")
     return folded
+
+
+def _lacks_operators(error: Exception) -> bool:
+    """Whether ONNX Runtime refuses a model for what it has not implemented."""
+    return isinstance(error, NotImplemented) or any(said in str(error) for said in _UNKNOWN)
+
+
+def _branches(model: onnx.ModelProto) -> bool:
+    """Whether there is control flow."""
+    return any(node.op_type in _BRANCHING for node in walk_nodes(model.graph))
 
 
 def domains(model: onnx.ModelProto) -> set[str]:
@@ -190,6 +215,12 @@ def _dimensions(value: onnx.ValueInfoProto) -> list[int]:
 def _is_static(dimension: onnx.TensorShapeProto.Dimension) -> bool:
     # Exporters also write 0 and -1 for a dimension that is not known.
     return bool(dimension.dim_value > 0)
+
+
+def _has_zero(value: onnx.ValueInfoProto) -> bool:
+    """Whether a dimension is 0 in the file: of a tensor without elements, or not known."""
+    dims = value.type.tensor_type.shape.dim
+    return any(dim.HasField("dim_value") and dim.dim_value == 0 for dim in dims)
 
 
 def _described(value: onnx.ValueInfoProto) -> str:

@@ -195,7 +195,7 @@ def test_import_lists_every_unsupported_operator_when_there_are_several(tmp_path
     )
     text = refused(model, tmp_path)
     assert "model.onnx" in text
-    assert "Det (nodes 'determinant', 'inside')" in text
+    assert "Det (nodes 'determinant', 'choice/then/inside')" in text
     assert "ReverseSequence (node 'first')" in text
 
 

@@ -24,3 +24,9 @@ def by_tvm(builder: Builder, inputs: Any, attributes: Any, opset: int, name: str
 def like(value: float, other: relax.Expr) -> relax.Expr:
     """A scalar of the data type of an expression."""
     return relax.const(value, str(other.ty.dtype))
+
+
+def text(attributes: Any, name: str, default: str) -> str:
+    """An attribute that is text."""
+    value = attributes.get(name, default)
+    return value.decode() if isinstance(value, bytes) else str(value)

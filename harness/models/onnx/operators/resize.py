@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from harness.compiler.api import constant_array, relax, shape_of
+from harness.models.onnx.operators.converter import text
 from harness.models.onnx.refusal import Unsupported
 
 _MOST_TAPS = 8
@@ -153,12 +154,12 @@ def resize(builder: relax.BlockBuilder, inputs: Any, attributes: Any, opset: int
     """Resize, since opset 10. Raises Unsupported."""
     data = inputs[0]
     if opset < 11:
-        sampling = Sampling(_text(attributes, "mode", "nearest"), "asymmetric", "simple")
+        sampling = Sampling(text(attributes, "mode", "nearest"), "asymmetric", "simple")
         return _resampled(builder, data, _scaled(data, _values(inputs[1], "scales")), sampling)
     sampling = Sampling(
-        mode=_text(attributes, "mode", "nearest"),
-        transformation=_text(attributes, "coordinate_transformation_mode", "half_pixel"),
-        rounding=_text(attributes, "nearest_mode", "round_prefer_floor"),
+        mode=text(attributes, "mode", "nearest"),
+        transformation=text(attributes, "coordinate_transformation_mode", "half_pixel"),
+        rounding=text(attributes, "nearest_mode", "round_prefer_floor"),
         cubic_a=float(attributes.get("cubic_coeff_a", -0.75)),
         exclude_outside=bool(attributes.get("exclude_outside", 0)),
         antialias=bool(attributes.get("antialias", 0)),
@@ -166,7 +167,7 @@ def resize(builder: relax.BlockBuilder, inputs: Any, attributes: Any, opset: int
     )
     rank = len(shape_of(data))
     axes = [int(axis) % rank for axis in attributes.get("axes", range(rank))]
-    policy = _text(attributes, "keep_aspect_ratio_policy", "stretch")
+    policy = text(attributes, "keep_aspect_ratio_policy", "stretch")
     scales = _values(inputs[2], "scales") if inputs[2] is not None else np.zeros(0)
     if scales.size:
         found = _scaled(data, _spread(scales, axes, np.ones(rank)))
@@ -187,7 +188,7 @@ def upsample(builder: relax.BlockBuilder, inputs: Any, attributes: Any, opset: i
         scales = np.asarray(attributes.get("scales", ()), np.float32)
     else:
         scales = _values(inputs[1], "scales")
-    sampling = Sampling(_text(attributes, "mode", "nearest"), "asymmetric", "simple")
+    sampling = Sampling(text(attributes, "mode", "nearest"), "asymmetric", "simple")
     return _resampled(builder, inputs[0], _scaled(inputs[0], scales), sampling)
 
 
@@ -339,11 +340,6 @@ def _values(expr: relax.Expr | None, name: str) -> np.ndarray:
     if found is None:
         raise Unsupported(f"its input '{name}' depends on the inputs' values")
     return found
-
-
-def _text(attributes: Any, name: str, default: str) -> str:
-    value = attributes.get(name, default)
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 RESIZE = {"Resize": resize, "Upsample": upsample}

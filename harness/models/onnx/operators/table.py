@@ -9,6 +9,7 @@ from harness.models.onnx.operators.movement import MOVEMENT
 from harness.models.onnx.operators.normalisation import NORMALISATION
 from harness.models.onnx.operators.recurrent import RECURRENT
 from harness.models.onnx.operators.reductions import REDUCTIONS
+from harness.models.onnx.operators.regions import REGIONS
 from harness.models.onnx.operators.resize import RESIZE
 from harness.models.onnx.operators.spectral import SPECTRAL
 from harness.models.onnx.operators.windows import WINDOWS
@@ -20,6 +21,7 @@ CONVERTERS: dict[str, Converter] = {
     **NORMALISATION,
     **RECURRENT,
     **REDUCTIONS,
+    **REGIONS,
     **RESIZE,
     **SPECTRAL,
     **WINDOWS,
