@@ -197,7 +197,7 @@ def save_tflite(
 
 
 def save_expanded_tflite(path: Path, named: bool = True) -> Path:
-    """A TFLite model that adds a dimension: `x` (2×3) to `y` (2×1×3); its axis may have no name."""
+    """A TFLite model that adds a dimension: `x` (2×3) to `y` (2×1×3); with names or without."""
     from ai_edge_litert import schema_py_generated as schema
 
     builder = _TfliteBuilder(schema)
@@ -205,7 +205,8 @@ def save_expanded_tflite(path: Path, named: bool = True) -> Path:
     axis = builder.tensor("axis", [], np.array(1, np.int32))
     y = builder.tensor("y", [2, 1, 3])
     if not named:
-        builder.tensors[axis].name = None
+        for tensor in builder.tensors:
+            tensor.name = None
     builder.operator("EXPAND_DIMS", [x, axis], [y])
     path.write_bytes(builder.finish([x], [y]))
     return path

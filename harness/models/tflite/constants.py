@@ -59,7 +59,7 @@ def _run(
 ) -> dict[int, np.ndarray]:
     """The outputs of operators that take constants. LiteRT refuses some forms: then none are
     known, and the operators are converted as others are."""
-    import flatbuffers
+    import flatbuffers  # type: ignore[import-untyped]
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     graph = model.subgraphs[0]

@@ -84,7 +84,11 @@ class Graph:
             # Of strings and 4-bit integers there is no array.
             dtype = None if tensor.dtype.startswith(("string", "type")) else np.dtype(tensor.dtype)
             return None if dtype is None else np.frombuffer(values, dtype).reshape(tensor.shape)
-        return np.zeros(tensor.shape, tensor.dtype) if tensor.variable else None
+        if not tensor.variable:
+            return None
+        # Real zeros, as LiteRT begins with.
+        zero = tensor.steps.zero_point[0] if tensor.steps is not None else 0
+        return np.full(tensor.shape, zero, tensor.dtype)
 
 
 def dtype_name(kind: int) -> str:

@@ -104,7 +104,7 @@ _ACTIVATIONS: Mapping[int, Callable[[relax.Expr], relax.Expr]] = {
 
 
 def _empty_table() -> tuple[bytearray, int]:
-    import flatbuffers
+    import flatbuffers  # type: ignore[import-untyped]
 
     builder = flatbuffers.Builder(16)
     builder.StartObject(0)

@@ -44,7 +44,8 @@ def array_in_floats(values: np.ndarray, steps: Quantization) -> np.ndarray:
     scale, point = steps.scale.reshape(shape), steps.zero_point.reshape(shape)
     if values.ndim == 0:
         scale, point = scale.reshape(()), point.reshape(())
-    return ((values.astype(np.int64) - point) * scale.astype(np.float64)).astype(np.float32)
+    exact = (values.astype(np.int64) - point) * scale.astype(np.float64)
+    return np.asarray(exact, np.float32)
 
 
 def in_floats(value: relax.Expr, steps: Quantization) -> relax.Expr:
@@ -94,9 +95,7 @@ def rounded_dynamically(value: relax.Expr, rows: int) -> relax.Expr:
         relax.op.divide(number(_LEVELS), relax.op.where(flat, one, extent)),
     )
     low, high = relax.op.multiply(least, inverse), relax.op.multiply(largest, inverse)
-    errors = relax.op.add(
-        relax.op.add(number(_LOWEST), low), relax.op.add(number(_HIGHEST), high)
-    )
+    errors = relax.op.add(relax.op.add(number(_LOWEST), low), relax.op.add(number(_HIGHEST), high))
     point = relax.op.where(
         relax.op.greater(errors, zero),
         relax.op.subtract(number(_LOWEST), low),
