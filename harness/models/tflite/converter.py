@@ -97,7 +97,7 @@ class LiteRtConverter(OperatorConverter):  # type: ignore[misc]
     ) -> list[relax.Expr]:
         """The results of an operator in their order, none of one that has no results."""
         self._presented = present(
-            name, operator, inputs, outputs, self._plain, self._graph, self.bb
+            name, operator, inputs, outputs, self._values.get, self._graph, self.bb
         )
         values, arrays = self._presented
         operation = Operation(name, operator, inputs, outputs, values, arrays, self.bb)
