@@ -6,6 +6,7 @@ outputs, None where it has none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -101,6 +102,24 @@ _ACTIVATIONS: Mapping[int, Callable[[relax.Expr], relax.Expr]] = {
     4: relax.op.tanh,
 }
 """By the numbers of `ActivationFunctionType`."""
+
+
+_SAME = 0
+"""TFLite's number of the padding that keeps extents."""
+
+
+def padding_of(
+    kind: int, extents: Sequence[int], window: Sequence[int], strides: Sequence[int]
+) -> list[int]:
+    """What is padded before each extent, then behind each."""
+    if kind != _SAME:
+        return [0] * (2 * len(extents))
+    beyond = [
+        max((math.ceil(extent / stride) - 1) * stride + size - extent, 0)
+        for extent, size, stride in zip(extents, window, strides, strict=True)
+    ]
+    before = [each // 2 for each in beyond]
+    return before + [each - first for each, first in zip(beyond, before, strict=True)]
 
 
 def _empty_table() -> tuple[bytearray, int]:

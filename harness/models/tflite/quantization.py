@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 
 import numpy as np
 
 from harness.compiler.api import relax, shape_of
 from harness.models.tflite.graph import Quantization
+from harness.models.tflite.operation import Unsupported
 
 
 class View(Enum):
@@ -25,7 +27,7 @@ _STEPS = (
     *("MIRROR_PAD", "PACK", "PAD", "PADV2", "REDUCE_MAX", "REDUCE_MIN", "RESHAPE"),
     *("RESIZE_NEAREST_NEIGHBOR", "REVERSE_SEQUENCE", "REVERSE_V2", "SELECT", "SELECT_V2", "SLICE"),
     *("SPACE_TO_BATCH_ND", "SPACE_TO_DEPTH", "SPLIT", "SPLIT_V", "SQUEEZE", "STRIDED_SLICE"),
-    *("TILE", "TOPK_V2", "TRANSPOSE", "UNPACK"),
+    *("AVERAGE_POOL_2D", "TILE", "TOPK_V2", "TRANSPOSE", "UNPACK"),
 )
 _AS_STORED = (
     *("ARG_MAX", "ARG_MIN", "ASSIGN_VARIABLE", "BITCAST", "CALL_ONCE", "CAST", "DENSIFY"),
@@ -64,6 +66,32 @@ def in_other_steps(
 ) -> relax.Expr:
     """Integers in the steps of another tensor."""
     return in_steps(in_floats(value, steps), others, dtype)
+
+
+_BOUNDS: Mapping[int, tuple[float | None, float | None]] = {
+    0: (None, None),
+    1: (0.0, None),
+    2: (-1.0, 1.0),
+    3: (0.0, 6.0),
+}
+"""Of real numbers, by the numbers of `ActivationFunctionType`."""
+
+
+def within_activation(
+    value: relax.Expr, function: int, steps: Quantization, dtype: str
+) -> relax.Expr:
+    """Integers in steps after an activation that bounds them."""
+    if function not in _BOUNDS:
+        raise Unsupported(f"activation {function} of integers")
+    limits = np.iinfo(dtype)
+    low, high = (
+        limit if bound is None else round(bound / float(steps.scale[0])) + int(steps.zero_point[0])
+        for bound, limit in zip(_BOUNDS[function], (limits.min, limits.max), strict=True)
+    )
+    low, high = max(low, limits.min), min(high, limits.max)
+    if (low, high) == (limits.min, limits.max):
+        return value
+    return relax.op.clip(value, low, high)
 
 
 _LEVELS = 255.0

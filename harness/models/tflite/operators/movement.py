@@ -5,11 +5,19 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from harness.compiler.api import relax
-from harness.models.tflite.operation import Converter, Operation, Unsupported, activated
+from harness.models.tflite.operation import (
+    Converter,
+    Operation,
+    Unsupported,
+    activated,
+    padding_of,
+)
+from harness.models.tflite.quantization import within_activation
 
 
 def _reshape(operation: Operation) -> relax.Expr:
@@ -82,10 +90,24 @@ def _mirror_pad(operation: Operation) -> relax.Expr:
 def _concatenation(operation: Operation) -> relax.Expr:
     options = operation.options("ConcatenationOptions")
     values = [operation.value(at) for at in range(len(operation.inputs))]
-    found = relax.op.concat(values, options.Axis())
-    if options.FusedActivationFunction() and operation.outputs[0].steps is not None:
-        raise Unsupported("an activation after integers")
-    return activated(found, options.FusedActivationFunction())
+    return _bounded(operation, relax.op.concat(values, options.Axis()), options)
+
+
+def _bounded(operation: Operation, value: relax.Expr, options: Any) -> relax.Expr:
+    """A result after its operator's activation."""
+    result, function = operation.outputs[0], options.FusedActivationFunction()
+    if result.steps is None:
+        return activated(value, function)
+    return within_activation(value, function, result.steps, result.dtype)
+
+
+def _max_pool(operation: Operation) -> relax.Expr:
+    options = operation.options("Pool2DOptions")
+    window = (options.FilterHeight(), options.FilterWidth())
+    strides = (options.StrideH(), options.StrideW())
+    padding = padding_of(options.Padding(), operation.shape(0)[1:3], window, strides)
+    found = relax.op.nn.max_pool2d(operation.value(0), window, strides, padding, layout="NHWC")
+    return _bounded(operation, found, options)
 
 
 def _pack(operation: Operation) -> relax.Expr:
@@ -275,6 +297,49 @@ def _select(operation: Operation) -> relax.Expr:
     return relax.op.where(condition, operation.value(1), operation.value(2))
 
 
+def _embedding_lookup(operation: Operation) -> relax.Expr:
+    return relax.op.take(operation.value(1), operation.value(0), axis=0)
+
+
+def _scatter_nd(operation: Operation) -> relax.Expr:
+    """Values at one place are added up."""
+    updates = operation.value(1)
+    zeros = relax.const(np.zeros(operation.integers(2), str(updates.ty.dtype)))
+    places = operation.emit(relax.op.astype(operation.value(0), "int64"))
+    return relax.op.scatter_nd(zeros, places, updates, "add")
+
+
+def _sparse_to_dense(operation: Operation) -> relax.Expr:
+    """Places [values, dimensions], or those of a vector."""
+    shape = operation.integers(1)
+    places = operation.array(0).astype(np.int64).reshape(-1, len(shape))
+    dtype = operation.outputs[0].dtype
+    dense = np.full(shape, operation.array(3).reshape(-1)[0], dtype)
+    values = relax.op.broadcast_to(operation.value(2), [len(places)])
+    return relax.op.scatter_nd(relax.const(dense), relax.const(places), operation.emit(values))
+
+
+def _diagonal(*shape: int) -> relax.Expr:
+    return relax.const(np.eye(*shape, dtype=bool))
+
+
+def _matrix_diag(operation: Operation) -> relax.Expr:
+    values = operation.value(0)
+    zero = relax.const(np.zeros((), str(values.ty.dtype)))
+    extent = operation.shape(0)[-1]
+    return relax.op.where(_diagonal(extent, extent), relax.op.expand_dims(values, -1), zero)
+
+
+def _matrix_set_diag(operation: Operation) -> relax.Expr:
+    *batch, rows, columns = operation.shape(0)
+    values, extent = operation.value(1), min(rows, columns)
+    if rows > extent:
+        pairs = [(0, 0)] * len(batch) + [(0, rows - extent)]
+        values = operation.emit(_padded(values, pairs, 0.0))
+    column = relax.op.expand_dims(values, -1)
+    return relax.op.where(_diagonal(rows, columns), column, operation.value(0))
+
+
 def _shape(operation: Operation) -> relax.Expr:
     return relax.const(np.array(operation.shape(0), operation.outputs[0].dtype))
 
@@ -284,20 +349,26 @@ MOVEMENT: dict[str, Converter] = {
     "BROADCAST_TO": _broadcast_to,
     "CONCATENATION": _concatenation,
     "DYNAMIC_UPDATE_SLICE": _dynamic_update_slice,
+    "EMBEDDING_LOOKUP": _embedding_lookup,
     "EXPAND_DIMS": _expand_dims,
     "GATHER": _gather,
     "GATHER_ND": _gather_nd,
+    "MATRIX_DIAG": _matrix_diag,
+    "MATRIX_SET_DIAG": _matrix_set_diag,
+    "MAX_POOL_2D": _max_pool,
     "MIRROR_PAD": _mirror_pad,
     "PACK": _pack,
     "PAD": _pad,
     "PADV2": _pad,
     "RESHAPE": _reshape,
     "REVERSE_V2": _reverse,
+    "SCATTER_ND": _scatter_nd,
     "SELECT": _select,
     "SELECT_V2": _select,
     "SHAPE": _shape,
     "SLICE": _slice,
     "SPACE_TO_BATCH_ND": _space_to_batch,
+    "SPARSE_TO_DENSE": _sparse_to_dense,
     "SPLIT": _split,
     "SPLIT_V": _split_v,
     "SQUEEZE": _squeeze,
