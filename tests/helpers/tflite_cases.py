@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from tflite_graphs import Case, Constant, Input, Output
@@ -219,9 +219,7 @@ MOVEMENT = [
     ),
     Case("MATRIX_DIAG", (Input((2, 3)),), table="MatrixDiagOptions"),
     Case("MATRIX_SET_DIAG", (Input((2, 3, 3)), Input((2, 3))), table="MatrixSetDiagOptions"),
-    Case("TOPK_V2", (X, number(2)), [Output(), Output("int32")], "TopKV2Options"),
     Case("BROADCAST_ARGS", (whole(2, 1), whole(3,)), [Output("int32")]),
-    Case("BITCAST", (X,), [Output("int32")], "BitcastOptions"),
     Case("EMBEDDING_LOOKUP", (Input((3,), "int32", low=0, high=4), weights(5, 4))),
     Case("BUCKETIZE", (X,), [Output("int32")], "BucketizeOptions", {"boundaries": [-1.0, 0.5]}),
 ]  # fmt: skip
@@ -311,6 +309,38 @@ WEIGHTED = [
 ]  # fmt: skip
 
 
+def _int8_lstm(coupled: bool) -> Case:
+    """Its cell state is in steps of a power of two, as LiteRT wants."""
+    inputs, units = 4, 6
+    bias = [Constant(np.arange(units, dtype=np.int32) * 20, (0.0005,)) for _ in range(4)]
+    of_inputs = [steps(units, inputs, scale=0.01) for _ in range(4)]
+    of_state = [steps(units, units, scale=0.008) for _ in range(4)]
+    if coupled:
+        of_inputs[0] = of_state[0] = bias[0] = None  # type: ignore[call-overload]
+    state = Input((2, units), "int8", (1 / 128,), (5,), variable=True)
+    memory = Input((2, units), "int16", (2**-11,), variable=True)
+    return Case(
+        "UNIDIRECTIONAL_SEQUENCE_LSTM",
+        (
+            Input((2, 3, inputs), "int8", (0.05,), (3,)),
+            *of_inputs,
+            *of_state,
+            *[None] * 3,
+            *bias,
+            None,
+            None,
+            state,
+            memory,
+            *[None] * 4,
+        ),
+        [Output("int8", (1 / 128,), (5,))],
+        "UnidirectionalSequenceLSTMOptions",
+        {"fusedActivationFunction": 4},
+        f"int8 {coupled}",
+        [*[Output("int16", (2**-12,))] * 4, Output("int8", (1 / 128,), (5,))],
+    )
+
+
 def _lstm(peepholes: bool, coupled: bool, time_first: bool) -> Case:
     inputs, units = 3, 5
     bias = [weights(units, seed=20 + at) for at in range(4)]
@@ -348,6 +378,14 @@ RECURRENT = [
     _lstm(True, False, True),
     _lstm(False, True, False),
     _lstm(True, True, False),
+    _int8_lstm(False),
+    _int8_lstm(True),
+    Case("SVDF", (Input((2, 3), "int8", (0.05,), (3,)), steps(8, 3),
+                  steps(8, 5, scale=2e-5, dtype="int16"),
+                  Constant(np.array([9, -9, 99, 0], np.int32), (1e-7,)),
+                  Input((2, 40), "int16", (0.005,), variable=True)),
+         [Output("int8", (0.004,), (-128,))], "SVDFOptions",
+         {"rank": 2, "fusedActivationFunction": 1}, "int8"),
 ]  # fmt: skip
 
 _BIAS = Constant(np.array([100, -200, 300], np.int32), (0.001,))
@@ -407,7 +445,7 @@ QUANTIZED = [
          "float16"),
 ]  # fmt: skip
 
-FAMILIES: dict[str, Callable[[], list[Case]] | list[Case]] = {
+FAMILIES: dict[str, list[Case]] = {
     "unary": UNARY,
     "binary": BINARY,
     "movement": MOVEMENT,

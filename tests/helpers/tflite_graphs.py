@@ -76,6 +76,8 @@ class Case:
     table: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    intermediates: Sequence[Output] = ()
+    """Steps of values within the operator."""
 
     @property
     def quantized(self) -> bool:
@@ -115,8 +117,6 @@ class _Graph:
         at = len(self.tensors) - 1
         if isinstance(found, Input) and not found.variable:
             self.inputs.append(at)
-        if isinstance(found, Output):
-            self.outputs.append(at)
         return at
 
     def add(self, case: Case, at: int) -> None:
@@ -125,12 +125,15 @@ class _Graph:
             for place, each in enumerate(case.inputs)
         ]
         outputs = [self.tensor(f"y{at}_{p}", each) for p, each in enumerate(case.outputs)]
+        self.outputs += outputs
+        within = [self.tensor(f"z{at}_{p}", each) for p, each in enumerate(case.intermediates)]
         code = schema.OperatorCodeT()
         code.builtinCode = getattr(schema.BuiltinOperator, case.operator)
         code.deprecatedBuiltinCode = min(code.builtinCode, 127)
         code.version = _VERSIONS.get(case.operator, 1)
         operator = schema.OperatorT()
         operator.opcodeIndex, operator.inputs, operator.outputs = len(self.codes), inputs, outputs
+        operator.intermediates = within or None
         if case.table:
             operator.builtinOptionsType = getattr(schema.BuiltinOptions, case.table)
             operator.builtinOptions = getattr(schema, f"{case.table}T")()

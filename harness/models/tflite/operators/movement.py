@@ -319,8 +319,8 @@ def _sparse_to_dense(operation: Operation) -> relax.Expr:
     return relax.op.scatter_nd(relax.const(dense), relax.const(places), operation.emit(values))
 
 
-def _diagonal(*shape: int) -> relax.Expr:
-    return relax.const(np.eye(*shape, dtype=bool))
+def _diagonal(rows: int, columns: int) -> relax.Expr:
+    return relax.const(np.eye(rows, columns) > 0)
 
 
 def _matrix_diag(operation: Operation) -> relax.Expr:
@@ -340,12 +340,17 @@ def _matrix_set_diag(operation: Operation) -> relax.Expr:
     return relax.op.where(_diagonal(rows, columns), column, operation.value(0))
 
 
+def _bitcast(operation: Operation) -> relax.Expr:
+    raise Unsupported("the bits of values are not read as another type")
+
+
 def _shape(operation: Operation) -> relax.Expr:
     return relax.const(np.array(operation.shape(0), operation.outputs[0].dtype))
 
 
 MOVEMENT: dict[str, Converter] = {
     "BATCH_TO_SPACE_ND": _batch_to_space,
+    "BITCAST": _bitcast,
     "BROADCAST_TO": _broadcast_to,
     "CONCATENATION": _concatenation,
     "DYNAMIC_UPDATE_SLICE": _dynamic_update_slice,
