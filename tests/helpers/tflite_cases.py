@@ -360,7 +360,71 @@ def _lstm(peepholes: bool, coupled: bool, time_first: bool) -> Case:
     )
 
 
+def _gate_weights(units: int, inputs: int, seed: int) -> tuple[list[Constant], ...]:
+    """Of inputs, of the state, and biases."""
+    return (
+        [weights(units, inputs, seed=seed + at) for at in range(4)],
+        [weights(units, units, seed=seed + 10 + at) for at in range(4)],
+        [weights(units, seed=seed + 20 + at) for at in range(4)],
+    )
+
+
+def _lstm_step() -> Case:
+    of_inputs, of_state, bias = _gate_weights(5, 3, 0)
+    states = [Input((2, 5), variable=True)] * 2
+    return Case(
+        "LSTM",
+        (
+            Input((2, 3)),
+            *of_inputs,
+            *of_state,
+            *[None] * 3,
+            *bias,
+            None,
+            None,
+            *states,
+            *[None] * 4,
+        ),
+        table="LSTMOptions",
+        options={"fusedActivationFunction": 4},
+    )
+
+
+def _both_ways(merged: bool, time_first: bool) -> list[Case]:
+    """An LSTM and an RNN in two directions."""
+    data = Input((4, 2, 3) if time_first else (2, 4, 3))
+    state = Input((2, 5), variable=True)
+    one, other = (
+        [*of_inputs, *of_state, *[None] * 3, *bias, None, None]
+        for of_inputs, of_state, bias in (_gate_weights(5, 3, 0), _gate_weights(5, 3, 50))
+    )
+    form = {"fusedActivationFunction": 4, "timeMajor": time_first, "mergeOutputs": merged}
+    outputs, note = [Output()] * (1 if merged else 2), f"{merged} {time_first}"
+    simple = [[weights(5, 3, seed=at), weights(5, 5, seed=at + 1), weights(5)] for at in (0, 9)]
+    return [
+        Case(
+            "BIDIRECTIONAL_SEQUENCE_LSTM",
+            (data, *one, *other, *[state] * 4, *[None] * 9),
+            outputs,
+            "BidirectionalSequenceLSTMOptions",
+            form,
+            note,
+        ),
+        Case(
+            "BIDIRECTIONAL_SEQUENCE_RNN",
+            (data, *simple[0], state, *simple[1], state, None, None, None),
+            outputs,
+            "BidirectionalSequenceRNNOptions",
+            form,
+            note,
+        ),
+    ]
+
+
 RECURRENT = [
+    _lstm_step(),
+    *_both_ways(merged=True, time_first=False),
+    *_both_ways(merged=False, time_first=True),
     Case("SVDF", (Input((2, 3)), weights(8, 3), weights(8, 5), weights(4),
                   Input((2, 40), variable=True)),
          table="SVDFOptions", options={"rank": 2, "fusedActivationFunction": 1}),

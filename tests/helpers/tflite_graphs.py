@@ -7,10 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import flatbuffers
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 
 @dataclass(frozen=True)
@@ -92,6 +89,9 @@ _VERSIONS = {"FULLY_CONNECTED": 4, "BROADCAST_TO": 2}
 
 class _Graph:
     def __init__(self) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        self.schema = schema
         self.buffers = [schema.BufferT()]
         self.tensors: list[Any] = []
         self.operators: list[Any] = []
@@ -100,18 +100,21 @@ class _Graph:
         self.outputs: list[int] = []
 
     def tensor(self, name: str, found: Input | Constant | Output) -> int:
-        tensor = schema.TensorT()
-        tensor.name, tensor.type = name.encode(), getattr(schema.TensorType, found.dtype.upper())
+        tensor = self.schema.TensorT()
+        tensor.name, tensor.type = (
+            name.encode(),
+            getattr(self.schema.TensorType, found.dtype.upper()),
+        )
         tensor.shape = [] if isinstance(found, Output) else list(found.shape)
         if found.scale:
-            tensor.quantization = schema.QuantizationParametersT()
+            tensor.quantization = self.schema.QuantizationParametersT()
             tensor.quantization.scale = list(found.scale)
             tensor.quantization.zeroPoint = list(found.zero) * (len(found.scale) // len(found.zero))
             tensor.quantization.quantizedDimension = getattr(found, "axis", 0)
         tensor.isVariable = isinstance(found, Input) and found.variable
         if isinstance(found, Constant):
             tensor.buffer = len(self.buffers)
-            self.buffers.append(schema.BufferT())
+            self.buffers.append(self.schema.BufferT())
             self.buffers[-1].data = np.frombuffer(found.values.tobytes(), np.uint8)
         self.tensors.append(tensor)
         at = len(self.tensors) - 1
@@ -127,16 +130,16 @@ class _Graph:
         outputs = [self.tensor(f"y{at}_{p}", each) for p, each in enumerate(case.outputs)]
         self.outputs += outputs
         within = [self.tensor(f"z{at}_{p}", each) for p, each in enumerate(case.intermediates)]
-        code = schema.OperatorCodeT()
-        code.builtinCode = getattr(schema.BuiltinOperator, case.operator)
+        code = self.schema.OperatorCodeT()
+        code.builtinCode = getattr(self.schema.BuiltinOperator, case.operator)
         code.deprecatedBuiltinCode = min(code.builtinCode, 127)
         code.version = _VERSIONS.get(case.operator, 1)
-        operator = schema.OperatorT()
+        operator = self.schema.OperatorT()
         operator.opcodeIndex, operator.inputs, operator.outputs = len(self.codes), inputs, outputs
         operator.intermediates = within or None
         if case.table:
-            operator.builtinOptionsType = getattr(schema.BuiltinOptions, case.table)
-            operator.builtinOptions = getattr(schema, f"{case.table}T")()
+            operator.builtinOptionsType = getattr(self.schema.BuiltinOptions, case.table)
+            operator.builtinOptions = getattr(self.schema, f"{case.table}T")()
             for key, value in case.options.items():
                 assert hasattr(operator.builtinOptions, key), key
                 setattr(operator.builtinOptions, key, value)
@@ -144,10 +147,12 @@ class _Graph:
         self.operators.append(operator)
 
     def packed(self) -> bytes:
-        graph = schema.SubGraphT()
+        import flatbuffers
+
+        graph = self.schema.SubGraphT()
         graph.tensors, graph.operators = self.tensors, self.operators
         graph.inputs, graph.outputs = self.inputs, self.outputs
-        model = schema.ModelT()
+        model = self.schema.ModelT()
         model.version, model.subgraphs = 3, [graph]
         model.operatorCodes, model.buffers = self.codes, self.buffers
         flat = flatbuffers.Builder(1024)
@@ -155,12 +160,17 @@ class _Graph:
         return bytes(flat.Output())
 
 
-def save(cases: Sequence[Case], path: Path) -> Path:
+def save(cases: Sequence[Case], path: Path, run: bool = True) -> Path:
     """A model with an output for each output of each case, in their order. Its shapes are those
-    that LiteRT computes."""
+    that LiteRT computes, if it is to run it."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
     graph = _Graph()
     for at, case in enumerate(cases):
         graph.add(case, at)
+    if not run:
+        path.write_bytes(graph.packed())
+        return path
     interpreter = Interpreter(
         model_content=graph.packed(),
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,

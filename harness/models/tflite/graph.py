@@ -79,6 +79,8 @@ class Graph:
             return self._computed[index]
         tensor = self.tensor(index)
         content = self._model.Buffers(self.raw(index).Buffer())
+        if content.DataLength() and self.raw(index).Sparsity() is not None:
+            return None  # its zeros are not stored
         if content.DataLength():
             values = content.DataAsNumpy()
             # Of strings and 4-bit integers there is no array.

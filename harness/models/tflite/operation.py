@@ -50,7 +50,10 @@ class Operation:
         return found
 
     def value(self, at: int) -> relax.Expr:
-        return self._values[self.tensor(at).index]
+        tensor = self.tensor(at)
+        if tensor.index not in self._values:
+            raise Unsupported(f"'{tensor.name}' is neither computed nor a plain constant")
+        return self._values[tensor.index]
 
     def shape(self, at: int) -> tuple[int, ...]:
         """The extents of an input."""

@@ -40,7 +40,7 @@ _ROUNDED: dict[str, Callable[[Any, Tensor], int]] = {
 many first axes these floats have rows of their own for; of -1 it is all but the last."""
 _WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_3D"})
 _TRANSPOSED = frozenset({"TRANSPOSE_CONV", "CONV_3D_TRANSPOSE"})
-_RECURRENT = frozenset({"SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"})
+_RECURRENT = frozenset({"LSTM", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM"})
 _BIASED: dict[str, tuple[int, int, int]] = {
     **dict.fromkeys(_WEIGHTED, (0, 1, 2)),
     **dict.fromkeys(_TRANSPOSED, (2, 1, 3)),

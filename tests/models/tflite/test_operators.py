@@ -6,18 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-REASON = "needs the extra: pip install 'layeredge[tflite]'"
-pytest.importorskip("tflite", reason=REASON)
-pytest.importorskip("ai_edge_litert", reason=REASON)
-
 from compiling import compiled, run_fused
-from tflite_cases import FAMILIES, X, number, whole
+from tflite_cases import FAMILIES, TRUTHS, X, whole
 from tflite_graphs import Case, Input, Output, feeds, save
 
 from harness.baselines.registry import open_session
 from harness.errors import InputError
 from harness.models.frontends import import_model
+
+REASON = "needs the extra: pip install 'layeredge[tflite]'"
+pytest.importorskip("tflite", reason=REASON)
+pytest.importorskip("ai_edge_litert", reason=REASON)
 
 CASES = [case for cases in FAMILIES.values() for case in cases]
 
@@ -50,9 +49,49 @@ EXACT = {
 """Operators on integers without any rounding, or that are rounded as LiteRT does it."""
 
 
-REFUSED = {
-    "the number of results depends on values": Case("WHERE", (Input((2, 3), "bool"),), ()),
-}
+REFUSED = [
+    (Case("WHERE", (TRUTHS,), [Output("int64")]), "how many results there are depends on values"),
+    (
+        Case("UNIQUE", (Input((4,)),), [Output(), Output("int32")], "UniqueOptions"),
+        "how many results there are depends on values",
+    ),
+    (
+        Case("RANDOM_UNIFORM", (whole(2, 3),), [Output()], "RandomOptions"),
+        "its random numbers are others in each inference",
+    ),
+    (
+        Case("RFFT2D", (Input((2, 4, 4)), whole(4, 4)), [Output("complex64")]),
+        "there are no complex numbers in TVM",
+    ),
+    (
+        Case("BITCAST", (X,), [Output("int32")], "BitcastOptions"),
+        "the bits of values are not read as another type",
+    ),
+    (
+        Case("RESHAPE", (X, Input((2,), "int32")), [Output()], "ReshapeOptions"),
+        "its shape, 'x0_1', depends on values",
+    ),
+    (
+        Case("SLICE", (X, Input((3,), "int32"), whole(1, 1, 1)), [Output()], "SliceOptions"),
+        "input 1, 'x0_1', is not a constant",
+    ),
+    (
+        Case("HASHTABLE_SIZE", (Input((1,), "int32"),), [Output("int64")]),
+        "TVM's converter fails for (int32[1])",
+    ),
+]
+
+
+@pytest.mark.parametrize(("case", "reason"), REFUSED, ids=[str(case) for case, _ in REFUSED])
+def test_operator_is_refused_with_its_name_and_the_reason(
+    tmp_path: Path, case: Case, reason: str
+) -> None:
+    path = save([case], tmp_path / "model.tflite", run=False)
+    with pytest.raises(InputError) as error:
+        import_model(path, {}, tmp_path)
+    assert str(error.value).endswith(
+        f"operator {case.operator} of 'y0_0' is not supported in this form: {reason}"
+    )
 
 
 def test_there_are_more_than_a_hundred_operators() -> None:

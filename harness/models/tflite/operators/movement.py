@@ -21,8 +21,12 @@ from harness.models.tflite.quantization import within_activation
 
 
 def _reshape(operation: Operation) -> relax.Expr:
-    if operation.given(1):
-        shape = operation.integers(1) if operation.known(1) else list(operation.outputs[0].shape)
+    if operation.given(1) and not operation.known(1):
+        shape = list(operation.outputs[0].shape)
+        if math.prod(shape) != math.prod(operation.shape(0)):
+            raise Unsupported(f"its shape, '{operation.tensor(1).name}', depends on values")
+    elif operation.given(1):
+        shape = operation.integers(1)
     else:
         found = operation.options("ReshapeOptions").NewShapeAsNumpy()
         shape = [int(each) for each in found] if isinstance(found, np.ndarray) else []
@@ -340,17 +344,12 @@ def _matrix_set_diag(operation: Operation) -> relax.Expr:
     return relax.op.where(_diagonal(rows, columns), column, operation.value(0))
 
 
-def _bitcast(operation: Operation) -> relax.Expr:
-    raise Unsupported("the bits of values are not read as another type")
-
-
 def _shape(operation: Operation) -> relax.Expr:
     return relax.const(np.array(operation.shape(0), operation.outputs[0].dtype))
 
 
 MOVEMENT: dict[str, Converter] = {
     "BATCH_TO_SPACE_ND": _batch_to_space,
-    "BITCAST": _bitcast,
     "BROADCAST_TO": _broadcast_to,
     "CONCATENATION": _concatenation,
     "DYNAMIC_UPDATE_SLICE": _dynamic_update_slice,

@@ -80,24 +80,32 @@ class _Weights:
     peepholes: np.ndarray | None = None
 
 
+def _time_first(operation: Operation, options: Any) -> relax.Expr:
+    """The data [steps, batch, inputs]."""
+    if options.TimeMajor():
+        return operation.value(0)
+    return operation.emit(relax.op.permute_dims(operation.value(0), [1, 0, 2]))
+
+
+def _as_given(value: relax.Expr, options: Any) -> relax.Expr:
+    """States [steps, batch, units] with time where the data has it."""
+    return value if options.TimeMajor() else relax.op.permute_dims(value, [1, 0, 2])
+
+
 def _run(
     operation: Operation,
     cell: Cell,
+    data: relax.Expr,
     weights: _Weights,
     states: Sequence[int],
     activations: Sequence[Function],
-    time_first: bool,
     **form_options: Any,
 ) -> relax.Expr:
-    """All states of a layer that begins with the inputs number `states`."""
-    data = operation.value(0)
-    if not time_first:
-        data = operation.emit(relax.op.permute_dims(data, [1, 0, 2]))
+    """All states, [steps, batch, units], of a layer that begins with the inputs number `states`."""
     steps, batch, width = (int(extent) for extent in data.ty.shape)
     gates, hidden, _ = weights.inputs.shape
     form = Form(
         activations=[tuple(activations)],
-        reverse=False,
         gates=gates,
         steps=steps,
         batch=batch,
@@ -124,8 +132,14 @@ def _run(
     types = [relax.TensorType(shape, "float32") for shape in results]
     given = operation.emit(relax.call_tir(kernel, relax.Tuple(arguments), types))
     every = operation.emit(relax.TupleGetItem(given, 0))
-    every = operation.emit(relax.op.reshape(every, (steps, batch, hidden)))
-    return every if time_first else relax.op.permute_dims(every, [1, 0, 2])
+    return operation.emit(relax.op.reshape(every, (steps, batch, hidden)))
+
+
+def _both_ways(forward: relax.Expr, backward: relax.Expr, options: Any) -> relax.Expr:
+    """Both directions' states, side by side if they are merged."""
+    if options.MergeOutputs():
+        return _as_given(relax.op.concat([forward, backward], -1), options)
+    return relax.Tuple([_as_given(forward, options), _as_given(backward, options)])
 
 
 def _constant(values: np.ndarray) -> relax.Expr:
@@ -141,38 +155,78 @@ def _padded(values: np.ndarray, form: Form, axis: int) -> np.ndarray:
 
 _INPUT, _FORGET, _CELL, _OUTPUT = range(4)
 """An LSTM's gates in the order of TFLite's inputs."""
-_PROJECTION, _NORMALISATION = range(16, 18), range(20, 24)
 _ORDER = (_INPUT, _OUTPUT, _FORGET, _CELL)
 """The gates in the order of the kernel."""
 
 
-def _lstm(operation: Operation) -> relax.Expr:
-    options = operation.options("UnidirectionalSequenceLSTMOptions")
-    for inputs, what in ((_PROJECTION, "a projection"), (_NORMALISATION, "layer normalisation")):
+@dataclass(frozen=True)
+class _Places:
+    """Which inputs an LSTM has: the first of its weights, its states, and its factors of layer
+    normalisation."""
+
+    first: int = 1
+    states: tuple[int, int] = (18, 19)
+    factors: range = range(20, 24)
+
+
+def _lstm_states(
+    operation: Operation, data: relax.Expr, options: Any, places: _Places, reverse: bool = False
+) -> relax.Expr:
+    first = places.first
+    projection = range(first + 15, first + 17)
+    for inputs, what in ((projection, "a projection"), (places.factors, "layer normalisation")):
         if any(map(operation.given, inputs)):
             raise Unsupported(f"an LSTM with {what}")
-    coupled = not operation.given(1)
+    coupled = not operation.given(first)
     weights = _Weights(
-        _gates(operation, 1, coupled),
-        _gates(operation, 5, coupled),
-        _gates(operation, 12, coupled),
-        _peepholes(operation, coupled),
+        _gates(operation, first, coupled),
+        _gates(operation, first + 4, coupled),
+        _gates(operation, first + 11, coupled),
+        _peepholes(operation, first + 8, coupled),
     )
     activation = _function(options.FusedActivationFunction())
-    state = operation.tensor(18)
+    steps = operation.tensor(places.states[0]).steps
     return _run(
         operation,
         LSTM,
+        data,
         weights,
-        (18, 19),
+        places.states,
         (_sigmoid, activation, activation),
-        bool(options.TimeMajor()),
+        reverse=reverse,
         input_forget=coupled,
         cell_clip=options.CellClip() or None,
-        rounded=None
-        if state.steps is None
-        else (float(state.steps.scale[0]), int(state.steps.zero_point[0])),
+        rounded=None if steps is None else (float(steps.scale[0]), int(steps.zero_point[0])),
     )
+
+
+def _lstm_over_time(operation: Operation) -> relax.Expr:
+    options = operation.options("UnidirectionalSequenceLSTMOptions")
+    data = _time_first(operation, options)
+    return _as_given(_lstm_states(operation, data, options, _Places()), options)
+
+
+def _lstm_step(operation: Operation) -> relax.Expr:
+    """One step of a layer."""
+    options = operation.options("LSTMOptions")
+    if options.KernelType():
+        raise Unsupported("an LSTM of the basic kind, with all gates' weights in one tensor")
+    data = operation.emit(relax.op.expand_dims(operation.value(0), 0))
+    return relax.op.squeeze(_lstm_states(operation, data, options, _Places()), [0])
+
+
+def _lstm_both_ways(operation: Operation) -> relax.Expr:
+    options = operation.options("BidirectionalSequenceLSTMOptions")
+    _require_no_second_data(operation, range(39, 48))
+    data = _time_first(operation, options)
+    forward = _lstm_states(operation, data, options, _Places(1, (35, 36), range(0)))
+    backward = _lstm_states(operation, data, options, _Places(18, (37, 38), range(0)), True)
+    return _both_ways(forward, backward, options)
+
+
+def _require_no_second_data(operation: Operation, inputs: range) -> None:
+    if any(map(operation.given, inputs)):
+        raise Unsupported("a second, auxiliary input")
 
 
 def _gates(operation: Operation, first: int, coupled: bool) -> np.ndarray:
@@ -184,23 +238,42 @@ def _gates(operation: Operation, first: int, coupled: bool) -> np.ndarray:
     return np.stack([known[gate] for gate in _ORDER])
 
 
-def _peepholes(operation: Operation, coupled: bool) -> np.ndarray | None:
+def _peepholes(operation: Operation, first: int, coupled: bool) -> np.ndarray | None:
     """Those of the input, output and forget gates."""
-    if not operation.given(10):
+    if not operation.given(first + 1):
         return None
-    forget, out = operation.array(10), operation.array(11)
-    return np.stack([-forget if coupled else operation.array(9), out, forget])
+    forget, out = operation.array(first + 1), operation.array(first + 2)
+    return np.stack([-forget if coupled else operation.array(first), out, forget])
 
 
-def _rnn(operation: Operation) -> relax.Expr:
-    options = operation.options("SequenceRNNOptions")
-    weights = _Weights(*(operation.array(at)[np.newaxis] for at in (1, 2, 3)))
+def _rnn_states(
+    operation: Operation, data: relax.Expr, options: Any, first: int, reverse: bool = False
+) -> relax.Expr:
+    """Inputs from `first`: weights of inputs and of the state, bias, state."""
+    weights = _Weights(*(operation.array(first + at)[np.newaxis] for at in range(3)))
     activation = _function(options.FusedActivationFunction())
-    return _run(operation, RNN, weights, (4,), (activation,), bool(options.TimeMajor()))
+    return _run(operation, RNN, data, weights, (first + 3,), (activation,), reverse=reverse)
+
+
+def _rnn_over_time(operation: Operation) -> relax.Expr:
+    options = operation.options("SequenceRNNOptions")
+    data = _time_first(operation, options)
+    return _as_given(_rnn_states(operation, data, options, 1), options)
+
+
+def _rnn_both_ways(operation: Operation) -> relax.Expr:
+    options = operation.options("BidirectionalSequenceRNNOptions")
+    _require_no_second_data(operation, range(9, 12))
+    data = _time_first(operation, options)
+    forward = _rnn_states(operation, data, options, 1)
+    return _both_ways(forward, _rnn_states(operation, data, options, 5, True), options)
 
 
 RECURRENT: dict[str, Converter] = {
+    "BIDIRECTIONAL_SEQUENCE_LSTM": _lstm_both_ways,
+    "BIDIRECTIONAL_SEQUENCE_RNN": _rnn_both_ways,
+    "LSTM": _lstm_step,
     "SVDF": _svdf,
-    "UNIDIRECTIONAL_SEQUENCE_LSTM": _lstm,
-    "UNIDIRECTIONAL_SEQUENCE_RNN": _rnn,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": _lstm_over_time,
+    "UNIDIRECTIONAL_SEQUENCE_RNN": _rnn_over_time,
 }

@@ -9,6 +9,7 @@ from harness.models.tflite.operators.movement import MOVEMENT
 from harness.models.tflite.operators.quantizing import QUANTIZING
 from harness.models.tflite.operators.recurrent import RECURRENT
 from harness.models.tflite.operators.reductions import REDUCTIONS
+from harness.models.tflite.operators.refused import REFUSED
 from harness.models.tflite.operators.resize import RESIZE
 from harness.models.tflite.operators.weighted import WEIGHTED
 
@@ -18,6 +19,7 @@ CONVERTERS: dict[str, Converter] = {
     **QUANTIZING,
     **RECURRENT,
     **REDUCTIONS,
+    **REFUSED,
     **RESIZE,
     **WEIGHTED,
 }
