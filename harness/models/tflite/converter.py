@@ -46,8 +46,9 @@ class LiteRtConverter(OperatorConverter):  # type: ignore[misc]
         self, model: Any, subgraph: Any, exp_tab: Any, ctx: Any, conversion_state: Any = None
     ) -> None:
         super().__init__(model, subgraph, exp_tab, ctx, conversion_state)
-        main = conversion_state is None
-        self._graph = Graph(model, subgraph, self.computed if main else {})
+        # The graphs that the first one calls have tensors of their own.
+        self._computed = self.computed if conversion_state is None else {}
+        self._graph = Graph(model, subgraph, self._computed)
         self._values: dict[int, relax.Expr] = {}
         self._presented = Presented({}, {})
         self._variables = self.conversion_state.setdefault("variables", Variables()).of_graph()
@@ -59,8 +60,8 @@ class LiteRtConverter(OperatorConverter):  # type: ignore[misc]
         for at in range(self.subgraph.OperatorsLength()):
             operator = self.subgraph.Operators(at)
             outputs = self._tensors(operator, "Outputs")
-            constant = [each is not None and each.index in self.computed for each in outputs]
-            if not (constant and all(constant) and self._is_main()):
+            known = [each is not None and each.index in self._computed for each in outputs]
+            if not known or not all(known):
                 self._convert(operator)
 
     def _convert(self, operator: Any) -> None:
@@ -118,12 +119,9 @@ class LiteRtConverter(OperatorConverter):  # type: ignore[misc]
         else:
             each = [self.bb.normalize(result[at]) for at in range(len(outputs))]
         return [
-            returned(name, value, tensor, inputs, self.bb)
+            returned(name, value, tensor, self.bb)
             for value, tensor in zip(each, outputs, strict=True)
         ]
-
-    def _is_main(self) -> bool:
-        return not self.conversion_state["lowering_stack"] and bool(self.computed)
 
     def _tensors(self, operator: Any, kind: str) -> list[Tensor | None]:
         if not getattr(operator, f"{kind}Length")():
@@ -185,7 +183,7 @@ class LiteRtConverter(OperatorConverter):  # type: ignore[misc]
             name = self.get_op_code_str(operator)
             if name not in self.convert_map and name not in CONVERTERS and name not in VARIABLES:
                 outputs = [each for each in self._tensors(operator, "Outputs") if each is not None]
-                if not outputs or outputs[0].index not in self.computed:
+                if not outputs or outputs[0].index not in self._computed:
                     refused.setdefault(name, []).append(f"'{_first(outputs)}'")
         if refused:
             raise InputError(f"{self.path}: operators that TVM cannot import: {_listed(refused)}")

@@ -143,16 +143,10 @@ def _bias_steps(name: str, inputs: Sequence[Tensor | None]) -> dict[int, Quantiz
 
 
 def returned(
-    name: str,
-    value: relax.Expr,
-    tensor: Tensor,
-    inputs: Sequence[Tensor | None],
-    builder: relax.BlockBuilder,
+    name: str, value: relax.Expr, tensor: Tensor, builder: relax.BlockBuilder
 ) -> relax.Expr:
     """A result as the graph holds it: in the steps of its tensor."""
     view = VIEWS.get(name, View.FLOATS)
     if tensor.steps is not None and view is View.FLOATS and str(value.ty.dtype) == "float32":
         value = in_steps(value, tensor.steps, tensor.dtype)
-    if isinstance(value, relax.Var) or str(getattr(value, "name", "")):
-        return value
     return builder.emit(value) if isinstance(value, relax.Call | relax.TupleGetItem) else value
