@@ -225,6 +225,12 @@ def _print(found: Inspection) -> None:
         style="bold",
         markup=False,
     )
+    if found.state:
+        console.print(
+            f"It keeps state in {len(found.state)} variables ({', '.join(found.state)}). This is "
+            "the first inference, with the values that they begin with.",
+            markup=False,
+        )
     console.print(table)
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from tvm.relax.frontend.tflite import from_tflite
-from tvm.relax.frontend.tflite.tflite_frontend import OperatorConverter
+from tvm.relax.frontend.tflite.tflite_frontend import (
+    ExprTable,
+    OperatorConverter,
+    TensorWrapper,
+)
 
-__all__ = ["OperatorConverter", "from_tflite"]
+__all__ = ["ExprTable", "OperatorConverter", "TensorWrapper", "from_tflite"]

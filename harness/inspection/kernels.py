@@ -43,7 +43,8 @@ class InspectedKernel(Frozen):
 class Inspection(Frozen):
     """The kernels of a model at a fusion level, in the order of their first call.
 
-    `total_flops` and `total_bytes` are those of one inference.
+    `total_flops` and `total_bytes` are those of one inference. `state` names the variables that
+    the model keeps between inferences: the kernels are those of the first.
     """
 
     model: str
@@ -53,6 +54,7 @@ class Inspection(Frozen):
     kernels: tuple[InspectedKernel, ...]
     total_flops: float
     total_bytes: float
+    state: tuple[str, ...] = ()
 
 
 def inspect(
@@ -82,6 +84,7 @@ def inspect(
         kernels=shown,
         total_flops=sum(kernel.calls * kernel.flops for kernel in shown),
         total_bytes=sum(kernel.calls * kernel.bytes for kernel in shown),
+        state=imported.state,
     )
 
 

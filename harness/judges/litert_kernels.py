@@ -15,6 +15,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from harness.baselines.base import Feeds
 from harness.errors import first_line
 from harness.judges.base import CannotJudge
+from harness.models.tflite.shapes import detail_name
+from harness.models.tflite.state import keeps_resources
 
 _SETS = (
     OpResolverType.BUILTIN_REF,
@@ -27,25 +29,36 @@ class LiteRtKernels:
     """A TFLite model in several interpreters."""
 
     def __init__(self, path: Path) -> None:
-        self._interpreters = []
+        self._path = path
+        self._interpreters = self._opened()
+        self._anew = keeps_resources(path)
+
+    def _opened(self) -> list[Interpreter]:
+        found = []
         for kernels in _SETS:
             try:
                 interpreter = Interpreter(
-                    model_path=str(path), experimental_op_resolver_type=kernels, num_threads=1
+                    model_path=str(self._path),
+                    experimental_op_resolver_type=kernels,
+                    num_threads=1,
                 )
                 interpreter.allocate_tensors()
             except Exception as error:
                 # LiteRT raises ValueError or RuntimeError, for an operator that a set lacks too.
                 raise CannotJudge(f"LiteRT's {kernels.name}: {first_line(error)}") from error
-            self._interpreters.append(interpreter)
+            found.append(interpreter)
+        return found
 
     def outcomes(self, feeds: Feeds) -> Iterator[list[np.ndarray]]:
+        if self._anew:
+            self._interpreters = self._opened()
         for interpreter in self._interpreters:
+            interpreter.reset_all_variables()
             yield self._once(interpreter, feeds)
 
     def _once(self, interpreter: Interpreter, feeds: Feeds) -> list[np.ndarray]:
         for detail in interpreter.get_input_details():
-            interpreter.set_tensor(detail["index"], feeds[detail["name"]])
+            interpreter.set_tensor(detail["index"], feeds[detail_name(detail)])
         try:
             interpreter.invoke()
         except Exception as error:

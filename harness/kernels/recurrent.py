@@ -55,6 +55,9 @@ class Form:
     peepholes: bool = False
     input_forget: bool = False
     clip: float | None = None
+    cell_clip: float | None = None
+    rounded: tuple[float, int] | None = None
+    """The step and the zero point of a state that is kept in 8-bit integers."""
 
     @property
     def directions(self) -> int:
@@ -164,6 +167,22 @@ class _Step:
             return found[0]
         return T.Select(T.Broadcast(self._direction == 0, LANES), *found)
 
+    def limited(self, memory: Value) -> Value:
+        """The memory within its bound, if it has one."""
+        bound = self.form.cell_clip
+        return memory if bound is None else self._within(memory, -bound, bound)
+
+    def rounded(self, state: Value) -> Value:
+        """The state as integers hold it, if they do."""
+        if self.form.rounded is None:
+            return state
+        step, zero = self.form.rounded
+        places = self._within(T.round(state / self.number(step)), -128 - zero, 127 - zero)
+        return places * self.number(step)
+
+    def _within(self, value: Value, low: float, high: float) -> Value:
+        return T.min(T.max(value, self.number(low)), self.number(high))
+
     def number(self, value: float) -> Value:
         """A vector of one number."""
         return T.Broadcast(tirx.const(value, self.form.dtype), LANES)
@@ -180,11 +199,12 @@ def _lstm(step: _Step) -> None:
             forget = forget + step.of_direction("peepholes", 2, units) * before
         given = T.bind(step.activated(0, given))
         kept = step.number(1) - given if step.form.input_forget else step.activated(0, forget)
-        now = T.bind(kept * before + given * step.activated(1, cell))
+        now = T.bind(step.limited(kept * before + given * step.activated(1, cell)))
         if step.form.peepholes:
             out = out + step.of_direction("peepholes", 1, units) * now
         step.hold("memory", row, units, now)
-        step.hold("state", row, units, step.activated(0, out) * step.activated(2, now))
+        state = step.activated(0, out) * step.activated(2, now)
+        step.hold("state", row, units, step.rounded(state))
 
 
 def _gru(step: _Step) -> None:

@@ -41,6 +41,9 @@ class Imported:
     nodes: Mapping[str, Node] = field(default_factory=dict)
     """Variables of `main` to the nodes that they were converted from; other values computed for a
     node stand before its variable."""
+    state: tuple[str, ...] = ()
+    """Variables that the model keeps between inferences. `main` is the first inference: they have
+    the values that they begin with."""
 
     @property
     def layer_names(self) -> dict[str, str]:

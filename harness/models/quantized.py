@@ -41,11 +41,13 @@ def _of_onnx(path: Path) -> frozenset[str]:
 def _of_tflite(path: Path) -> frozenset[str]:
     import tflite
 
+    from harness.models.tflite.shapes import tensor_name
+
     graph = tflite.Model.GetRootAsModel(path.read_bytes(), 0).Subgraphs(0)
-    outputs = [graph.Tensors(index) for index in graph.OutputsAsNumpy()]
+    outputs = [(index, graph.Tensors(index)) for index in graph.OutputsAsNumpy()]
     return frozenset(
-        str(tensor.Name().decode())
-        for tensor in outputs
+        tensor_name(tensor, index)
+        for index, tensor in outputs
         if (found := tensor.Quantization()) is not None and found.ScaleLength()
     )
 

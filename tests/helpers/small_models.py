@@ -197,7 +197,7 @@ def save_tflite(
 
 
 def save_expanded_tflite(path: Path, named: bool = True) -> Path:
-    """A TFLite model that adds a dimension: `x` (2×3) to `y` (2×1×3); its axis may have no name."""
+    """A TFLite model that adds a dimension: `x` (2×3) to `y` (2×1×3); with names or without."""
     from ai_edge_litert import schema_py_generated as schema
 
     builder = _TfliteBuilder(schema)
@@ -205,7 +205,8 @@ def save_expanded_tflite(path: Path, named: bool = True) -> Path:
     axis = builder.tensor("axis", [], np.array(1, np.int32))
     y = builder.tensor("y", [2, 1, 3])
     if not named:
-        builder.tensors[axis].name = None
+        for tensor in builder.tensors:
+            tensor.name = None
     builder.operator("EXPAND_DIMS", [x, axis], [y])
     path.write_bytes(builder.finish([x], [y]))
     return path
@@ -247,6 +248,80 @@ def save_sharing_tflite(path: Path) -> Path:
     shape = last + int.from_bytes(content[last : last + 4], "little")
     content[first : first + 4] = (shape - first).to_bytes(4, "little")
     path.write_bytes(content)
+    return path
+
+
+def save_counting_tflite(path: Path) -> Path:
+    """A TFLite model that keeps a sum: `y` is `x` (1×3) added to a variable, which begins with 10,
+    20 and 30; `before` is the variable as it was."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    builder, init = _TfliteBuilder(schema), _TfliteBuilder(schema)
+    named = schema.VarHandleOptionsT()
+    named.container, named.sharedName = "", "sum"
+    begins = schema.CallOnceOptionsT()
+    begins.initSubgraphIndex = 1
+    x, y, before = (builder.tensor(name, [1, 3]) for name in ("x", "y", "before"))
+    handle = builder.resource("handle")
+    builder.operator("CALL_ONCE", [], [], "CallOnceOptions", begins)
+    builder.operator("VAR_HANDLE", [], [handle], "VarHandleOptions", named)
+    builder.operator("READ_VARIABLE", [handle], [before])
+    builder.operator("ADD", [x, before], [y], "AddOptions", schema.AddOptionsT())
+    builder.operator("ASSIGN_VARIABLE", [handle, y], [])
+    init.buffers, init.codes = builder.buffers, builder.codes
+    first = init.tensor("first", [1, 3], np.array([[10, 20, 30]], np.float32))
+    beginning = init.resource("beginning")
+    init.operator("VAR_HANDLE", [], [beginning], "VarHandleOptions", named)
+    init.operator("ASSIGN_VARIABLE", [beginning, first], [])
+    path.write_bytes(builder.finish([x], [y, before], [init.graph([], [])]))
+    return path
+
+
+def save_computed_tflite(path: Path) -> Path:
+    """A TFLite model that computes from constants and shapes: `x` (2×3×4), reshaped to what its
+    SHAPE gives, multiplied with 16-bit weights that are stored without their zeros (4×5)."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    builder = _TfliteBuilder(schema)
+    x, shape = builder.tensor("x", [2, 3, 4]), builder.tensor("shape", [3], dtype=np.int32)
+    begin, end, one = (
+        builder.tensor(name, [1], np.array([value], np.int32))
+        for name, value in (("begin", 2), ("end", 3), ("one", 1))
+    )
+    last, rows = builder.tensor("last", [], dtype=np.int32), np.array(6, np.int32)
+    count = builder.tensor("count", [], rows)
+    target = builder.tensor("target", [2], dtype=np.int32)
+    flat, y = builder.tensor("flat", [6, 4]), builder.tensor("y", [6, 5])
+    sparse = builder.tensor("sparse", [4, 5], np.array([1.5, -2, 0.25], np.float16))
+    half = builder.tensor("half", [4, 5], dtype=np.float16)
+    whole = builder.tensor("whole", [4, 5])
+    found = schema.SparsityParametersT()
+    found.traversalOrder, dense, stored = [0, 1], schema.DimensionMetadataT(), None
+    dense.denseSize = 4
+    stored = schema.DimensionMetadataT()
+    stored.format = schema.DimensionType.SPARSE_CSR
+    for name, values in (("arraySegments", [0, 1, 1, 3, 3]), ("arrayIndices", [2, 0, 4])):
+        vector = schema.Int32VectorT()
+        vector.values = values
+        setattr(stored, name, vector)
+        setattr(stored, f"{name}Type", schema.SparseIndexVector.Int32Vector)
+    found.dimMetadata = [dense, stored]
+    builder.tensors[sparse].sparsity = found
+    sliced, packed = schema.StridedSliceOptionsT(), schema.PackOptionsT()
+    sliced.shrinkAxisMask, packed.valuesCount = 1, 2
+    of_shape = schema.ShapeOptionsT()
+    of_shape.outType = schema.TensorType.INT32
+    builder.operator("SHAPE", [x], [shape], "ShapeOptions", of_shape)
+    builder.operator(
+        "STRIDED_SLICE", [shape, begin, end, one], [last], "StridedSliceOptions", sliced
+    )
+    builder.operator("PACK", [count, last], [target], "PackOptions", packed)
+    builder.operator("RESHAPE", [x, target], [flat])
+    builder.operator("DENSIFY", [sparse], [half])
+    builder.operator("DEQUANTIZE", [half], [whole])
+    product = schema.BatchMatMulOptionsT()
+    builder.operator("BATCH_MATMUL", [flat, whole], [y], "BatchMatMulOptions", product)
+    path.write_bytes(builder.finish([x], [y]))
     return path
 
 
@@ -323,14 +398,26 @@ class _TfliteBuilder:
         self.codes.append(code)
         self.operators.append(operator)
 
-    def finish(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
-        import flatbuffers
+    def resource(self, name: str) -> int:
+        """A tensor that stands for a variable."""
+        at = self.tensor(name, [])
+        self.tensors[at].type = self.schema.TensorType.RESOURCE
+        return at
 
+    def graph(self, inputs: Sequence[int], outputs: Sequence[int]) -> Any:
         graph = self.schema.SubGraphT()
         graph.tensors, graph.operators = self.tensors, self.operators
         graph.inputs, graph.outputs = list(inputs), list(outputs)
+        return graph
+
+    def finish(
+        self, inputs: Sequence[int], outputs: Sequence[int], others: Sequence[Any] = ()
+    ) -> bytes:
+        """The model, with other graphs that it calls."""
+        import flatbuffers
+
         model = self.schema.ModelT()
-        model.version, model.subgraphs = 3, [graph]
+        model.version, model.subgraphs = 3, [self.graph(inputs, outputs), *others]
         model.operatorCodes, model.buffers = self.codes, self.buffers
         flat = flatbuffers.Builder(1024)
         flat.Finish(model.Pack(flat), b"TFL3")

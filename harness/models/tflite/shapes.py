@@ -46,11 +46,11 @@ def static_file(path: Path, shapes: Shapes, work: Path) -> Path:
         if len(shape) == tensor.ShapeLength():
             for extents in _written(tensor):
                 extents[:] = shape
-    for tensor, shape in zip(tensors, resized, strict=True):
+    for at, (tensor, shape) in enumerate(zip(tensors, resized, strict=True)):
         if any(tuple(extents) != shape for extents in _written(tensor)):
             raise InputError(
-                f"{path}: tensor '{tensor_name(tensor)}' is {list(shape)} with these shapes, which "
-                "cannot be written into the file; convert the model again, with them"
+                f"{path}: tensor '{tensor_name(tensor, at)}' is {list(shape)} with these shapes, "
+                "which cannot be written into the file; convert the model again, with them"
             )
     write_atomically(work / PREPARED, bytes(content))
     return work / PREPARED
@@ -65,8 +65,15 @@ def dimensions(path: Path) -> dict[str, tuple[int | str, ...]]:
     }
 
 
-def tensor_name(tensor: Any) -> str:
-    return str(tensor.Name().decode())
+def tensor_name(tensor: Any, index: int) -> str:
+    """A tensor's name, or one that says its place where the file has none."""
+    name = tensor.Name()
+    return f"tensor_{index}" if name is None else str(name.decode())
+
+
+def detail_name(detail: Mapping[str, Any]) -> str:
+    """The same, of a tensor as LiteRT describes it."""
+    return str(detail["name"]) or f"tensor_{detail['index']}"
 
 
 def _read(content: bytearray, path: Path) -> tuple[list[Any], dict[str, Any], dict[str, list[int]]]:
@@ -79,7 +86,7 @@ def _read(content: bytearray, path: Path) -> tuple[list[Any], dict[str, Any], di
     try:
         graph = tflite.Model.GetRootAsModel(content, 0).Subgraphs(0)
         tensors = [graph.Tensors(at) for at in range(graph.TensorsLength())]
-        inputs = {tensor_name(tensors[at]): tensors[at] for at in graph.InputsAsNumpy()}
+        inputs = {tensor_name(tensors[at], at): tensors[at] for at in graph.InputsAsNumpy()}
         described = {name: list(_extents(tensor)) for name, tensor in inputs.items()}
     except DAMAGED:
         raise InputError(f"{path}: a damaged or truncated TFLite model") from None
@@ -142,8 +149,9 @@ def _resized(path: Path, shapes: Shapes, count: int) -> list[tuple[int, ...]]:
             experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         )
         for detail in interpreter.get_input_details():
-            if detail["name"] in shapes:
-                interpreter.resize_tensor_input(detail["index"], list(shapes[detail["name"]]))
+            if detail_name(detail) in shapes:
+                shape = list(shapes[detail_name(detail)])
+                interpreter.resize_tensor_input(detail["index"], shape)
         interpreter.allocate_tensors()
         found = []
         for value in (0, 1):
