@@ -96,7 +96,7 @@ class _Conversion:
             if self._cell.bias:  # the state's part of the last gate is added in the kernel
                 kept = np.ones((1, form.gates, 1), form.dtype)
                 kept[:, -1] = 0
-                of_state = self._emit(relax.op.multiply(of_state, relax.const(kept)))
+                of_state = self._emit(relax.op.multiply(of_state, relax.const(kept, form.dtype)))
             bias = self._emit(relax.op.add(of_inputs, of_state))
             bias = self._reshaped(bias, form.directions, form.gates * form.hidden)
             bias = self._reshaped(self._padded(bias), columns)

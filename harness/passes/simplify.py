@@ -91,7 +91,7 @@ class Simplify(Rewriter):
             chain.append(moved)
             value = moved.args[0]
             moved = self.source(value)
-        scalar = relax.const(values.reshape(()))
+        scalar = relax.const(values.reshape(()), str(values.dtype))
         scaled = self.emit(relax.Call(call.op, [value, scalar], call.attrs))
         for step in reversed(chain):
             scaled = self.emit(

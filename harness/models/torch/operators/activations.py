@@ -25,6 +25,4 @@ def _hardtanh(call: Call) -> relax.Expr:
     return call.emit(op.clip(call.tensor("self"), call["min_val"], call["max_val"]))
 
 
-
-
 ACTIVATIONS: dict[str, Converter] = {"elu.default": _elu, "hardtanh.default": _hardtanh}

@@ -72,7 +72,7 @@ def _divide(call: Call) -> relax.Expr:
 
 
 def _power(call: Call) -> relax.Expr:
-    base, exponent = (call[name] for name in _operands(call))
+    exponent = call[_operands(call)[1]]
     if isinstance(exponent, (int, float)):
         x = call.tensor(_operands(call)[0], call.dtype)
         if exponent == 0.5:
@@ -187,16 +187,8 @@ def _to(call: Call) -> relax.Expr:
     return call.cast(x, call.dtype)
 
 
-def _minus(x: relax.Expr, number: float) -> relax.Expr:
-    return op.subtract(x, relax.const(number, str(x.ty.dtype)))
-
-
-def _times(x: relax.Expr, number: float) -> relax.Expr:
-    return op.multiply(x, relax.const(number, str(x.ty.dtype)))
-
-
-def _one_over(x: relax.Expr) -> relax.Expr:
-    return op.divide(relax.const(1, str(x.ty.dtype)), x)
+def _like(number: float, x: relax.Expr) -> relax.Expr:
+    return relax.const(number, str(x.ty.dtype))
 
 
 _BINARY: dict[str, Converter] = {
@@ -247,13 +239,13 @@ _UNARY: dict[str, Converter] = {
             "sigmoid", "sin", "sinh", "sqrt", "rsqrt", "tan", "tanh", "abs", "sign",
         )
     },
-    "erfc": _unary(lambda x: op.negative(_minus(op.erf(x), 1))),
-    "exp2": _unary(lambda x: op.exp(_times(x, math.log(2)))),
-    "expm1": _unary(lambda x: _minus(op.exp(x), 1)),
-    "log10": _unary(lambda x: _times(op.log(x), 1 / math.log(10))),
-    "log1p": _unary(lambda x: op.log(_minus(x, -1))),
-    "log2": _unary(lambda x: _times(op.log(x), 1 / math.log(2))),
-    "reciprocal": _unary(_one_over),
+    "erfc": _unary(lambda x: op.subtract(_like(1, x), op.erf(x))),
+    "exp2": _unary(lambda x: op.exp(op.multiply(x, _like(math.log(2), x)))),
+    "expm1": _unary(lambda x: op.subtract(op.exp(x), _like(1, x))),
+    "log10": _unary(lambda x: op.multiply(op.log(x), _like(1 / math.log(10), x))),
+    "log1p": _unary(lambda x: op.log(op.add(x, _like(1, x)))),
+    "log2": _unary(lambda x: op.multiply(op.log(x), _like(1 / math.log(2), x))),
+    "reciprocal": _unary(lambda x: op.divide(_like(1, x), x)),
     "square": _unary(lambda x: op.multiply(x, x)),
     **{name: _rounding(getattr(op, name)) for name in ("ceil", "floor", "round", "trunc")},
     "isfinite": _predicate(op.isfinite, True),
