@@ -94,7 +94,7 @@ class FoldChannelArithmetic(Rewriter):
             return layer
         bias_shape = [1] * anchor.rank
         bias_shape[anchor.layer.channel_axis] = -1
-        bias = relax.const(anchor.shift.reshape(bias_shape).astype(weights.dtype))
+        bias = relax.const(anchor.shift.reshape(bias_shape), str(weights.dtype))
         return relax.op.add(layer, bias)
 
 

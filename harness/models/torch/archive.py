@@ -40,7 +40,13 @@ _NOT_STATIC = frozenset({"as_graph", "as_operator", "as_custom_obj"})
 _MODULE = re.compile(r"[\w.@+-]+", re.ASCII)
 _OWN_TEXTS = {"as_string", "as_strings", "nn_module_stack"}
 _PLAIN_TEXT = re.compile(r"[\w.+-]*", re.ASCII)
-_OPERATOR = re.compile(r"torch\.ops\.aten\._?[A-Za-z]\w*\.[A-Za-z]\w*|_operator\.getitem", re.ASCII)
+# Python's own spelling of five operators, as `__and__` of `&` and `__iand__` of `&=`. Nothing else
+# with two underscores is an operator: PyTorch would look up an attribute of its own object.
+_OPERATOR = re.compile(
+    r"torch\.ops\.aten\.(?:_?[A-Za-z]\w*|__i?(?:and|or|xor|lshift|rshift)__)\.[A-Za-z]\w*"
+    r"|_operator\.getitem",
+    re.ASCII,
+)
 
 
 def load_exported_program(path: Path) -> torch.export.ExportedProgram:

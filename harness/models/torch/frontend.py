@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -22,6 +23,8 @@ def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path)
     require_torch(path)
     from harness.compiler.torch_frontend import ExportedProgramImporter, from_exported_program
     from harness.models.torch.archive import CHANGES_STATE, load_exported_program, user_inputs
+    from harness.models.torch.decomposed import decomposed
+    from harness.models.torch.operators.table import CONVERTERS
 
     program = load_exported_program(path)
     inputs = user_inputs(program)
@@ -30,18 +33,18 @@ def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path)
     with warnings.catch_warnings():
         # PyTorch warns of deprecated parts that it uses itself; a user cannot act on it.
         warnings.simplefilter("ignore", FutureWarning)
-        program = program.run_decompositions()
+        program = decomposed(program)
     signature = program.graph_signature
     if signature.buffers_to_mutate or signature.user_inputs_to_mutate:
         raise InputError(f"{path}: {CHANGES_STATE}")
-    converters = ExportedProgramImporter().convert_map
+    converters = ExportedProgramImporter().convert_map.keys() | CONVERTERS.keys()
     unsupported = [
         f"{node.target} (node '{node.name}')"
         for node in program.graph.nodes
         if node.op == "call_function" and node.target.__name__ not in converters
     ]
     if unsupported:
-        raise InputError(f"{path}: operators that TVM cannot import: {', '.join(unsupported)}")
+        raise InputError(f"{path}: operators that are not supported: {', '.join(unsupported)}")
     converted: dict[str, Node] = {}
     parameters = dict(signature.inputs_to_parameters)
     names = {node.target.__name__ for node in program.graph.nodes if node.op == "call_function"}
@@ -76,17 +79,28 @@ class _ConversionError(Exception):
 def _naming(
     name: str, parameters: Mapping[str, str], converted: dict[str, Node]
 ) -> Callable[[Any, Any], Any]:
-    """TVM's converter of an operator, which says on which node it failed, and remembers in
-    `converted` the nodes of variables."""
+    """The converter of an operator, ours or else TVM's, which says on which node it failed, and
+    remembers in `converted` the nodes of variables."""
+    from harness.models.torch.operators.converter import Call
+    from harness.models.torch.operators.table import CONVERTERS
+    from harness.models.torch.refusal import Unsupported
+
+    own = CONVERTERS.get(name)
 
     def convert(node: Any, importer: Any) -> Any:
         named = Node(str(node.target), node.name, _layer_name(node, parameters))
         try:
-            result = type(importer).create_convert_map(importer)[name](node)
+            if own is not None:
+                result = own(Call.of(node, importer))
+            else:
+                result = type(importer).create_convert_map(importer)[name](node)
+            _check_result(node, result, importer)
+        except Unsupported as error:
+            raise _ConversionError(f"{named} is not supported in this form: {error}") from error
         except Exception as error:
             inputs = ", ".join(map(_described, node.args))
             raise _ConversionError(
-                f"{named} is not supported in this form: TVM's converter fails for ({inputs})"
+                f"{named} is not supported in this form: its converter fails for ({inputs})"
             ) from error
         variable = getattr(result, "name", None)
         if variable is not None:
@@ -94,6 +108,25 @@ def _naming(
         return result
 
     return convert
+
+
+def _check_result(node: Any, result: Any, importer: Any) -> None:
+    """Raise Unsupported for a result that is of another type than PyTorch says."""
+    from harness.compiler.api import relax
+    from harness.models.torch.refusal import Unsupported
+
+    if node.target is operator.getitem:
+        source, at = importer.env[node.args[0]], node.args[1]
+        if at and isinstance(getattr(source, "ty", None), relax.TensorType):
+            raise Unsupported(f"result number {at + 1} of '{node.args[0].name}'")
+    expected, found = node.meta.get("val"), getattr(result, "ty", None)
+    if hasattr(expected, "dtype") and isinstance(found, relax.TensorType):
+        shape = [int(extent) for extent in found.shape]
+        dtype = str(expected.dtype).removeprefix("torch.")
+        if shape != list(expected.shape) or str(found.dtype) != dtype:
+            raise Unsupported(
+                f"its converter gives {found.dtype}{shape}, expected {dtype}{list(expected.shape)}"
+            )
 
 
 def _layer_name(node: Any, parameters: Mapping[str, str]) -> str:

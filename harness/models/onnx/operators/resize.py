@@ -155,7 +155,7 @@ def resize(builder: relax.BlockBuilder, inputs: Any, attributes: Any, opset: int
     data = inputs[0]
     if opset < 11:
         sampling = Sampling(text(attributes, "mode", "nearest"), "asymmetric", "simple")
-        return _resampled(builder, data, _scaled(data, _values(inputs[1], "scales")), sampling)
+        return resampled(builder, data, _scaled(data, _values(inputs[1], "scales")), sampling)
     sampling = Sampling(
         mode=text(attributes, "mode", "nearest"),
         transformation=text(attributes, "coordinate_transformation_mode", "half_pixel"),
@@ -179,7 +179,7 @@ def resize(builder: relax.BlockBuilder, inputs: Any, attributes: Any, opset: int
         ends = _spread(roi[len(axes) :], axes, np.ones(rank))
         crops = zip(starts.tolist(), ends.tolist(), strict=True)
         found = [replace(axis, crop=crop) for axis, crop in zip(found, crops, strict=True)]
-    return _resampled(builder, data, found, sampling)
+    return resampled(builder, data, found, sampling)
 
 
 def upsample(builder: relax.BlockBuilder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
@@ -189,12 +189,13 @@ def upsample(builder: relax.BlockBuilder, inputs: Any, attributes: Any, opset: i
     else:
         scales = _values(inputs[1], "scales")
     sampling = Sampling(text(attributes, "mode", "nearest"), "asymmetric", "simple")
-    return _resampled(builder, inputs[0], _scaled(inputs[0], scales), sampling)
+    return resampled(builder, inputs[0], _scaled(inputs[0], scales), sampling)
 
 
-def _resampled(
+def resampled(
     builder: relax.BlockBuilder, data: relax.Expr, axes: Sequence[Axis], sampling: Sampling
 ) -> relax.Expr:
+    """A tensor with every axis resampled. Raises Unsupported."""
     if sampling.mode not in {"nearest", "linear", "cubic"}:
         raise Unsupported(f"mode={sampling.mode}")
     if sampling.mode != "nearest" and not str(data.ty.dtype).startswith("float"):

@@ -1,0 +1,43 @@
+"""Which operators PyTorch replaces by simpler ones before an import."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from harness.models.torch.operators.recurrent import RECURRENT, is_converted
+from harness.models.torch.operators.resize import RESIZE
+
+# Beyond those that PyTorch replaces in an export by default.
+_REPLACED = (
+    "addmv.default",
+    "grid_sampler_2d.default",
+    "tril_indices.default",
+    "triu_indices.default",
+    "native_dropout.default",
+    "hardswish.default",
+    "slice_scatter.default",
+)
+
+
+def decomposed(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """A program of simple operators; those that this package has kernels for are kept."""
+    table: Any = torch.export.default_decompositions()
+    nodes = [node for node in program.graph.nodes if node.op == "call_function"]
+    unrolled = {
+        node.target.__name__
+        for node in nodes
+        if node.target.__name__ in RECURRENT and not is_converted(node)
+    }
+    for name in (RECURRENT.keys() - unrolled) | RESIZE.keys():
+        table.pop(_operator(name), None)
+    known = torch._decomp.decomposition_table
+    table.update({_operator(name): known[_operator(name)] for name in _REPLACED})
+    return program.run_decompositions(table)
+
+
+def _operator(name: str) -> Any:
+    """`aten.add.Tensor`, of `add.Tensor`."""
+    packet, _, overload = name.partition(".")
+    return getattr(getattr(torch.ops.aten, packet), overload)

@@ -1,0 +1,105 @@
+"""Matrix products and convolutions, in the data type of their operands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from harness.compiler.api import relax, shape_of
+from harness.models.torch.operators.converter import Call, Converter
+from harness.models.torch.refusal import Unsupported
+
+op = relax.op
+
+
+def _accumulated(dtype: str) -> str:
+    """The type of sums: half precision is summed in single, as PyTorch does."""
+    return "float32" if dtype in {"float16", "bfloat16"} else dtype
+
+
+def _product(call: Call, left: relax.Expr, right: relax.Expr) -> relax.Expr:
+    sums = _accumulated(call.dtype)
+    return call.cast(call.emit(op.matmul(left, right, out_dtype=sums)), call.dtype)
+
+
+def _matmul(call: Call) -> relax.Expr:
+    left, right = list(call.arguments)[:2]
+    return _product(call, call.tensor(left), call.tensor(right))
+
+
+def _sum_with_product(left: str, right: str, added: str = "self") -> Converter:
+    """beta · added + alpha · (left · right)"""
+
+    def convert(call: Call) -> relax.Expr:
+        alpha, beta = call["alpha"], call["beta"]
+        result = _scaled(call, _product(call, call.tensor(left), call.tensor(right)), alpha)
+        if beta == 0:
+            return result
+        return call.emit(op.add(result, _scaled(call, call.tensor(added), beta)))
+
+    return convert
+
+
+def _scaled(call: Call, value: relax.Expr, factor: float) -> relax.Expr:
+    if factor == 1:
+        return value
+    return call.emit(op.multiply(value, relax.const(factor, call.dtype)))
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """The operators for a number of spatial axes, and their names of these."""
+
+    convolution: Callable[..., relax.Expr]
+    transposed: Callable[..., relax.Expr]
+    axes: str
+
+
+_LAYOUTS = {
+    1: _Layout(op.nn.conv1d, op.nn.conv1d_transpose, "W"),
+    2: _Layout(op.nn.conv2d, op.nn.conv2d_transpose, "HW"),
+    3: _Layout(op.nn.conv3d, op.nn.conv3d_transpose, "DHW"),
+}
+
+
+def _convolution(call: Call) -> relax.Expr:
+    data, weight = call.tensor("input"), call.tensor("weight")
+    spatial = len(shape_of(weight)) - 2
+    if spatial not in _LAYOUTS:
+        raise Unsupported(f"a convolution over {spatial} axes")
+    layout = _LAYOUTS[spatial]
+    form: dict[str, Any] = {
+        "strides": list(call["stride"]),
+        "padding": list(call["padding"]),
+        "dilation": list(call["dilation"]),
+        "groups": call["groups"],
+        "data_layout": f"NC{layout.axes}",
+        "out_dtype": _accumulated(call.dtype),
+    }
+    if call["transposed"]:
+        form |= {
+            "output_padding": list(call["output_padding"]),
+            "kernel_layout": f"IO{layout.axes}",
+        }
+        found = layout.transposed(data, weight, **form)
+    else:
+        found = layout.convolution(data, weight, kernel_layout=f"OI{layout.axes}", **form)
+    result = call.cast(call.emit(found), call.dtype)
+    if call["bias"] is None:
+        return result
+    bias = call.emit(op.reshape(call.tensor("bias"), [1, -1, *([1] * spatial)]))
+    return call.emit(op.add(result, bias))
+
+
+PRODUCTS: dict[str, Converter] = {
+    "mm.default": _matmul,
+    "bmm.default": _matmul,
+    "matmul.default": _matmul,
+    "mv.default": _matmul,
+    "dot.default": _matmul,
+    "addmm.default": _sum_with_product("mat1", "mat2"),
+    "addmv.default": _sum_with_product("mat", "vec"),
+    "baddbmm.default": _sum_with_product("batch1", "batch2"),
+    "convolution.default": _convolution,
+}

@@ -1,0 +1,222 @@
+"""Reductions, and sums and products along an axis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from harness.compiler.api import relax, shape_of
+from harness.models.torch.operators.converter import Call, Converter, axes_of, dtype_name
+from harness.models.torch.refusal import Unsupported
+
+op = relax.op
+Reduction = Callable[..., relax.Expr]
+
+
+def _reduced(call: Call, reduce: Reduction, x: relax.Expr) -> relax.Expr:
+    """`x` without the axes that the call names."""
+    axes = axes_of(call.arguments.get("dim"), len(shape_of(x)))
+    if not axes:
+        return x
+    return call.emit(reduce(x, axes, keepdims=bool(call.arguments.get("keepdim"))))
+
+
+def _reduction(reduce: Reduction) -> Converter:
+    """A reduction in the type of the result."""
+    return lambda call: _reduced(call, reduce, call.tensor("self", call.dtype))
+
+
+def _of_truth(reduce: Reduction) -> Converter:
+    """Whether any or all elements are not zero; TVM has no maxima of truth values."""
+
+    def convert(call: Call) -> relax.Expr:
+        x = call.tensor("self")
+        if str(x.ty.dtype) != "bool":
+            x = call.emit(op.not_equal(x, relax.const(0, str(x.ty.dtype))))
+        found = _reduced(call, reduce, call.cast(x, "int8"))
+        return call.cast(found, "bool")
+
+    return convert
+
+
+def _extreme(reduce: Reduction, position: Reduction) -> Converter:
+    """The largest or least elements along an axis, and where they are."""
+
+    def convert(call: Call) -> relax.Expr:
+        x, rank = call.tensor("self"), len(call.described["self"].shape)
+        if rank == 0:
+            return relax.Tuple([x, relax.const(0, "int64")])
+        axis, keep = call["dim"] % rank, bool(call["keepdim"])
+        values = call.emit(reduce(x, axis, keepdims=keep))
+        return relax.Tuple([values, _position(call, position, x, axis, keep)])
+
+    return convert
+
+
+def _position(call: Call, position: Reduction, x: relax.Expr, axis: Any, keep: bool) -> relax.Expr:
+    if str(x.ty.dtype) == "bool":
+        x = call.cast(x, "int8")
+    return call.cast(call.emit(position(x, axis, keepdims=keep)), "int64")
+
+
+def _where_extreme(position: Reduction) -> Converter:
+    """The place along an axis, or among all elements."""
+
+    def convert(call: Call) -> relax.Expr:
+        x, axis = call.tensor("self"), call["dim"]
+        if axis is None:
+            flat = call.reshaped(x, [math.prod(shape_of(x))])
+            return call.reshaped(_position(call, position, flat, 0, False), call.shape)
+        return _position(call, position, x, axis, bool(call["keepdim"]))
+
+    return convert
+
+
+def _spread(call: Call) -> tuple[relax.Expr, list[int]]:
+    """The variance with the call's correction, and the axes."""
+    x = call.tensor("self")
+    shape, axes = shape_of(x), axes_of(call["dim"], len(shape_of(x)))
+    variance = call.emit(op.variance(x, axes, keepdims=bool(call["keepdim"])))
+    correction = 1 if call["correction"] is None else call["correction"]
+    count = math.prod(shape[axis] for axis in axes)
+    left = max(0, count - correction)
+    if correction:
+        factor = count / left if left else math.nan
+        variance = call.emit(op.multiply(variance, relax.const(factor, str(x.ty.dtype))))
+    return variance, axes
+
+
+def _variance(call: Call) -> relax.Expr:
+    return _spread(call)[0]
+
+
+def _deviation(call: Call) -> relax.Expr:
+    return call.emit(op.sqrt(_spread(call)[0]))
+
+
+def _variance_and_mean(call: Call) -> relax.Expr:
+    variance, axes = _spread(call)
+    mean = call.emit(op.mean(call.tensor("self"), axes, keepdims=bool(call["keepdim"])))
+    return relax.Tuple([variance, mean])
+
+
+def _norm(call: Call) -> relax.Expr:
+    """The norm of an order: also of order 0, which counts, and of infinite ones."""
+    order, dtype = float(call["ord"]), call.dtype
+    size = call.emit(op.abs(call.tensor("self", dtype)))
+    if math.isinf(order):
+        return _reduced(call, op.max if order > 0 else op.min, size)
+    if order == 0:
+        size = call.cast(call.emit(op.not_equal(size, relax.const(0, dtype))), dtype)
+    if order in (0, 1):
+        return _reduced(call, op.sum, size)
+    if order == 2:
+        total = _reduced(call, op.sum, call.emit(op.multiply(size, size)))
+        return call.emit(op.sqrt(total))
+    total = _reduced(call, op.sum, call.emit(op.power(size, relax.const(order, dtype))))
+    return call.emit(op.power(total, relax.const(1 / order, dtype)))
+
+
+def _running(accumulate: Reduction) -> Converter:
+    def convert(call: Call) -> relax.Expr:
+        x = call.tensor("self", call.dtype)
+        return call.emit(accumulate(x, call["dim"], dtype=call.dtype)) if call.shape else x
+
+    return convert
+
+
+def _running_extreme(better: Callable[..., relax.Expr]) -> Converter:
+    """The largest or least element up to each, and where the last such is: by doubling, elements
+    are compared with those 1, 2, 4, … before them."""
+
+    def convert(call: Call) -> relax.Expr:
+        x = call.tensor("self")
+        shape = shape_of(x)
+        axis = call["dim"] % len(shape)
+        extent, dtype = shape[axis], str(x.ty.dtype)
+        line = [extent if at == axis else 1 for at in range(len(shape))]
+        places = op.reshape(op.arange(0, extent, 1, "int64"), line)
+        places = call.emit(op.broadcast_to(places, shape))
+        step = 1
+        while step < extent:
+            before = [
+                call.emit(
+                    op.concat(
+                        [
+                            op.strided_slice(each, [axis], [0], [step]),
+                            op.strided_slice(each, [axis], [0], [extent - step]),
+                        ],
+                        axis=axis,
+                    )
+                )
+                for each in (x, places)
+            ]
+            keep = better(x, before[0])
+            if "float" in dtype:
+                keep = op.logical_or(op.isnan(x), op.logical_and(keep, _number(before[0])))
+            keep = call.emit(keep)
+            x = call.emit(op.where(keep, x, before[0]))
+            places = call.emit(op.where(keep, places, before[1]))
+            step *= 2
+        return relax.Tuple([x, places])
+
+    return convert
+
+
+def _number(x: relax.Expr) -> relax.Expr:
+    return op.logical_not(op.isnan(x))
+
+
+def _kth(call: Call) -> relax.Expr:
+    """The element that `k` others, counted from one, are not greater than."""
+    return _ranked(call, call["k"] - 1)
+
+
+def _ranked(call: Call, rank: int) -> relax.Expr:
+    x, axis, keep = call.tensor("self"), call["dim"], bool(call["keepdim"])
+    order = call.emit(op.argsort(x, axis, False, dtype="int64"))
+    place = relax.const([rank], "int64")
+    found = call.emit(op.take(order, place, axis=axis))
+    values = call.emit(op.gather_elements(x, found, axis=axis))
+    pair = [values, found]
+    if not keep:
+        pair = [call.emit(op.squeeze(each, [axis])) for each in pair]
+    return relax.Tuple(pair)
+
+
+def _total(call: Call) -> relax.Expr:
+    """A sum: in `dtype` where the call has one."""
+    wanted = call.arguments.get("dtype")
+    if wanted is not None and dtype_name(wanted) != call.dtype:
+        raise Unsupported(f"a sum in {dtype_name(wanted)}")
+    return _reduced(call, op.sum, call.tensor("self", call.dtype))
+
+
+REDUCTIONS: dict[str, Converter] = {
+    "sum.default": _total,
+    "sum.dim_IntList": _total,
+    "mean.default": _reduction(op.mean),
+    "mean.dim": _reduction(op.mean),
+    "prod.default": _reduction(op.prod),
+    "prod.dim_int": _reduction(op.prod),
+    "amax.default": _reduction(op.max),
+    "amin.default": _reduction(op.min),
+    "max.default": _reduction(op.max),
+    "min.default": _reduction(op.min),
+    **{f"any.{form}": _of_truth(op.max) for form in ("default", "dim", "dims")},
+    **{f"all.{form}": _of_truth(op.min) for form in ("default", "dim", "dims")},
+    "max.dim": _extreme(op.max, op.argmax),
+    "min.dim": _extreme(op.min, op.argmin),
+    "argmax.default": _where_extreme(op.argmax),
+    "argmin.default": _where_extreme(op.argmin),
+    "var.correction": _variance,
+    "std.correction": _deviation,
+    "var_mean.correction": _variance_and_mean,
+    "linalg_vector_norm.default": _norm,
+    "cumsum.default": _running(op.cumsum),
+    "cumprod.default": _running(op.cumprod),
+    "cummax.default": _running_extreme(op.greater_equal),
+    "cummin.default": _running_extreme(op.less_equal),
+    "kthvalue.default": _kth,
+}
