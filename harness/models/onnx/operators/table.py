@@ -7,6 +7,7 @@ from harness.models.onnx.operators.converter import Converter
 from harness.models.onnx.operators.convolution import CONVOLUTION
 from harness.models.onnx.operators.movement import MOVEMENT
 from harness.models.onnx.operators.normalisation import NORMALISATION
+from harness.models.onnx.operators.quantized import QUANTIZED
 from harness.models.onnx.operators.recurrent import RECURRENT
 from harness.models.onnx.operators.reductions import REDUCTIONS
 from harness.models.onnx.operators.resize import RESIZE
@@ -16,6 +17,7 @@ CONVERTERS: dict[str, Converter] = {
     **CONVOLUTION,
     **MOVEMENT,
     **NORMALISATION,
+    **QUANTIZED,
     **RECURRENT,
     **REDUCTIONS,
     **RESIZE,
