@@ -7,6 +7,7 @@ from harness.models.onnx.operators.converter import Converter
 from harness.models.onnx.operators.convolution import CONVOLUTION
 from harness.models.onnx.operators.movement import MOVEMENT
 from harness.models.onnx.operators.normalisation import NORMALISATION
+from harness.models.onnx.operators.quantized import QUANTIZED
 from harness.models.onnx.operators.recurrent import RECURRENT
 from harness.models.onnx.operators.reductions import REDUCTIONS
 from harness.models.onnx.operators.regions import REGIONS
@@ -19,6 +20,7 @@ CONVERTERS: dict[str, Converter] = {
     **CONVOLUTION,
     **MOVEMENT,
     **NORMALISATION,
+    **QUANTIZED,
     **RECURRENT,
     **REDUCTIONS,
     **REGIONS,
