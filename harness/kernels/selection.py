@@ -28,7 +28,8 @@ def top_elements(
             data = T.arg("data", T.buffer((rows, length), dtype))
             values = T.arg("values", T.buffer((rows, count), dtype))
             places = T.arg("places", T.buffer((rows, count), place_dtype))
-            with T.parallel(rows) as row:
+            # TVM looks for reshapes among kernels of one input, and wants a block in those.
+            with T.sblock("root"), T.parallel(rows) as row:
                 at = T.alloc_buffer((1,), "int32", scope="local")
                 with T.serial(length) as element:
                     value = T.bind(data[row, element])

@@ -384,13 +384,13 @@ def test_import_names_the_node_in_our_own_words_when_a_converter_gives_up(
     def fails(importer: object, node: object) -> None:
         raise TypeError("of TVM")
 
-    monkeypatch.setattr(ExportedProgramImporter, "_convolution", fails)
+    monkeypatch.setattr(ExportedProgramImporter, "_batch_norm_legit_no_training", fails)
     text = refused(exported)
     assert (
-        "operator aten.convolution.default of node 'convolution' is not supported in this form"
-        in text
+        "operator aten._native_batch_norm_legit_no_training.default of node "
+        "'_native_batch_norm_legit_no_training' is not supported in this form" in text
     )
-    assert "of TVM" not in text and "float32[1, 3, 8, 8]" in text
+    assert "of TVM" not in text and "float32[1, 8, 8, 8]" in text
 
 
 def test_layers_have_the_paths_of_their_modules(tmp_path: Path) -> None:

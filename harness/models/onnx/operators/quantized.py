@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from harness.compiler.api import constant_array, relax, shape_of
+from harness.compiler.api import constant, constant_array, relax, shape_of
 from harness.models.onnx.operators.converter import Builder, Converter, by_tvm
 from harness.models.onnx.refusal import Unsupported
 
@@ -58,7 +58,7 @@ def _reshaped(builder: Builder, value: relax.Expr, shape: Sequence[int]) -> rela
 def _one(value: float, dtype: str = "float32") -> relax.Expr:
     """A number as an array of one element. TVM writes scalars into its kernels, where it multiplies
     by the inverse of a divisor, which rounds twice."""
-    return relax.const(np.full(1, value, dtype))
+    return constant(np.full(1, value, dtype))
 
 
 def _is_zero(value: relax.Expr | None) -> bool:

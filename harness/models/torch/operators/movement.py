@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.compiler.api import relax, shape_of
+from harness.compiler.api import constant, relax, shape_of
 from harness.models.torch.operators.converter import Call, Converter
 from harness.models.torch.refusal import Unsupported
 
@@ -72,7 +72,7 @@ def _triangle(upper: bool) -> Converter:
         ones = np.ones((rows, columns), bool)
         kept = np.triu(ones, call["diagonal"]) if upper else np.tril(ones, call["diagonal"])
         zero = relax.const(0, call.dtype)
-        return call.emit(op.where(relax.const(kept), call.tensor("self"), zero))
+        return call.emit(op.where(constant(kept), call.tensor("self"), zero))
 
     return convert
 
