@@ -29,8 +29,8 @@ import onnx
 from onnx import numpy_helper
 
 LEVELS = ("none", "full")
-_BATCH = 20
-_SECONDS = 600
+_BATCH = 100
+_SECONDS = 1800
 _SHAPES = {
     "AffineGrid": {1}, "BlackmanWindow": {0}, "CenterCropPad": {1}, "Col2Im": {1, 2},
     "Compress": {1},
