@@ -198,6 +198,17 @@ def test_import_lists_every_unsupported_operator_when_there_are_several(tmp_path
     assert "Multinomial (node 'first')" in text
 
 
+@pytest.mark.parametrize("taps", [100, 33])
+def test_import_refuses_a_window_larger_than_its_input(tmp_path: Path, taps: int) -> None:
+    model = small_models.onnx_model(
+        [helper.make_node("Conv", ["x", "w"], ["y"], name="wide")],
+        [("x", FLOAT, [1, 1, 32])],
+        [("y", FLOAT, [1, 2, 1])],
+        {"w": np.ones((2, 1, taps), np.float32)},
+    )
+    assert f"its output 'y' is [1, 2, {33 - taps}]: its window" in refused(model, tmp_path)
+
+
 def test_import_names_the_domain_when_an_operator_is_of_a_custom_one(tmp_path: Path) -> None:
     model = small_models.onnx_model(
         [helper.make_node("Relu", ["x"], ["y"], name="mine", domain="com.example")],
