@@ -142,10 +142,8 @@ def different(folder: Path) -> Iterator[Path]:
 def model_of(path: Path, folder: Path, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """A file as a sweep names it."""
     inside = path.relative_to(folder / "files")
-    name = f"{inside.parts[0]}/{inside.stem}" if len(inside.parts) > 1 else inside.stem
-    if "persian" in inside.parts:
-        name += "-persian"
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", name) + inside.suffix.replace(".", "-")
+    parts = dict.fromkeys([inside.parts[0], *inside.parent.parts[-1:], inside.stem])
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(parts)) + inside.suffix.replace(".", "-")
     about = next((each for end, each in known.items() if str(inside).endswith(end)), {})
     if "values" in about:
         bound = folder / "bound" / inside
