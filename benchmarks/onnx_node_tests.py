@@ -16,26 +16,21 @@ is what ONNX Runtime gives too. All else is `wrong`.
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 import tempfile
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import onnx
+from case_children import run_all, work_through
 from onnx import numpy_helper
 
 LEVELS = ("none", "full")
 _BATCH = 100
-_SECONDS = 1800
 _SHAPES = {
     "AffineGrid": {1}, "BlackmanWindow": {0}, "CenterCropPad": {1}, "Col2Im": {1, 2},
     "Compress": {1},
@@ -189,52 +184,6 @@ def difference(
     return worst or "ok"
 
 
-def work_through(names: Sequence[str], levels: Sequence[str]) -> None:
-    """A child process: prints a line of JSON before and after each case."""
-    by_name = {case.name: case for case in cases()}
-    with tempfile.TemporaryDirectory() as folder:
-        for name in names:
-            for level in levels:
-                print(json.dumps({"begins": [name, level]}), flush=True)
-                result = passes(by_name[name], level, Path(folder))
-                print(json.dumps({"case": [name, level], "result": result}), flush=True)
-
-
-def in_child(names: Sequence[str], levels: Sequence[str]) -> dict[tuple[str, str], str]:
-    """The results of some cases. A child that crashes is started again behind the case."""
-    found: dict[tuple[str, str], str] = {}
-    left = [(name, level) for name in names for level in levels]
-    while left:
-        order = json.dumps({"names": list(dict.fromkeys(n for n, _ in left)), "levels": levels})
-        environment = {**os.environ, "TVM_NUM_THREADS": "1"}
-        ended = "ended early"
-        try:
-            done = subprocess.run(
-                [sys.executable, __file__, "--child", order],
-                capture_output=True, text=True, timeout=_SECONDS, env=environment,
-            )  # fmt: skip
-            printed, code = done.stdout, done.returncode
-            ended = f"crashed: exit code {code}"
-        except subprocess.TimeoutExpired as error:
-            printed = (error.stdout or b"").decode()
-            ended = f"took over {_SECONDS} s"
-        begun = None
-        for line in printed.splitlines():
-            if not line.startswith("{"):
-                continue
-            message = json.loads(line)
-            if "begins" in message:
-                begun = tuple(message["begins"])
-            else:
-                found[tuple(message["case"])] = message["result"]
-        if begun is not None and begun not in found:
-            found[begun] = ended
-        elif begun is None:
-            found |= dict.fromkeys(left, ended)
-        left = [each for each in left if each not in found]
-    return found
-
-
 @click.command()
 @click.option("--only", multiple=True, help="Cases whose names contain this; may be given again.")
 @click.option("--fusion", type=click.Choice(LEVELS), help="One level instead of both.")
@@ -252,20 +201,13 @@ def main(
 ) -> None:
     """Run ONNX's operator tests."""
     if child is not None:
-        order = json.loads(child)
-        work_through(order["names"], order["levels"])
+        by_name = {case.name: case for case in cases()}
+        with tempfile.TemporaryDirectory() as folder:
+            work_through(child, lambda name, level: passes(by_name[name], level, Path(folder)))
         return
     levels = [fusion] if fusion else list(LEVELS)
     names = [case.name for case in cases() if any(o in case.name for o in only or ("",))]
-    batches = [names[at : at + _BATCH] for at in range(0, len(names), _BATCH)]
-    results: dict[tuple[str, str], str] = {}
-    begun = time.monotonic()
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for done, found in enumerate(pool.map(lambda each: in_child(each, levels), batches), 1):
-            results |= found
-            rate = (time.monotonic() - begun) / done
-            left = rate * (len(batches) - done) / 60
-            print(f"{len(results)} of {len(names) * len(levels)}; {left:.0f} min left", flush=True)
+    results = run_all(__file__, names, levels, _BATCH)
     summary(results, levels, len(names))
     if report is not None:
         rows = [{"case": n, "fusion": f, "result": r} for (n, f), r in sorted(results.items())]
