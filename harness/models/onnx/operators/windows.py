@@ -90,8 +90,9 @@ def _max_pool(builder: Builder, inputs: Any, attributes: Any, opset: int) -> rel
     lowest = -np.inf if dtype.startswith("float") else np.iinfo(dtype).min
     width = [each for pair in around for each in pair]
     padded = builder.emit(relax.op.nn.pad(x, width, pad_value=lowest))
-    order = "F" if attributes.get("storage_order", 0) else "C"
-    within = np.arange(int(np.prod(image))).reshape(image, order=order)
+    within = np.arange(int(np.prod(image)))
+    by_columns = bool(attributes.get("storage_order", 0))
+    within = within.reshape(image[::-1]).T if by_columns else within.reshape(image)
     planes = np.arange(shape[0] * shape[1]).reshape(shape[:2]) * int(np.prod(image))
     places = np.pad(planes[(..., *[None] * rank)] + within, around)
     axes = list(range(2, 2 + rank))
@@ -103,8 +104,8 @@ def _max_pool(builder: Builder, inputs: Any, attributes: Any, opset: int) -> rel
             for begin, count, stride in zip(begins, counts, strides, strict=True)
         ]
         value = builder.emit(relax.op.strided_slice(padded, axes, begins, ends, strides))
-        cut = tuple(map(slice, begins, ends, strides))
-        place = relax.const(np.ascontiguousarray(places[(..., *cut)]).astype(np.int64))
+        cut = (slice(None), slice(None), *map(slice, begins, ends, strides))
+        place = relax.const(np.ascontiguousarray(places[cut], np.int64))
         if best is None:
             best = value, place
             continue
