@@ -8,6 +8,7 @@ from harness.models.onnx.operators.convolution import CONVOLUTION
 from harness.models.onnx.operators.movement import MOVEMENT
 from harness.models.onnx.operators.normalisation import NORMALISATION
 from harness.models.onnx.operators.quantized import QUANTIZED
+from harness.models.onnx.operators.quantized_recurrent import QUANTIZED_RECURRENT
 from harness.models.onnx.operators.recurrent import RECURRENT
 from harness.models.onnx.operators.reductions import REDUCTIONS
 from harness.models.onnx.operators.regions import REGIONS
@@ -21,6 +22,7 @@ CONVERTERS: dict[str, Converter] = {
     **MOVEMENT,
     **NORMALISATION,
     **QUANTIZED,
+    **QUANTIZED_RECURRENT,
     **RECURRENT,
     **REDUCTIONS,
     **REGIONS,
