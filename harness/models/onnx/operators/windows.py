@@ -90,9 +90,9 @@ def _max_pool(builder: Builder, inputs: Any, attributes: Any, opset: int) -> rel
     lowest = -np.inf if dtype.startswith("float") else np.iinfo(dtype).min
     width = [each for pair in around for each in pair]
     padded = builder.emit(relax.op.nn.pad(x, width, pad_value=lowest))
-    within = np.arange(int(np.prod(image)))
+    numbers = np.arange(int(np.prod(image)))
     by_columns = bool(attributes.get("storage_order", 0))
-    within = within.reshape(image[::-1]).T if by_columns else within.reshape(image)
+    within = numbers.reshape(image[::-1]).T if by_columns else numbers.reshape(image)
     planes = np.arange(shape[0] * shape[1]).reshape(shape[:2]) * int(np.prod(image))
     places = np.pad(planes[(..., *[None] * rank)] + within, around)
     axes = list(range(2, 2 + rank))
