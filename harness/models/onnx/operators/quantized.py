@@ -12,7 +12,12 @@ from typing import Any
 import onnx
 
 from harness.compiler.api import relax, shape_of
-from harness.models.onnx.operators.converter import Builder, Converter, by_tvm
+from harness.models.onnx.operators.converter import (
+    Builder,
+    Converter,
+    by_tvm,
+    in_either_layout,
+)
 from harness.models.onnx.operators.integers import (
     BOUNDS,
     Values,
@@ -136,8 +141,6 @@ def _qlinear_conv(builder: Builder, inputs: Any, attributes: Any, opset: int) ->
     x, x_scale, x_zero, weights, weights_scale, weights_zero, scale, zero, bias = (
         inputs[at] for at in range(9)
     )
-    if attributes.get("channels_last", 0):
-        raise Unsupported("channels_last=1")
     total = _convolution(builder, x, weights, x_zero, weights_zero, attributes, opset)
     shape = shape_of(total)
     if bias is not None:
@@ -153,7 +156,7 @@ QUANTIZED: dict[str, Converter] = {
     "DequantizeLinear": _dequantize_linear,
     "DynamicQuantizeLinear": _dynamic_quantize_linear,
     "MatMulInteger": _matmul_integer,
-    "QLinearConv": _qlinear_conv,
+    "QLinearConv": in_either_layout(_qlinear_conv),
     "QLinearMatMul": _qlinear_matmul,
     "QuantizeLinear": _quantize_linear,
 }
