@@ -6,6 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from ml_dtypes import iinfo
+from onnx import TensorProto, helper
 from onnx.reference.op_run import OpRun
 from scipy.special import erf, expit
 
@@ -36,19 +38,20 @@ class GlobalMaxPool(_Operator):
 
 
 class QuantizeLinear(_Operator):
-    """To the nearest step, halves to even, saturated; scales per tensor or per axis."""
+    """To the nearest step, halves to even, saturated; scales per tensor, axis or block."""
 
     def _run(
         self, x: np.ndarray, scale: np.ndarray, zero: np.ndarray | None = None, **attributes: Any
     ) -> tuple[np.ndarray]:
-        offset = np.zeros((), np.uint8) if zero is None else zero
-        limits = np.iinfo(offset.dtype)
+        given = attributes.get("output_dtype") or TensorProto.UINT8
+        offset = np.zeros((), helper.tensor_dtype_to_np_dtype(given)) if zero is None else zero
+        limits = iinfo(offset.dtype)  # type: ignore[no-untyped-call]
         steps = np.rint(x / _along(scale, x, attributes)) + _along(offset, x, attributes)
         return (np.clip(steps, limits.min, limits.max).astype(offset.dtype),)
 
 
 class DequantizeLinear(_Operator):
-    """A real number for each step; scales per tensor or per axis."""
+    """A real number for each step; scales per tensor, axis or block."""
 
     def _run(
         self, x: np.ndarray, scale: np.ndarray, zero: np.ndarray | None = None, **attributes: Any
@@ -67,12 +70,13 @@ OPERATORS: tuple[type[OpRun], ...] = (
 
 
 def _along(values: np.ndarray, x: np.ndarray, attributes: dict[str, Any]) -> np.ndarray:
-    """Values of the whole of x, or one for each index of an axis, as they broadcast to x."""
-    if attributes.get("block_size"):
-        raise NotImplementedError("scales of blocks")
-    values = values.astype(np.float64)
+    """Values of the whole of x, or one for each index or block of an axis, as they broadcast to
+    x."""
+    values, axis = values.astype(np.float64), int(attributes.get("axis", 1))
+    if block := attributes.get("block_size"):
+        return values.repeat(block, axis).take(range(x.shape[axis]), axis)
     if values.size == 1:
         return values.reshape(())
     shape = [1] * x.ndim
-    shape[int(attributes.get("axis", 1))] = -1
+    shape[axis if x.ndim > 1 else 0] = -1
     return values.reshape(shape)

@@ -131,7 +131,7 @@ def _softmax(builder: Builder, inputs: Any, attributes: Any, opset: int) -> rela
     """Of as many whole steps as 1 has. Before opset 13 of all axes from one on."""
     x, scale, zero = inputs[0], inputs[3], inputs[4]
     shape, given = shape_of(x), int(attributes["opset"])
-    axis = int(attributes.get("axis", -1 if given >= 13 else 1)) % len(shape)
+    axis = int(attributes.get("axis", -1)) % len(shape)
     value = _real(builder, x, inputs[1], inputs[2])
     if given < 13:
         value = reshaped(builder, value, (math.prod(shape[:axis]), math.prod(shape[axis:])))
