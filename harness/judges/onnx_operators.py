@@ -43,11 +43,10 @@ class QuantizeLinear(_Operator):
     def _run(
         self, x: np.ndarray, scale: np.ndarray, zero: np.ndarray | None = None, **attributes: Any
     ) -> tuple[np.ndarray]:
-        given = attributes.get("output_dtype") or TensorProto.UINT8
-        offset = np.zeros((), helper.tensor_dtype_to_np_dtype(given)) if zero is None else zero
-        limits = iinfo(offset.dtype)  # type: ignore[no-untyped-call]
-        steps = np.rint(x / _along(scale, x, attributes)) + _along(offset, x, attributes)
-        return (np.clip(steps, limits.min, limits.max).astype(offset.dtype),)
+        if zero is None:
+            given = attributes.get("output_dtype") or TensorProto.UINT8
+            zero = np.zeros((), helper.tensor_dtype_to_np_dtype(given))
+        return (quantized(x, scale, zero, **attributes),)
 
 
 class DequantizeLinear(_Operator):
@@ -56,8 +55,7 @@ class DequantizeLinear(_Operator):
     def _run(
         self, x: np.ndarray, scale: np.ndarray, zero: np.ndarray | None = None, **attributes: Any
     ) -> tuple[np.ndarray]:
-        offset = 0.0 if zero is None else _along(zero, x, attributes)
-        return ((x.astype(np.float64) - offset) * _along(scale, x, attributes),)
+        return (dequantized(x, scale, zero, **attributes),)
 
 
 OPERATORS: tuple[type[OpRun], ...] = (
@@ -67,6 +65,21 @@ OPERATORS: tuple[type[OpRun], ...] = (
     QuantizeLinear,
     DequantizeLinear,
 )
+
+
+def quantized(x: np.ndarray, scale: np.ndarray, zero: np.ndarray, **attributes: Any) -> np.ndarray:
+    """Integers of the zero point's type; scales are along axis 1 where no attribute says more."""
+    limits = iinfo(zero.dtype)  # type: ignore[no-untyped-call]
+    steps = np.rint(x / _along(scale, x, attributes)) + _along(zero, x, attributes)
+    return np.asarray(np.clip(steps, limits.min, limits.max), zero.dtype)
+
+
+def dequantized(
+    x: np.ndarray, scale: np.ndarray, zero: np.ndarray | None, **attributes: Any
+) -> np.ndarray:
+    """What integers stand for; scales as in `quantized`."""
+    offset = 0.0 if zero is None else _along(zero, x, attributes)
+    return np.asarray((x.astype(np.float64) - offset) * _along(scale, x, attributes))
 
 
 def _along(values: np.ndarray, x: np.ndarray, attributes: dict[str, Any]) -> np.ndarray:
