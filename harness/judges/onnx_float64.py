@@ -29,7 +29,7 @@ from harness.judges.rounding import FLOATS, Rounding
 from harness.models.onnx.file import load_onnx
 
 _SEEDS = (1, 2)
-_NUMPY_OPERATORS = (*OPERATORS, *RUNTIME_OPERATORS)
+_NUMPY_OPERATORS = [*OPERATORS, *RUNTIME_OPERATORS]
 _IN_NUMPY = frozenset(
     {
         *("QLinearConv", "QLinearMatMul", "MatMulInteger", "ConvInteger", "DynamicQuantizeLinear"),

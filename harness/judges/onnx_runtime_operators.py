@@ -134,6 +134,47 @@ class DynamicQuantizeMatMul(_Operator):
         return (value if bias is None else value + bias,)
 
 
+class DynamicQuantizeLSTM(_Operator):
+    """With the usual activations, of sequences that are all as long, without peepholes."""
+
+    def _run(
+        self, x: Array, w: Array, r: Array, bias: Array | None, lengths: Array | None,
+        state: Array | None, memory: Array | None, peepholes: Array | None,
+        w_scale: Array, w_zero: Array, r_scale: Array, r_zero: Array,
+        direction: str = "forward", activations: list[str] | None = None, clip: float = 0.0,
+        input_forget: int = 0, **others: Any,
+    ) -> Any:  # fmt: skip
+        usual = ["sigmoid", "tanh", "tanh"] * len(w)
+        named = [name.lower() for name in activations or usual]
+        if lengths is not None or peepholes is not None or clip or input_forget or named != usual:
+            raise NotImplementedError("an LSTM that is not the usual one")
+        given = _steps_of(x)
+        shape = (len(w), x.shape[1], r.shape[1])
+        states, memories = (
+            np.zeros(shape) if each is None else each.copy() for each in (state, memory)
+        )
+        every = np.empty((len(x), *shape))
+        biases = np.zeros((len(w), 8 * r.shape[1])) if bias is None else bias
+        for at in range(len(w)):
+            of_input, of_state = (
+                dequantized(weights[at], scale[at], zero[at], axis=-1)
+                for weights, scale, zero in ((w, w_scale, w_zero), (r, r_scale, r_zero))
+            )
+            products = given @ of_input + biases[at].reshape(2, -1).sum(0)
+            backwards = direction == "reverse" or at == 1
+            for time in range(len(x))[:: -1 if backwards else 1]:
+                gates = products[time] + _steps_of(states[at]) @ of_state
+                i, o, f, c = np.split(gates, 4, axis=-1)
+                memories[at] = expit(f) * memories[at] + expit(i) * np.tanh(c)
+                states[at] = every[time, at] = expit(o) * np.tanh(memories[at])
+        return every, states, memories
+
+
+def _steps_of(x: Array) -> Array:
+    """Real numbers in the steps that their range is quantized in."""
+    return dequantized(*DynamicQuantizeLinear.eval(x)) if np.any(x) else x
+
+
 RUNTIME_OPERATORS: tuple[type[OpRun], ...] = (
     QLinearAdd,
     QLinearMul,
@@ -147,6 +188,7 @@ RUNTIME_OPERATORS: tuple[type[OpRun], ...] = (
     QGemm,
     MatMulIntegerToFloat,
     DynamicQuantizeMatMul,
+    DynamicQuantizeLSTM,
     *(
         type(operator.__name__, (operator,), {"op_domain": _Operator.op_domain})
         for operator in (QuantizeLinear, DequantizeLinear)
