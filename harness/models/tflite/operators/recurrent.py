@@ -13,7 +13,8 @@ import numpy as np
 
 from harness.compiler.api import constant, relax, tirx
 from harness.compiler.script import T
-from harness.kernels.recurrent import LANES, LSTM, RNN, Cell, Form, Function, Value, recurrent
+from harness.kernels.recurrent import LSTM, RNN, recurrent
+from harness.kernels.recurrent_steps import LANES, Cell, Form, Function, Value
 from harness.models.tflite.operation import Converter, Operation, Unsupported, activated
 
 
