@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -63,7 +64,8 @@ def resolve_file(spec: ModelSpec, path: Path) -> ResolvedModel:
     if spec.batch is not None:
         shapes = with_batch(path, kind, shapes, spec.batch)
     else:
-        shapes = with_single_sample(path, kind, shapes)
+        with contextlib.suppress(InputError):  # importing a damaged file says what is wrong
+            shapes = with_single_sample(path, kind, shapes)
         if assumed := sorted(shapes.keys() - spec.shapes.keys()):
             remarks = (
                 f"model '{spec.name}': its file leaves the batch of {', '.join(assumed)} free, "

@@ -10,12 +10,15 @@ import onnx
 import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
-from small_models import FLOAT, INT64, onnx_model, save, save_tflite, weights
+from small_models import FLOAT, INT64, onnx_model, save, weights
 from sweeps import FUSED, QUICK, Heard
+from tflite_graphs import Case, Input, Output
+from tflite_graphs import save as save_case
 
 from harness.baselines.registry import ENGINES, open_session
 from harness.errors import CellFailure, InputError
 from harness.models.frontends import import_model
+from harness.models.onnx.importer import RUNTIME_DOMAIN
 from harness.models.tensors import TensorSpec
 from harness.records.record import Record
 from harness.run.runnable import runnable_model
@@ -26,15 +29,14 @@ PACKAGES = {name: engine.package for name, engine in ENGINES.items()}
 
 
 def reversing(batch: int | str = 2) -> onnx.ModelProto:
-    """An operator that TVM does not import, of `x` (batch × 3) and `lengths` (batch)."""
+    """An operator that is not imported (QuickGelu), of `x` (batch × 3) and `lengths` (batch)."""
     nodes = [
-        helper.make_node(
-            "ReverseSequence", ["x", "lengths"], ["r"], name="reverse", batch_axis=0, time_axis=1
-        ),
-        helper.make_node("Exp", ["r"], ["y"]),
+        helper.make_node("QuickGelu", ["x"], ["g"], name="quick", domain=RUNTIME_DOMAIN, alpha=1.7),
+        helper.make_node("ReverseSequence", ["g", "lengths"], ["y"], batch_axis=0, time_axis=1),
     ]
     inputs = [("x", FLOAT, [batch, 3]), ("lengths", INT64, [batch])]
-    return onnx_model(nodes, inputs, ["y"])
+    outputs = [("y", FLOAT, [batch, 3])]
+    return onnx_model(nodes, inputs, outputs, {}, domains={RUNTIME_DOMAIN: 1})
 
 
 def swept(folder: Path, models: list[object], **keys: object) -> dict[tuple[str, str], Record]:
@@ -62,12 +64,13 @@ def test_baselines_measure_what_tvm_cannot_import(tmp_path: Path) -> None:
     ]
     engines = [name for name in ("onnxruntime", "openvino", "litert") if find_spec(PACKAGES[name])]
     ran = {("reversing", "onnxruntime"): "onnxruntime", ("reversing", "openvino"): "onnxruntime"}
-    refused = {"reversing": "ReverseSequence (node 'reverse')"}
+    refused = {"reversing": "com.microsoft.QuickGelu (node 'quick')"}
     if "litert" in engines:
-        save_tflite(tmp_path / "dynamic.tflite", weight_type="int8")
-        models.append("./dynamic.tflite")
-        ran |= {("dynamic", "litert"): "litert"}
-        refused["dynamic"] = "dynamic range quantization"
+        case = Case("BITCAST", (Input((2, 3)),), [Output("int32")], "BitcastOptions")
+        save_case([case], tmp_path / "bits.tflite")
+        models.append("./bits.tflite")
+        ran |= {("bits", "litert"): "litert"}
+        refused["bits"] = "the bits of values are not read as another type"
     found = swept(tmp_path, models, baselines=engines)
     for model, why in refused.items():
         ours = found[model, "tvm"]

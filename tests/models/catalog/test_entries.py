@@ -10,6 +10,7 @@ import onnx
 import pytest
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
+from small_models import convolutional, save
 
 from harness.cli.models import command
 from harness.errors import CellSkipped, InputError
@@ -251,9 +252,16 @@ def test_resolve_gives_a_task_when_own_model_has_data_and_metric(tmp_path: Path)
 
 
 def test_resolve_names_the_open_dimension_when_shapes_are_left_out(tmp_path: Path) -> None:
-    spec = ModelSpec(name="own", path=own_model(tmp_path), data=own_data(tmp_path), metric="top1")
-    with pytest.raises(InputError, match="batch"):
+    path = save(convolutional(batch=1, side="height"), tmp_path / "own.onnx")
+    spec = ModelSpec(name="own", path=path, data=own_data(tmp_path), metric="top1")
+    with pytest.raises(InputError, match="height"):
         catalog.resolve(spec)
+
+
+def test_resolve_takes_a_batch_of_one_where_it_alone_is_open(tmp_path: Path) -> None:
+    found = catalog.resolve(ModelSpec(name="own", path=own_model(tmp_path)))
+    assert found.shapes == {"x": (1, 3)}
+    assert "leaves the batch of x free, which is 1 here" in found.remarks[0]
 
 
 @pytest.mark.parametrize("given", ["data", "metric"])
