@@ -4,7 +4,7 @@ result, or, of comparisons, the common type of the operands."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -46,18 +46,6 @@ def _comparison(operation: Operation) -> Converter:
 
 def _common(left: Any, right: Any) -> str:
     return dtype_name(torch.result_type(left, right))
-
-
-def _reversed(operation: Operation) -> Converter:
-    """rsub: the other minus, alpha times, the first."""
-
-    def convert(call: Call) -> relax.Expr:
-        first, other = call.tensor("self", call.dtype), call.tensor("other", call.dtype)
-        if call["alpha"] != 1:
-            first = call.emit(op.multiply(first, relax.const(call["alpha"], call.dtype)))
-        return call.emit(operation(other, first))
-
-    return convert
 
 
 def _divide(call: Call) -> relax.Expr:
@@ -117,6 +105,10 @@ def _copysign(left: relax.Expr, right: relax.Expr) -> relax.Expr:
     return op.where(_negative(right), op.negative(size), size)
 
 
+def _hypotenuse(left: relax.Expr, right: relax.Expr) -> relax.Expr:
+    return op.sqrt(op.add(op.multiply(left, left), op.multiply(right, right)))
+
+
 def _negative(x: relax.Expr) -> relax.Expr:
     """Whether a sign bit is set: of -0.0, one divided by it is -inf."""
     zero = relax.const(0, str(x.ty.dtype))
@@ -172,11 +164,6 @@ def _bitwise_not(call: Call) -> relax.Expr:
     return call.emit(op.logical_not(x) if call.dtype == "bool" else op.bitwise_not(x))
 
 
-def _masked_fill(call: Call) -> relax.Expr:
-    mask, value = call.tensor("mask", "bool"), call.tensor("value", call.dtype)
-    return call.emit(op.where(mask, value, call.tensor("self")))
-
-
 def _to(call: Call) -> relax.Expr:
     x = call.tensor("self")
     narrow = {"uint8", "int8", "int16"}
@@ -191,46 +178,38 @@ def _like(number: float, x: relax.Expr) -> relax.Expr:
     return relax.const(number, str(x.ty.dtype))
 
 
-_BINARY: dict[str, Converter] = {
-    "add": _binary(op.add, op.logical_or),
-    "sub": _binary(op.subtract),
-    "mul": _binary(op.multiply, op.logical_and),
-    "div": _divide,
-    "floor_divide": _binary(op.floor_divide),
-    "remainder": _binary(op.floor_mod),
-    "fmod": _binary(op.mod),
-    "pow": _power,
-    "rsub": _reversed(op.subtract),
-    "maximum": _binary(op.maximum),
-    "minimum": _binary(op.minimum),
-    "atan2": _binary(op.atan2),
-    "hypot": _binary(lambda x, y: op.sqrt(op.add(op.multiply(x, x), op.multiply(y, y)))),
-    "copysign": _binary(_copysign),
-    "logaddexp": _binary(op.log_add_exp),
-    "bitwise_and": _binary(op.bitwise_and, op.logical_and),
-    "bitwise_or": _binary(op.bitwise_or, op.logical_or),
-    "bitwise_xor": _binary(op.bitwise_xor, op.logical_xor),
-    "bitwise_left_shift": _shift(op.left_shift),
-    "bitwise_right_shift": _shift(op.right_shift),
-    "eq": _comparison(op.equal),
-    "ne": _comparison(op.not_equal),
-    "lt": _comparison(op.less),
-    "le": _comparison(op.less_equal),
-    "gt": _comparison(op.greater),
-    "ge": _comparison(op.greater_equal),
+_PLAIN = ("default",)
+_BOTH = ("Tensor", "Scalar")
+_EITHER = (*_BOTH, "Scalar_Tensor")
+_SHIFTS = ("Tensor", "Tensor_Scalar", "Scalar_Tensor")
+_BINARY: dict[str, tuple[Converter, Sequence[str]]] = {
+    "add": (_binary(op.add, op.logical_or), _BOTH),
+    "sub": (_binary(op.subtract), _BOTH),
+    "mul": (_binary(op.multiply, op.logical_and), _BOTH),
+    "div": (_divide, (*_BOTH, "Tensor_mode", "Scalar_mode")),
+    "remainder": (_binary(op.floor_mod), _EITHER),
+    "fmod": (_binary(op.mod), _BOTH),
+    "pow": (_power, ("Scalar", "Tensor_Scalar", "Tensor_Tensor")),
+    "maximum": (_binary(op.maximum), _PLAIN),
+    "minimum": (_binary(op.minimum), _PLAIN),
+    "atan2": (_binary(op.atan2), _PLAIN),
+    "hypot": (_binary(_hypotenuse), _PLAIN),
+    "copysign": (_binary(_copysign), _BOTH),
+    "bitwise_and": (_binary(op.bitwise_and, op.logical_and), _EITHER),
+    "bitwise_or": (_binary(op.bitwise_or, op.logical_or), _EITHER),
+    "bitwise_xor": (_binary(op.bitwise_xor, op.logical_xor), _EITHER),
+    "bitwise_left_shift": (_shift(op.left_shift), _SHIFTS),
+    "bitwise_right_shift": (_shift(op.right_shift), _SHIFTS),
+    "__lshift__": (_shift(op.left_shift), _BOTH),
+    "__rshift__": (_shift(op.right_shift), _BOTH),
+    "eq": (_comparison(op.equal), _BOTH),
+    "ne": (_comparison(op.not_equal), _BOTH),
+    "lt": (_comparison(op.less), _BOTH),
+    "le": (_comparison(op.less_equal), _BOTH),
+    "gt": (_comparison(op.greater), _BOTH),
+    "ge": (_comparison(op.greater_equal), _BOTH),
 }
-_SPELLINGS = {
-    "__and__": "bitwise_and",
-    "__or__": "bitwise_or",
-    "__xor__": "bitwise_xor",
-    "__lshift__": "bitwise_left_shift",
-    "__rshift__": "bitwise_right_shift",
-}
-_BINARY |= {spelling: _BINARY[name] for spelling, name in _SPELLINGS.items()}
-_FORMS = (
-    "default", "Tensor", "Scalar", "Tensor_mode", "Scalar_mode", "Tensor_Scalar", "Tensor_Tensor",
-    "Scalar_Tensor",
-)  # fmt: skip
+"""By name: the converter, and the overloads that PyTorch's decompositions leave."""
 _UNARY: dict[str, Converter] = {
     **{
         name: _unary(getattr(op, name))
@@ -246,25 +225,17 @@ _UNARY: dict[str, Converter] = {
     "log1p": _unary(lambda x: op.log(op.add(x, _like(1, x)))),
     "log2": _unary(lambda x: op.multiply(op.log(x), _like(1 / math.log(2), x))),
     "reciprocal": _unary(lambda x: op.divide(_like(1, x), x)),
-    "square": _unary(lambda x: op.multiply(x, x)),
     **{name: _rounding(getattr(op, name)) for name in ("ceil", "floor", "round", "trunc")},
-    "isfinite": _predicate(op.isfinite, True),
     "isinf": _predicate(op.isinf, False),
     "isnan": _predicate(op.isnan, False),
     "signbit": lambda call: call.emit(_negative(call.tensor("self"))),
     "bitwise_not": _bitwise_not,
     "clamp": _clamp,
-    "clamp_min": _clamp,
-    "clamp_max": _clamp,
 }  # fmt: skip
 ARITHMETIC: dict[str, Converter] = {
-    **{f"{name}.{form}": convert for name, convert in _BINARY.items() for form in _FORMS},
+    **{f"{name}.{form}": convert for name, (convert, forms) in _BINARY.items() for form in forms},
     **{f"{name}.default": convert for name, convert in _UNARY.items()},
     "clamp.Tensor": _clamp,
-    "clamp_min.Tensor": _clamp,
-    "clamp_max.Tensor": _clamp,
     "where.self": _where,
-    "masked_fill.Scalar": _masked_fill,
-    "masked_fill.Tensor": _masked_fill,
     "_to_copy.default": _to,
 }

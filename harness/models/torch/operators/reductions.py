@@ -27,17 +27,12 @@ def _reduction(reduce: Reduction) -> Converter:
     return lambda call: _reduced(call, reduce, call.tensor("self", call.dtype))
 
 
-def _of_truth(reduce: Reduction) -> Converter:
-    """Whether any or all elements are not zero; TVM has no maxima of truth values."""
-
-    def convert(call: Call) -> relax.Expr:
-        x = call.tensor("self")
-        if str(x.ty.dtype) != "bool":
-            x = call.emit(op.not_equal(x, relax.const(0, str(x.ty.dtype))))
-        found = _reduced(call, reduce, call.cast(x, "int8"))
-        return call.cast(found, "bool")
-
-    return convert
+def _any(call: Call) -> relax.Expr:
+    """Whether any element is not zero; TVM has no maxima of truth values."""
+    x = call.tensor("self")
+    if str(x.ty.dtype) != "bool":
+        x = call.emit(op.not_equal(x, relax.const(0, str(x.ty.dtype))))
+    return call.cast(_reduced(call, op.max, call.cast(x, "int8")), "bool")
 
 
 def _extreme(reduce: Reduction, position: Reduction) -> Converter:
@@ -89,10 +84,6 @@ def _spread(call: Call) -> tuple[relax.Expr, list[int]]:
 
 def _variance(call: Call) -> relax.Expr:
     return _spread(call)[0]
-
-
-def _deviation(call: Call) -> relax.Expr:
-    return call.emit(op.sqrt(_spread(call)[0]))
 
 
 def _variance_and_mean(call: Call) -> relax.Expr:
@@ -194,7 +185,6 @@ def _total(call: Call) -> relax.Expr:
 
 
 REDUCTIONS: dict[str, Converter] = {
-    "sum.default": _total,
     "sum.dim_IntList": _total,
     "mean.default": _reduction(op.mean),
     "mean.dim": _reduction(op.mean),
@@ -204,14 +194,12 @@ REDUCTIONS: dict[str, Converter] = {
     "amin.default": _reduction(op.min),
     "max.default": _reduction(op.max),
     "min.default": _reduction(op.min),
-    **{f"any.{form}": _of_truth(op.max) for form in ("default", "dim", "dims")},
-    **{f"all.{form}": _of_truth(op.min) for form in ("default", "dim", "dims")},
+    **{f"any.{form}": _any for form in ("default", "dim", "dims")},
     "max.dim": _extreme(op.max, op.argmax),
     "min.dim": _extreme(op.min, op.argmin),
     "argmax.default": _where_extreme(op.argmax),
     "argmin.default": _where_extreme(op.argmin),
     "var.correction": _variance,
-    "std.correction": _deviation,
     "var_mean.correction": _variance_and_mean,
     "linalg_vector_norm.default": _norm,
     "cumsum.default": _running(op.cumsum),
