@@ -85,9 +85,11 @@ def assert_like_pytorch(
     *,
     levels: Iterable[str] = ("none", "full"),
     tolerance: float = TOLERANCE,
+    relative: bool = False,
 ) -> None:
     """Fails unless a network, or functions by name, compiled unfused and fused, gives what PyTorch
-    does: integers and truth values exactly, floats within `tolerance` of each output's scale."""
+    does: integers and truth values exactly, floats within `tolerance` of each output's scale, or,
+    `relative`, of each element."""
     if isinstance(network, Mapping):
         network = _Applied(network)
     with torch.no_grad(), warnings.catch_warnings():
@@ -102,7 +104,7 @@ def assert_like_pytorch(
         found = _run(machine_of(fuse(module, level), target, 2), given)
         assert len(found) == len(expected)
         for at, (one, right) in enumerate(zip(found, expected, strict=True)):
-            problem = _difference(one, right, tolerance)
+            problem = _difference(one, right, tolerance, relative)
             if problem:
                 wrong.append(f"{names[at] if names else at} ({level}): {problem}")
     assert not wrong, "\n".join(wrong)
@@ -113,12 +115,12 @@ def _copies(given: Sequence[Any]) -> list[Any]:
 
 
 def _run(machine: Any, given: Sequence[Any]) -> list[np.ndarray]:
-    arrays = [tvm.runtime.tensor(np.ascontiguousarray(each.numpy())) for each in given]
+    arrays = [tvm.runtime.tensor(np.array(each.numpy(), order="C")) for each in given]
     found = machine["main"](*arrays)
     return [each.numpy() for each in ([found] if hasattr(found, "numpy") else found)]
 
 
-def _difference(found: np.ndarray, right: np.ndarray, tolerance: float) -> str:
+def _difference(found: np.ndarray, right: np.ndarray, tolerance: float, relative: bool) -> str:
     """How a result differs; nothing where it does not."""
     if (found.shape, found.dtype) != (right.shape, right.dtype):
         return f"{found.dtype}{list(found.shape)}, expected {right.dtype}{list(right.shape)}"
@@ -126,7 +128,8 @@ def _difference(found: np.ndarray, right: np.ndarray, tolerance: float) -> str:
         bad = found != right
     else:
         finite = np.isfinite(right)
-        scale = float(np.abs(right[finite]).max(initial=0))
+        sizes = np.abs(right.astype(np.float64))
+        scale = sizes if relative else sizes[finite].max(initial=0)
         with np.errstate(all="ignore"):
             far = ~(np.abs(found.astype(np.float64) - right) <= tolerance * scale)
             same = (found == right) | (np.isnan(found) & np.isnan(right))

@@ -26,6 +26,8 @@ from harness.passes.fusion import fuse
 
 torch = pytest.importorskip("torch", reason="needs the extra: pip install 'layeredge[torch]'")
 
+from harness.models.torch.operators.table import CONVERTERS  # noqa: E402  (needs PyTorch)
+
 GRAPH = "models/model.json"
 WEIGHTS = "data/weights/model_weights_config.json"
 CONSTANTS = "data/constants/model_constants_config.json"
@@ -379,12 +381,10 @@ def test_last_step_of_a_recurrent_network_is_the_last_one(tmp_path: Path) -> Non
 def test_import_names_the_node_in_our_own_words_when_a_converter_gives_up(
     exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tvm.relax.frontend.torch.exported_program_translator import ExportedProgramImporter
-
-    def fails(importer: object, node: object) -> None:
+    def fails(call: object) -> None:
         raise TypeError("of TVM")
 
-    monkeypatch.setattr(ExportedProgramImporter, "_convolution", fails)
+    monkeypatch.setitem(CONVERTERS, "convolution.default", fails)
     text = refused(exported)
     assert (
         "operator aten.convolution.default of node 'convolution' is not supported in this form"

@@ -39,9 +39,15 @@ def _comparison(operation: Operation) -> Converter:
     def convert(call: Call) -> relax.Expr:
         names = _operands(call)
         common = _common(*(call.described[name] for name in names))
+        common = "int8" if common == "bool" else common  # LLVM has no order of truth values
         return call.emit(operation(*(call.tensor(name, common) for name in names)))
 
     return convert
+
+
+def _unequal(left: relax.Expr, right: relax.Expr) -> relax.Expr:
+    """TVM's own comparison says that NaN equals everything."""
+    return op.logical_not(op.equal(left, right))
 
 
 def _common(left: Any, right: Any) -> str:
@@ -53,10 +59,39 @@ def _divide(call: Call) -> relax.Expr:
     left, right = (call.tensor(name, call.dtype) for name in _operands(call))
     mode = call.arguments.get("rounding_mode")
     if mode == "floor":
-        return call.emit(op.floor_divide(left, right))
+        return call.emit(_floor_quotient(left, right))
     quotient = call.emit(op.divide(left, right))  # of integers, this is towards zero
     truncates = mode == "trunc" and call.result.dtype.is_floating_point
     return call.emit(op.trunc(quotient)) if truncates else quotient
+
+
+def _floor_quotient(left: relax.Expr, right: relax.Expr) -> relax.Expr:
+    """⌊left / right⌋ of the exact quotient: of floats by what is left of the division."""
+    if "float" not in str(left.ty.dtype):
+        return op.floor_divide(left, right)
+    rest = op.mod(left, right)
+    quotient = op.divide(op.subtract(left, rest), right)
+    quotient = op.where(_against(rest, right), op.subtract(quotient, _like(1, left)), quotient)
+    whole = op.floor(op.add(quotient, _like(0.5, left)))  # it is one but for rounding
+    zero = op.equal(right, _like(0, left))
+    return op.where(zero, op.divide(left, right), whole)
+
+
+def _remainder(left: relax.Expr, right: relax.Expr) -> relax.Expr:
+    """What is left of a division, with the sign of the divisor."""
+    if "float" not in str(left.ty.dtype):
+        return op.floor_mod(left, right)
+    rest = op.mod(left, right)
+    return op.where(_against(rest, right), op.add(rest, right), rest)
+
+
+def _against(rest: relax.Expr, right: relax.Expr) -> relax.Expr:
+    """Whether a remainder has another sign than the divisor."""
+    zero = _like(0, right)
+    low, high = op.less(rest, zero), op.greater(rest, zero)
+    return op.logical_or(
+        op.logical_and(low, op.greater(right, zero)), op.logical_and(high, op.less(right, zero))
+    )
 
 
 def _power(call: Call) -> relax.Expr:
@@ -68,12 +103,18 @@ def _power(call: Call) -> relax.Expr:
         whole = float(exponent).is_integer()
         if whole and (0 <= exponent <= 4 or not call.result.dtype.is_floating_point):
             return _whole_power(call, x, int(exponent))
-    kind = call.dtype if call.result.dtype.is_floating_point else "float64"
-    names = _operands(call)
-    found = call.emit(op.power(*(call.tensor(name, kind) for name in names)))
-    if kind == call.dtype:
-        return found
-    return call.emit(op.astype(op.round(found), call.dtype))
+    if call.result.dtype.is_floating_point:
+        return call.emit(op.power(*(call.tensor(name, call.dtype) for name in _operands(call))))
+    return _integer_power(call)
+
+
+def _integer_power(call: Call) -> relax.Expr:
+    """A power of integers by integers that are not known, exact up to 2^53. Below one, PyTorch
+    cuts it to zero, that of zero too."""
+    found = op.power(*(call.tensor(name, "float64") for name in _operands(call)))
+    found = call.emit(op.trunc(found))
+    found = op.where(op.isinf(found), relax.const(0, "float64"), found)
+    return call.cast(call.cast(call.emit(found), "int64"), call.dtype)  # a narrow type wraps
 
 
 def _whole_power(call: Call, base: relax.Expr, exponent: int) -> relax.Expr:
@@ -106,7 +147,14 @@ def _copysign(left: relax.Expr, right: relax.Expr) -> relax.Expr:
 
 
 def _hypotenuse(left: relax.Expr, right: relax.Expr) -> relax.Expr:
-    return op.sqrt(op.add(op.multiply(left, left), op.multiply(right, right)))
+    """√(left² + right²), without squares that overflow; infinite where one is, beside NaN too."""
+    one, zero, infinity = _like(1, left), _like(0, left), _like(math.inf, left)
+    left, right = op.abs(left), op.abs(right)
+    large, small = op.maximum(left, right), op.minimum(left, right)
+    slope = op.where(op.greater(large, zero), op.divide(small, large), zero)
+    size = op.multiply(large, op.sqrt(op.add(one, op.multiply(slope, slope))))
+    infinite = op.logical_or(op.isinf(left), op.isinf(right))
+    return op.where(infinite, infinity, size)
 
 
 def _negative(x: relax.Expr) -> relax.Expr:
@@ -118,9 +166,67 @@ def _negative(x: relax.Expr) -> relax.Expr:
     return op.logical_or(op.less(x, zero), op.logical_and(op.equal(x, zero), below))
 
 
+def _like(number: float, x: relax.Expr) -> relax.Expr:
+    """A number of the type of a tensor, which is a variable."""
+    return relax.const(number, str(x.ty.dtype))
+
+
 def _unary(operation: Callable[[relax.Expr], relax.Expr]) -> Converter:
     """An operator of one operand, computed in the type of the result."""
     return lambda call: call.emit(operation(call.tensor("self", call.dtype)))
+
+
+def _sign(call: Call) -> relax.Expr:
+    """-1, 0 or 1; of NaN, 0."""
+    x = call.tensor("self")
+    if not call.result.dtype.is_floating_point:
+        return call.emit(op.sign(x))
+    return call.emit(op.where(op.isnan(x), relax.const(0, call.dtype), op.sign(x)))
+
+
+def _in_double(operation: Callable[[relax.Expr], relax.Expr]) -> Converter:
+    """A function whose formula loses digits, computed with twice as many."""
+
+    def convert(call: Call) -> relax.Expr:
+        found = call.emit(operation(call.tensor("self", "float64")))
+        return call.cast(found, call.dtype)
+
+    return convert
+
+
+def _logarithm_beside_one(x: relax.Expr) -> relax.Expr:
+    """log(1 + x), in double precision: by its first terms where 1 + x has lost digits of x."""
+    terms = op.multiply(x, op.subtract(_like(1, x), op.multiply(x, _like(0.5, x))))
+    return op.where(op.less(op.abs(x), _like(1e-5, x)), terms, op.log(op.add(x, _like(1, x))))
+
+
+def _area_tangent(x: relax.Expr) -> relax.Expr:
+    """atanh: half the logarithm of (1 + x) / (1 - x); its first terms where that loses digits."""
+    one = _like(1, x)
+    logarithm = op.log(op.divide(op.add(one, x), op.subtract(one, x)))
+    third = op.multiply(op.multiply(x, x), _like(1 / 3, x))
+    terms = op.multiply(x, op.add(one, third))
+    return op.where(
+        op.less(op.abs(x), _like(1e-4, x)), terms, op.multiply(logarithm, _like(0.5, x))
+    )
+
+
+def _exponential_less_one(x: relax.Expr) -> relax.Expr:
+    """e^x - 1 = 2 · e^(x/2) · sinh(x/2), whose factors keep the digits of a small x."""
+    half = op.multiply(op.maximum(x, _like(-80, x)), _like(0.5, x))
+    return op.multiply(op.multiply(op.exp(half), op.sinh(half)), _like(2, x))
+
+
+def _one_that_is_a_number(extremum: Operation) -> Operation:
+    """An extremum of two of which one may be NaN."""
+
+    def of(left: relax.Expr, right: relax.Expr) -> relax.Expr:
+        if "float" not in str(left.ty.dtype):
+            return extremum(left, right)
+        both = op.where(op.isnan(right), left, extremum(left, right))
+        return op.where(op.isnan(left), right, both)
+
+    return of
 
 
 def _rounding(operation: Callable[[relax.Expr], relax.Expr]) -> Converter:
@@ -174,10 +280,6 @@ def _to(call: Call) -> relax.Expr:
     return call.cast(x, call.dtype)
 
 
-def _like(number: float, x: relax.Expr) -> relax.Expr:
-    return relax.const(number, str(x.ty.dtype))
-
-
 _PLAIN = ("default",)
 _BOTH = ("Tensor", "Scalar")
 _EITHER = (*_BOTH, "Scalar_Tensor")
@@ -187,11 +289,13 @@ _BINARY: dict[str, tuple[Converter, Sequence[str]]] = {
     "sub": (_binary(op.subtract), _BOTH),
     "mul": (_binary(op.multiply, op.logical_and), _BOTH),
     "div": (_divide, (*_BOTH, "Tensor_mode", "Scalar_mode")),
-    "remainder": (_binary(op.floor_mod), _EITHER),
+    "remainder": (_binary(_remainder), _EITHER),
     "fmod": (_binary(op.mod), _BOTH),
     "pow": (_power, ("Scalar", "Tensor_Scalar", "Tensor_Tensor")),
-    "maximum": (_binary(op.maximum), _PLAIN),
-    "minimum": (_binary(op.minimum), _PLAIN),
+    "maximum": (_binary(op.maximum, op.logical_or), _PLAIN),
+    "minimum": (_binary(op.minimum, op.logical_and), _PLAIN),
+    "fmax": (_binary(_one_that_is_a_number(op.maximum)), _PLAIN),
+    "fmin": (_binary(_one_that_is_a_number(op.minimum)), _PLAIN),
     "atan2": (_binary(op.atan2), _PLAIN),
     "hypot": (_binary(_hypotenuse), _PLAIN),
     "copysign": (_binary(_copysign), _BOTH),
@@ -203,7 +307,7 @@ _BINARY: dict[str, tuple[Converter, Sequence[str]]] = {
     "__lshift__": (_shift(op.left_shift), _BOTH),
     "__rshift__": (_shift(op.right_shift), _BOTH),
     "eq": (_comparison(op.equal), _BOTH),
-    "ne": (_comparison(op.not_equal), _BOTH),
+    "ne": (_comparison(_unequal), _BOTH),
     "lt": (_comparison(op.less), _BOTH),
     "le": (_comparison(op.less_equal), _BOTH),
     "gt": (_comparison(op.greater), _BOTH),
@@ -214,20 +318,22 @@ _UNARY: dict[str, Converter] = {
     **{
         name: _unary(getattr(op, name))
         for name in (
-            "acos", "acosh", "asin", "asinh", "atan", "atanh", "cos", "cosh", "erf", "exp", "log",
-            "sigmoid", "sin", "sinh", "sqrt", "rsqrt", "tan", "tanh", "abs", "sign",
+            "acos", "acosh", "asin", "asinh", "atan", "cos", "cosh", "erf", "exp", "log", "sigmoid",
+            "sin", "sinh", "sqrt", "rsqrt", "tan", "tanh", "abs",
         )
     },
-    "erfc": _unary(lambda x: op.subtract(_like(1, x), op.erf(x))),
-    "exp2": _unary(lambda x: op.exp(op.multiply(x, _like(math.log(2), x)))),
-    "expm1": _unary(lambda x: op.subtract(op.exp(x), _like(1, x))),
+    "atanh": _in_double(_area_tangent),
+    "erfc": _in_double(lambda x: op.subtract(_like(1, x), op.erf(x))),
+    "exp2": _unary(lambda x: op.power(_like(2, x), x)),
+    "expm1": _unary(_exponential_less_one),
     "log10": _unary(lambda x: op.multiply(op.log(x), _like(1 / math.log(10), x))),
-    "log1p": _unary(lambda x: op.log(op.add(x, _like(1, x)))),
+    "log1p": _in_double(_logarithm_beside_one),
     "log2": _unary(lambda x: op.multiply(op.log(x), _like(1 / math.log(2), x))),
     "reciprocal": _unary(lambda x: op.divide(_like(1, x), x)),
     **{name: _rounding(getattr(op, name)) for name in ("ceil", "floor", "round", "trunc")},
     "isinf": _predicate(op.isinf, False),
     "isnan": _predicate(op.isnan, False),
+    "sign": _sign,
     "signbit": lambda call: call.emit(_negative(call.tensor("self"))),
     "bitwise_not": _bitwise_not,
     "clamp": _clamp,
