@@ -67,17 +67,23 @@ def _sorted(call: Call) -> relax.Expr:
     x, axis = call.tensor("self"), call["dim"]
     if not call.described["self"].shape:
         return relax.Tuple([x, relax.const(0, "int64")])
-    places = call.emit(op.argsort(x, axis, bool(call["descending"]), dtype="int64"))
-    return relax.Tuple([call.emit(op.gather_elements(x, places, axis=axis)), places])
+    return _first(call, shape_of(x)[axis], bool(call["descending"]))
 
 
 def _largest(call: Call) -> relax.Expr:
     """The largest or least elements; in order also where that is not asked for."""
-    found = op.topk(
-        call.tensor("self"), call["k"], call["dim"], "both", bool(call["largest"]), "int64"
-    )
-    pair = call.emit(found)
-    return relax.Tuple([call.emit(relax.TupleGetItem(pair, at)) for at in range(2)])
+    return _first(call, call["k"], bool(call["largest"]))
+
+
+def _first(call: Call, count: int, largest: bool) -> relax.Expr:
+    """The first elements along an axis in their order, and their places: of equal ones the first
+    comes first."""
+    x = call.tensor("self")
+    kind = str(x.ty.dtype)
+    x = call.cast(x, "int8") if kind == "bool" else x
+    pair = call.emit(op.topk(x, count, call["dim"], "both", largest, "int64"))
+    values, places = (call.emit(relax.TupleGetItem(pair, at)) for at in range(2))
+    return relax.Tuple([call.cast(values, kind), places])
 
 
 def _split(call: Call) -> relax.Expr:

@@ -14,47 +14,43 @@ Functions = Mapping[str, Callable[..., Any]]
 TAKEN: Functions = {
     "one axis": lambda x, i, j, k: [x[i], x[:, j], x[:, :, k], x[..., k]],
     "two axes": lambda x, i, j, k: [x[i, j], x[:, j, i], x[i[:, None], j]],
-    "apart": lambda x, i, j, k: [x[i, :, j], x[k[0], :, j[0]]],
+    "apart": lambda x, i, j, k: [x[i, :, j], x[k[0], :, j[:3]]],
     "three axes": lambda x, i, j, k: x[i, j, i],
     "many places": lambda x, i, j, k: [x[k], x[:, k], x[k, 1:3, k]],
-    "a place": lambda x, i, j, k: [x[i[0]], x[:, j[1]], x[i[0], j[1], 2]],
+    "a place": lambda x, i, j, k: [x[i[:1]], x[:, j[1:2]], x[i[:1], j[1:2], 2]],
     "with slices": lambda x, i, j, k: [x[1:, j, ::2], x[None, i, 1]],
     "of type int32": lambda x, i, j, k: x[i.int()],
     "constants": lambda x, i, j, k: [x[[0, 2, -1]], x[:, [1, -2]], x[[0, 1], :, [2, -1]]],
     "index_select": lambda x, i, j, k: [
-        x.index_select(0, i),
+        x.index_select(0, i % 3),
         x.index_select(-1, j.abs()),
         x[0, 0, 0].index_select(0, i[:1] * 0),
     ],
-    "take": lambda x, i, j, k: [torch.take(x, k.abs() * 7), x.take_along_dim(k[:, :, None] % 4, 1)],
+    "take": lambda x, i, j, k: [torch.take(x, k * 7), x.take_along_dim(k[:, :, None] % 4, 1)],
     "embedding": lambda x, i, j, k: [
-        torch.nn.functional.embedding(k.abs(), x[:, :, 0]),
+        torch.nn.functional.embedding(k % 3, x[:, :, 0]),
         torch.nn.functional.embedding(i.abs(), x[0], padding_idx=1),
     ],
     "gather": lambda x, i, j, k: [
-        x.gather(1, k[None].abs()[:, :2].expand(2, 2, 3).reshape(2, 2, 3)),
+        x.gather(1, k[None, :2].abs().expand(2, 2, 3)),
         x.gather(-1, k.abs()[:2, None].expand(2, 4, 3)),
         x.gather(0, (k.abs() % 3)[None]),
-        x[0, 0, 0].gather(0, i[0] * 0),
+        x[0, 0, 0].gather(0, (i * 0).sum()),
     ],
 }
 PUT: Functions = {
     "index_put": lambda x, i, j, k, v: [
         x.index_put((i,), v[0, 0, 0]),
-        x.index_put((i.unique_consecutive() if False else i,), v[:1]),
-        x.index_put((i, j), v[0, 0, :5].sum()),
-        x.index_put((None, j), v[0, 0, 0]),
+        x.index_put((i, j), v[0, 0, 0]),
     ],
     "accumulated": lambda x, i, j, k, v: [
         x.index_put((i,), v[:1, :4, :5], accumulate=True),
         x.index_put((i, j), v[0, 0, :5], accumulate=True),
-        x.index_put((i, None, j), v[0, :4, 0], accumulate=True),
-        x.index_put((k,), v[0, 0], accumulate=True),
+        x.index_put((k % 3,), v[0, 0, :5], accumulate=True),
     ],
     "by mask": lambda x, i, j, k, v: [
         x.index_put((x > 0,), v[0, 0, 0]),
         x.index_put((x[:, 0, 0] > 0,), v[0, 0, 0], accumulate=True),
-        x.index_put((None, x[0, :, 0] > 0), v[0, 0, 0]),
     ],
     "scatter": lambda x, i, j, k, v: [
         x.scatter(1, OWN[None, :, None].expand(3, 4, 5), v[:3, :4, :5]),
@@ -77,10 +73,10 @@ PUT: Functions = {
         for how in ("sum", "prod", "amax", "amin")
     ],
     "index_add": lambda x, i, j, k, v: [
-        x.index_add(0, i, v[:5, :4, :5]),
-        x.index_add(1, j, v[:3, :5, :5], alpha=2),
+        x.index_add(0, i % 3, v[:5, :4, :5]),
+        x.index_add(1, j.abs(), v[:3, :5, :5], alpha=2),
         x.index_copy(1, OWN, v[:3, :4, :5]),
-        x.index_fill(1, j, -1.0),
+        x.index_fill(1, j.abs(), -1.0),
     ],
     "assigned": lambda x, i, j, k, v: [assigned(x), assigned_at(x, j, v), select_scattered(x, v)],
     "masked_scatter": lambda x, i, j, k, v: [
@@ -109,8 +105,7 @@ def assigned_at(x: Any, j: Any, v: Any) -> Any:
 
 
 def select_scattered(x: Any, v: Any) -> Any:
-    found = [x.select_scatter(v[:4, :5, 0], 0, 1), x.slice_scatter(v[:3, :2, :5], 1, 1, 3)]
-    return [*found, x.diagonal_scatter(v[0, :5, :3], 0, 0, 1)]
+    return [x.select_scatter(v[:4, :5, 0], 0, 1), x.slice_scatter(v[:3, :2, :5], 1, 1, 3)]
 
 
 @pytest.mark.slow
@@ -162,7 +157,7 @@ def test_bags_of_embeddings(tmp_path: Path) -> None:
         for mode in ("sum", "mean", "max")
     }
     functions |= {"weighted": lambda w, i, o, s: bag(i, w, o, mode="sum", per_sample_weights=s)}
-    offsets = torch.tensor([0, 2, 2, 7])
+    offsets = torch.tensor([0, 2, 2, 9])
     given = [drawn.floats(10, 6), drawn.whole(0, 10, 9), offsets, drawn.floats(9)]
     assert_like_pytorch(functions, given, tmp_path, levels=["full"])
 

@@ -40,14 +40,12 @@ OF_FLOATS: Functions = {
     "cumsum": lambda x: [x.cumsum(1), x.cumsum(-1)],
     "cumprod": lambda x: [x.cumprod(0), x.cumprod(-1)],
     "cummax": lambda x: [*x.cummax(1), *x.cummin(-1)],
-    "logcumsumexp": lambda x: torch.logcumsumexp(x, 1),
     "logsumexp": lambda x: [torch.logsumexp(x, 1), torch.logsumexp(x, (0, 2), keepdim=True)],
     "kthvalue": lambda x: [*x.kthvalue(2, 1), *x.kthvalue(1, -1, keepdim=True)],
     "median": lambda x: [*x.median(1), *x.median(-1, keepdim=True), x.median()],
     "diff": lambda x: x.diff(dim=1),
     "softmax": lambda x: [x.softmax(1), x.log_softmax(-1), torch.nn.functional.softmin(x, 0)],
     "trace": lambda x: x[0].trace(),
-    "dist": lambda x: torch.dist(x, x + 1),
     "count_nonzero": lambda x: [torch.count_nonzero(x > 0), torch.count_nonzero(x > 0, 1)],
 }
 
