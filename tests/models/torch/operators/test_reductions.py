@@ -45,6 +45,7 @@ OF_FLOATS: Functions = {
     "median": lambda x: [*x.median(1), *x.median(-1, keepdim=True), x.median()],
     "diff": lambda x: x.diff(dim=1),
     "softmax": lambda x: [x.softmax(1), x.log_softmax(-1), torch.nn.functional.softmin(x, 0)],
+    "dist": lambda x: torch.dist(x, x + 1),
     "trace": lambda x: x[0].trace(),
     "count_nonzero": lambda x: [torch.count_nonzero(x > 0), torch.count_nonzero(x > 0, 1)],
 }
