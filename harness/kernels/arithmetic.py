@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from harness.compiler.api import tirx
 
 Value = Any  # an expression of TIR
@@ -56,3 +58,16 @@ def clipped(value: Value, low: float, high: float) -> Value:
         tirx.Select(tirx.LT(top, given), top, given),
         lambda lower: tirx.Select(tirx.GT(bottom, lower), bottom, lower),
     ))  # fmt: skip
+
+
+def is_nan(value: Value, dtype: str) -> Value:
+    """Whether a value is NaN, by its bits: TVM's simplifier takes comparisons of floats for those
+    of numbers."""
+    if not dtype.startswith("float"):
+        return tirx.const(False, "bool")
+    integer = dtype.replace("float", "int")
+    infinity = int(np.asarray(np.inf, dtype).view(integer))
+    size = tirx.bitwise_and(
+        tirx.reinterpret(integer, value), tirx.const(np.iinfo(integer).max, integer)
+    )
+    return size > tirx.const(infinity, integer)

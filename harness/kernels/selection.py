@@ -1,15 +1,16 @@
 """The first elements of each row in their order, which TVM has no kernel for.
 
 A row's best elements so far are kept sorted, and a better one is inserted: rows of random order
-take few insertions. Of equal elements the first comes first.
+take few insertions. Of equal elements the first comes first. NaN is greater than all numbers.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from harness.compiler.api import OPAQUE, PrimFunc
+from harness.compiler.api import OPAQUE, PrimFunc, tirx
 from harness.compiler.script import IRBuilder, T
+from harness.kernels.arithmetic import is_nan
 from harness.kernels.blocks import SCHEDULED
 
 
@@ -19,7 +20,12 @@ def top_elements(
     """The kernel: data [rows, length]; results values and places, both [rows, count]."""
 
     def better(one: Any, other: Any) -> Any:
-        return one > other if greatest else one < other
+        first, second = (one, other) if greatest else (other, one)
+        if not dtype.startswith("float"):
+            return first > second
+        return tirx.any(
+            first > second, tirx.all(is_nan(first, dtype), tirx.Not(is_nan(second, dtype)))
+        )
 
     with IRBuilder() as builder:
         with T.prim_func():

@@ -10,8 +10,6 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from harness.compiler.api import (
     relax,
     shape_of,
@@ -19,6 +17,7 @@ from harness.compiler.api import (
     tirx,
     topi,
 )
+from harness.kernels.arithmetic import is_nan
 from harness.kernels.selection import top_elements
 from harness.passes.normalisation import group_norm, instance_norm
 
@@ -145,7 +144,7 @@ def _place(
 
     def combined(left: Any, right: Any) -> tuple[Any, Any]:
         (at, value), (other_at, other) = left, right
-        nan, other_nan = _is_nan(value, dtype), _is_nan(other, dtype)
+        nan, other_nan = is_nan(value, dtype), is_nan(other, dtype)
         beyond = value > other if greatest else value < other
         same = tirx.any(value == other, tirx.all(nan, other_nan))
         before = at > other_at if last else at < other_at
@@ -168,18 +167,6 @@ def _place(
 
     places, _ = te.compute(tuple(rest), reduced, name=f"{name}_along")
     return topi.cast(topi.reshape(places, tuple(shape)), "int64")
-
-
-def _is_nan(value: Any, dtype: str) -> Any:
-    """By a float's bits: TVM's simplifier takes comparisons of floats for those of numbers."""
-    if not dtype.startswith("float"):
-        return tirx.const(False, "bool")
-    integer = dtype.replace("float", "int")
-    infinity = int(np.asarray(np.inf, dtype).view(integer))
-    size = tirx.bitwise_and(
-        tirx.reinterpret(integer, value), tirx.const(np.iinfo(integer).max, integer)
-    )
-    return size > tirx.const(infinity, integer)
 
 
 def _least(dtype: Any, greatest: bool) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ import torch
 from harness.models.torch.operators.recurrent import RECURRENT, is_converted
 from harness.models.torch.operators.resize import RESIZE
 
-# Beyond those that PyTorch replaces in an export by default.
+# Beyond those that PyTorch replaces in an export by default: TVM converts them to something else.
 _REPLACED = (
     "addmv.default",
     "grid_sampler_2d.default",
@@ -21,8 +22,11 @@ _REPLACED = (
 )
 
 
-def decomposed(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
-    """A program of simple operators; those that this package has kernels for are kept."""
+def decomposed(
+    program: torch.export.ExportedProgram, converted: Collection[str]
+) -> torch.export.ExportedProgram:
+    """A program of simple operators; those that this package has kernels for are kept. What has no
+    converter is replaced where PyTorch knows how."""
     table: Any = torch.export.default_decompositions()
     nodes = [node for node in program.graph.nodes if node.op == "call_function"]
     unrolled = {
@@ -34,7 +38,14 @@ def decomposed(program: torch.export.ExportedProgram) -> torch.export.ExportedPr
         table.pop(_operator(name), None)
     known = torch._decomp.decomposition_table
     table.update({_operator(name): known[_operator(name)] for name in _REPLACED})
-    return program.run_decompositions(table)
+    program = program.run_decompositions(table)
+    rest = {
+        node.target
+        for node in program.graph.nodes
+        if node.op == "call_function" and node.target.__name__ not in converted
+    }
+    missing = {operator: known[operator] for operator in rest & known.keys()}
+    return program.run_decompositions(table | missing) if missing else program
 
 
 def _operator(name: str) -> Any:

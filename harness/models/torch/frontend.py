@@ -30,14 +30,14 @@ def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path)
     inputs = user_inputs(program)
     outputs = program.graph_signature.user_outputs
     require_shapes(shapes, inputs, path)
+    converters = ExportedProgramImporter().convert_map.keys() | CONVERTERS.keys()
     with warnings.catch_warnings():
         # PyTorch warns of deprecated parts that it uses itself; a user cannot act on it.
         warnings.simplefilter("ignore", FutureWarning)
-        program = decomposed(program)
+        program = decomposed(program, converters)
     signature = program.graph_signature
     if signature.buffers_to_mutate or signature.user_inputs_to_mutate:
         raise InputError(f"{path}: {CHANGES_STATE}")
-    converters = ExportedProgramImporter().convert_map.keys() | CONVERTERS.keys()
     unsupported = [
         (str(node.target), str(node.name))
         for node in program.graph.nodes

@@ -291,5 +291,6 @@ INDEXING: dict[str, Converter] = {
     "_embedding_bag.default": _embedding_bag,
     "_embedding_bag_forward_only.default": _embedding_bag,
     "searchsorted.Tensor": _searchsorted,
+    "searchsorted.Scalar": _searchsorted,
     "bucketize.Tensor": _bucketize,
 }

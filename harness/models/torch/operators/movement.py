@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
-from harness.compiler.api import constant, relax, shape_of
+from harness.compiler.api import relax, shape_of
 from harness.models.torch.operators.converter import Call, Converter
 from harness.models.torch.refusal import Unsupported
 
@@ -64,52 +63,37 @@ def _same(call: Call) -> relax.Expr:
     return call.tensor("self")
 
 
-def _triangle(upper: bool) -> Converter:
-    """The elements on one side of a diagonal; the others are 0."""
-
-    def convert(call: Call) -> relax.Expr:
-        rows, columns = call.shape[-2:]
-        ones = np.ones((rows, columns), bool)
-        kept = np.triu(ones, call["diagonal"]) if upper else np.tril(ones, call["diagonal"])
-        zero = relax.const(0, call.dtype)
-        return call.emit(op.where(constant(kept), call.tensor("self"), zero))
-
-    return convert
-
-
 def _sorted(call: Call) -> relax.Expr:
     x, axis = call.tensor("self"), call["dim"]
     if not call.described["self"].shape:
         return relax.Tuple([x, relax.const(0, "int64")])
-    places = call.emit(op.argsort(x, axis, bool(call["descending"]), dtype="int64"))
-    return relax.Tuple([call.emit(op.gather_elements(x, places, axis=axis)), places])
+    return _first(call, shape_of(x)[axis], bool(call["descending"]))
 
 
 def _largest(call: Call) -> relax.Expr:
     """The largest or least elements; in order also where that is not asked for."""
-    found = op.topk(
-        call.tensor("self"), call["k"], call["dim"], "both", bool(call["largest"]), "int64"
-    )
-    pair = call.emit(found)
-    return relax.Tuple([call.emit(relax.TupleGetItem(pair, at)) for at in range(2)])
+    return _first(call, call["k"], bool(call["largest"]))
+
+
+def _first(call: Call, count: int, largest: bool) -> relax.Expr:
+    """The first elements along an axis in their order, and their places: of equal ones the first
+    comes first."""
+    x = call.tensor("self")
+    kind = str(x.ty.dtype)
+    x = call.cast(x, "int8") if kind == "bool" else x
+    pair = call.emit(op.topk(x, count, call["dim"], "both", largest, "int64"))
+    values, places = (call.emit(relax.TupleGetItem(pair, at)) for at in range(2))
+    return relax.Tuple([call.cast(values, kind), places])
 
 
 def _split(call: Call) -> relax.Expr:
     """Parts, some of which may have no elements."""
     x, axis, start = call.tensor("self"), call["dim"], 0
     parts = []
-    for size in _sizes(call, shape_of(x)[axis]):
+    for size in call["split_sizes"]:
         parts.append(call.emit(op.strided_slice(x, [axis], [start], [start + size])))
         start += size
     return relax.Tuple(parts)
-
-
-def _sizes(call: Call, extent: int) -> Sequence[int]:
-    if "split_sizes" in call.arguments:
-        sizes: Sequence[int] = call["split_sizes"]
-        return sizes
-    size = call["split_size"]
-    return [min(size, extent - start) for start in range(0, extent, size)]
 
 
 def _constant_pad(call: Call) -> relax.Expr:
@@ -133,15 +117,15 @@ def _constant_pad(call: Call) -> relax.Expr:
 
 def _full(call: Call) -> relax.Expr:
     """A tensor of one number."""
-    name = "fill_value" if "fill_value" in call.arguments else "value"
-    value = call[name]
+    value = call["fill_value"]
     if isinstance(value, relax.Expr):
         return call.emit(op.broadcast_to(call.cast(value, call.dtype), call.shape))
     return call.emit(op.full(call.shape, relax.const(value, call.dtype), call.dtype))
 
 
-def _filled(value: int) -> Converter:
-    return lambda call: call.emit(op.full(call.shape, relax.const(value, call.dtype), call.dtype))
+def _zeros(call: Call) -> relax.Expr:
+    """What is in memory that nothing was written to; here, zeros."""
+    return call.emit(op.zeros(call.shape, call.dtype))
 
 
 def _range(call: Call) -> relax.Expr:
@@ -163,28 +147,16 @@ MOVEMENT: dict[str, Converter] = {
     "as_strided.default": _as_strided,
     "cat.default": _concatenated,
     "repeat.default": _repeated,
-    **{f"squeeze.{form}": _squeezed for form in ("default", "dim", "dims")},
-    "tril.default": _triangle(upper=False),
-    "triu.default": _triangle(upper=True),
+    "squeeze.dims": _squeezed,
     "sort.default": _sorted,
     "sort.stable": _sorted,
     "topk.default": _largest,
-    "split.Tensor": _split,
     "split_with_sizes.default": _split,
     "constant_pad_nd.default": _constant_pad,
     "full.default": _full,
     "full_like.default": _full,
-    "fill.Scalar": _full,
-    "new_full.default": _full,
     "scalar_tensor.default": _scalar,
-    "zeros.default": _filled(0),
-    "zeros_like.default": _filled(0),
-    "new_zeros.default": _filled(0),
-    "empty.memory_format": _filled(0),
-    "empty_like.default": _filled(0),
-    "new_empty.default": _filled(0),
-    "ones.default": _filled(1),
-    "ones_like.default": _filled(1),
-    "new_ones.default": _filled(1),
-    **{f"arange.{form}": _range for form in ("default", "start", "start_step")},
+    "empty.memory_format": _zeros,
+    "empty_permuted.default": _zeros,
+    "arange.start_step": _range,
 }

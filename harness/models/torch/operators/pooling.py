@@ -100,14 +100,11 @@ def _pooled(
     return call.emit(found)
 
 
-def _largest(spatial: int, with_places: bool) -> Converter:
+def _largest(spatial: int) -> Converter:
     def convert(call: Call) -> relax.Expr:
         axes, x = _axes(call, spatial), _batched(call, spatial)
         values = _pooled(call, _POOLS[spatial].largest, x, axes)
-        values = call.reshaped(values, _values(call))
-        if not with_places:
-            return values
-        return relax.Tuple([values, _places(call, x, axes)])
+        return relax.Tuple([call.reshaped(values, _values(call)), _places(call, x, axes)])
 
     return convert
 
@@ -166,18 +163,13 @@ def _counts(axes: Sequence[_Axis], padding: bool) -> np.ndarray:
     return result
 
 
-def _adaptive(reduce: Callable[..., relax.Expr]) -> Converter:
+def _adaptive_largest(call: Call) -> relax.Expr:
     """Windows that cover the input, of different lengths where the extents do not divide: one axis
     after the other."""
-
-    def convert(call: Call) -> relax.Expr:
-        x, sizes = call.tensor("self"), _values(call)
-        rank = len(sizes)
-        for axis in range(rank):
-            x = _covered(call, reduce, x, axis, sizes[axis])
-        return relax.Tuple([x]) if isinstance(call.result, (list, tuple)) else x
-
-    return convert
+    x = call.tensor("self")
+    for axis, size in enumerate(_values(call)):
+        x = _covered(call, op.max, x, axis, size)
+    return relax.Tuple([x])
 
 
 def _covered(
@@ -199,11 +191,7 @@ def _covered(
 
 
 POOLING: dict[str, Converter] = {
-    **{f"max_pool{rank}d.default": _largest(rank, with_places=False) for rank in (1, 2, 3)},
-    **{
-        f"max_pool{rank}d_with_indices.default": _largest(rank, with_places=True)
-        for rank in (1, 2, 3)
-    },
-    **{f"avg_pool{rank}d.default": _mean(rank) for rank in (1, 2, 3)},
-    **{f"adaptive_max_pool{rank}d.default": _adaptive(op.max) for rank in (1, 2, 3)},
+    **{f"max_pool{rank}d_with_indices.default": _largest(rank) for rank in (2, 3)},
+    **{f"avg_pool{rank}d.default": _mean(rank) for rank in (2, 3)},
+    **{f"adaptive_max_pool{rank}d.default": _adaptive_largest for rank in (2, 3)},
 }

@@ -28,17 +28,13 @@ def _matmul(call: Call) -> relax.Expr:
     return _product(call, call.tensor(left), call.tensor(right))
 
 
-def _sum_with_product(left: str, right: str, added: str = "self") -> Converter:
-    """beta · added + alpha · (left · right)"""
-
-    def convert(call: Call) -> relax.Expr:
-        alpha, beta = call["alpha"], call["beta"]
-        result = _scaled(call, _product(call, call.tensor(left), call.tensor(right)), alpha)
-        if beta == 0:
-            return result
-        return call.emit(op.add(result, _scaled(call, call.tensor(added), beta)))
-
-    return convert
+def _sum_with_product(call: Call) -> relax.Expr:
+    """beta · self + alpha · (mat1 · mat2)"""
+    product = _product(call, call.tensor("mat1"), call.tensor("mat2"))
+    result = _scaled(call, product, call["alpha"])
+    if call["beta"] == 0:
+        return result
+    return call.emit(op.add(result, _scaled(call, call.tensor("self"), call["beta"])))
 
 
 def _scaled(call: Call, value: relax.Expr, factor: float) -> relax.Expr:
@@ -95,11 +91,6 @@ def _convolution(call: Call) -> relax.Expr:
 PRODUCTS: dict[str, Converter] = {
     "mm.default": _matmul,
     "bmm.default": _matmul,
-    "matmul.default": _matmul,
-    "mv.default": _matmul,
-    "dot.default": _matmul,
-    "addmm.default": _sum_with_product("mat1", "mat2"),
-    "addmv.default": _sum_with_product("mat", "vec"),
-    "baddbmm.default": _sum_with_product("batch1", "batch2"),
+    "addmm.default": _sum_with_product,
     "convolution.default": _convolution,
 }

@@ -27,17 +27,23 @@ def _reduction(reduce: Reduction) -> Converter:
     return lambda call: _reduced(call, reduce, call.tensor("self", call.dtype))
 
 
-def _of_truth(reduce: Reduction) -> Converter:
-    """Whether any or all elements are not zero; TVM has no maxima of truth values."""
+def _largest(reduce: Reduction) -> Converter:
+    """The largest or least elements; TVM has no extrema of truth values."""
 
     def convert(call: Call) -> relax.Expr:
-        x = call.tensor("self")
-        if str(x.ty.dtype) != "bool":
-            x = call.emit(op.not_equal(x, relax.const(0, str(x.ty.dtype))))
-        found = _reduced(call, reduce, call.cast(x, "int8"))
-        return call.cast(found, "bool")
+        kind = "int8" if call.dtype == "bool" else call.dtype
+        return call.cast(_reduced(call, reduce, call.tensor("self", kind)), call.dtype)
 
     return convert
+
+
+def _any(call: Call) -> relax.Expr:
+    """Whether any element is not zero; TVM has no maxima of truth values."""
+    x = call.tensor("self")
+    if str(x.ty.dtype) != "bool":
+        x = call.emit(op.not_equal(x, relax.const(0, str(x.ty.dtype))))
+    found = call.cast(_reduced(call, op.max, call.cast(x, "int8")), "bool")
+    return call.cast(found, call.dtype)  # of uint8, PyTorch gives uint8
 
 
 def _extreme(reduce: Reduction, position: Reduction) -> Converter:
@@ -48,7 +54,9 @@ def _extreme(reduce: Reduction, position: Reduction) -> Converter:
         if rank == 0:
             return relax.Tuple([x, relax.const(0, "int64")])
         axis, keep = call["dim"] % rank, bool(call["keepdim"])
-        values = call.emit(reduce(x, axis, keepdims=keep))
+        kind = str(x.ty.dtype)
+        x = call.cast(x, "int8") if kind == "bool" else x
+        values = call.cast(call.emit(reduce(x, axis, keepdims=keep)), kind)
         return relax.Tuple([values, _position(call, position, x, axis, keep)])
 
     return convert
@@ -65,7 +73,7 @@ def _where_extreme(position: Reduction) -> Converter:
 
     def convert(call: Call) -> relax.Expr:
         x, axis = call.tensor("self"), call["dim"]
-        if axis is None:
+        if axis is None or not shape_of(x):
             flat = call.reshaped(x, [math.prod(shape_of(x))])
             return call.reshaped(_position(call, position, flat, 0, False), call.shape)
         return _position(call, position, x, axis, bool(call["keepdim"]))
@@ -89,10 +97,6 @@ def _spread(call: Call) -> tuple[relax.Expr, list[int]]:
 
 def _variance(call: Call) -> relax.Expr:
     return _spread(call)[0]
-
-
-def _deviation(call: Call) -> relax.Expr:
-    return call.emit(op.sqrt(_spread(call)[0]))
 
 
 def _variance_and_mean(call: Call) -> relax.Expr:
@@ -133,6 +137,8 @@ def _running_extreme(better: Callable[..., relax.Expr]) -> Converter:
     def convert(call: Call) -> relax.Expr:
         x = call.tensor("self")
         shape = shape_of(x)
+        if not shape:
+            return relax.Tuple([x, relax.const(0, "int64")])
         axis = call["dim"] % len(shape)
         extent, dtype = shape[axis], str(x.ty.dtype)
         line = [extent if at == axis else 1 for at in range(len(shape))]
@@ -169,20 +175,50 @@ def _number(x: relax.Expr) -> relax.Expr:
 
 
 def _kth(call: Call) -> relax.Expr:
-    """The element that `k` others, counted from one, are not greater than."""
-    return _ranked(call, call["k"] - 1)
+    """The element that `k` others, itself among them, are not greater than."""
+    x, axis, count = call.tensor("self"), call["dim"], call["k"]
+    if not shape_of(x):
+        return relax.Tuple([x, relax.const(0, "int64")])
+    return relax.Tuple(_without(call, _ranked(call, x, axis, count), axis))
 
 
-def _ranked(call: Call, rank: int) -> relax.Expr:
-    x, axis, keep = call.tensor("self"), call["dim"], bool(call["keepdim"])
-    order = call.emit(op.argsort(x, axis, False, dtype="int64"))
-    place = relax.const([rank], "int64")
-    found = call.emit(op.take(order, place, axis=axis))
-    values = call.emit(op.gather_elements(x, found, axis=axis))
-    pair = [values, found]
-    if not keep:
-        pair = [call.emit(op.squeeze(each, [axis])) for each in pair]
-    return relax.Tuple(pair)
+def _ranked(call: Call, x: relax.Expr, axis: int, count: int) -> list[relax.Expr]:
+    """The greatest of the `count` least elements along an axis, which is kept, and its place."""
+    least = call.emit(op.topk(x, count, axis, "both", False, "int64"))
+    pair = [call.emit(relax.TupleGetItem(least, at)) for at in range(2)]
+    return [call.emit(op.strided_slice(each, [axis], [count - 1], [count])) for each in pair]
+
+
+def _without(call: Call, values: list[relax.Expr], axis: int) -> list[relax.Expr]:
+    """Values of which an axis of one element is kept as the call says."""
+    if call["keepdim"]:
+        return values
+    return [call.emit(op.squeeze(each, [axis])) for each in values]
+
+
+def _median(call: Call) -> relax.Expr:
+    """The lower one of two in the middle; NaN where there is one."""
+    x = call.tensor("self")
+    if not shape_of(x):
+        return relax.Tuple([x, relax.const(0, "int64")])
+    return relax.Tuple(_without(call, _middle(call, x, call["dim"]), call["dim"]))
+
+
+def _median_of_all(call: Call) -> relax.Expr:
+    x = call.tensor("self")
+    flat = call.reshaped(x, (math.prod(shape_of(x)),))
+    return call.reshaped(_middle(call, flat, 0)[0], ())
+
+
+def _middle(call: Call, x: relax.Expr, axis: int) -> list[relax.Expr]:
+    found = _ranked(call, x, axis, (shape_of(x)[axis] - 1) // 2 + 1)
+    if "float" not in str(x.ty.dtype):
+        return found
+    last = call.emit(op.max(x, axis, keepdims=True))  # NaN where there is one
+    missing = call.emit(op.isnan(last))
+    place = _position(call, op.argmax, x, axis, True)
+    pairs = zip((last, place), found, strict=True)
+    return [call.emit(op.where(missing, one, other)) for one, other in pairs]
 
 
 def _total(call: Call) -> relax.Expr:
@@ -194,24 +230,21 @@ def _total(call: Call) -> relax.Expr:
 
 
 REDUCTIONS: dict[str, Converter] = {
-    "sum.default": _total,
     "sum.dim_IntList": _total,
     "mean.default": _reduction(op.mean),
     "mean.dim": _reduction(op.mean),
     "prod.default": _reduction(op.prod),
     "prod.dim_int": _reduction(op.prod),
-    "amax.default": _reduction(op.max),
-    "amin.default": _reduction(op.min),
-    "max.default": _reduction(op.max),
-    "min.default": _reduction(op.min),
-    **{f"any.{form}": _of_truth(op.max) for form in ("default", "dim", "dims")},
-    **{f"all.{form}": _of_truth(op.min) for form in ("default", "dim", "dims")},
+    "amax.default": _largest(op.max),
+    "amin.default": _largest(op.min),
+    "max.default": _largest(op.max),
+    "min.default": _largest(op.min),
+    **{f"any.{form}": _any for form in ("default", "dim", "dims")},
     "max.dim": _extreme(op.max, op.argmax),
     "min.dim": _extreme(op.min, op.argmin),
     "argmax.default": _where_extreme(op.argmax),
     "argmin.default": _where_extreme(op.argmin),
     "var.correction": _variance,
-    "std.correction": _deviation,
     "var_mean.correction": _variance_and_mean,
     "linalg_vector_norm.default": _norm,
     "cumsum.default": _running(op.cumsum),
@@ -219,4 +252,6 @@ REDUCTIONS: dict[str, Converter] = {
     "cummax.default": _running_extreme(op.greater_equal),
     "cummin.default": _running_extreme(op.less_equal),
     "kthvalue.default": _kth,
+    "median.default": _median_of_all,
+    "median.dim": _median,
 }
