@@ -553,9 +553,10 @@ def drawn(seed: int) -> Drawn:
     """The network of a seed: 4 to 12 operators on one to three inputs, with a batch of 1 to 4."""
     draft = Draft(np.random.default_rng(seed))
     batch = draft.number(1, 4)
-    for _ in range(draft.number(1, 3)):
+    for at in range(draft.number(1, 3)):
         rest = [draft.number(1, 8) for _ in range(draft.one_of([1, 2, 3, 3]))]
-        dtype = draft.one_of(["float32", "float32", "float32", "float64", *WHOLE, "bool"])
+        # Whatever the others are, some operators fit one of these.
+        dtype = draft.one_of(["float32", "float64", *WHOLE, "bool"]) if at else "float32"
         values = 2 * draft.random.standard_normal((batch, *rest))
         array = values > 0 if dtype == "bool" else np.round(values) if dtype in WHOLE else values
         draft.values[draft.new()] = np.asarray(array).astype(dtype)
