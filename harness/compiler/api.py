@@ -53,6 +53,11 @@ OUT_FUSABLE, OPAQUE = 4, 8
 _PACKING = ["tirx.MakePackedAPI", "tirx.FP8StorageLegalize", "tirx.BF16StorageLegalize"]
 
 
+def default_legalisation(name: str) -> Any:
+    """TVM's own rule that writes an operator as a kernel: a function of builder and call."""
+    return tvm.ir.Op.get(name).get_attr("FLegalize")
+
+
 def constant(values: np.ndarray) -> relax.Constant:
     """A constant of an array's own type; `relax.const` makes int64 and float64 32 bits wide."""
     return relax.const(values, str(values.dtype))

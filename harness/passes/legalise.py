@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.compiler.api import (
+    default_legalisation,
     relax,
     shape_of,
     te,
@@ -176,13 +177,30 @@ def _least(dtype: Any, greatest: bool) -> Any:
     return tirx.min_value(dtype) if greatest else tirx.max_value(dtype)
 
 
+def _comparison(name: str, compare: Callable[[te.Tensor, te.Tensor], te.Tensor]) -> Legalisation:
+    """Of booleans: TVM compares those as floats, which LLVM refuses. Other types as TVM does."""
+
+    def legalise(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+        if str(call.args[0].ty.dtype) != "bool":
+            return default_legalisation(name)(builder, call)
+
+        def of(left: te.Tensor, right: te.Tensor) -> te.Tensor:
+            return compare(topi.cast(left, "int8"), topi.cast(right, "int8"))
+
+        return builder.call_te(of, *call.args, primfunc_name_hint=name.rpartition(".")[2])
+
+    return legalise
+
+
 LEGALISATIONS: dict[str, Legalisation] = {
     "relax.argmax": _first_extremum(greatest=True),
     "relax.argmin": _first_extremum(greatest=False),
     "relax.cumprod": _cumulative(operator.mul, 1),
     "relax.cumsum": _cumulative(operator.add, 0),
+    "relax.equal": _comparison("relax.equal", topi.equal),
     "relax.nn.group_norm": group_norm,
     "relax.nn.instance_norm": instance_norm,
+    "relax.not_equal": _comparison("relax.not_equal", topi.not_equal),
     "relax.sign": _sign,
     "relax.topk": _top_elements,
 }

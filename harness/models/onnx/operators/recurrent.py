@@ -62,11 +62,13 @@ ACTIVATIONS: Mapping[str, Activation] = {
 
 def _activations(attributes: Any, kind: Kind, directions: int) -> list[tuple[Function, ...]]:
     """The activations of each direction. Raises Unsupported."""
-    defaults = kind.activations
+    defaults = [name.lower() for name in kind.activations]
     names = [
         (name.decode() if isinstance(name, bytes) else str(name)).lower()
-        for name in attributes.get("activations", [*defaults] * directions)
+        for name in attributes.get("activations", defaults * directions)
     ]
+    if directions == 1 and names == defaults * 2:
+        names = defaults  # RNN's default in the schema, which ONNX Runtime writes out
     if len(names) != len(defaults) * directions:
         raise Unsupported(f"{len(names)} activations, expected {len(defaults) * directions}")
     alphas = iter(attributes.get("activation_alpha", ()))

@@ -136,6 +136,13 @@ LIKE_ONNXRUNTIME: dict[str, Case] = {
         {},
         17,
     ),
+    "Equal of booleans": (
+        [node("Greater", "x", "w", to="t"), node("Equal", "t", "b", to="y")],
+        ["y:bool"],
+        {"x": np.linspace(-1, 1, 24, dtype=np.float32).reshape(3, 8)},
+        {"w": np.zeros(8, np.float32), "b": np.arange(8) % 3 == 0},
+        17,
+    ),
     "IsInf of one sign": (
         [node("IsInf", "x", detect_negative=0), node("IsInf", "x", to="z", detect_positive=0)],
         ["y:bool", "z:bool"],

@@ -63,6 +63,7 @@ CASES: list[tuple[str, dict[str, Any], int, int, int, set[str]]] = [
     ("LSTM", {"activations": ["HardSigmoid", "ScaledTanh", "LeakyRelu"],
               "activation_alpha": [0.3, 0.5, 0.2], "activation_beta": [0.4, 1.5]},
      4, 2, 8, {"B"}),
+    ("RNN", {"activations": ["Tanh", "Tanh"]}, 3, 2, 5, {"B"}),
     ("GRU", {}, 7, 1, 16, {"B"}),
     ("GRU", {"linear_before_reset": 1}, 7, 2, 20, {"B", "h"}),
     ("GRU", {"linear_before_reset": 1, "direction": "bidirectional"}, 5, 4, 7, {"lengths"}),
