@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("inspect")
-@click.argument("model")
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @click.option(
     "--fusion",
     "level",
@@ -37,16 +38,25 @@ if TYPE_CHECKING:
 @click.option(
     "--edges", is_flag=True, help="Show the layers before fusion, and the value of their edges."
 )
+@click.option("--usable", is_flag=True, help="Only say whether a model can be used.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def command(
-    model: str,
+    models: tuple[str, ...],
     level: FusionLevel,
     target: str,
     shapes: tuple[str, ...],
     edges: bool,
+    usable: bool,
     as_json: bool,
 ) -> None:
-    """Show the kernels of MODEL, a catalog name or a file, at a fusion level.
+    """Show the kernels of one MODEL, or which of several can be used.
+
+    Of several models, a folder, or with --usable: imports each file and prints its format, inputs
+    and quantization, whether it can be used, and what that takes: shapes to give, and operators
+    that are not supported, with their nodes. Nothing is compiled. The exit code is 1 where a file
+    cannot be used.
+
+    Of one model, a catalog name or a file: its kernels at a fusion level.
 
     For each kernel: the operators in it, how often an inference calls it, and what a call computes
     and moves. FLOP/byte is its arithmetic intensity: kernels of little are bound by memory. A stray
@@ -62,12 +72,23 @@ def command(
     Example:
       layeredge inspect fashion-resnet8
       layeredge inspect fashion-resnet8 --edges
+      layeredge inspect my-models/ other.tflite
       layeredge inspect network.onnx --fusion none --shape input=1,3,224,224
     """
     from harness.hardware import load_target
     from harness.inspection.process import inspected
     from harness.specs.sweep import parse_shapes
 
+    paths = tuple(map(Path, models))
+    if usable or len(paths) > 1 or paths[0].is_dir():
+        from harness.cli import survey
+
+        if edges:
+            raise click.UsageError("--edges takes one model")
+        if not survey.show(paths, parse_shapes(shapes), as_json=as_json):
+            raise click.exceptions.Exit(1)
+        return
+    (model,) = models
     if edges:
         _inspect_edges(model, target, parse_shapes(shapes), as_json)
         return

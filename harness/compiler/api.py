@@ -53,6 +53,11 @@ OUT_FUSABLE, OPAQUE = 4, 8
 _PACKING = ["tirx.MakePackedAPI", "tirx.FP8StorageLegalize", "tirx.BF16StorageLegalize"]
 
 
+def constant(values: np.ndarray) -> relax.Constant:
+    """A constant of an array's own type; `relax.const` makes int64 and float64 32 bits wide."""
+    return relax.const(values, str(values.dtype))
+
+
 def constant_array(expr: relax.Expr) -> np.ndarray | None:
     """The values of a constant expression, or None when it is not a constant."""
     return expr.value.numpy() if isinstance(expr, Constant) else None

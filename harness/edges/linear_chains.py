@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.compiler.api import constant_array, operator_name, relax, shape_of, tvm
+from harness.compiler.api import constant, constant_array, operator_name, relax, shape_of, tvm
 from harness.compiler.names import constant_like
 from harness.passes.rewriter import Rewriter, with_arguments
 from harness.passes.weighted import PRODUCT, Weighted, weighted
@@ -70,7 +70,7 @@ class MergeLinearChains(Rewriter):
             return merged.layer.call
         shape = [1] * len(shape_of(original.var))
         shape[merged.layer.channel_axis] = -1
-        bias = relax.const(merged.bias.reshape(shape).astype(np.float32))
+        bias = constant(merged.bias.reshape(shape).astype(np.float32))
         return relax.op.add(self.emit(merged.layer.call), bias)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.compiler.api import operator_name, relax, shape_of, tvm
+from harness.compiler.api import constant, operator_name, relax, shape_of, tvm
 from harness.compiler.names import constant_like
 from harness.edges.linear_chains import MergeLinearChains
 from harness.edges.patterns import group_of
@@ -169,7 +169,7 @@ class _Fold(Rewriter):
             return layer
         shape = [1] * len(shape_of(original.var))
         shape[reader.layer.channel_axis] = -1
-        shift = relax.const(reader.shift.reshape(shape).astype(np.float32))
+        shift = constant(reader.shift.reshape(shape).astype(np.float32))
         return relax.op.add(self.emit(layer), shift)
 
 

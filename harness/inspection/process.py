@@ -3,7 +3,7 @@ parses a file of unknown origin may crash, hang or eat memory."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +16,7 @@ from harness.specs.target import TargetSpec
 if TYPE_CHECKING:
     from harness.inspection.edges import EdgeInspection
     from harness.inspection.kernels import Inspection
+    from harness.inspection.survey import Surveyed
 
 Inspected = TypeVar("Inspected", bound=Frozen)
 
@@ -36,6 +37,29 @@ def inspected_edges(
     from harness.inspection.edges import EdgeInspection
 
     return _asked(EdgeInspection, model, target, shapes, {"do": "edges", "tuned": str(tuned)})
+
+
+def surveyed(paths: Sequence[Path], shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Surveyed]:
+    """As `harness.inspection.survey.survey` of each file. One that crashes its process, or takes
+    too long or too much memory, is refused for that."""
+    from harness.inspection.survey import Refusal, Surveyed
+
+    limits = Limits()
+    left = list(paths)
+    while left:
+        with Child(__name__, memory_mb=limits.memory_mb) as child:
+            while left:
+                path = left.pop(0)
+                about = {"do": "survey", "model": str(path), "shapes": dict(shapes)}
+                try:
+                    answer = child.call(about, 60 * limits.cell_minutes)
+                except ChildLost as error:
+                    yield Surveyed(path=path, refusal=Refusal(sentence=f"importing it {error}"))
+                    break
+                if "error" in answer:
+                    yield Surveyed(path=path, refusal=Refusal(sentence=answer["error"]))
+                else:
+                    yield Surveyed.model_validate(answer["answer"])
 
 
 def _asked(
@@ -60,8 +84,12 @@ def _asked(
 
 
 def _answer(message: Message) -> Any:
-    target = TargetSpec.model_validate(message["target"])
     shapes = {name: tuple(shape) for name, shape in message["shapes"].items()}
+    if message["do"] == "survey":
+        from harness.inspection.survey import survey
+
+        return survey(Path(message["model"]), shapes)
+    target = TargetSpec.model_validate(message["target"])
     if message["do"] == "edges":
         from harness.inspection.edges import inspect_edges
 

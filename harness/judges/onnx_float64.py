@@ -23,15 +23,17 @@ from harness.baselines.base import Feeds
 from harness.errors import first_line
 from harness.judges.base import CannotJudge
 from harness.judges.onnx_operators import OPERATORS
+from harness.judges.onnx_runtime_operators import RUNTIME_OPERATORS
 from harness.judges.onnx_widening import WIDE, widened
 from harness.judges.rounding import FLOATS, Rounding
 from harness.models.onnx.file import load_onnx
 
 _SEEDS = (1, 2)
+_NUMPY_OPERATORS = [*OPERATORS, *RUNTIME_OPERATORS]
 _IN_NUMPY = frozenset(
     {
         *("QLinearConv", "QLinearMatMul", "MatMulInteger", "ConvInteger", "DynamicQuantizeLinear"),
-        *(operator.__name__ for operator in OPERATORS),
+        *(operator.__name__ for operator in _NUMPY_OPERATORS),
     }
 )
 _IN_HALVES = frozenset({"Resize", "Upsample", "AveragePool"})
@@ -118,9 +120,10 @@ class OnnxFloat64:
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
-                plain = ReferenceEvaluator(self._alone(node, given), new_ops=[*OPERATORS]).run(
-                    None, given
+                evaluator = ReferenceEvaluator(
+                    self._alone(node, given), new_ops=[*_NUMPY_OPERATORS]
                 )
+                plain = evaluator.run(None, given)
         except Exception as error:
             # Its operators raise whatever NumPy does.
             raise CannotJudge(

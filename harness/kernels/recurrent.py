@@ -5,209 +5,53 @@ argument: it is one matrix product. A step adds the product of the state with th
 which are packed so that they are read one after the other, and applies the gates. Directions and
 rows of the batch run in parallel, as they do not depend on each other.
 
-Gates are padded to whole vectors of `LANES` units. Formulas: operators LSTM, GRU and RNN of ONNX.
+A quantized layer has integer weights, and its state is quantized before each step. One scale is for
+the states of all rows, so that rows of the batch run one after the other.
+
+Gates are padded to whole vectors of `LANES` units. Formulas: operators LSTM, GRU and RNN of ONNX,
+and DynamicQuantizeLSTM of ONNX Runtime, whose order of rounding is kept.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from harness.compiler.api import OPAQUE, PrimFunc, tirx
 from harness.compiler.script import IRBuilder, T
 from harness.kernels.blocks import OPERATIONS, SCHEDULED
-
-LANES = 16
-"""Units of a vector: one of AVX-512, two of AVX2, four of NEON in single precision."""
-_ACCUMULATORS = 64
-"""Sums that a tile holds in registers."""
-
-Value: TypeAlias = Any
-Function: TypeAlias = Callable[[Value], Value]
+from harness.kernels.quantized_steps import QuantizedStep, quantize
+from harness.kernels.recurrent_steps import LANES, Cell, Form, Rows, Step, Value, vector_at
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A kind of recurrent layer: how many gates it has, and what a step does. `memory` says that a
-    second state goes from step to step, `bias` that a gate has one of its own for the state."""
-
-    gates: int
-    step: Callable[[_Step], None]
-    memory: bool = False
-    bias: bool = False
-
-
-@dataclass(frozen=True)
-class Form:
-    """What the attributes of a layer say: the activations of each direction; whether the one or the
-    first of two directions begins at the end; the extents."""
-
-    activations: Sequence[Sequence[Function]]
-    reverse: bool
-    gates: int
-    steps: int
-    batch: int
-    hidden: int
-    dtype: str
-    lengths: bool = False
-    peepholes: bool = False
-    input_forget: bool = False
-    clip: float | None = None
-    cell_clip: float | None = None
-    rounded: tuple[float, int] | None = None
-    """The step and the zero point of a state that is kept in 8-bit integers."""
-
-    @property
-    def directions(self) -> int:
-        """One or two."""
-        return len(self.activations)
-
-    @property
-    def padded(self) -> int:
-        """The units of a gate, in whole vectors."""
-        return math.ceil(self.hidden / LANES) * LANES
-
-    @property
-    def rows(self) -> int:
-        """The rows of the batch that share what they load of the weights."""
-        if self.lengths:
-            return 1  # others are at another step
-        return next(rows for rows in (4, 2, 1) if self.batch % rows == 0)
-
-    @property
-    def tile(self) -> int:
-        """The columns of the recurrent weights that are read together; they divide a gate's."""
-        return max(LANES, math.gcd(self.padded, _ACCUMULATORS // self.rows))
-
-
-class _Step:
-    """One step of some rows of the batch: `time` is the place in the sequence, `row` the first row.
-    Values are vectors of a row's units."""
-
-    def __init__(
-        self, form: Form, direction: Value, time: Value, row: Value, buffers: Mapping[str, Any]
-    ) -> None:
-        self.form = form
-        self._direction, self._time, self._row = direction, time, row
-        self._buffers = buffers
-
-    def vectors(self) -> Iterator[tuple[int, Value]]:
-        """The vectors of each row, in a loop."""
-        for row in range(self.form.rows):
-            with T.serial(self.form.padded // LANES) as vector:
-                yield row, vector * LANES
-
-    def projected(self, row: int, gate: int, units: Value) -> Value:
-        """The inputs' part of a gate."""
-        column = (self._direction * self.form.gates + gate) * self.form.padded
-        return self._buffers["projected"][self._time, self._row + row, _vector(column + units)]
-
-    def of_direction(self, name: str, at: int, units: Value) -> Value:
-        """A weight of each unit: of a direction's `peepholes`, or its `bias`."""
-        return self._buffers[name][self._direction, at, _vector(units)]
-
-    def held(self, name: str, row: int, units: Value) -> Value:
-        """The `state` or the `memory` before this step."""
-        return self._buffers[name][row, _vector(units)]
-
-    def hold(self, name: str, row: int, units: Value, value: Value) -> None:
-        """Set the `state` or the `memory`, or the state that a reset was applied to, `kept`."""
-        T.buffer_store(self._buffers[name], value, [row, _vector(units)])
-
-    def gate(self, row: int, gate: int, units: Value) -> Value:
-        """A gate that `multiply` computed."""
-        return self._buffers["sums"][row, _vector(gate * self.form.padded + units)]
-
-    def multiply(self, name: str, gates: range, start: Callable[[int, int, Value], Value]) -> None:
-        """Compute gates, before their activations: `start`, of row, gate and units, plus the
-        product of a state with the gates' recurrent weights."""
-        form, state, weights = self.form, self._buffers[name], self._buffers["weights"]
-        sums, parts = self._buffers["sums"], form.tile // LANES
-        for gate in gates:
-            with T.serial(form.padded // form.tile) as tile:
-                held = T.alloc_buffer((form.rows * form.tile,), form.dtype, scope="local")
-                places = [
-                    (row, part, _vector(row * form.tile + part * LANES))
-                    for row in range(form.rows)
-                    for part in range(parts)
-                ]
-                for row, part, place in places:
-                    units = tile * form.tile + part * LANES
-                    T.buffer_store(held, start(row, gate, units), [place])
-                with T.serial(form.hidden) as unit:
-                    loaded = [
-                        T.bind(
-                            weights[
-                                self._direction,
-                                gate * (form.padded // form.tile) + tile,
-                                unit,
-                                _vector(part * LANES),
-                            ]
-                        )
-                        for part in range(parts)
-                    ]
-                    given = [
-                        T.bind(T.Broadcast(state[row, unit], LANES)) for row in range(form.rows)
-                    ]
-                    for row, part, place in places:
-                        T.buffer_store(held, held[place] + given[row] * loaded[part], [place])
-                for row, part, place in places:
-                    first = gate * form.padded + tile * form.tile + part * LANES
-                    T.buffer_store(sums, held[place], [row, _vector(first)])
-
-    def activated(self, at: int, value: Value) -> Value:
-        """The direction's activation number `at` of a value."""
-        if self.form.clip is not None:
-            bound = self.number(self.form.clip)
-            value = T.min(T.max(value, self.number(-self.form.clip)), bound)
-        found = [functions[at](value) for functions in self.form.activations]
-        if len(found) == 1 or self.form.activations[0][at] is self.form.activations[1][at]:
-            return found[0]
-        return T.Select(T.Broadcast(self._direction == 0, LANES), *found)
-
-    def limited(self, memory: Value) -> Value:
-        """The memory within its bound, if it has one."""
-        bound = self.form.cell_clip
-        return memory if bound is None else self._within(memory, -bound, bound)
-
-    def rounded(self, state: Value) -> Value:
-        """The state as integers hold it, if they do."""
-        if self.form.rounded is None:
-            return state
-        step, zero = self.form.rounded
-        places = self._within(T.round(state / self.number(step)), -128 - zero, 127 - zero)
-        return places * self.number(step)
-
-    def _within(self, value: Value, low: float, high: float) -> Value:
-        return T.min(T.max(value, self.number(low)), self.number(high))
-
-    def number(self, value: float) -> Value:
-        """A vector of one number."""
-        return T.Broadcast(tirx.const(value, self.form.dtype), LANES)
-
-
-def _lstm(step: _Step) -> None:
+def _lstm(step: Step) -> None:
     """Gates: input, output, forget, cell. Peepholes: input, output, forget."""
     step.multiply("state", range(4), step.projected)
     for row, units in step.vectors():
+
+        def gate(
+            at: int, peephole: int, memory: Value, row: int = row, units: Value = units
+        ) -> Value:
+            if not step.form.peepholes:
+                return step.gate(row, at, units)
+            weights = step.of_direction("peepholes", peephole, units)
+            return step.gate(row, at, units, step.product(weights, memory))
+
         before = T.bind(step.held("memory", row, units))
-        given, out, forget, cell = (step.gate(row, gate, units) for gate in range(4))
-        if step.form.peepholes:
-            given = given + step.of_direction("peepholes", 0, units) * before
-            forget = forget + step.of_direction("peepholes", 2, units) * before
-        given = T.bind(step.activated(0, given))
-        kept = step.number(1) - given if step.form.input_forget else step.activated(0, forget)
-        now = T.bind(step.limited(kept * before + given * step.activated(1, cell)))
-        if step.form.peepholes:
-            out = out + step.of_direction("peepholes", 1, units) * now
+        given = T.bind(step.activated(0, gate(0, 0, before)))
+        if step.form.input_forget:
+            kept = step.number(1) - given
+        else:
+            kept = step.activated(0, gate(2, 2, before))
+        new = step.product(given, step.activated(1, step.gate(row, 3, units)))
+        now = T.bind(step.limited(step.product(kept, before) + new))
+        out = step.activated(0, gate(1, 1, now))
         step.hold("memory", row, units, now)
-        state = step.activated(0, out) * step.activated(2, now)
+        state = out * step.activated(2, now, clipped=False)
         step.hold("state", row, units, step.rounded(state))
 
 
-def _gru(step: _Step) -> None:
+def _gru(step: Step) -> None:
     """Gates: update, reset, hidden; hidden from the state after the reset."""
     step.multiply("state", range(2), step.projected)
     for row, units in step.vectors():
@@ -218,7 +62,7 @@ def _gru(step: _Step) -> None:
         _update(step, row, units, step.gate(row, 2, units))
 
 
-def _gru_reset_after(step: _Step) -> None:
+def _gru_reset_after(step: Step) -> None:
     """Gates: update, reset, hidden; the reset is applied to the state's part of hidden."""
     step.multiply("state", range(2), step.projected)
     step.multiply(
@@ -230,14 +74,14 @@ def _gru_reset_after(step: _Step) -> None:
         _update(step, row, units, hidden)
 
 
-def _update(step: _Step, row: int, units: Value, hidden: Value) -> None:
+def _update(step: Step, row: int, units: Value, hidden: Value) -> None:
     update = T.bind(step.activated(0, step.gate(row, 0, units)))
     before = step.held("state", row, units)
     now = (step.number(1) - update) * step.activated(1, hidden) + update * before
     step.hold("state", row, units, now)
 
 
-def _rnn(step: _Step) -> None:
+def _rnn(step: Step) -> None:
     step.multiply("state", range(1), step.projected)
     for row, units in step.vectors():
         step.hold("state", row, units, step.activated(0, step.gate(row, 0, units)))
@@ -249,16 +93,12 @@ GRU_RESET_AFTER = Cell(3, _gru_reset_after, bias=True)
 RNN = Cell(1, _rnn)
 
 
-def _vector(start: Value) -> Value:
-    """The places of a vector that begins at one."""
-    return T.Ramp(start, 1, LANES)
-
-
 def recurrent(cell: Cell, form: Form) -> PrimFunc:
     """The kernel of a layer. Shapes, of D directions, T steps, B rows, H units, P units padded:
 
     projected [T, B, D·gates·P]; weights [D, gates·P / tile, H, tile]; then, for those that have
-    them, lengths int32 [B], peepholes [D, 3, P], bias [D, 1, P]; state [D, B, H] and memory.
+    them, lengths int32 [B], peepholes [D, 3, P], bias [D, 1, P], and, of quantized layers, whose
+    weights are int16, scales and biases [D, gates, P]; state [D, B, H] and memory.
     Results: all states [T, D, B, H], the last state [D, B, H], the last memory [D, B, H].
     """
     states, dtype = (form.directions, form.batch, form.hidden), form.dtype
@@ -274,53 +114,73 @@ def recurrent(cell: Cell, form: Form) -> PrimFunc:
 
             buffers = {
                 "projected": argument("projected", form.steps, form.batch, columns),
-                "weights": argument("weights", form.directions, tiles, form.hidden, form.tile),
-            }
+                "weights": argument(
+                    "weights", form.directions, tiles, form.hidden, form.tile,
+                    kind="int16" if form.quantized else dtype,
+                ),
+            }  # fmt: skip
             lengths = argument("lengths", form.batch, kind="int32") if form.lengths else None
             if form.peepholes:
                 buffers["peepholes"] = argument("peepholes", form.directions, 3, form.padded)
             if cell.bias:
                 buffers["bias"] = argument("bias", form.directions, 1, form.padded)
+            if form.quantized:
+                for name in ("scales", "biases"):
+                    buffers[name] = argument(name, form.directions, form.gates, form.padded)
             names = ["state", "memory"] if cell.memory else ["state"]
             begun = {name: argument(f"begun_{name}", *states) for name in names}
             every = argument("every", form.steps, *states)
             last = {name: argument(f"last_{name}", *states) for name in names}
-            groups = form.batch // form.rows
-            with T.parallel(form.directions * groups) as piece:
-                direction, row = piece // groups, piece % groups * form.rows
-                scratch = {
-                    "state": form.padded, "kept": form.padded, "memory": form.padded,
-                    "sums": form.gates * form.padded,
-                }  # fmt: skip
-                for name, width in scratch.items():
-                    buffers[name] = T.alloc_buffer((form.rows, width), dtype)
-                for name in names:
-                    _load(form, buffers[name], begun[name], direction, row)
+            pieces = form.batch // form.rows // form.together
+            with T.parallel(form.directions * pieces) as piece:
+
+                def groups() -> Iterator[Rows]:
+                    with T.serial(form.together) as group:
+                        first = (piece % pieces * form.together + group) * form.rows
+                        yield Rows(form, piece // pieces, first, group * form.rows)
+
+                _allocate(form, buffers)
+                for rows in groups():
+                    for name in names:
+                        _load(rows, buffers[name], begun[name])
                 with T.serial(form.steps) as turn:
-                    _run(cell, form, buffers, every, lengths, direction, row, turn)
-                for name in names:
-                    _save(form, buffers[name], last[name], [direction], row)
+                    if form.quantized:
+                        quantize(form, buffers, lengths, turn)
+                    for rows in groups():
+                        _run(cell, rows, buffers, every, lengths, turn)
+                for rows in groups():
+                    for name in names:
+                        _save(rows, buffers[name], last[name])
         products = form.steps * form.batch * form.directions * form.gates * form.hidden**2
         return builder.get().with_attr(OPERATIONS, 2 * products)
 
 
+def _allocate(form: Form, buffers: dict[str, Any]) -> None:
+    """Add what a piece of the kernel holds to the buffers."""
+    held = form.together * form.rows
+    scratch: dict[str, tuple[tuple[int, ...], str]] = {
+        "state": ((held, form.padded), form.dtype),
+        "memory": ((held, form.padded), form.dtype),
+        "kept": ((form.rows, form.padded), form.dtype),
+        "sums": ((form.rows, form.gates * form.padded), form.dtype),
+    }
+    if form.quantized:
+        scratch |= {"integers": ((held, form.padded), "int16"), "scale": ((1,), form.dtype)}
+    for name, (shape, dtype) in scratch.items():
+        buffers[name] = T.alloc_buffer(shape, dtype)
+
+
 def _run(
-    cell: Cell,
-    form: Form,
-    buffers: Mapping[str, Any],
-    every: Any,
-    lengths: Any,
-    direction: Value,
-    row: Value,
-    turn: Value,
+    cell: Cell, rows: Rows, buffers: Mapping[str, Any], every: Any, lengths: Any, turn: Value
 ) -> None:
     """One step of a group of rows. Beyond the end of a row's sequence states stay, and are 0 in
     the result."""
+    form, direction, row = rows.form, rows.direction, rows.first
     length = T.bind(lengths[row]) if form.lengths else form.steps
 
     def run(time: Value) -> None:
-        cell.step(_Step(form, direction, time, row, buffers))
-        _save(form, buffers["state"], every, [time, direction], row)
+        cell.step((QuantizedStep if form.quantized else Step)(rows, time, buffers))
+        _save(rows, buffers["state"], every, time)
 
     backward = direction if form.directions == 2 else int(form.reverse)
     time = turn + backward * (length - 1 - 2 * turn)
@@ -334,24 +194,31 @@ def _run(
             T.buffer_store(every, tirx.const(0, form.dtype), [turn, direction, row, unit])
 
 
-def _load(form: Form, held: Any, begun: Any, direction: Value, row: Value) -> None:
+def _load(rows: Rows, held: Any, begun: Any) -> None:
     """Take a state in; units that pad it are 0."""
+    form = rows.form
     for at in range(form.rows):
         with T.serial(form.padded) as unit:
             inside = T.if_then_else(
-                unit < form.hidden, begun[direction, row + at, unit], tirx.const(0, form.dtype)
+                unit < form.hidden,
+                begun[rows.direction, rows.first + at, unit],
+                tirx.const(0, form.dtype),
             )
-            T.buffer_store(held, inside, [at, unit])
+            T.buffer_store(held, inside, [rows.held + at, unit])
 
 
-def _save(form: Form, held: Any, result: Any, outer: Sequence[Value], row: Value) -> None:
+def _save(rows: Rows, held: Any, result: Any, *time: Value) -> None:
     """Give a state out: whole vectors, then the units behind them."""
-    whole = form.hidden // LANES * LANES
+    form, whole = rows.form, rows.form.hidden // LANES * LANES
+
+    def save(at: int, units: Value) -> None:
+        place = [*time, rows.direction, rows.first + at, units]
+        T.buffer_store(result, held[rows.held + at, units], place)
+
     for at in range(form.rows):
         if whole:
             with T.serial(whole // LANES) as vector:
-                units = _vector(vector * LANES)
-                T.buffer_store(result, held[at, units], [*outer, row + at, units])
+                save(at, vector_at(vector * LANES))
         if form.hidden > whole:
             with T.serial(form.hidden - whole) as rest:
-                T.buffer_store(result, held[at, whole + rest], [*outer, row + at, whole + rest])
+                save(at, whole + rest)

@@ -48,6 +48,29 @@ def with_batch(path: Path, kind: Format, shapes: Shapes, batch: int) -> dict[str
     return found
 
 
+def with_single_sample(path: Path, kind: Format, shapes: Shapes) -> dict[str, tuple[int, ...]]:
+    """`shapes`, and a batch of 1 for each input of which the file leaves the first of several
+    dimensions free, and no other. A dimension that also stands elsewhere is no batch, and one that
+    `shapes` settles is left to the import."""
+    described = _READERS[kind](path)
+    elsewhere = {extent for extents in described.values() for extent in extents[1:]}
+    settled = {extent for name in shapes for extent in described.get(name, ())}
+    found = dict(shapes)
+    for name, extents in described.items():
+        alone = len(extents) > 1 and _free(extents[0]) and not any(map(_free, extents[1:]))
+        known = extents[0] and extents[0] in elsewhere | settled if extents else True
+        if alone and not known and name not in shapes:
+            found[name] = (1, *map(int, extents[1:]))
+    return found
+
+
+def free_dimensions(path: Path, kind: Format) -> Dimensions:
+    """The dimensions of the inputs of a file that have free ones."""
+    return {
+        name: extents for name, extents in _READERS[kind](path).items() if any(map(_free, extents))
+    }
+
+
 def _free(extent: int | str) -> bool:
     return isinstance(extent, str)
 

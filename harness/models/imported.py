@@ -26,6 +26,22 @@ class Node:
         return f"operator {self.operator} of node '{self.name}'"
 
 
+class OperatorsRefused(InputError):
+    """A model has operators that are not supported, or not in this form. `nodes` has their names
+    by operator, and `reason` says which form, where the operator is supported in others."""
+
+    def __init__(self, text: str, nodes: Mapping[str, Sequence[str]], reason: str = "") -> None:
+        super().__init__(text)
+        self.nodes = nodes
+        self.reason = reason
+
+    @classmethod
+    def form(cls, path: Path, node: Node, reason: str) -> OperatorsRefused:
+        """An operator in a form that is not supported."""
+        text = f"{path}: {node} is not supported in this form: {reason}"
+        return cls(text, {node.operator: [node.name]}, reason)
+
+
 @dataclass(frozen=True)
 class Imported:
     """A network in Relax: one function `main`, its weights bound as constants.

@@ -11,6 +11,7 @@ _QUANTIZING = frozenset(
         *("QuantizeLinear", "QLinearConv", "QLinearMatMul", "DynamicQuantizeLinear"),
         *("QLinearAdd", "QLinearMul", "QLinearSigmoid", "QLinearLeakyRelu", "QLinearConcat"),
         *("QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearSoftmax", "QGemm"),
+        "QLinearWhere",
     }
 )
 _PASSING_ON = frozenset(

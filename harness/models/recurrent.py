@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.compiler.api import relax, shape_of, tirx
+from harness.compiler.api import constant, relax, shape_of, tirx
 from harness.compiler.script import T
-from harness.kernels.recurrent import LANES, Cell, Form, Value, recurrent
+from harness.kernels.recurrent import recurrent
+from harness.kernels.recurrent_steps import LANES, Cell, Form, Value
 
 
 def of_type(value: float, x: Value) -> Value:
@@ -61,10 +62,12 @@ class Layer:
 def emit_layer(builder: relax.BlockBuilder, layer: Layer) -> list[relax.Expr]:
     """All states [T, D, B, H], the last state [D, B, H] and, where the cell has one, the last
     memory."""
-    return _Conversion(builder, layer).results()
+    return Conversion(builder, layer).results()
 
 
-class _Conversion:
+class Conversion:
+    """What the kernel of a layer takes and gives."""
+
     def __init__(self, builder: relax.BlockBuilder, layer: Layer) -> None:
         self._builder, self._layer = builder, layer
         self._cell, self._form = layer.cell, layer.form
@@ -147,7 +150,8 @@ class _Conversion:
         split = self._reshaped(weights, form.directions, count, form.hidden, *rest)
         if form.padded == form.hidden:
             return split
-        zeros = self._zeros(form.directions, count, form.padded - form.hidden, *rest)
+        added = (form.directions, count, form.padded - form.hidden, *rest)
+        zeros = constant(np.zeros(added, str(weights.ty.dtype)))
         return self._emit(relax.op.concat([split, zeros], axis=2))
 
     def _zeros(self, *shape: int) -> relax.Expr:

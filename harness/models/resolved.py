@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from harness.errors import InputError
-from harness.models.batch import with_batch
+from harness.models.batch import with_batch, with_single_sample
 from harness.models.data.task import Task, TrainingInputs
 from harness.models.fetch import sha256_of
 from harness.models.formats import Format, format_of
@@ -34,6 +34,8 @@ class ResolvedModel:
     task_missing_reason: str | None = None
     training: TrainingInputs | None = field(default=None, compare=False)
     licence: str | None = None
+    remarks: tuple[str, ...] = ()
+    """What was assumed about it, for the user to know."""
 
     def fitted(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> ResolvedModel:
         """This model with its data, once it is imported and known to take and give these.
@@ -57,8 +59,16 @@ def resolve_file(spec: ModelSpec, path: Path) -> ResolvedModel:
         given, other = ("data", "metric") if spec.data else ("metric", "data")
         raise InputError(f"model '{spec.name}': has '{given}' but no '{other}'; give both")
     shapes: dict[str, tuple[int, ...]] = dict(spec.shapes)
+    remarks: tuple[str, ...] = ()
     if spec.batch is not None:
         shapes = with_batch(path, kind, shapes, spec.batch)
+    else:
+        shapes = with_single_sample(path, kind, shapes)
+        if assumed := sorted(shapes.keys() - spec.shapes.keys()):
+            remarks = (
+                f"model '{spec.name}': its file leaves the batch of {', '.join(assumed)} free, "
+                "which is 1 here; `batch` sets another",
+            )
     inputs = _inputs(path, kind, shapes) if spec.data or spec.training else None
     own_metric: Path | None = None
     if spec.data and spec.metric:
@@ -83,6 +93,7 @@ def resolve_file(spec: ModelSpec, path: Path) -> ResolvedModel:
         task=task,
         task_missing_reason=reason,
         training=training,
+        remarks=remarks,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.compiler.api import OUT_FUSABLE, relax, shape_of, tvm
+from harness.compiler.api import OUT_FUSABLE, constant, relax, shape_of, tvm
 from harness.compiler.names import constant_like, name_of
 from harness.kernels import block_sparse
 from harness.passes.rewriter import Rewriter
@@ -82,7 +82,7 @@ class LowerSparse(Rewriter):
             kernel,
             call.args[0],
             constant_like(call.args[1], sparse.weights),
-            relax.const(place(sparse.indices)),
+            constant(place(sparse.indices)),
             primfunc_name_hint=f"sparse_{hint}",
             primfunc_attrs={"op_pattern": OUT_FUSABLE},
         )

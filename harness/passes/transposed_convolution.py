@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.compiler.api import constant_array, operator_name, relax, shape_of
+from harness.compiler.api import constant, constant_array, operator_name, relax, shape_of
 from harness.passes.rewriter import Rewriter
 
 
@@ -35,7 +35,7 @@ class MultiplyTransposedConvolutions(Rewriter):
         matrix = np.ascontiguousarray(weights.transpose(0, 2, 3, 1)).reshape(inputs, -1)
         emit, op = self.emit, relax.op
         pixels = emit(op.permute_dims(call.args[0], [0, 2, 3, 1]))
-        windows = emit(op.matmul(pixels, relax.const(matrix)))
+        windows = emit(op.matmul(pixels, constant(matrix)))
         split = emit(op.reshape(windows, (batch, height, width, rows, columns, outputs)))
         placed = emit(op.permute_dims(split, [0, 1, 3, 2, 4, 5]))
         image = emit(op.reshape(placed, (batch, height * rows, width * columns, outputs)))

@@ -37,6 +37,7 @@ class KnownModel:
     task_missing_reason: str | None = None
     training: DistantInputs | None = None
     licence: str | None = None
+    remarks: tuple[str, ...] = ()
 
     def fitted(
         self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], count: int
@@ -102,6 +103,7 @@ class ModelProcess:
             task_missing_reason=found["task_missing_reason"],
             training=DistantInputs(source, found["training"]) if found["training"] else None,
             licence=found["licence"],
+            remarks=tuple(found["remarks"]),
         )
 
     def ask(

@@ -42,6 +42,7 @@ class ModelWorker:
             "task_missing_reason": found.task_missing_reason,
             "training": found.training.fingerprint if found.training else None,
             "licence": found.licence,
+            "remarks": found.remarks,
         }
 
     def fit(self, message: Message) -> Message:

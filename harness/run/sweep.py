@@ -93,6 +93,8 @@ def run_sweep(
                 mark for mark, status in store.statuses().items() if not wanted.get(status, False)
             } - _skipped_no_more(groups, store.statuses(), servers)
             cells = [cell for group in groups for cell in group.cells]
+            for remark in dict.fromkeys(each for group in groups for each in group.model.remarks):
+                listener.note(remark)
             listener.planned(len(cells), sum(cell.mark in done for cell in cells))
             # Unreadable models are reported before hours are spent on others.
             for group in sorted(groups, key=lambda group: group.refusal is None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -31,4 +32,8 @@ needs_pocl = pytest.mark.skipif(
 )
 needs_llvm_mca = pytest.mark.skipif(
     analyser_version() is None, reason=f"llvm-mca is not installed; {INSTALL_LLVM}"
+)
+needs_fused_products = pytest.mark.skipif(
+    not {"fma", "asimd"} & set(Path("/proc/cpuinfo").read_text().split()),
+    reason="the processor does not fuse multiplication and addition, as ONNX Runtime's kernels do",
 )

@@ -8,14 +8,17 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper
 from small_models import Value, onnx_model, save
 
 from harness.building.network import machine_of
-from harness.compiler.api import tvm
+from harness.compiler.api import target_of, tvm
+from harness.hardware import load_target
 from harness.models.frontends import import_model
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
+from harness.specs.sweep import FusionLevel
 
 Node = onnx.NodeProto
 _random = np.random.default_rng(3)
@@ -39,7 +42,17 @@ def network(
         for name, value in feeds.items()
     ]
     values = [_typed(output) if isinstance(output, str) else output for output in outputs]
-    return onnx_model(nodes, inputs, values, weights, opset)
+    domains = {node.domain: 1 for node in nodes if node.domain}
+    model = onnx_model(nodes, inputs, values, weights, opset, domains)
+    if domains:  # ONNX infers nothing of other domains' operators
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), providers=["CPUExecutionProvider"]
+        )
+        for value, known in zip(model.graph.output, session.get_outputs(), strict=True):
+            value.type.tensor_type.ClearField("shape")
+            for extent in known.shape:
+                value.type.tensor_type.shape.dim.add(dim_value=extent)
+    return model
 
 
 def _typed(output: str) -> Value:
@@ -48,12 +61,19 @@ def _typed(output: str) -> Value:
 
 
 def computed(
-    model: onnx.ModelProto, feeds: Mapping[str, np.ndarray], folder: Path
+    model: onnx.ModelProto,
+    feeds: Mapping[str, np.ndarray],
+    folder: Path,
+    level: FusionLevel = "full",
+    here: bool = False,
 ) -> list[np.ndarray]:
-    """What a model gives, imported, fused and compiled."""
+    """What a model gives, imported, fused and compiled; with this machine's instructions if `here`,
+    and without vector extensions if not."""
     imported = import_model(save(model, folder / "model.onnx"), {}, folder)
     target = tvm.target.Target({"kind": "llvm", "num-cores": 2})
-    machine = machine_of(fuse(canonicalise(imported.module), "full"), target, 2)
+    if here:
+        target = target_of(load_target("x86-host").tvm.as_tvm())
+    machine = machine_of(fuse(canonicalise(imported.module), level), target, 2)
     found = machine["main"](*[tvm.runtime.tensor(feeds[spec.name]) for spec in imported.inputs])
     arrays = [each.numpy() for each in ([found] if hasattr(found, "numpy") else found)]
     for array, spec in zip(arrays, imported.outputs, strict=True):

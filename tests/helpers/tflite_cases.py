@@ -391,9 +391,11 @@ def _lstm_step() -> Case:
 
 
 def _both_ways(merged: bool, time_first: bool) -> list[Case]:
-    """An LSTM and an RNN in two directions."""
-    data = Input((4, 2, 3) if time_first else (2, 4, 3))
-    state = Input((2, 5), variable=True)
+    """An LSTM and an RNN in two directions. Where the batch comes first it is 1: LiteRT leaves
+    results of the other samples unwritten."""
+    batch = 2 if time_first else 1
+    data = Input((4, batch, 3) if time_first else (batch, 4, 3))
+    state = Input((batch, 5), variable=True)
     one, other = (
         [*of_inputs, *of_state, *[None] * 3, *bias, None, None]
         for of_inputs, of_state, bias in (_gate_weights(5, 3, 0), _gate_weights(5, 3, 50))
@@ -424,6 +426,7 @@ def _both_ways(merged: bool, time_first: bool) -> list[Case]:
 RECURRENT = [
     _lstm_step(),
     *_both_ways(merged=True, time_first=False),
+    *_both_ways(merged=True, time_first=True),
     *_both_ways(merged=False, time_first=True),
     Case("SVDF", (Input((2, 3)), weights(8, 3), weights(8, 5), weights(4),
                   Input((2, 40), variable=True)),

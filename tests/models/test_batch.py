@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from onnx import helper
-from small_models import FLOAT, convolutional, onnx_model, save, save_free_tflite, save_torch
+from small_models import FLOAT, Value, convolutional, onnx_model, save, save_free_tflite, save_torch
 
 from harness.errors import InputError
-from harness.models.batch import with_batch
+from harness.models.batch import with_batch, with_single_sample
 from harness.models.frontends import import_model
 
 
@@ -73,3 +73,31 @@ def test_signature_of_a_tflite_file_leaves_the_batch_free(tmp_path: Path) -> Non
     assert shapes == {"x": (4, 5, 3)}
     found = import_model(path, shapes, tmp_path)
     assert [spec.shape for spec in found.outputs] == [(4, 5, 2), (4, 2)]
+
+
+def shapes_for_one_sample(
+    folder: Path, inputs: list[Value], given: dict[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]]:
+    nodes = [helper.make_node("Relu", [name], [f"{name}2"]) for name, _, _ in inputs]
+    model = onnx_model(nodes, inputs, [f"{name}2" for name, _, _ in inputs], {})
+    return with_single_sample(save(model, folder / "net.onnx"), "onnx", given)
+
+
+def test_free_batch_alone_is_one(tmp_path: Path) -> None:
+    inputs = [("a", FLOAT, ("n", 3)), ("b", FLOAT, (None, 5)), ("c", FLOAT, (2, 2))]
+    assert shapes_for_one_sample(tmp_path, inputs, {}) == {"a": (1, 3), "b": (1, 5)}
+
+
+def test_free_dimension_that_is_no_batch_is_left_to_be_asked_for(tmp_path: Path) -> None:
+    inputs = [
+        ("length", FLOAT, ("samples",)),
+        ("both", FLOAT, ("n", "s")),
+        ("first", FLOAT, ("time", 4)),
+        ("second", FLOAT, (2, "time")),
+    ]
+    assert shapes_for_one_sample(tmp_path, inputs, {}) == {}
+
+
+def test_batch_that_a_given_shape_settles_is_left_to_the_import(tmp_path: Path) -> None:
+    inputs = [("a", FLOAT, ("n", 3)), ("b", FLOAT, ("n", 5))]
+    assert shapes_for_one_sample(tmp_path, inputs, {"a": (4, 3)}) == {"a": (4, 3)}

@@ -19,6 +19,7 @@ from harness.models.onnx.empties import without_empties
 from harness.models.onnx.file import STANDARD_DOMAINS, is_standard, label, operator, opset_of
 from harness.models.onnx.importer import is_converted
 from harness.models.onnx.inference import inferred, known_shapes, value_types
+from harness.models.onnx.narrow import with_whole_bytes
 from harness.models.onnx.refusal import Unsupported
 from harness.models.onnx.shapes import fold
 from harness.models.onnx.surroundings import Surroundings
@@ -40,16 +41,17 @@ _WHOLE = frozenset(
 
 def simplest_form(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """An equal model in which operators that TVM lacks are written out as ONNX's schemas define
-    them, If, Loop and Scan are their bodies, shapes that are known are constants, and nothing
-    without elements is left where it can be left out; the same one where there is nothing to write.
-    Raises InputError as `fold` does, and where a node cannot be written out."""
+    them, If, Loop and Scan are their bodies, shapes that are known are constants, integers have
+    whole bytes, and nothing without elements is left where it can be left out; the same one where
+    there is nothing to write. Raises InputError as `fold` does, and where a node cannot be written
+    out."""
     written = True
     while written:
         written = False
         for form in (_with_functions, _with_shapes, _with_bodies):
             if (other := form(model, path)) is not model:
                 model, written = fold(other, path), True
-    return without_empties(model)
+    return without_empties(with_whole_bytes(model, path))
 
 
 def _with_functions(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:

@@ -10,12 +10,13 @@ import onnx
 from harness.compiler.api import tvm
 from harness.errors import InputError
 from harness.files.atomic import write_atomically
-from harness.models.imported import Imported, Node, output_specs
+from harness.models.imported import Imported, Node, OperatorsRefused, output_specs
 from harness.models.onnx.file import check_onnx, is_standard, label, load_onnx, operator, walk_nodes
 from harness.models.onnx.forms import simplest_form
 from harness.models.onnx.importer import (
     RUNTIME_DOMAIN,
     ConversionError,
+    EmptyGraph,
     Importer,
     is_converted,
 )
@@ -57,7 +58,9 @@ def _convert(model: onnx.ModelProto, path: Path) -> tuple[tvm.IRModule, Mapping[
     try:
         return importer.module(), importer.converted
     except ConversionError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise OperatorsRefused.form(path, error.node, str(error)) from error
+    except EmptyGraph as error:
+        raise InputError(f"{path}: a graph without nodes computes nothing") from error
 
 
 def _unknown(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
@@ -79,7 +82,8 @@ def _refuse_operators(nodes: Iterator[onnx.NodeProto], path: Path) -> None:
             f"{name} (node{'s' if len(names) > 1 else ''} {_listed(names)})"
             for name, names in sorted(by_operator.items())
         )
-        raise InputError(f"{path}: operators that TVM cannot import: {found}")
+        text = f"{path}: operators that TVM cannot import: {found}"
+        raise OperatorsRefused(text, by_operator)
 
 
 def _listed(names: list[str], most: int = 5) -> str:

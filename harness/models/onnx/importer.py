@@ -40,6 +40,8 @@ _WITHOUT_EFFECT = frozenset(
         "spatial",  # of batch normalisation; 0 was never implemented
     }
 )
+_WINDOWED = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool"})
+"""Operators that fail where no window fits into their input."""
 _MISJUDGED = {
     "AveragePool": "ceil_mode", "LpPool": "ceil_mode", "MaxPool": "ceil_mode", "STFT": "",
 }  # fmt: skip
@@ -50,7 +52,15 @@ _LONGEST_VALUE = 60
 
 
 class ConversionError(Exception):
-    """A node that cannot be imported; the text names operator, node and reason."""
+    """A node that cannot be imported, and the reason."""
+
+    def __init__(self, node: Node, reason: str) -> None:
+        super().__init__(reason)
+        self.node = node
+
+
+class EmptyGraph(Exception):
+    """A graph without nodes computes nothing."""
 
 
 class Importer(ONNXGraphImporter):  # type: ignore[misc]
@@ -69,7 +79,7 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
         self._layers: dict[str, str] = {}
 
     def module(self) -> tvm.IRModule:
-        """The graph in Relax. Raises ConversionError."""
+        """The graph in Relax. Raises ConversionError, and EmptyGraph for one without nodes."""
         # The importer prints the arguments of a node that fails.
         with self._numbered_nodes(), contextlib.redirect_stdout(io.StringIO()):
             try:
@@ -78,8 +88,8 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
                 raise
             except Exception as error:
                 if self._at is None:
-                    raise ConversionError("a graph without nodes computes nothing") from error
-                raise ConversionError(self._failed(self._at, self._form(self._at))) from error
+                    raise EmptyGraph from error
+                raise ConversionError(self._node(self._at), self._form(self._at)) from error
 
     @contextlib.contextmanager
     def _numbered_nodes(self) -> Iterator[None]:
@@ -117,9 +127,9 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
         except ConversionError:
             raise
         except Unsupported as error:
-            raise ConversionError(self._failed(node, str(error))) from error
+            raise ConversionError(self._node(node), str(error)) from error
         except Exception as error:
-            raise ConversionError(self._failed(node, self._form(node))) from error
+            raise ConversionError(self._node(node), self._form(node)) from error
         return result
 
     def _converted(
@@ -185,6 +195,8 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
             shape = _static(given)
             if shape is None:
                 raise Unsupported(f"the shape of its output '{name}' depends on the inputs' values")
+            if min(shape, default=1) < (node.op_type in _WINDOWED):
+                raise Unsupported(f"its output '{name}' is {list(shape)}: its window does not fit")
             right = self._types.get(name)
             if _MISJUDGED.get(node.op_type) in {"", *(a.name for a in node.attribute)}:
                 continue
@@ -193,9 +205,6 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
                     f"TVM's converter makes its output '{name}' {given.dtype}{list(shape)}, "
                     f"expected {_text(right)}"
                 )
-
-    def _failed(self, node: onnx.NodeProto, reason: str) -> str:
-        return f"{self._node(node)} is not supported in this form: {reason}"
 
     def _node(self, node: onnx.NodeProto) -> Node:
         return Node(operator(node), self._labels[node.name], self._layers[node.name])

@@ -77,13 +77,15 @@ def dimensions(path: Path) -> dict[str, tuple[int | str, ...]]:
     """Each input's dimensions in a file, a free one by its name, "" where it has none.
 
     Raises InputError for a file that is no ONNX model."""
-    return {
-        value.name: tuple(
-            int(each.dim_value) if _is_static(each) else each.dim_param.replace(_ANONYMOUS, "")
-            for each in value.type.tensor_type.shape.dim
-        )
-        for value in graph_inputs(load_onnx(path).graph)
-    }
+    return {value.name: input_dimensions(value) for value in graph_inputs(load_onnx(path).graph)}
+
+
+def input_dimensions(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
+    """An input's dimensions in a file, a free one by its name, "" where it has none."""
+    return tuple(
+        int(each.dim_value) if _is_static(each) else each.dim_param.replace(_ANONYMOUS, "")
+        for each in value.type.tensor_type.shape.dim
+    )
 
 
 def fix_shapes(model: onnx.ModelProto, shapes: Shapes, path: Path) -> None:

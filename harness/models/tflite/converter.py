@@ -11,7 +11,7 @@ import numpy as np
 from harness.compiler.api import relax, shape_of
 from harness.compiler.tflite_frontend import OperatorConverter, TensorWrapper
 from harness.errors import InputError
-from harness.models.imported import Node
+from harness.models.imported import Node, OperatorsRefused
 from harness.models.tflite.graph import Graph, Tensor
 from harness.models.tflite.operation import Operation, Unsupported
 from harness.models.tflite.operators.table import CONVERTERS
@@ -79,10 +79,11 @@ class LiteRtConverter(OperatorConverter):  # type: ignore[misc]
                 if isinstance(error, Unsupported)
                 else f"TVM's converter fails for ({types})"
             )
-            raise InputError(
+            text = (
                 f"{self.path}: operator {name} of '{_first(outputs)}' is not supported in this "
                 f"form: {why}"
-            ) from error
+            )
+            raise OperatorsRefused(text, {name: [_first(outputs)]}, why) from error
         for tensor, value in zip(outputs, found, strict=False):
             self._values[tensor.index] = value
         if found and hasattr(found[0], "name"):

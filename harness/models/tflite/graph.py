@@ -72,6 +72,10 @@ class Graph:
             bool(raw.IsVariable()),
         )
 
+    def holds_content(self, index: int) -> bool:
+        """Whether the file has values of a tensor."""
+        return bool(self._model.Buffers(self.raw(index).Buffer()).DataLength())
+
     def constant(self, index: int) -> np.ndarray | None:
         """The values of a constant, None for other tensors. A variable has those that it begins
         with."""

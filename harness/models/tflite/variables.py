@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.compiler.api import relax
+from harness.compiler.api import constant, relax
 from harness.models.tflite.operation import Operation, Unsupported
 
 
@@ -36,7 +36,7 @@ class Variables:
         result = operation.outputs[0]
         key = self._key(operation)
         if key not in self._values:
-            self._values[key] = relax.const(np.zeros(result.shape, result.dtype))
+            self._values[key] = constant(np.zeros(result.shape, result.dtype))
         return self._values[key]
 
     def assign(self, operation: Operation) -> None:

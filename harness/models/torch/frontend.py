@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
-from harness.models.imported import Imported, Node, output_specs, require_shapes
+from harness.models.imported import Imported, Node, OperatorsRefused, output_specs, require_shapes
 
 
 def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path) -> Imported:
@@ -39,12 +39,17 @@ def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path)
     if signature.buffers_to_mutate or signature.user_inputs_to_mutate:
         raise InputError(f"{path}: {CHANGES_STATE}")
     unsupported = [
-        f"{node.target} (node '{node.name}')"
+        (str(node.target), str(node.name))
         for node in program.graph.nodes
         if node.op == "call_function" and node.target.__name__ not in converters
     ]
     if unsupported:
-        raise InputError(f"{path}: operators that are not supported: {', '.join(unsupported)}")
+        named = ", ".join(f"{target} (node '{name}')" for target, name in unsupported)
+        by_operator: dict[str, list[str]] = {}
+        for target, name in unsupported:
+            by_operator.setdefault(target, []).append(name)
+        text = f"{path}: operators that are not supported: {named}"
+        raise OperatorsRefused(text, by_operator)
     converted: dict[str, Node] = {}
     parameters = dict(signature.inputs_to_parameters)
     names = {node.target.__name__ for node in program.graph.nodes if node.op == "call_function"}
@@ -56,7 +61,7 @@ def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path)
             custom_convert_map={name: _naming(name, parameters, converted) for name in names},
         )
     except _ConversionError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise OperatorsRefused.form(path, error.node, str(error)) from error
     except Exception as error:
         raise InputError(
             f"{path}: TVM's importer fails on this exported program, though it knows each of its "
@@ -73,7 +78,11 @@ def require_torch(path: Path) -> None:
 
 
 class _ConversionError(Exception):
-    """A node that cannot be imported; the text names operator, node and reason."""
+    """A node that cannot be imported, and the reason."""
+
+    def __init__(self, node: Node, reason: str) -> None:
+        super().__init__(reason)
+        self.node = node
 
 
 def _naming(
@@ -96,12 +105,10 @@ def _naming(
                 result = type(importer).create_convert_map(importer)[name](node)
             _check_result(node, result, importer)
         except Unsupported as error:
-            raise _ConversionError(f"{named} is not supported in this form: {error}") from error
+            raise _ConversionError(named, str(error)) from error
         except Exception as error:
             inputs = ", ".join(map(_described, node.args))
-            raise _ConversionError(
-                f"{named} is not supported in this form: its converter fails for ({inputs})"
-            ) from error
+            raise _ConversionError(named, f"its converter fails for ({inputs})") from error
         variable = getattr(result, "name", None)
         if variable is not None:
             converted.setdefault(str(variable), named)

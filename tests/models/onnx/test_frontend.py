@@ -183,20 +183,30 @@ def test_import_lists_every_unsupported_operator_when_there_are_several(tmp_path
     )
     model = small_models.onnx_model(
         [
-            helper.make_node("ReverseSequence", ["x", "n"], ["a"], name="first", time_axis=0),
+            helper.make_node("Multinomial", ["x"], ["a"], name="first"),
             helper.make_node("Det", ["m"], ["b"], name="determinant"),
             helper.make_node(
                 "If", ["c"], ["d"], name="choice", then_branch=branch, else_branch=other
             ),
         ],
         [("x", FLOAT, [2, 4]), ("m", FLOAT, [3, 3]), ("c", TensorProto.BOOL, [])],
-        ["a", "b", "d"],
-        {"n": np.ones(4, np.int64)},
+        [("a", TensorProto.INT32, [2, 1]), ("b", FLOAT, []), ("d", FLOAT, [])],
     )
     text = refused(model, tmp_path)
     assert "model.onnx" in text
     assert "Det (nodes 'determinant', 'choice/then/inside')" in text
-    assert "ReverseSequence (node 'first')" in text
+    assert "Multinomial (node 'first')" in text
+
+
+@pytest.mark.parametrize("taps", [100, 33])
+def test_import_refuses_a_window_larger_than_its_input(tmp_path: Path, taps: int) -> None:
+    model = small_models.onnx_model(
+        [helper.make_node("Conv", ["x", "w"], ["y"], name="wide")],
+        [("x", FLOAT, [1, 1, 32])],
+        [("y", FLOAT, [1, 2, 1])],
+        {"w": np.ones((2, 1, taps), np.float32)},
+    )
+    assert f"its output 'y' is [1, 2, {33 - taps}]: its window" in refused(model, tmp_path)
 
 
 def test_import_names_the_domain_when_an_operator_is_of_a_custom_one(tmp_path: Path) -> None:
@@ -230,7 +240,7 @@ def test_import_names_the_node_in_our_own_words_when_a_converter_gives_up(
     )
     text = refused(model, tmp_path)
     assert "operator CumSum of node 'sums' is not supported in this form" in text
-    assert "at opset 17 for float32[1, 4], int64[]" in text
+    assert "its axis depends on the inputs' values" in text
     assert capfd.readouterr() == ("", "")
 
 

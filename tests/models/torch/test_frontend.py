@@ -26,8 +26,6 @@ from harness.passes.fusion import fuse
 
 torch = pytest.importorskip("torch", reason="needs the extra: pip install 'layeredge[torch]'")
 
-from harness.models.torch.operators.table import CONVERTERS  # noqa: E402  (needs PyTorch)
-
 GRAPH = "models/model.json"
 WEIGHTS = "data/weights/model_weights_config.json"
 CONSTANTS = "data/constants/model_constants_config.json"
@@ -381,16 +379,18 @@ def test_last_step_of_a_recurrent_network_is_the_last_one(tmp_path: Path) -> Non
 def test_import_names_the_node_in_our_own_words_when_a_converter_gives_up(
     exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(call: object) -> None:
+    from tvm.relax.frontend.torch.exported_program_translator import ExportedProgramImporter
+
+    def fails(importer: object, node: object) -> None:
         raise TypeError("of TVM")
 
-    monkeypatch.setitem(CONVERTERS, "convolution.default", fails)
+    monkeypatch.setattr(ExportedProgramImporter, "_batch_norm_legit_no_training", fails)
     text = refused(exported)
     assert (
-        "operator aten.convolution.default of node 'convolution' is not supported in this form"
-        in text
+        "operator aten._native_batch_norm_legit_no_training.default of node "
+        "'_native_batch_norm_legit_no_training' is not supported in this form" in text
     )
-    assert "of TVM" not in text and "float32[1, 3, 8, 8]" in text
+    assert "of TVM" not in text and "float32[1, 8, 8, 8]" in text
 
 
 def test_layers_have_the_paths_of_their_modules(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.compiler.api import constant_array, relax, shape_of
+from harness.compiler.api import constant, constant_array, relax, shape_of
 from harness.models.onnx.operators.converter import Builder, Converter, by_tvm, like
 
 _SERIES_TERMS = {"float16": 4, "float32": 8, "float64": 17}
@@ -56,7 +56,7 @@ def _is_infinite(builder: Builder, inputs: Any, attributes: Any, opset: int) -> 
         if attributes.get(name, 1)
     ]
     if not signs:
-        return relax.const(np.zeros(shape_of(x), bool))
+        return constant(np.zeros(shape_of(x), bool))
     return reduce(
         lambda left, right: builder.emit(relax.op.logical_or(left, right)),
         [builder.emit(relax.op.equal(x, like(sign, x))) for sign in signs],

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from harness.compiler.api import relax
+from harness.compiler.api import relax, shape_of
 from harness.compiler.onnx_frontend import convert_map
 
 Builder: TypeAlias = relax.BlockBuilder
@@ -30,3 +30,18 @@ def text(attributes: Any, name: str, default: str) -> str:
     """An attribute that is text."""
     value = attributes.get(name, default)
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def in_either_layout(convert: Converter) -> Converter:
+    """The converter of an operator whose images may have their channels last."""
+
+    def converted(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+        if not attributes.get("channels_last", 0):
+            return convert(builder, inputs, attributes, opset)
+        x, *rest = inputs
+        image = range(1, len(shape_of(x)) - 1)
+        x = builder.emit(relax.op.permute_dims(x, [0, len(image) + 1, *image]))
+        found = builder.emit(convert(builder, [x, *rest, None, None], attributes, opset))
+        return relax.op.permute_dims(found, [0, *(at + 1 for at in image), 1])
+
+    return converted

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from harness.compiler.api import constant_array, relax, shape_of, te, tirx
+from harness.compiler.api import constant, constant_array, relax, shape_of, te, tirx
 from harness.models.onnx.operators.converter import Builder, Converter, by_tvm
 from harness.models.onnx.refusal import Unsupported
 
@@ -35,7 +35,7 @@ def _compress(builder: Builder, inputs: Any, attributes: Any, opset: int) -> rel
     if axis is None:
         data, axis = builder.emit(relax.op.reshape(data, [-1])), 0
     places = np.flatnonzero(condition)
-    return relax.op.take(data, relax.const(places.astype(np.int64)), axis=int(axis))
+    return relax.op.take(data, constant(places.astype(np.int64)), axis=int(axis))
 
 
 def _dropout(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
@@ -75,7 +75,7 @@ def _one_hot(builder: Builder, inputs: Any, attributes: Any, opset: int) -> rela
     indices = builder.emit(relax.op.expand_dims(indices, axis))
     positions = np.arange(extent).reshape([extent if at == axis else 1 for at in range(rank)])
     same = [
-        builder.emit(relax.op.equal(indices, relax.const(places)))
+        builder.emit(relax.op.equal(indices, constant(places)))
         for places in (positions, positions - extent)
     ]
     hot = builder.emit(relax.op.logical_or(*same))
@@ -115,13 +115,13 @@ def _pad(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Ex
     if not pads.any():
         return data
     width = [int(each) for each in pads.T.reshape(-1)]
-    constant = np.zeros(()) if value is None else constant_array(value)
-    if constant is not None:
-        return relax.op.nn.pad(data, width, pad_value=constant.reshape(-1)[0].item())
+    filler = np.zeros(()) if value is None else constant_array(value)
+    if filler is not None:
+        return relax.op.nn.pad(data, width, pad_value=filler.reshape(-1)[0].item())
     inside = np.pad(np.ones(shape_of(data), bool), pads.T)
     filled = builder.emit(relax.op.nn.pad(data, width))
     scalar = builder.emit(relax.op.reshape(value, []))
-    return relax.op.where(relax.const(inside), filled, scalar)
+    return relax.op.where(constant(inside), filled, scalar)
 
 
 _NUMPY_MODES = {"edge": "edge", "reflect": "reflect", "wrap": "wrap"}
@@ -137,7 +137,7 @@ def _padded_by_itself(
         places = np.arange(shape_of(data)[axis])
         places = places[max(-before, 0) : len(places) - max(-after, 0)]
         places = np.pad(places, (max(before, 0), max(after, 0)), _NUMPY_MODES[mode])  # type: ignore[call-overload]
-        data = builder.emit(relax.op.take(data, relax.const(places), axis=int(axis)))
+        data = builder.emit(relax.op.take(data, constant(places), axis=int(axis)))
     return data
 
 
@@ -147,7 +147,7 @@ def _slice(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.
         return by_tvm(builder, inputs, attributes, opset, "Slice")
     starts, ends = attributes["starts"], attributes["ends"]
     axes = attributes.get("axes", range(len(starts)))
-    bounds = [relax.const(np.asarray(list(each), np.int64)) for each in (starts, ends, axes)]
+    bounds = [constant(np.asarray(list(each), np.int64)) for each in (starts, ends, axes)]
     return by_tvm(builder, [inputs[0], *bounds, None], attributes, 13, "Slice")
 
 

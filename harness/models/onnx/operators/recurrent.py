@@ -7,21 +7,14 @@ open: the defaults of `activation_alpha` and `activation_beta`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.compiler.api import relax, shape_of
 from harness.compiler.script import T
-from harness.kernels.recurrent import (
-    GRU,
-    GRU_RESET_AFTER,
-    LSTM,
-    RNN,
-    Cell,
-    Form,
-    Function,
-    Value,
-)
+from harness.kernels.recurrent import GRU, GRU_RESET_AFTER, LSTM, RNN
+from harness.kernels.recurrent_steps import Cell, Form, Function, Value
+from harness.models.onnx.operators.converter import text
 from harness.models.onnx.refusal import Unsupported
 from harness.models.recurrent import Layer, emit_layer, of_type, relu, sigmoid, tanh
 
@@ -29,7 +22,7 @@ _DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 
 
 @dataclass(frozen=True)
-class _Activation:
+class Activation:
     """A function of a vector and of alpha and beta, with their defaults; None where it has none."""
 
     function: Callable[[Value, float, float], Value]
@@ -37,40 +30,39 @@ class _Activation:
     beta: float | None = None
 
 
-_ACTIVATIONS: Mapping[str, _Activation] = {
-    "affine": _Activation(lambda x, a, b: of_type(a, x) * x + of_type(b, x), 1.0, 0.0),
-    "elu": _Activation(
+ACTIVATIONS: Mapping[str, Activation] = {
+    "affine": Activation(lambda x, a, b: of_type(a, x) * x + of_type(b, x), 1.0, 0.0),
+    "elu": Activation(
         lambda x, a, b: T.Select(x >= of_type(0, x), x, of_type(a, x) * (T.exp(x) - of_type(1, x))),
         1.0,
     ),
-    "hardsigmoid": _Activation(
+    "hardsigmoid": Activation(
         lambda x, a, b: T.min(
             T.max(of_type(a, x) * x + of_type(b, x), of_type(0, x)), of_type(1, x)
         ),
         0.2,
         0.5,
     ),
-    "leakyrelu": _Activation(
+    "leakyrelu": Activation(
         lambda x, a, b: T.Select(x >= of_type(0, x), x, of_type(a, x) * x), 0.01
     ),
-    "relu": _Activation(lambda x, a, b: relu(x)),
-    "scaledtanh": _Activation(lambda x, a, b: of_type(a, x) * T.tanh(of_type(b, x) * x), 1.0, 1.0),
-    "sigmoid": _Activation(lambda x, a, b: sigmoid(x)),
-    "softplus": _Activation(
+    "relu": Activation(lambda x, a, b: relu(x)),
+    "scaledtanh": Activation(lambda x, a, b: of_type(a, x) * T.tanh(of_type(b, x) * x), 1.0, 1.0),
+    "sigmoid": Activation(lambda x, a, b: sigmoid(x)),
+    "softplus": Activation(
         lambda x, a, b: T.max(x, of_type(0, x)) + T.log(of_type(1, x) + T.exp(-T.abs(x)))
     ),
-    "softsign": _Activation(lambda x, a, b: x / (of_type(1, x) + T.abs(x))),
-    "tanh": _Activation(lambda x, a, b: tanh(x)),
-    "thresholdedrelu": _Activation(
+    "softsign": Activation(lambda x, a, b: x / (of_type(1, x) + T.abs(x))),
+    "tanh": Activation(lambda x, a, b: tanh(x)),
+    "thresholdedrelu": Activation(
         lambda x, a, b: T.Select(x > of_type(a, x), x, of_type(0, x)), 1.0
     ),
 }
 
 
-def _activations(
-    attributes: Any, defaults: Sequence[str], directions: int
-) -> list[tuple[Function, ...]]:
+def _activations(attributes: Any, kind: Kind, directions: int) -> list[tuple[Function, ...]]:
     """The activations of each direction. Raises Unsupported."""
+    defaults = kind.activations
     names = [
         (name.decode() if isinstance(name, bytes) else str(name)).lower()
         for name in attributes.get("activations", [*defaults] * directions)
@@ -82,7 +74,7 @@ def _activations(
     made: dict[tuple[str, float, float], Function] = {}
     found = []
     for name in names:
-        activation = _ACTIVATIONS.get(name)
+        activation = kind.functions.get(name)
         if activation is None:
             raise Unsupported(f"activation {name}")
         alpha, beta = (
@@ -95,47 +87,45 @@ def _activations(
     return [tuple(found[at : at + size]) for at in range(0, len(found), size)]
 
 
-def _bound(activation: _Activation, alpha: float, beta: float) -> Function:
+def _bound(activation: Activation, alpha: float, beta: float) -> Function:
     return lambda x: activation.function(x, alpha, beta)
 
 
 @dataclass(frozen=True)
-class _Layer:
-    """A kind of layer in ONNX: its cell; the default activations; the order in which the cell takes
-    ONNX's gates; whether there is a second state, peepholes."""
+class Kind:
+    """A kind of layer in ONNX: its cell; the default activations; whether there is a second state,
+    peepholes; what activations there are."""
 
     cell: Callable[[Any], Cell]
     activations: Sequence[str]
     memory: bool = False
+    functions: Mapping[str, Activation] = field(default_factory=lambda: ACTIVATIONS)
 
 
-def _converter(layer: _Layer) -> Callable[[relax.BlockBuilder, Any, Any, int], relax.Expr]:
+def _converter(kind: Kind) -> Callable[[relax.BlockBuilder, Any, Any, int], relax.Expr]:
     def convert(
         builder: relax.BlockBuilder, inputs: Any, attributes: Any, opset: int
     ) -> relax.Expr:
-        return _converted(builder, layer, inputs, attributes)
+        return relax.Tuple(emit_layer(builder, layer_of(builder, kind, inputs, attributes)))
 
     return convert
 
 
-def _converted(
-    builder: relax.BlockBuilder, layer: _Layer, inputs: Any, attributes: Any
-) -> relax.Expr:
-    """Y, Y_h and, of an LSTM, Y_c."""
-    cell, data, states = layer.cell(attributes), inputs[0], 2 if layer.memory else 1
+def layer_of(builder: relax.BlockBuilder, kind: Kind, inputs: Any, attributes: Any) -> Layer:
+    """The layer that a node is. Raises Unsupported."""
+    cell, data, states = kind.cell(attributes), inputs[0], 2 if kind.memory else 1
     if attributes.get("layout", 0):
         raise Unsupported("layout=1: the batch first")
-    direction = attributes.get("direction", b"forward")
-    direction = direction.decode() if isinstance(direction, bytes) else str(direction)
+    direction = text(attributes, "direction", "forward")
     if direction not in _DIRECTIONS:
         raise Unsupported(f"direction={direction}")
     steps, batch, _ = shape_of(data)
     _, _, hidden = shape_of(inputs[2])
     attributes.get("hidden_size")  # the weights have it
     clip = attributes.get("clip")
-    peepholes = inputs[7] if layer.memory else None
+    peepholes = inputs[7] if kind.memory else None
     form = Form(
-        activations=_activations(attributes, layer.activations, _DIRECTIONS[direction]),
+        activations=_activations(attributes, kind, _DIRECTIONS[direction]),
         reverse=direction == "reverse",
         gates=cell.gates,
         steps=steps,
@@ -144,17 +134,13 @@ def _converted(
         dtype=str(data.ty.dtype),
         lengths=inputs[4] is not None,
         peepholes=peepholes is not None,
-        input_forget=layer.memory and bool(attributes.get("input_forget", 0)),
+        input_forget=kind.memory and bool(attributes.get("input_forget", 0)),
         clip=None if clip is None else float(clip),
     )
-    results = emit_layer(
-        builder,
-        Layer(
-            cell, form, data, inputs[1], inputs[2], _biases(builder, inputs[3], form),
-            inputs[5 : 5 + states], inputs[4], peepholes,
-        ),
+    return Layer(
+        cell, form, data, inputs[1], inputs[2], _biases(builder, inputs[3], form),
+        inputs[5 : 5 + states], inputs[4], peepholes,
     )  # fmt: skip
-    return relax.Tuple(results)
 
 
 def _biases(
@@ -170,12 +156,12 @@ def _biases(
     return of_inputs, of_state
 
 
-_LAYERS = {
-    "LSTM": _Layer(lambda attributes: LSTM, ("Sigmoid", "Tanh", "Tanh"), memory=True),
-    "GRU": _Layer(
+_KINDS = {
+    "LSTM": Kind(lambda attributes: LSTM, ("Sigmoid", "Tanh", "Tanh"), memory=True),
+    "GRU": Kind(
         lambda attributes: GRU_RESET_AFTER if attributes.get("linear_before_reset", 0) else GRU,
         ("Sigmoid", "Tanh"),
     ),
-    "RNN": _Layer(lambda attributes: RNN, ("Tanh",)),
+    "RNN": Kind(lambda attributes: RNN, ("Tanh",)),
 }
-RECURRENT = {name: _converter(layer) for name, layer in _LAYERS.items()}
+RECURRENT = {name: _converter(kind) for name, kind in _KINDS.items()}

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.compiler.api import constant_array, relax, shape_of
+from harness.compiler.api import constant, constant_array, relax, shape_of
 from harness.models.onnx.operators.converter import text
 from harness.models.onnx.refusal import Unsupported
 
@@ -216,7 +216,7 @@ def resampled(
             result = _summed(builder, result, at, indices, weights, axis)
     if outside.any():
         value = relax.const(sampling.outside, str(data.ty.dtype))
-        result = relax.op.where(relax.const(outside), value, result)
+        result = relax.op.where(constant(outside), value, result)
     return result
 
 
@@ -240,19 +240,19 @@ def _summed(
     """A sum over taps along one axis."""
     rank, dtype = len(shape_of(data)), str(data.ty.dtype)
     if indices.shape[1] == 1:
-        return builder.emit(relax.op.take(data, relax.const(indices[:, 0]), axis=at))
+        return builder.emit(relax.op.take(data, constant(indices[:, 0]), axis=at))
     if indices.shape[1] > _MOST_TAPS:
         matrix = np.zeros((axis.length, axis.size))
         np.add.at(matrix, (indices, np.arange(axis.size)[:, None]), weights)
         order = [*(each for each in range(rank) if each != at), at]
         last = builder.emit(relax.op.permute_dims(data, order))
-        product = builder.emit(relax.op.matmul(last, relax.const(matrix.astype(dtype))))
+        product = builder.emit(relax.op.matmul(last, constant(matrix.astype(dtype))))
         return builder.emit(relax.op.permute_dims(product, np.argsort(order).tolist()))
     shape = [axis.size if each == at else 1 for each in range(rank)]
     result = None
     for tap in range(indices.shape[1]):
-        taken = builder.emit(relax.op.take(data, relax.const(indices[:, tap]), axis=at))
-        weight = relax.const(weights[:, tap].astype(dtype).reshape(shape))
+        taken = builder.emit(relax.op.take(data, constant(indices[:, tap]), axis=at))
+        weight = constant(weights[:, tap].astype(dtype).reshape(shape))
         term = builder.emit(relax.op.multiply(taken, weight))
         result = term if result is None else builder.emit(relax.op.add(result, term))
     return result

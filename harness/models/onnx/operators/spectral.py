@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.compiler.api import constant_array, relax, shape_of
+from harness.compiler.api import constant, constant_array, relax, shape_of
 from harness.models.onnx.operators.converter import Builder, Converter
 from harness.models.onnx.refusal import Unsupported
 
@@ -74,7 +74,7 @@ def _stft(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.E
     onesided = bool(attributes.get("onesided", 1)) and parts == 1
     starts = np.arange(0, length - size + 1, step)
     places = (starts[:, None] + np.arange(size)).reshape(-1)
-    frames = builder.emit(relax.op.take(signal, relax.const(places), axis=1))
+    frames = builder.emit(relax.op.take(signal, constant(places), axis=1))
     frames = builder.emit(relax.op.reshape(frames, [batch, len(starts), size, parts]))
     if window is not None:
         shaped = builder.emit(relax.op.reshape(window, [size, 1]))
@@ -85,7 +85,7 @@ def _stft(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.E
 
 def _product(builder: Builder, rows: relax.Expr, matrix: np.ndarray, parts: int) -> relax.Expr:
     """The last dimension times a matrix, its parts in a dimension of their own."""
-    weights = relax.const(matrix.astype(str(rows.ty.dtype)))
+    weights = constant(matrix.astype(str(rows.ty.dtype)))
     product = builder.emit(relax.op.matmul(rows, weights))
     shape = [*shape_of(rows)[:-1], matrix.shape[1] // parts, parts]
     return builder.emit(relax.op.reshape(product, shape))

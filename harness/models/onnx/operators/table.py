@@ -8,6 +8,8 @@ from harness.models.onnx.operators.convolution import CONVOLUTION
 from harness.models.onnx.operators.movement import MOVEMENT
 from harness.models.onnx.operators.normalisation import NORMALISATION
 from harness.models.onnx.operators.quantized import QUANTIZED
+from harness.models.onnx.operators.quantized_recurrent import QUANTIZED_RECURRENT
+from harness.models.onnx.operators.quantized_runtime import QUANTIZED_RUNTIME
 from harness.models.onnx.operators.recurrent import RECURRENT
 from harness.models.onnx.operators.reductions import REDUCTIONS
 from harness.models.onnx.operators.regions import REGIONS
@@ -21,6 +23,8 @@ CONVERTERS: dict[str, Converter] = {
     **MOVEMENT,
     **NORMALISATION,
     **QUANTIZED,
+    **QUANTIZED_RECURRENT,
+    **QUANTIZED_RUNTIME,
     **RECURRENT,
     **REDUCTIONS,
     **REGIONS,

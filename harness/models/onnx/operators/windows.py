@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.compiler.api import constant_array, relax, shape_of, te, tirx
-from harness.models.onnx.operators.converter import Builder, Converter, by_tvm
+from harness.compiler.api import constant, constant_array, relax, shape_of, te, tirx
+from harness.models.onnx.operators.converter import Builder, Converter, by_tvm, text
 from harness.models.onnx.refusal import Unsupported
 
 
@@ -74,8 +74,13 @@ def _max_pool(builder: Builder, inputs: Any, attributes: Any, opset: int) -> rel
     strides = list(attributes.get("strides", [1] * rank))
     dilations = list(attributes.get("dilations", [1] * rank))
     pads = list(attributes.get("pads", [0] * 2 * rank))
-    if attributes.get("auto_pad", b"NOTSET") not in {b"NOTSET", "NOTSET", b"VALID", "VALID"}:
-        raise Unsupported("auto_pad with its second output")
+    automatic = text(attributes, "auto_pad", "NOTSET")
+    if automatic.startswith("SAME"):
+        for at, extent in enumerate(image):
+            spread = dilations[at] * (taps[at] - 1) + 1
+            missing = max((-(-extent // strides[at]) - 1) * strides[at] + spread - extent, 0)
+            pads[at] = (missing + (automatic == "SAME_LOWER")) // 2
+            pads[at + rank] = missing - pads[at]
     rounded = np.ceil if attributes.get("ceil_mode", 0) else np.floor
     counts = []
     for at, extent in enumerate(image):
@@ -90,9 +95,9 @@ def _max_pool(builder: Builder, inputs: Any, attributes: Any, opset: int) -> rel
     lowest = -np.inf if dtype.startswith("float") else np.iinfo(dtype).min
     width = [each for pair in around for each in pair]
     padded = builder.emit(relax.op.nn.pad(x, width, pad_value=lowest))
-    within = np.arange(int(np.prod(image)))
+    numbers = np.arange(int(np.prod(image)))
     by_columns = bool(attributes.get("storage_order", 0))
-    within = within.reshape(image[::-1]).T if by_columns else within.reshape(image)
+    within = numbers.reshape(image[::-1]).T if by_columns else numbers.reshape(image)
     planes = np.arange(shape[0] * shape[1]).reshape(shape[:2]) * int(np.prod(image))
     places = np.pad(planes[(..., *[None] * rank)] + within, around)
     axes = list(range(2, 2 + rank))
@@ -105,7 +110,7 @@ def _max_pool(builder: Builder, inputs: Any, attributes: Any, opset: int) -> rel
         ]
         value = builder.emit(relax.op.strided_slice(padded, axes, begins, ends, strides))
         cut = (slice(None), slice(None), *map(slice, begins, ends, strides))
-        place = relax.const(np.ascontiguousarray(places[cut], np.int64))
+        place = constant(np.ascontiguousarray(places[cut], np.int64))
         if best is None:
             best = value, place
             continue
@@ -185,7 +190,7 @@ def _affine_grid(builder: Builder, inputs: Any, attributes: Any, opset: int) -> 
     axes = [_places(extent, aligned) for extent in size[2:]]
     grid = np.stack(np.meshgrid(*axes, indexing="ij")[::-1], axis=-1)
     points = np.concatenate([grid, np.ones((*grid.shape[:-1], 1))], axis=-1)
-    rows = relax.const(points.reshape(-1, points.shape[-1]).astype(str(theta.ty.dtype)))
+    rows = constant(points.reshape(-1, points.shape[-1]).astype(str(theta.ty.dtype)))
     columns = builder.emit(relax.op.permute_dims(theta, [0, 2, 1]))
     found = builder.emit(relax.op.matmul(rows, columns))
     return relax.op.reshape(found, [size[0], *size[2:], len(axes)])
@@ -207,7 +212,7 @@ def _scattered_tensor(builder: Builder, inputs: Any, attributes: Any, opset: int
     circular = (mode.decode() if isinstance(mode, bytes) else mode) == "circular"
     length = shape_of(update)[axis]
     if begins is None:
-        begins = relax.const(np.zeros(shape[0], np.int64))
+        begins = constant(np.zeros(shape[0], np.int64))
 
     def scattered(old: te.Tensor, new: te.Tensor, first: te.Tensor) -> te.Tensor:
         def of(*at: Any) -> Any:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.compiler.api import relax
+from harness.compiler.api import constant, relax
 from harness.models.tflite.operation import Converter, Operation
 
 
 def _like(value: float, other: relax.Expr) -> relax.Expr:
-    return relax.const(np.array(value, str(other.ty.dtype)))
+    return constant(np.array(value, str(other.ty.dtype)))
 
 
 def _prelu(operation: Operation) -> relax.Expr:

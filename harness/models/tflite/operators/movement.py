@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.compiler.api import relax
+from harness.compiler.api import constant, relax
 from harness.models.tflite.operation import (
     Converter,
     Operation,
@@ -87,7 +87,7 @@ def _mirror_pad(operation: Operation) -> relax.Expr:
     for axis, pair in enumerate(_pairs(operation, 1)):
         if any(pair):
             places = np.pad(np.arange(operation.shape(0)[axis], dtype=np.int32), pair, mode)  # type: ignore[call-overload]
-            found = operation.emit(relax.op.take(found, relax.const(places), axis=axis))
+            found = operation.emit(relax.op.take(found, constant(places), axis=axis))
     return found
 
 
@@ -308,7 +308,7 @@ def _embedding_lookup(operation: Operation) -> relax.Expr:
 def _scatter_nd(operation: Operation) -> relax.Expr:
     """Values at one place are added up."""
     updates = operation.value(1)
-    zeros = relax.const(np.zeros(operation.integers(2), str(updates.ty.dtype)))
+    zeros = constant(np.zeros(operation.integers(2), str(updates.ty.dtype)))
     places = operation.emit(relax.op.astype(operation.value(0), "int64"))
     return relax.op.scatter_nd(zeros, places, updates, "add")
 
@@ -320,16 +320,16 @@ def _sparse_to_dense(operation: Operation) -> relax.Expr:
     dtype = operation.outputs[0].dtype
     dense = np.full(shape, operation.array(3).reshape(-1)[0], dtype)
     values = relax.op.broadcast_to(operation.value(2), [len(places)])
-    return relax.op.scatter_nd(relax.const(dense), relax.const(places), operation.emit(values))
+    return relax.op.scatter_nd(constant(dense), constant(places), operation.emit(values))
 
 
 def _diagonal(rows: int, columns: int) -> relax.Expr:
-    return relax.const(np.eye(rows, columns) > 0)
+    return constant(np.eye(rows, columns) > 0)
 
 
 def _matrix_diag(operation: Operation) -> relax.Expr:
     values = operation.value(0)
-    zero = relax.const(np.zeros((), str(values.ty.dtype)))
+    zero = constant(np.zeros((), str(values.ty.dtype)))
     extent = operation.shape(0)[-1]
     return relax.op.where(_diagonal(extent, extent), relax.op.expand_dims(values, -1), zero)
 
@@ -345,7 +345,7 @@ def _matrix_set_diag(operation: Operation) -> relax.Expr:
 
 
 def _shape(operation: Operation) -> relax.Expr:
-    return relax.const(np.array(operation.shape(0), operation.outputs[0].dtype))
+    return constant(np.array(operation.shape(0), operation.outputs[0].dtype))
 
 
 MOVEMENT: dict[str, Converter] = {

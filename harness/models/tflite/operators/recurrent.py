@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from harness.compiler.api import relax, tirx
+from harness.compiler.api import constant, relax, tirx
 from harness.compiler.script import T
-from harness.kernels.recurrent import LANES, LSTM, RNN, Cell, Form, Function, Value, recurrent
+from harness.kernels.recurrent import LSTM, RNN, recurrent
+from harness.kernels.recurrent_steps import LANES, Cell, Form, Function, Value
 from harness.models.tflite.operation import Converter, Operation, Unsupported, activated
 
 
@@ -143,7 +144,7 @@ def _both_ways(forward: relax.Expr, backward: relax.Expr, options: Any) -> relax
 
 
 def _constant(values: np.ndarray) -> relax.Expr:
-    return relax.const(np.ascontiguousarray(values, np.float32))
+    return constant(np.ascontiguousarray(values, np.float32))
 
 
 def _padded(values: np.ndarray, form: Form, axis: int) -> np.ndarray:

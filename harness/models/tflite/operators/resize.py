@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.compiler.api import relax
+from harness.compiler.api import constant, relax
 from harness.models.tflite.operation import Converter, Operation, Unsupported
 
 
@@ -18,7 +18,7 @@ def _nearest(operation: Operation) -> relax.Expr:
             extent, size, bool(options.AlignCorners()), bool(options.HalfPixelCenters())
         )
         if not np.array_equal(places, np.arange(extent)):
-            found = relax.op.take(found, relax.const(places), axis=axis)
+            found = relax.op.take(found, constant(places), axis=axis)
     return found
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.compiler.api import relax
+from harness.compiler.api import constant, relax
 from harness.models.tflite.operation import Converter, Operation, Unsupported, activated, padding_of
 from harness.models.tflite.quantization import within_activation
 
@@ -22,7 +22,7 @@ def _fully_connected(operation: Operation) -> relax.Expr:
     if len(shape) != 2 or shape[1] != inputs:
         data = operation.emit(relax.op.reshape(data, (-1, inputs)))
     if operation.known(1):
-        weights = relax.const(operation.array(1).T.copy())
+        weights = constant(operation.array(1).T.copy())
     else:
         weights = relax.op.permute_dims(operation.value(1))
     found = relax.op.matmul(data, weights)
@@ -81,7 +81,7 @@ class _Transposed:
         data = operation.emit(relax.op.permute_dims(operation.value(2), channels_first))
         found = self.function(
             data,
-            relax.const(weights),
+            constant(weights),
             strides=strides,
             padding=[*before, *after],
             output_padding=more,

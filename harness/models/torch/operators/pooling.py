@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.compiler.api import relax, shape_of
+from harness.compiler.api import constant, relax, shape_of
 from harness.models.torch.operators.converter import Call, Converter
 
 op = relax.op
@@ -126,7 +126,7 @@ def _places(call: Call, x: relax.Expr, axes: Sequence[_Axis]) -> relax.Expr:
     taken = op.take(rows, relax.const(flat, "int64"), axis=2)  # [N, C, windows, window]
     low = relax.const(-math.inf if "float" in str(x.ty.dtype) else np.iinfo(str(x.ty.dtype)).min,
                       str(x.ty.dtype))  # fmt: skip
-    taken = call.emit(op.where(relax.const(inside.reshape(windows, -1)), taken, low))
+    taken = call.emit(op.where(constant(inside.reshape(windows, -1)), taken, low))
     first = call.cast(call.emit(op.argmax(taken, 3)), "int64")
     within = relax.const(np.arange(windows) * flat.shape[1], "int64")
     found = op.take(relax.const(flat.reshape(-1), "int64"), op.add(first, within), axis=0)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.compiler.api import relax, shape_of
-from harness.kernels.recurrent import GRU_RESET_AFTER, LSTM, RNN, Cell, Form, Function
+from harness.kernels.recurrent import GRU_RESET_AFTER, LSTM, RNN
+from harness.kernels.recurrent_steps import Cell, Form, Function
 from harness.models.recurrent import Layer, emit_layer, relu, sigmoid, tanh
 from harness.models.torch.operators.converter import Call, Converter
 

@@ -58,6 +58,7 @@ CASES: list[tuple[str, dict[str, Any], int, int, int, set[str]]] = [
     ("LSTM", {"direction": "bidirectional"}, 5, 4, 33, {"B", "h", "c", "P"}),
     ("LSTM", {"direction": "bidirectional"}, 6, 3, 5, {"B", "lengths", "h", "c"}),
     ("LSTM", {"clip": 0.4, "input_forget": 1}, 4, 2, 8, {"B"}),
+    ("LSTM", {"clip": 0.4}, 9, 2, 8, {"B", "c"}),
     ("LSTM", {"activations": ["Relu", "Softsign", "Elu"]}, 4, 2, 8, {"B", "P"}),
     ("LSTM", {"activations": ["HardSigmoid", "ScaledTanh", "LeakyRelu"],
               "activation_alpha": [0.3, 0.5, 0.2], "activation_beta": [0.4, 1.5]},

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from onnx import TensorProto, helper
+from small_models import FLOAT, convolutional, onnx_model, save
+
+from harness.cli.inspect import command
+from harness.errors import InputError
+from harness.inspection.process import surveyed
+from harness.inspection.survey import model_files, survey
+
+
+def relu(shape: list[int | str]) -> object:
+    return onnx_model([helper.make_node("Relu", ["x"], ["y"])], [("x", FLOAT, shape)], ["y"])
+
+
+def unsupported() -> object:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["t"], name="first"),
+        helper.make_node("Multinomial", ["t"], ["y"], name="dice", sample_size=2),
+    ]
+    return onnx_model(nodes, [("x", FLOAT, [1, 4])], [("y", TensorProto.INT32, [1, 2])])
+
+
+def folder_of_models(folder: Path) -> Path:
+    (folder / "inner").mkdir()
+    save(convolutional(), folder / "good.onnx")
+    save(unsupported(), folder / "inner" / "dice.onnx")
+    save(relu(["batch", 3]), folder / "batch.onnx")
+    save(relu([1, 3, "height", "width"]), folder / "image.onnx")
+    (folder / "broken.onnx").write_bytes(b"no model")
+    (folder / "notes.txt").write_text("no model either")
+    return folder
+
+
+def test_files_below_folders_are_models_by_suffix(tmp_path: Path) -> None:
+    folder = folder_of_models(tmp_path)
+    names = [path.relative_to(folder).as_posix() for path in model_files((folder,))]
+    assert names == ["batch.onnx", "broken.onnx", "good.onnx", "image.onnx", "inner/dice.onnx"]
+
+
+def test_folder_without_models_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"expected a folder with models \(\.onnx, \.pt2"):
+        list(model_files((tmp_path,)))
+
+
+def test_usable_model_is_described(tmp_path: Path) -> None:
+    found = survey(save(convolutional(), tmp_path / "good.onnx"), {})
+    assert found.refusal is None
+    assert found.assumed == {}
+    assert found.description is not None
+    assert found.description.version.startswith("opset ")
+
+
+def test_free_batch_alone_asks_for_nothing(tmp_path: Path) -> None:
+    found = survey(save(relu(["batch", 3]), tmp_path / "model.onnx"), {})
+    assert (found.refusal, found.assumed) == (None, {})
+    assert found.description is not None
+    assert found.description.inputs == {"x": "float32[batch, 3]"}
+
+
+def test_other_free_dimensions_are_asked_for_with_shapes_that_work(tmp_path: Path) -> None:
+    path = save(relu([1, 3, "height", "width"]), tmp_path / "model.onnx")
+    found = survey(path, {})
+    assert found.refusal is None
+    assert found.assumed == {"x": (1, 3, 32, 32)}
+    assert survey(path, {"x": (1, 3, 8, 8)}).assumed == {}
+
+
+def test_shapes_are_tried_until_one_can_be_imported(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"])]
+    weights = {"w": np.ones((2, 1, 100), np.float32)}
+    model = onnx_model(nodes, [("x", FLOAT, [1, 1, "samples"])], ["y"], weights)
+    assert survey(save(model, tmp_path / "model.onnx"), {}).assumed == {"x": (1, 1, 160)}
+
+
+def test_state_between_inputs_has_a_batch_of_one(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Relu", ["s"], ["t"])]
+    inputs = [("x", FLOAT, ["batch", "time"]), ("s", FLOAT, [2, "batch", 8])]
+    found = survey(save(onnx_model(nodes, inputs, ["y", "t"]), tmp_path / "model.onnx"), {})
+    assert found.assumed == {"x": (1, 32), "s": (2, 1, 8)}
+
+
+def test_refusal_has_operators_and_their_nodes(tmp_path: Path) -> None:
+    found = survey(save(unsupported(), tmp_path / "dice.onnx"), {})
+    assert found.refusal is not None
+    assert found.refusal.nodes == {"Multinomial": ("dice",)}
+    assert found.refusal.assumed == {}
+
+
+def test_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(b"no model")
+    found = survey(path, {})
+    assert found.refusal is not None
+    assert found.refusal.sentence.startswith("expected an ONNX model")
+
+
+def test_crash_costs_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "PYTHONPATH", f"{Path(__file__).parents[1] / 'helpers'}:{os.environ.get('PYTHONPATH', '')}"
+    )
+    monkeypatch.setattr("harness.inspection.process.__name__", "crashing_survey")
+    paths = [tmp_path / "first.onnx", tmp_path / "crash.onnx", tmp_path / "last.onnx"]
+    for path in paths:
+        save(relu([1, 2]), path)
+    found = list(surveyed(paths, {}))
+    assert [each.refusal is None for each in found] == [True, False, True]
+    assert found[1].refusal is not None
+    assert "SIGSEGV" in found[1].refusal.sentence
+
+
+def test_command_answers_for_a_folder(tmp_path: Path) -> None:
+    result = CliRunner().invoke(command, [str(folder_of_models(tmp_path))])
+    assert result.exit_code == 1
+    assert "5 files: 3 can be used, 1 of them with shapes that you give; 2 cannot" in result.output
+    assert "inner/dice.onnx: dice" in result.output
+    assert "image.onnx  x=1,3,32,32" in result.output
+
+
+def test_command_ends_well_where_all_can_be_used(tmp_path: Path) -> None:
+    path = save(convolutional(), tmp_path / "good.onnx")
+    result = CliRunner().invoke(command, [str(path), "--usable", "--json"])
+    assert result.exit_code == 0
+    (found,) = json.loads(result.stdout)
+    assert found["path"] == str(path)
+    assert found["refusal"] is None
