@@ -54,6 +54,20 @@ def _common(left: Any, right: Any) -> str:
     return dtype_name(torch.result_type(left, right))
 
 
+_product = _binary(op.multiply, op.logical_and)
+
+
+def _multiply(call: Call) -> relax.Expr:
+    """A product; TVM's simplifier takes zero times anything for zero."""
+    other = call["other"]
+    if isinstance(other, (int, float)) and other == 0 and call.result.dtype.is_floating_point:
+        x = call.tensor("self", call.dtype)
+        zero = call.emit(op.full(call.shape, relax.const(0, call.dtype), call.dtype))
+        missing = relax.const(math.nan, call.dtype)
+        return call.emit(op.where(op.isfinite(x), zero, missing))
+    return _product(call)
+
+
 def _divide(call: Call) -> relax.Expr:
     """Division, rounded as `rounding_mode` says."""
     left, right = (call.tensor(name, call.dtype) for name in _operands(call))
@@ -287,7 +301,7 @@ _SHIFTS = ("Tensor", "Tensor_Scalar", "Scalar_Tensor")
 _BINARY: dict[str, tuple[Converter, Sequence[str]]] = {
     "add": (_binary(op.add, op.logical_or), _BOTH),
     "sub": (_binary(op.subtract), _BOTH),
-    "mul": (_binary(op.multiply, op.logical_and), _BOTH),
+    "mul": (_multiply, _BOTH),
     "div": (_divide, (*_BOTH, "Tensor_mode", "Scalar_mode")),
     "remainder": (_binary(_remainder), _EITHER),
     "fmod": (_binary(op.mod), _BOTH),

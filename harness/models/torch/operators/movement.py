@@ -120,7 +120,10 @@ def _full(call: Call) -> relax.Expr:
     value = call["fill_value"]
     if isinstance(value, relax.Expr):
         return call.emit(op.broadcast_to(call.cast(value, call.dtype), call.shape))
-    return call.emit(op.full(call.shape, relax.const(value, call.dtype), call.dtype))
+    number = relax.const(value, call.dtype)
+    if math.isfinite(value):
+        return call.emit(op.full(call.shape, number, call.dtype))
+    return call.emit(op.broadcast_to(number, call.shape))  # TVM fills with finite numbers alone
 
 
 def _zeros(call: Call) -> relax.Expr:

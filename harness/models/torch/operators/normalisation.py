@@ -59,7 +59,28 @@ def _scaled(
     return x if beta is None else call.emit(op.add(x, beta))
 
 
+def _norm_of_this_batch(call: Call) -> relax.Expr:
+    """Each channel normalised by its own mean and variance: PyTorch makes instance normalisation of
+    it, with all samples as channels of one."""
+    x = call.tensor("input")
+    shape, dtype = shape_of(x), str(x.ty.dtype)
+    axes = [axis for axis in range(len(shape)) if axis != 1]
+    gamma, beta = call["weight"], call["bias"]
+    if dtype == "float32" and shape[0] == 1:
+        gamma = op.ones([shape[1]], dtype) if gamma is None else gamma
+        beta = op.zeros([shape[1]], dtype) if beta is None else beta
+        return relax.Tuple(
+            [call.emit(op.nn.instance_norm(x, gamma, beta, 1, axes[1:], call["eps"]))]
+        )
+    line = (1, -1, *([1] * (len(shape) - 2)))
+    gamma, beta = (
+        None if each is None else call.emit(op.reshape(each, line)) for each in (gamma, beta)
+    )
+    return relax.Tuple([_scaled(call, _normalised(call, x, axes, call["eps"]), gamma, beta)])
+
+
 NORMALISATION: dict[str, Converter] = {
+    "_native_batch_norm_legit.no_stats": _norm_of_this_batch,
     "native_layer_norm.default": _layer_norm,
     "native_group_norm.default": _group_norm,
 }

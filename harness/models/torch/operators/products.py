@@ -88,7 +88,19 @@ def _convolution(call: Call) -> relax.Expr:
     return call.emit(op.add(result, bias))
 
 
+def _trilinear(call: Call) -> relax.Expr:
+    """The product of three tensors with axes of one element put in, summed over axes."""
+    factors = []
+    for at in (1, 2, 3):
+        factor, added = call.tensor(f"i{at}"), sorted(call[f"expand{at}"])
+        factors.append(call.emit(op.expand_dims(factor, added)) if added else factor)
+    first, second, third = factors
+    product = call.emit(op.multiply(op.multiply(first, third), second))
+    return call.emit(op.sum(product, list(call["sumdim"])))
+
+
 PRODUCTS: dict[str, Converter] = {
+    "_trilinear.default": _trilinear,
     "mm.default": _matmul,
     "bmm.default": _matmul,
     "addmm.default": _sum_with_product,

@@ -107,19 +107,35 @@ def _variance_and_mean(call: Call) -> relax.Expr:
 
 def _norm(call: Call) -> relax.Expr:
     """The norm of an order: also of order 0, which counts, and of infinite ones."""
-    order, dtype = float(call["ord"]), call.dtype
-    size = call.emit(op.abs(call.tensor("self", dtype)))
+    size = call.emit(op.abs(call.tensor("self", call.dtype)))
+    return _norm_of(call, size, float(call["ord"]), lambda reduce, x: _reduced(call, reduce, x))
+
+
+def _norm_of(
+    call: Call,
+    size: relax.Expr,
+    order: float,
+    reduced: Callable[[Reduction, relax.Expr], relax.Expr],
+) -> relax.Expr:
+    dtype = call.dtype
     if math.isinf(order):
-        return _reduced(call, op.max if order > 0 else op.min, size)
+        return reduced(op.max if order > 0 else op.min, size)
     if order == 0:
         size = call.cast(call.emit(op.not_equal(size, relax.const(0, dtype))), dtype)
     if order in (0, 1):
-        return _reduced(call, op.sum, size)
+        return reduced(op.sum, size)
     if order == 2:
-        total = _reduced(call, op.sum, call.emit(op.multiply(size, size)))
-        return call.emit(op.sqrt(total))
-    total = _reduced(call, op.sum, call.emit(op.power(size, relax.const(order, dtype))))
+        return call.emit(op.sqrt(reduced(op.sum, call.emit(op.multiply(size, size)))))
+    total = reduced(op.sum, call.emit(op.power(size, relax.const(order, dtype))))
     return call.emit(op.power(total, relax.const(1 / order, dtype)))
+
+
+def _distances(call: Call) -> relax.Expr:
+    """The distance of each row of one tensor from each of the other, by a norm of an order."""
+    left = call.emit(op.expand_dims(call.tensor("x1"), -2))
+    right = call.emit(op.expand_dims(call.tensor("x2"), -3))
+    size = call.emit(op.abs(op.subtract(left, right)))
+    return _norm_of(call, size, float(call["p"]), lambda reduce, x: call.emit(reduce(x, -1)))
 
 
 def _running(accumulate: Reduction) -> Converter:
@@ -247,6 +263,7 @@ REDUCTIONS: dict[str, Converter] = {
     "var.correction": _variance,
     "var_mean.correction": _variance_and_mean,
     "linalg_vector_norm.default": _norm,
+    "_cdist_forward.default": _distances,
     "cumsum.default": _running(op.cumsum),
     "cumprod.default": _running(op.cumprod),
     "cummax.default": _running_extreme(op.greater_equal),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
 from harness.compiler.api import relax, shape_of
@@ -11,16 +14,35 @@ from harness.models.torch.operators.converter import Call, Converter
 op = relax.op
 
 
-def _axes(call: Call) -> list[Axis]:
+@dataclass(frozen=True)
+class _Axis(Axis):
+    """An axis whose elements are `step` apart in the input, which PyTorch computes with."""
+
+    step: Any = 1.0
+    """A number of NumPy, in the precision that places are computed in."""
+
+    def coordinates(self, transformation: str) -> np.ndarray:
+        """Where each element of the output is, in the precision of the step."""
+        kind = type(self.step)
+        at = np.arange(self.size, dtype=kind)
+        if transformation != "align_corners":
+            return np.asarray((at + kind(0.5)) * self.step - kind(0.5))
+        return np.asarray(at * (kind(self.length - 1) / kind(max(self.size - 1, 1))))
+
+
+def _axes(call: Call) -> list[_Axis]:
     """The axes, with the scales that PyTorch uses: the given ones, or those of the sizes."""
-    lengths, sizes = shape_of(call.tensor(_data(call))), call.shape
-    spatial = len(sizes) - 2
-    given = call.arguments.get("scale_factors")
-    scales = [None, None, *(given or [None] * spatial)]
-    return [
-        Axis(length, size, np.float32(size / length if scale is None else scale))
-        for length, size, scale in zip(lengths, sizes, scales, strict=True)
-    ]
+    data = call.tensor(_data(call))
+    lengths, sizes = shape_of(data), call.shape
+    kind = np.float64 if str(data.ty.dtype) == "float64" else np.float32
+    given = call.arguments.get("scale_factors") or [None] * (len(sizes) - 2)
+    found = []
+    for length, size, scale in zip(lengths, sizes, [None, None, *given], strict=True):
+        step = kind(length) / kind(size) if scale is None else kind(1 / scale)
+        found.append(
+            _Axis(length, size, np.float32(size / length if scale is None else scale), step=step)
+        )
+    return found
 
 
 def _data(call: Call) -> str:
@@ -38,7 +60,8 @@ def _resize(mode: str, antialias: bool = False) -> Converter:
             antialias=antialias,
             cubic_a=-0.5 if antialias else -0.75,
         )
-        return resampled(call.builder, call.tensor(_data(call)), _axes(call), sampling)
+        found = resampled(call.builder, call.tensor(_data(call)), _axes(call), sampling)
+        return found if isinstance(found, relax.Var) else call.emit(found)
 
     return convert
 
@@ -51,11 +74,10 @@ def _nearest(exact: bool) -> Converter:
         for at, axis in enumerate(_axes(call)):
             if axis.size == axis.length and axis.scale == 1:
                 continue
+            # For places, PyTorch computes in single precision whatever the elements are.
             places = np.arange(axis.size, dtype=np.float32) + np.float32(0.5 if exact else 0)
-            step = np.float32(1) / axis.scale
-            if axis.scale == np.float32(axis.size / axis.length):
-                step = np.float32(axis.length) / np.float32(axis.size)
-            taken = np.minimum(np.floor(places * step).astype(np.int64), axis.length - 1)
+            taken = np.floor(places * np.float32(axis.step)).astype(np.int64)
+            taken = np.minimum(taken, axis.length - 1)
             if len(call.shape) == 4 and _repeats(taken, axis):
                 continue
             result = call.emit(op.take(result, relax.const(taken, "int64"), axis=at))

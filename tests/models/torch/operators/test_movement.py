@@ -85,6 +85,7 @@ MOVED: Functions = {
         torch.zeros_like(x),
         torch.ones_like(y, dtype=torch.int32),
         x.new_full((2, 3), 4),
+        torch.full((2,), -float("inf")) * x[0, 0, 0].float().exp(),
         x.new_zeros(2),
         x.new_ones((1, 2)),
         torch.full((2, 2), 7) + y[:2, :2].long(),

@@ -75,6 +75,6 @@ def test_activations(tmp_path: Path, dtype: Any) -> None:
 
 @pytest.mark.slow
 def test_activations_of_special_numbers(tmp_path: Path) -> None:
-    left = {"gated", "prelu"}
+    left = {"gated", "prelu", "gelu"}  # of infinity, PyTorch's gelu gives NaN
     functions = {name: function for name, function in ACTIVATIONS.items() if name not in left}
     assert_like_pytorch(functions, [torch.tensor(ODD)], tmp_path, levels=["full"])

@@ -32,7 +32,8 @@ PRODUCTS: Functions = {
         torch.einsum("ij,kj->", x[0], x[1]),
     ],
     "kron": lambda x, y, v: [torch.kron(x[0], y), torch.tensordot(x, y, 1), torch.inner(v, v)],
-    "distances": lambda x, y, v: F.cosine_similarity(x, x + 1, 1),
+    "similar": lambda x, y, v: F.cosine_similarity(x, x + 1, 1),
+    "bilinear": lambda x, y, v: F.bilinear(x, x + 1, x[:1].mT @ x[1:], v[:1]),
 }  # fmt: skip
 
 

@@ -46,6 +46,9 @@ OF_FLOATS: Functions = {
     "diff": lambda x: x.diff(dim=1),
     "softmax": lambda x: [x.softmax(1), x.log_softmax(-1), torch.nn.functional.softmin(x, 0)],
     "dist": lambda x: torch.dist(x, x + 1),
+    "distances": lambda x: [
+        torch.cdist(x, x[:, :2] + 1, p) for p in (0.0, 1.0, 2.0, 3.0, float("inf"))
+    ],
     "trace": lambda x: x[0].trace(),
     "count_nonzero": lambda x: [torch.count_nonzero(x > 0), torch.count_nonzero(x > 0, 1)],
 }
