@@ -22,6 +22,12 @@ torch = pytest.importorskip("torch", reason="needs the extra: pip install 'layer
 
 NAN, INFINITY = float("nan"), float("inf")
 ODD = [NAN, 1.0, -2.0, INFINITY, -INFINITY, 0.5, -0.25, 0.0, -0.0, 3.0, -3.5, 2.5, 1e-6, -40.0]
+VARIANTS = [
+    (torch.float32, "full", 1),
+    (torch.float32, "none", 4),
+    (torch.float64, "full", 4),
+]
+"""Of a table of functions: a type of floats, how they are fused, and how many are left out."""
 TOLERANCE = 1e-6
 """Of the largest finite number of an output."""
 
@@ -47,6 +53,11 @@ class Drawn:
 
     def permutation(self, count: int) -> Any:
         return torch.randperm(count, generator=self._random)
+
+
+def thinned(functions: Mapping[str, Callable[..., Any]], step: int) -> dict[str, Any]:
+    """Each so manieth function, the last one among them."""
+    return dict(list(functions.items())[::-step])
 
 
 class _Applied(torch.nn.Module):
@@ -83,13 +94,13 @@ def assert_like_pytorch(
     given: Sequence[Any],
     folder: Path,
     *,
-    levels: Iterable[str] = ("none", "full"),
+    levels: Iterable[str] = ("full",),
     tolerance: float = TOLERANCE,
     relative: bool = False,
 ) -> None:
-    """Fails unless a network, or functions by name, compiled unfused and fused, gives what PyTorch
-    does: integers and truth values exactly, floats within `tolerance` of each output's scale, or,
-    `relative`, of each element."""
+    """Fails unless a network, or functions by name, compiled at levels of fusion, gives what
+    PyTorch does: integers and truth values exactly, floats within `tolerance` of each output's
+    scale, or, `relative`, of each element."""
     if isinstance(network, Mapping):
         network = _Applied(network)
     with torch.no_grad(), warnings.catch_warnings():

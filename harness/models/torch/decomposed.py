@@ -38,14 +38,19 @@ def decomposed(
         table.pop(_operator(name), None)
     known = torch._decomp.decomposition_table
     table.update({_operator(name): known[_operator(name)] for name in _REPLACED})
-    program = program.run_decompositions(table)
-    rest = {
-        node.target
-        for node in program.graph.nodes
-        if node.op == "call_function" and node.target.__name__ not in converted
-    }
-    missing = {operator: known[operator] for operator in rest & known.keys()}
-    return program.run_decompositions(table | missing) if missing else program
+    program, tried = program.run_decompositions(table), set()
+    while True:
+        rest = {
+            node.target
+            for node in program.graph.nodes
+            if node.op == "call_function" and node.target.__name__ not in converted
+        }
+        missing = (rest & known.keys()) - tried
+        if not missing:
+            return program
+        tried |= missing
+        table.update({operator: known[operator] for operator in missing})
+        program = program.run_decompositions(table)
 
 
 def _operator(name: str) -> Any:

@@ -193,6 +193,8 @@ def _unary(operation: Callable[[relax.Expr], relax.Expr]) -> Converter:
 def _sign(call: Call) -> relax.Expr:
     """-1, 0 or 1; of NaN, 0."""
     x = call.tensor("self")
+    if call.dtype == "uint8":
+        return call.emit(op.minimum(x, _like(1, x)))
     if not call.result.dtype.is_floating_point:
         return call.emit(op.sign(x))
     return call.emit(op.where(op.isnan(x), relax.const(0, call.dtype), op.sign(x)))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torch_operators import Drawn, assert_like_pytorch, torch
+from torch_operators import VARIANTS, Drawn, assert_like_pytorch, thinned, torch
 
 Functions = Mapping[str, Callable[..., Any]]
 F = torch.nn.functional
@@ -38,13 +38,12 @@ PRODUCTS: Functions = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_products(tmp_path: Path, dtype: Any) -> None:
+@pytest.mark.parametrize(("dtype", "level", "step"), VARIANTS)
+def test_products(tmp_path: Path, dtype: Any, level: str, step: int) -> None:
     drawn = Drawn(f"products {dtype}")
     shapes = [(2, 3, 5), (5, 4), (5,)]
     given = [drawn.floats(*shape, dtype=dtype) for shape in shapes]
-    levels = ["none", "full"] if dtype == torch.float32 else ["full"]
-    assert_like_pytorch(PRODUCTS, given, tmp_path, levels=levels)
+    assert_like_pytorch(thinned(PRODUCTS, step), given, tmp_path, levels=[level])
 
 
 @pytest.mark.slow
@@ -52,7 +51,7 @@ def test_products_of_integers(tmp_path: Path) -> None:
     drawn = Drawn("integers")
     functions = {name: PRODUCTS[name] for name in ("mm", "bmm", "vectors")}
     given = [drawn.whole(-9, 9, *shape) for shape in [(2, 3, 5), (5, 4), (5,)]]
-    assert_like_pytorch(functions, given, tmp_path, levels=["full"])
+    assert_like_pytorch(functions, given, tmp_path)
 
 
 CONVOLUTIONS: list[tuple[Any, tuple[int, ...]]] = [
@@ -77,12 +76,25 @@ CONVOLUTIONS: list[tuple[Any, tuple[int, ...]]] = [
 ]
 
 
+class Beside(torch.nn.Module):
+    """Layers, each of an input of its own."""
+
+    def __init__(self, layers: list[Any]) -> None:
+        super().__init__()
+        self.layers = torch.nn.ModuleList(layers)
+
+    def forward(self, *given: Any) -> list[Any]:
+        return [layer(x) for layer, x in zip(self.layers, given, strict=True)]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("at", range(len(CONVOLUTIONS)))
-def test_convolutions(tmp_path: Path, at: int) -> None:
-    make, shape = CONVOLUTIONS[at]
-    torch.manual_seed(at)
-    assert_like_pytorch(make(), [Drawn(f"convolution {at}").floats(*shape)], tmp_path)
+@pytest.mark.parametrize(("first", "level"), [(0, "full"), (1, "full"), (2, "none")])
+def test_convolutions(tmp_path: Path, first: int, level: str) -> None:
+    torch.manual_seed(first)
+    drawn = Drawn(f"convolutions {first}")
+    chosen = CONVOLUTIONS[first::3]
+    given = [drawn.floats(*shape) for _, shape in chosen]
+    assert_like_pytorch(Beside([make() for make, _ in chosen]), given, tmp_path, levels=[level])
 
 
 @pytest.mark.slow
@@ -95,4 +107,4 @@ def test_convolutions_in_double_precision_and_of_weights_that_are_inputs(tmp_pat
     given = [
         drawn.floats(*shape, dtype=torch.float64) for shape in [(1, 4, 6, 5), (6, 4, 3, 3), (6,)]
     ]
-    assert_like_pytorch(functions, given, tmp_path, levels=["full"])
+    assert_like_pytorch(functions, given, tmp_path)

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torch_operators import Drawn, assert_like_pytorch, torch
+from torch_operators import Drawn, assert_like_pytorch, thinned, torch
 
 Functions = Mapping[str, Callable[..., Any]]
 F = torch.nn.functional
 resize = F.interpolate
 
 SHAPES = {1: (2, 3, 7), 2: (1, 2, 6, 7), 3: (1, 2, 3, 4, 5)}
-SIZES = {1: [(3,), (14,), (9,), (1,)], 2: [(12, 14), (4, 9), (1, 3)], 3: [(6, 8, 10), (2, 5, 4)]}
-SCALES = [2, 0.5, 1.7]
+SIZES = {1: [(3,), (14,), (1,)], 2: [(12, 14), (4, 9)], 3: [(2, 5, 8)]}
+SCALES = [2, 1.7]
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
@@ -27,6 +27,8 @@ def each_size(rank: int, mode: str, **options: Any) -> Functions:
     for scale in SCALES:
         name = f"{mode} by {scale}"
         found[name] = lambda x, s=scale: resize(x, scale_factor=s, mode=mode, **options)
+        if scale == 2:
+            continue
         found[f"{name}, computed"] = lambda x, s=scale: resize(
             x, scale_factor=s, mode=mode, recompute_scale_factor=True, **options
         )
@@ -38,7 +40,7 @@ def each_size(rank: int, mode: str, **options: Any) -> Functions:
 @pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
 def test_nearest(tmp_path: Path, rank: int, mode: str) -> None:
     x = Drawn(f"{mode} {rank}").floats(*SHAPES[rank])
-    assert_like_pytorch(each_size(rank, mode), [x], tmp_path, levels=["full"])
+    assert_like_pytorch(each_size(rank, mode), [x], tmp_path)
 
 
 @pytest.mark.slow
@@ -47,7 +49,7 @@ def test_nearest(tmp_path: Path, rank: int, mode: str) -> None:
 def test_linear(tmp_path: Path, rank: int, corners: bool) -> None:
     x = Drawn(f"linear {rank}").floats(*SHAPES[rank])
     functions = each_size(rank, LINEAR[rank], align_corners=corners)
-    assert_like_pytorch(functions, [x], tmp_path, levels=["full"])
+    assert_like_pytorch(functions, [x], tmp_path)
 
 
 @pytest.mark.slow
@@ -55,14 +57,14 @@ def test_linear(tmp_path: Path, rank: int, corners: bool) -> None:
 def test_cubic(tmp_path: Path, corners: bool) -> None:
     x = Drawn("cubic").floats(*SHAPES[2])
     functions = each_size(2, "bicubic", align_corners=corners)
-    assert_like_pytorch(functions, [x], tmp_path, levels=["full"])
+    assert_like_pytorch(functions, [x], tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
 def test_antialiased(tmp_path: Path, mode: str) -> None:
     x = Drawn(f"antialiased {mode}").floats(*SHAPES[2])
-    assert_like_pytorch(each_size(2, mode, antialias=True), [x], tmp_path, levels=["full"])
+    assert_like_pytorch(each_size(2, mode, antialias=True), [x], tmp_path)
 
 
 @pytest.mark.slow
@@ -75,7 +77,7 @@ def test_resized_in_double_precision_and_unfused(tmp_path: Path) -> None:
         "upsampled": lambda x: torch.nn.UpsamplingBilinear2d(scale_factor=2)(x),
     }
     x = Drawn("double").floats(*SHAPES[2], dtype=torch.float64)
-    assert_like_pytorch(functions, [x], tmp_path)
+    assert_like_pytorch(functions, [x], tmp_path, levels=["none"])
 
 
 @pytest.mark.slow
@@ -95,4 +97,4 @@ def test_sampled_at_a_grid(tmp_path: Path, corners: bool) -> None:
                              [1, 2, 4, 4], align_corners=corners), align_corners=corners)
     }  # fmt: skip
     given = [drawn.floats(*SHAPES[2]), drawn.between(-1.4, 1.4, 1, 4, 5, 2)]
-    assert_like_pytorch(functions, given, tmp_path, levels=["full"])
+    assert_like_pytorch(thinned(functions, 2 + corners), given, tmp_path)
