@@ -38,7 +38,8 @@ def decomposed(
         table.pop(_operator(name), None)
     known = torch._decomp.decomposition_table
     table.update({_operator(name): known[_operator(name)] for name in _REPLACED})
-    program, tried = program.run_decompositions(table), set()
+    program = program.run_decompositions(table)
+    tried: set[Any] = set()
     while True:
         rest = {
             node.target
