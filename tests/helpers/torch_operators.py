@@ -24,8 +24,8 @@ NAN, INFINITY = float("nan"), float("inf")
 ODD = [NAN, 1.0, -2.0, INFINITY, -INFINITY, 0.5, -0.25, 0.0, -0.0, 3.0, -3.5, 2.5, 1e-6, -40.0]
 VARIANTS = [
     (torch.float32, "full", 1),
-    (torch.float32, "none", 4),
-    (torch.float64, "full", 4),
+    (torch.float32, "none", 8),
+    (torch.float64, "full", 8),
 ]
 """Of a table of functions: a type of floats, how they are fused, and how many are left out."""
 TOLERANCE = 1e-6
