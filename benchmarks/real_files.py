@@ -39,7 +39,7 @@ REGISTRY = "https://registry.npmjs.org/"
 
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--fetch", is_flag=True, help="Download the packages first (about 400 MB).")
+@click.option("--fetch", is_flag=True, help="Download the packages first (over 250 MB).")
 @click.option("--minutes", default=0.0, help="Of tuning each file.")
 @click.option("--only", multiple=True, help="Files whose paths contain this; may be given again.")
 @click.option("--repeats", default=20, show_default=True, help="Rounds of measuring.")
