@@ -7,6 +7,7 @@ of TVM's own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -16,24 +17,29 @@ from harness.kernels.elementary import register_functions
 from harness.kernels.extrema import begin_infinite, keep_nan
 from harness.kernels.named_values import store_named_values
 from harness.kernels.selections import select_for_masks
+from harness.kernels.shielded import register_shields, shield, unshield
 from harness.kernels.stack import keep_on_stack
 
-_LAST = (keep_nan, select_for_masks, store_named_values)
-"""In this order: the first names values, which the last one stores."""
+_FIRST = (shield, begin_infinite)
+_LAST = (unshield, keep_nan, select_for_masks, store_named_values)
+"""In this order: the first two name values, which the last one stores."""
 
 
 @cache  # TVM admits one rule of a level, and a pipeline is wrapped once
 def use_our_lowering() -> None:
     """Have every kernel that this process compiles compute elementary functions in vectors if it is
     for a processor, keep NaN in maxima and minima, select where it has masks, and have
-    accumulators on the stack."""
+    accumulators on the stack. Arithmetic of floats stays what it is."""
     register_functions()
+    register_shields()
     wrap_lowering(
-        lambda: _pass(begin_infinite),
-        lambda: _pass(keep_on_stack),
-        lambda: tvm.transform.Sequential(list(map(_pass, _LAST))),
+        lambda: _passes(_FIRST),
+        lambda: _passes([keep_on_stack]),
+        lambda: _passes(_LAST),
     )
 
 
-def _pass(rewrite: Any) -> Any:
-    return tirx.transform.prim_func_pass(rewrite, opt_level=0)
+def _passes(rewrites: Sequence[Any]) -> Any:
+    """A pass that makes each of the rewrites of a kernel."""
+    passes = [tirx.transform.prim_func_pass(rewrite, opt_level=0) for rewrite in rewrites]
+    return tvm.transform.Sequential(passes)

@@ -19,7 +19,7 @@ from harness.compiler.names import name_of, named, unique
 from harness.errors import CellFailure
 from harness.passes.bounded_indices import BoundIndices
 from harness.passes.channel_arithmetic import FoldChannelArithmetic
-from harness.passes.constants import EvaluateConstants
+from harness.passes.constants import EvaluateConstants, ZerosAsArrays
 from harness.passes.rewriter import MAIN, Rewriter, with_arguments
 from harness.passes.simplify import Simplify
 from harness.passes.transposed_convolution import MultiplyTransposedConvolutions
@@ -45,6 +45,7 @@ def canonicalise(module: tvm.IRModule, nodes: Mapping[str, str] | None = None) -
         )
     module = transform.DecomposeOpsForInference()(module)
     module = EvaluateConstants.apply(module)
+    module = ZerosAsArrays.apply(module)
     module = transform.FoldConstant()(module)
     module = RaiseEarlyKernels.apply(module)
     module = BoundIndices.apply(module)

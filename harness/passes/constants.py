@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.compiler.api import constant_array, operator_name, relax, shape_of
-from harness.passes.rewriter import Rewriter
+from harness.compiler.api import constant, constant_array, operator_name, relax, shape_of
+from harness.passes.rewriter import Rewriter, with_arguments
 
 _ARITHMETIC: dict[str, Callable[..., Any]] = {
     "relax.add": np.add,
@@ -66,3 +66,27 @@ def _evaluated(name: str, call: relax.Call, original: relax.VarBinding) -> np.nd
     if name in _ARITHMETIC:
         return np.asarray(_ARITHMETIC[name](*known), dtype=str(original.var.ty.dtype))
     return None
+
+
+class ZerosAsArrays(Rewriter):
+    """Makes a float 0 that multiplies, divides or is divided an array of one value.
+
+    As a number TVM would compute with it when it writes the kernel: any product with 0 is 0 then,
+    NaN and infinity too, so is 0 divided by 0, and to divide by 0 is an error.
+    """
+
+    def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
+        if operator_name(call) not in ("relax.multiply", "relax.divide"):
+            return None
+        arrays = [constant_array(argument) for argument in call.args]
+        zeros = [array is not None and array.ndim == 0 and not array for array in arrays]
+        if not any(zeros) or str(original.var.ty.dtype).startswith(("int", "uint")):
+            return None
+        shape = shape_of(original.var)
+        ones = (1,) * max(len(shape), 1)
+        arguments = [
+            constant(array.reshape(ones)) if zero and array is not None else argument
+            for argument, array, zero in zip(call.args, arrays, zeros, strict=True)
+        ]
+        computed = with_arguments(call, arguments)
+        return computed if shape else relax.op.reshape(computed, ())
