@@ -31,7 +31,7 @@ from harness.kernels.indices import simplify_indices
 from harness.kernels.summation import cut_sums
 from harness.passes.legalise import LEGALISATIONS
 from harness.passes.movement import absorb_movement, is_stray, reshapes
-from harness.passes.padding import mask_padding
+from harness.passes.padding import mask_padding, pad_maxima
 from harness.passes.rewriter import MAIN
 from harness.records.record import Fusion
 from harness.specs.sweep import FusionLevel
@@ -49,6 +49,7 @@ def fuse(
     transform = relax.transform
     module = transform.LegalizeOps(LEGALISATIONS)(module)
     _require_kernels(module)
+    module = pad_maxima(module)
     module = transform.FoldConstant()(module)
     module = _without_fusing(transform.AnnotateTIROpPattern()(module), is_opaque)
     if level == "elementwise":

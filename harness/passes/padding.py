@@ -49,6 +49,41 @@ def mask_padding(module: tvm.IRModule) -> tvm.IRModule:
     return result
 
 
+def pad_maxima(module: tvm.IRModule) -> tvm.IRModule:
+    """Pad what maxima of windows read with -∞: TVM's least finite number is more than that. The
+    kernels must be those of single operators still."""
+    result = module.clone()
+    for variable, function in module.functions_items():
+        if isinstance(function, PrimFunc) and variable.name_hint.startswith("max_pool"):
+            body = structural_map(function.body, (SBlock, _infinitely_padded))
+            result.update_func(variable, function.with_body(body))
+    return result
+
+
+def _infinitely_padded(block: SBlock) -> SBlock:
+    value = getattr(block.body, "value", None)
+    if value is None or operator_name(value) != "prim.if_then_else":
+        return block
+    inside, load, outside = value.args
+    if not isinstance(outside, tirx.FloatImm):
+        return block
+    least = tirx.FloatImm(str(outside.ty), float("-inf"))
+    return _storing(block, tirx.if_then_else(inside, load, least), block.reads)
+
+
+def _storing(block: SBlock, value: Any, reads: Any, **annotations: Any) -> SBlock:
+    """A block of one store that stores another value."""
+    store = block.body
+    return SBlock(
+        block.iter_vars,
+        reads,
+        block.writes,
+        block.name_hint,
+        tirx.BufferStore(store.buffer, value, store.indices),
+        annotations={**block.annotations, **annotations},
+    )
+
+
 def is_masked_padding(block: SBlock) -> bool:
     """Whether a block pads by a mask, as `mask_padding` writes it."""
     return _MASKED in block.annotations
@@ -104,8 +139,7 @@ def _read_by_vectors(buffer: Any, blocks: list[SBlock]) -> bool:
 
 
 def _masked(block: SBlock) -> SBlock:
-    store = block.body
-    inside, load, outside = store.value.args
+    inside, load, outside = block.body.value.args
     tested = variables(inside)
     clamped = tirx.BufferLoad(
         load.source,
@@ -117,14 +151,8 @@ def _masked(block: SBlock) -> SBlock:
         ],
     )
     points = [tvm.ir.Range.from_min_extent(index, 1) for index in clamped.indices]
-    return SBlock(
-        block.iter_vars,
-        [tirx.BufferRegion(load.source, points)],
-        block.writes,
-        block.name_hint,
-        tirx.BufferStore(store.buffer, _mask(inside, clamped, outside), store.indices),
-        annotations={**block.annotations, _MASKED: True},
-    )
+    reads = [tirx.BufferRegion(load.source, points)]
+    return _storing(block, _mask(inside, clamped, outside), reads, **{_MASKED: True})
 
 
 def _clamped(index: Any, extent: int) -> Any:

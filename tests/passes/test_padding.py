@@ -5,12 +5,14 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from compiling import assert_agrees, compiled, imported
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
+from onnx_nodes import computed, network
 from small_models import FLOAT, onnx_model, weights
 
 from harness.compiler.api import PrimFunc, SBlock, structural_equal, structural_walk, tvm
@@ -18,6 +20,7 @@ from harness.kernels.blocks import is_copy
 from harness.passes.fusion import kernels
 from harness.passes.padding import is_masked_padding, mask_padding
 from harness.schedules.untuned import schedule_untuned
+from harness.specs.sweep import FusionLevel
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 CHANNELS = 16
@@ -106,3 +109,15 @@ def test_results_are_the_same_whatever_is_padded(
     with tempfile.TemporaryDirectory() as folder:
         network = imported(model, Path(folder))
     assert_agrees(model, network, schedule_untuned(compiled(network), TARGET, 2))
+
+
+@pytest.mark.parametrize("channels", [1, 8])
+@pytest.mark.parametrize("level", ["none", "full"])
+def test_maxima_of_negative_infinity(channels: int, level: FusionLevel, tmp_path: Path) -> None:
+    data = np.full((1, channels, 6, 6), -np.inf, np.float32)
+    data[..., 5, 5] = 1
+    node = helper.make_node("MaxPool", ["x"], ["o"], kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    (found,) = computed(network([node], ["o"], {"x": data}), {"x": data}, tmp_path, level)
+    right = np.full_like(data, -np.inf)
+    right[..., 4:, 4:] = 1
+    np.testing.assert_array_equal(found, right)
