@@ -52,11 +52,13 @@ class Case:
     opset: int = 21
 
 
-def assert_equal(case: Case, folder: Path, here: bool = False) -> None:
+def assert_equal(
+    case: Case, folder: Path, here: bool = False, levels: Sequence[FusionLevel] = LEVELS
+) -> None:
     """Fails where a value of a model, fused or not, is not the one that ONNX Runtime gives."""
     model = network(case.nodes, case.outputs, case.feeds, case.weights, case.opset)
     right = reference(model, case.feeds)
-    for level in LEVELS:
+    for level in levels:
         for one, other in zip(computed(model, case.feeds, folder, level, here), right, strict=True):
             assert one.dtype == other.dtype
             np.testing.assert_array_equal(one, other)

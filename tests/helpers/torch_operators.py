@@ -56,7 +56,7 @@ class Drawn:
 
 
 def thinned(functions: Mapping[str, Callable[..., Any]], step: int) -> dict[str, Any]:
-    """Each so manieth function, the last one among them."""
+    """Every `step`-th function, counted from the last one."""
     return dict(list(functions.items())[::-step])
 
 
