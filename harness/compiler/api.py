@@ -49,6 +49,9 @@ _PIPELINES = {"llvm": processor_pipeline, "cuda": cuda_pipeline}
 _BACKENDS = ("cuda", "opencl")
 # How a kernel may fuse, as TVM's FuseOps reads it from the attribute `op_pattern`.
 OUT_FUSABLE, OPAQUE = 4, 8
+UNCHECKED = {"tirx.disable_assert": True}
+"""Leaves out a kernel's checks of its arguments: a third of its code, and of the time to compile
+it. The virtual machine checks those of a network."""
 # Passes that replace a function's buffers by the packed arguments of TVM's calling convention.
 _PACKING = ["tirx.MakePackedAPI", "tirx.FP8StorageLegalize", "tirx.BF16StorageLegalize"]
 
@@ -190,6 +193,7 @@ def intrinsics_of(target: tvm.target.Target) -> str:
 __all__ = [
     "OPAQUE",
     "OUT_FUSABLE",
+    "UNCHECKED",
     "Analyzer",
     "ArgInfo",
     "Constant",
@@ -202,7 +206,9 @@ __all__ = [
     "Trace",
     "code_kind",
     "compilation_pipeline",
+    "constant",
     "constant_array",
+    "default_legalisation",
     "derived_object",
     "dlight_fallback",
     "dlight_rules",

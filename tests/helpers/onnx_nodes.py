@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+from compiling import PLAIN
 from onnx import TensorProto, helper
 from small_models import Value, onnx_model, save
 
@@ -70,9 +71,7 @@ def computed(
     """What a model gives, imported, fused and compiled; with this machine's instructions if `here`,
     and without vector extensions if not."""
     imported = import_model(save(model, folder / "model.onnx"), {}, folder)
-    target = tvm.target.Target({"kind": "llvm", "num-cores": 2})
-    if here:
-        target = target_of(load_target("x86-host").tvm.as_tvm())
+    target = target_of(load_target("x86-host").tvm.as_tvm()) if here else PLAIN
     machine = machine_of(fuse(canonicalise(imported.module), level), target, 2)
     found = machine["main"](*[tvm.runtime.tensor(feeds[spec.name]) for spec in imported.inputs])
     arrays = [each.numpy() for each in ([found] if hasattr(found, "numpy") else found)]

@@ -52,8 +52,13 @@ class Case:
     opset: int = 21
 
 
+def levels_of(name: str, cases: Mapping[str, Case]) -> Sequence[FusionLevel]:
+    """Every third case is also compiled unfused: the operators' kernels are the same ones."""
+    return LEVELS if list(cases).index(name) % 3 == 0 else LEVELS[-1:]
+
+
 def assert_equal(
-    case: Case, folder: Path, here: bool = False, levels: Sequence[FusionLevel] = LEVELS
+    case: Case, folder: Path, levels: Sequence[FusionLevel] = LEVELS, here: bool = False
 ) -> None:
     """Fails where a value of a model, fused or not, is not the one that ONNX Runtime gives."""
     model = network(case.nodes, case.outputs, case.feeds, case.weights, case.opset)

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from harness.compiler.api import Schedule, Trace, code_kind, target_of, triple_of, tvm
+from harness.compiler.api import UNCHECKED, Schedule, Trace, code_kind, target_of, triple_of, tvm
 from harness.devices.graphics.cuda_compiler import CudaCompiler
 from harness.devices.graphics.opencl import NotOpenCL
 from harness.devices.graphics.work import with_work
@@ -37,8 +37,6 @@ from harness.tuning.candidates.sampling import CalibrationKernel, Timer, interle
 
 Made = TypeVar("Made")
 
-_UNCHECKED = {"tirx.disable_assert": True}
-"""Argument checks are a third of a kernel's code, and of the time to compile it."""
 _LEFT_TO_LLVM = ["tirx.RemoveNoOp", "s_tir.RenormalizeSplitPattern", "tirx.CommonSubexprElim"]
 """A tenth of the time to compile is spent on these, and the code is as fast without them."""
 
@@ -145,7 +143,7 @@ class Worker:
             _name(slot): kernel.with_attr("global_symbol", _name(slot))
             for slot, kernel in scheduled.items()
         }
-        with tvm.transform.PassContext(opt_level=3, config=_UNCHECKED, disabled_pass=left_out):
+        with tvm.transform.PassContext(opt_level=3, config=UNCHECKED, disabled_pass=left_out):
             return tvm.compile(tvm.IRModule(kernels), target=self._target)
 
     def _loaded(

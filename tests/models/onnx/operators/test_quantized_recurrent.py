@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 from machine_needs import needs_fused_products
 from quantized_lstms import LSTMS
-from quantized_nodes import LEVELS, assert_equal
+from quantized_nodes import assert_equal, levels_of
 
 
 @needs_fused_products
 @pytest.mark.parametrize("name", LSTMS)
 def test_lstm_is_that_of_the_reference(tmp_path: Path, name: str) -> None:
-    # One kernel at either level: building it takes seconds.
-    levels = LEVELS if name == "forward" else LEVELS[-1:]
-    assert_equal(LSTMS[name], tmp_path, here=True, levels=levels)
+    assert_equal(LSTMS[name], tmp_path, levels_of(name, LSTMS), here=True)
