@@ -22,6 +22,7 @@ from harness.files.arrays import read_arrays, write_arrays
 from harness.measure.inputs import cautious_inputs, verification_inputs
 from harness.measure.judge import NetworkJudge
 from harness.measure.judgement import Judge
+from harness.measure.scoring import scored_otherwise
 from harness.measure.verification import OutputKind, verify
 from harness.models.accuracy.metrics import agreement
 from harness.models.data.task import ScoredInputs
@@ -267,6 +268,8 @@ class Group:
             self._time(inputs)
             for runner in self._alive():
                 self._step(runner, "accuracy", lambda r: self._accuracy(r, reference))
+            for runner in self._alive():
+                self._step(runner, "accuracy", self._require_score)
         finally:
             for runner in self._runners:
                 runner.close()
@@ -380,6 +383,19 @@ class Group:
             answer = runner.ask({"do": "kernels", "inputs": str(inputs), "runs": runs})
             runner.measured.kernel_seconds = answer["kernels"]
             runner.measured.outside_seconds = answer["outside"]
+
+    def _require_score(self, runner: Runner) -> None:
+        """Fail a network that is not compressed, and scores otherwise than the reference. Where
+        that is at fault itself, nothing can be said."""
+        member, verification = runner.member, runner.measured.verification
+        blamed = verification is not None and verification.blame is not None
+        if member.engine != OWN_ENGINE or member.reference is not None or blamed:
+            return
+        for other in self._alive():
+            if other.member.engine == self._subject.reference_engine:
+                found = scored_otherwise(runner.measured.accuracy, other.measured.accuracy)
+                if found:
+                    raise CellFailure(f"wrong result: {found}, though nothing is compressed")
 
     def _accuracy(self, runner: Runner, reference: list[list[np.ndarray]]) -> None:
         if not runner.member.wants_accuracy:

@@ -192,6 +192,50 @@ def _comparison(name: str, compare: Callable[[te.Tensor, te.Tensor], te.Tensor])
     return legalise
 
 
+def _prelu(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+    """Only what is negative is multiplied by the slope, which may be NaN or infinite."""
+    axis = int(call.attrs.axis) % len(shape_of(call.args[0]))
+
+    def of(x: te.Tensor, slopes: te.Tensor) -> te.Tensor:
+        one = int(slopes.shape[0]) == 1
+
+        def element(*at: Any) -> Any:
+            value, slope = x[at], slopes[0 if one else at[axis]]
+            return tirx.Select(value < tirx.const(0, str(x.dtype)), value * slope, value)
+
+        return te.compute(x.shape, element, name="prelu")
+
+    return builder.call_te(of, *call.args, primfunc_name_hint="prelu")
+
+
+def _shift(left: bool) -> Legalisation:
+    """By as many bits as the type has, or more, what is left is 0, or the sign. LLVM and C leave it
+    undefined."""
+
+    def legalise(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+        dtype = str(call.ty.dtype)
+        most = tirx.const(int(dtype.lstrip("uint")) - 1, dtype)
+        zero = tirx.const(0, dtype)
+        keeps_sign = not left and dtype.startswith("int")
+
+        def shifted(value: Any, by: Any) -> Any:
+            inside = tirx.all(by >= zero, by <= most)
+            by = tirx.Select(inside, by, most)
+            moved = (tirx.shift_left if left else tirx.shift_right)(value, by)
+            return moved if keeps_sign else tirx.Select(inside, moved, zero)
+
+        def of(values: te.Tensor, by: te.Tensor) -> te.Tensor:
+            shape = shape_of(call)
+            spread = [topi.broadcast_to(each, shape) for each in (values, by)]
+            return te.compute(
+                shape, lambda *at: shifted(*(each[at] for each in spread)), name="shift"
+            )
+
+        return builder.call_te(of, *call.args, primfunc_name_hint="shift")
+
+    return legalise
+
+
 LEGALISATIONS: dict[str, Legalisation] = {
     "relax.argmax": _first_extremum(greatest=True),
     "relax.argmin": _first_extremum(greatest=False),
@@ -199,8 +243,11 @@ LEGALISATIONS: dict[str, Legalisation] = {
     "relax.cumsum": _cumulative(operator.add, 0),
     "relax.equal": _comparison("relax.equal", topi.equal),
     "relax.nn.group_norm": group_norm,
+    "relax.left_shift": _shift(left=True),
     "relax.nn.instance_norm": instance_norm,
     "relax.not_equal": _comparison("relax.not_equal", topi.not_equal),
+    "relax.nn.prelu": _prelu,
+    "relax.right_shift": _shift(left=False),
     "relax.sign": _sign,
     "relax.topk": _top_elements,
 }

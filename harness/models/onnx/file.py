@@ -128,6 +128,8 @@ def _check_external_data(model: onnx.ModelProto, path: Path) -> None:
         absolute = PurePosixPath(location).is_absolute() or PureWindowsPath(location).drive
         if not location or absolute or not file.is_relative_to(folder):
             raise InputError(f"{where}, expected a file inside the model's folder {folder}")
+        if not there and file.exists():
+            raise InputError(f"{where}, expected a regular file")
         if not there:
             raise InputError(f"{where}, which is not there; copy it beside the model")
         if file not in counted:

@@ -28,6 +28,7 @@ from harness.models.onnx.shapes import (
     fold,
     graph_inputs,
 )
+from harness.models.onnx.sparse import with_dense_initializers
 from harness.models.tensors import TensorSpec
 
 
@@ -40,6 +41,7 @@ def import_onnx(path: Path, shapes: Shapes, work: Path) -> Imported:
     model = load_onnx(path)
     _refuse_operators(_unknown(model), path)
     check_onnx(model, path)
+    model = with_dense_initializers(model, path)
     fix_shapes(model, shapes, path)
     model = fold(model, path)
     inputs = tuple(_input_spec(value, path) for value in graph_inputs(model.graph))
@@ -96,4 +98,7 @@ def _input_spec(value: onnx.ValueInfoProto, path: Path) -> TensorSpec:
     if tensor.elem_type == onnx.TensorProto.STRING:
         raise InputError(f"{path}: input '{value.name}' holds text, expected numbers")
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+    if dtype.kind not in "biufc":
+        name = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+        raise InputError(f"{path}: input '{value.name}' is {name}, expected a type that NumPy has")
     return TensorSpec(value.name, tuple(d.dim_value for d in tensor.shape.dim), str(dtype))

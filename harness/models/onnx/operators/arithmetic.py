@@ -48,6 +48,14 @@ def _clip(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.E
     return x
 
 
+def _gemm(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+    """Where `beta` is 0 there is no addend, whatever its values are."""
+    given = list(inputs)
+    if len(given) > 2 and attributes.get("beta", 1.0) == 0:
+        given[2] = None
+    return by_tvm(builder, given, attributes, opset, "Gemm")
+
+
 def _is_infinite(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
     x = inputs[0]
     signs = [
@@ -127,6 +135,7 @@ def _thresholded_relu(builder: Builder, inputs: Any, attributes: Any, opset: int
 ARITHMETIC: dict[str, Converter] = {
     "Celu": _celu,
     "Clip": _clip,
+    "Gemm": _gemm,
     "IsInf": _is_infinite,
     "Mod": _modulo,
     "Pow": _power,

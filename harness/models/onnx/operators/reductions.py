@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,16 +24,21 @@ def _reduction(name: str, single: Callable[[relax.Expr], relax.Expr]) -> Convert
     return convert
 
 
-def _reduce_log_sum_exp(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
-    """Less than the largest is the exponential of, unless that is infinite or NaN."""
-    x = inputs[0]
+def _axes(inputs: Any, attributes: Any) -> list[int] | None:
+    """The axes that are reduced; None for all. Raises Unsupported."""
     axes = constant_array(inputs[1]) if inputs[1] is not None else attributes.get("axes", ())
     if axes is None:
         raise Unsupported("its axes depend on the inputs' values")
-    keep, as_it_is = attributes.get("keepdims", 1), attributes.get("noop_with_empty_axes", 0)
-    if not len(axes) and as_it_is:
+    none = attributes.get("noop_with_empty_axes", 0)
+    return [int(axis) for axis in axes] or ([] if none else None)
+
+
+def _reduce_log_sum_exp(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+    """Less than the largest is the exponential of, unless that is infinite or NaN."""
+    x = inputs[0]
+    over, keep = _axes(inputs, attributes), attributes.get("keepdims", 1)
+    if over == []:
         return x
-    over = [int(axis) for axis in axes] or None
     largest = builder.emit(relax.op.max(x, over, True))
     finite = builder.emit(relax.op.isfinite(largest))
     shift = builder.emit(relax.op.where(finite, largest, like(0.0, x)))
@@ -53,6 +59,21 @@ def _extremum(name: str) -> Converter:
         return relax.op.astype(builder.emit(found), "bool")
 
     return convert
+
+
+def _reduce_mean(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+    """Of integers it has their type, and is rounded towards 0; TVM's kernel gives 64 bits."""
+    x = inputs[0]
+    if str(x.ty.dtype).startswith("float"):
+        return by_tvm(builder, inputs, attributes, opset, "ReduceMean")
+    over = _axes(inputs, attributes)
+    keep = bool(attributes.get("keepdims", 1))
+    if over == []:
+        return x
+    extents = shape_of(x)
+    count = math.prod(extents[axis] for axis in (range(len(extents)) if over is None else over))
+    total = builder.emit(relax.op.sum(x, over, keep))
+    return relax.op.divide(total, like(count, x))
 
 
 def _cumulative(
@@ -82,6 +103,7 @@ REDUCTIONS: dict[str, Converter] = {
     "ReduceLogSum": _reduction("ReduceLogSum", relax.op.log),
     "ReduceLogSumExp": _reduce_log_sum_exp,
     "ReduceMax": _extremum("ReduceMax"),
+    "ReduceMean": _reduce_mean,
     "ReduceMin": _extremum("ReduceMin"),
     "ReduceSumSquare": _reduction("ReduceSumSquare", relax.op.square),
 }

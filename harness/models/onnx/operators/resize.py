@@ -200,9 +200,8 @@ def resampled(
         raise Unsupported(f"mode={sampling.mode}")
     if sampling.mode != "nearest" and not str(data.ty.dtype).startswith("float"):
         raise Unsupported(f"mode={sampling.mode} of {data.ty.dtype}, expected floats")
-    cropped = sampling.transformation == "tf_crop_and_resize"
-    if not cropped and all(axis.size == axis.length for axis in axes):
-        return data  # as ONNX Runtime has it, whatever the scales are
+    if all(axis.size == axis.length for axis in axes):
+        return data  # as ONNX Runtime has it, whatever the scales and the region are
     by_tvm = _by_tvm(data, axes, sampling)
     if by_tvm is not None:
         return by_tvm

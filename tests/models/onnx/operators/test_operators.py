@@ -528,3 +528,56 @@ def test_operator_that_tvm_fails_on_is_named_with_its_node_and_without_tvms_word
     assert found == (
         "operator Sign of node 'second' cannot be compiled: TVM fails on an operator of this form"
     )
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+@pytest.mark.parametrize("keep", [0, 1])
+def test_mean_of_integers_is_one(tmp_path: Path, dtype: str, keep: int) -> None:
+    x = np.array([[-1, -2, -4], [5, 6, 8]], dtype)
+    step = helper.make_node("ReduceMean", ["x"], ["y"], axes=[1], keepdims=keep)
+    model = network([step], [f"y:{dtype}"], {"x": x})
+    assert_same(computed(model, {"x": x}, tmp_path), reference(model, {"x": x}))
+
+
+def test_addend_of_a_product_counts_for_nothing_where_its_factor_is_zero(tmp_path: Path) -> None:
+    feeds = {"a": np.ones((2, 3), np.float32)}
+    weights = {"b": np.ones((3, 4), np.float32), "c": np.full(4, np.nan, np.float32)}
+    model = network(
+        [helper.make_node("Gemm", ["a", "b", "c"], ["y"], beta=0.0)], ["y"], feeds, weights
+    )
+    assert_same(computed(model, feeds, tmp_path), [np.full((2, 4), 3, np.float32)])
+
+
+def test_region_is_not_cropped_where_the_size_stays(tmp_path: Path) -> None:
+    feeds = {"x": np.arange(20, dtype=np.float32).reshape(1, 1, 4, 5)}
+    weights = {
+        "r": np.array([0, 0, 0.1, 0.2, 1, 1, 0.9, 1.3], np.float32),
+        "n": np.array([1, 1, 4, 5]),
+    }
+    step = helper.make_node(
+        "Resize", ["x", "r", "", "n"], ["y"], coordinate_transformation_mode="tf_crop_and_resize"
+    )
+    model = network([step], ["y"], feeds, weights)
+    assert_same(computed(model, feeds, tmp_path), reference(model, feeds))
+
+
+@pytest.mark.parametrize(
+    ("step", "output", "said"),
+    [
+        (
+            helper.make_node("Cast", ["x"], ["y"], to=onnx.TensorProto.FLOAT8E4M3FN),
+            "y:float8e4m3fn",
+            "is float8",
+        ),
+        (helper.make_node("Slice", ["x", "s", "e"], ["y"]), "y", "output 'y' has no elements"),
+    ],
+    ids=["bytes", "nothing"],
+)
+def test_results_that_cannot_be_are_refused(
+    tmp_path: Path, step: onnx.NodeProto, output: str, said: str
+) -> None:
+    feeds = {"x": np.ones((7, 9), np.float32)}
+    weights = {"s": np.array([5]), "e": np.array([2])}
+    model = network([step], [output], feeds, weights)
+    with pytest.raises(InputError, match=said):
+        computed(model, feeds, tmp_path)
