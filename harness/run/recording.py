@@ -153,7 +153,10 @@ class RecordWriter:
         """A reason, with the model where the user has it."""
         if self.copied_to is None:
             return reason
-        return reason.replace(str(self.copied_to), str(self._group.model.path.parent))
+        path = self._group.model.path
+        prepared = self.copied_to.parent / f"prepared{path.suffix}"
+        reason = reason.replace(str(prepared), str(path))
+        return reason.replace(str(self.copied_to), str(path.parent))
 
     def _commit(
         self, fields: dict[str, Any], seconds: Mapping[str, np.ndarray] | None = None
