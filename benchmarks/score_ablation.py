@@ -28,7 +28,8 @@ from harness.models.frontends import import_model
 from harness.networks.calibration import Calibration
 from harness.networks.layers import Layer, layers_of
 from harness.passes.canonicalise import canonicalise
-from harness.specs.sweep import ModelSpec, Score
+from harness.specs.scores import Score
+from harness.specs.sweep import ModelSpec
 
 METHODS: tuple[Score, ...] = ("magnitude", "activation", "second-order", "gradient", "random")
 

@@ -21,8 +21,8 @@ from harness.networks.calibration import Calibration, no_samples
 from harness.networks.layers import Layer, ReplaceConstants, grouped_layers_of, layers_of
 from harness.networks.reconstruction import reconstructed
 from harness.records.record import Compression, LayerCompression
+from harness.specs.edges import Edges, Finetune
 from harness.specs.patterns import traits_of
-from harness.specs.sweep import Edges, Finetune
 
 Tell = Callable[[dict[str, Any]], None]
 Calibrate = Callable[[tvm.IRModule, list[Layer]], Calibration]

@@ -18,8 +18,8 @@ from harness.networks.calibration import Calibration
 from harness.networks.channel_groups import follow
 from harness.networks.layers import Layer
 from harness.passes.sparse_lowering import HAS_SPARSE_KERNELS
+from harness.specs.edges import Edges, Spending
 from harness.specs.patterns import Pattern, traits_of
-from harness.specs.sweep import Edges, Spending
 
 SCORES = "scores"
 """The folder in the cache for scores that took time to compute."""

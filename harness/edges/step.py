@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from harness.networks.context import Context
 from harness.records.record import Compression
+from harness.specs.edges import Edges
 from harness.specs.patterns import traits_of
-from harness.specs.sweep import Edges
 
 if TYPE_CHECKING:
     from harness.compiler.api import tvm

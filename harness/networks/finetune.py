@@ -37,7 +37,7 @@ from harness.networks.augmentation import augmented
 from harness.networks.held_out import fitted_to, held_out
 from harness.networks.layers import Bias, Layer, biases_of, grouped_layers_of, layers_of
 from harness.networks.torch_network import TorchNetwork
-from harness.specs.sweep import Finetune
+from harness.specs.edges import Finetune
 
 Progress = Callable[[int, float], None]
 """Told the epochs done, and the distance on the held-out samples."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
@@ -183,3 +184,10 @@ def _fields(types: list[Any]) -> list[tuple[str, FieldInfo]]:
         else:
             found += _fields(list(get_args(item)))
     return found
+
+
+def require_once(names: Sequence[str]) -> None:
+    """Raises ValueError for a name that is given twice."""
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(f"the name '{twice[0]}' is given twice; names tell results apart")

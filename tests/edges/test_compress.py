@@ -21,8 +21,8 @@ from harness.networks.layers import biases_of, layers_of
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 from harness.schedules.untuned import schedule_untuned
+from harness.specs.edges import Edges
 from harness.specs.patterns import Pattern
-from harness.specs.sweep import Edges
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 LANES = 8

@@ -13,7 +13,7 @@ from harness.errors import CellFailure
 from harness.networks.calibration import Calibration
 from harness.networks.layers import Layer, ReplaceConstants, layers_of
 from harness.passes.rewriter import MAIN
-from harness.specs.sweep import Edges
+from harness.specs.edges import Edges
 
 LANES = 4
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})

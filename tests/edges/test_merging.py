@@ -30,7 +30,7 @@ from harness.networks.channel_groups import channel_groups, follow
 from harness.networks.flow import Flow
 from harness.networks.layers import layers_of
 from harness.passes.rewriter import Rewriter, with_arguments
-from harness.specs.sweep import Edges
+from harness.specs.edges import Edges
 
 Step = Callable[[Builder], None]
 

@@ -16,7 +16,7 @@ from harness.files.cache import CACHE_VARIABLE
 from harness.inspection.edges import SCORE_BINS, EdgeInspection, inspect_edges
 from harness.inspection.kernels import import_named
 from harness.passes.canonicalise import canonicalise
-from harness.specs.sweep import Edges
+from harness.specs.edges import Edges
 from harness.specs.target import Hardware, TargetSpec, TvmTarget
 
 WIDTH = 100

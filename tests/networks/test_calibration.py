@@ -18,7 +18,7 @@ from harness.models.frontends import import_model
 from harness.networks.calibration import Calibration, unfolded
 from harness.networks.layers import Layer, layers_of
 from harness.passes.canonicalise import canonicalise
-from harness.specs.sweep import Edges
+from harness.specs.edges import Edges
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 LANES = 8

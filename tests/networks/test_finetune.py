@@ -20,7 +20,8 @@ from harness.networks.calibration import Calibration
 from harness.networks.layers import Layer, biases_of, grouped_layers_of, layers_of
 from harness.passes.canonicalise import canonicalise
 from harness.records.record import Compression
-from harness.specs.sweep import Edges, Finetune, Score
+from harness.specs.edges import Edges, Finetune
+from harness.specs.scores import Score
 
 LANES = 8
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})

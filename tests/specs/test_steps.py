@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+from harness.specs.edges import Edges
 from harness.specs.steps import StepOptions
-from harness.specs.sweep import STEP_MODULES, Configuration, Edges
+from harness.specs.sweep import STEP_MODULES, Configuration
 
 
 def test_a_step_takes_the_network_alone_unless_it_says_more() -> None:

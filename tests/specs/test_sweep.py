@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from harness.errors import InputError
 from harness.files.shipped import shipped_folder
-from harness.specs.sweep import Configuration, Edges, ModelSpec, Sweep, parse_shapes
+from harness.specs.edges import Edges
+from harness.specs.sweep import Configuration, ModelSpec, Sweep, parse_shapes
 from harness.specs.target import TvmTarget
 
 

@@ -18,7 +18,7 @@ from harness.kernels.vectors import vector_lanes
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels
-from harness.specs.sweep import Edges
+from harness.specs.edges import Edges
 from harness.tuning.candidates.real_inputs import record_kernel_inputs
 from harness.tuning.database import Choice, kernel_identity
 from harness.tuning.rivals import slower_when_sparse

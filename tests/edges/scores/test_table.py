@@ -13,7 +13,8 @@ from harness.models.frontends import import_model
 from harness.networks.calibration import Calibration
 from harness.networks.layers import Layer, layers_of
 from harness.passes.canonicalise import canonicalise
-from harness.specs.sweep import ModelSpec, Score
+from harness.specs.scores import Score
+from harness.specs.sweep import ModelSpec
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 GROUP = 8
