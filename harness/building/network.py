@@ -137,6 +137,7 @@ def build(
             inputs=tuple(_tensor(spec) for spec in made.imported.inputs),
             outputs=tuple(_tensor(spec) for spec in made.imported.outputs),
             kernels=described,
+            state=made.imported.state,
             fusion=made.fusion,
             tuning=made.tuning,
             **made.entries,

@@ -64,14 +64,19 @@ def export(results_dir: Path, record: Record, out: Path) -> Path:
 
     The folder appears complete or not at all; `out` is returned. Raises InputError when `out` is
     there and not empty or cannot be written, when the cell has no compiled network, and when that
-    is for a graphics processor, which the runner does not know; CellFailure where the threads
-    that it runs in cannot be compiled for its processor.
+    is for a graphics processor, which the runner does not know, or of a model that keeps state;
+    CellFailure where the threads that it runs in cannot be compiled for its processor.
     """
     artifact_folder = _artifact_folder(results_dir, record)
     artifact = Artifact.read(artifact_folder)
     if not CODE_KINDS[str(artifact.target["kind"])].in_process_memory:
         raise InputError(
             f"{record.key}: is for a graphics processor; only networks for processors are exported"
+        )
+    if artifact.state:
+        raise InputError(
+            f"{record.key}: the model keeps state in {', '.join(artifact.state)}; its compiled "
+            "network is the first inference alone, expected one that is the same each time"
         )
     about = _describe(record, artifact)
     threads = fork_join_library(about.target["tvm"].get("mtriple"))

@@ -72,6 +72,8 @@ class Artifact(StepEntries):
     schedules: KernelVerification | None = None
     loops: LoopThroughputs | None = None
     memory_safety: MemorySafety | None = None
+    state: tuple[str, ...] = ()
+    """Variables of the model that it keeps between inferences; this is the first one."""
 
     @classmethod
     def read(cls, folder: Path) -> Artifact:

@@ -43,6 +43,8 @@ class ImportedModel(Frozen):
     runnable: Path
     ranges: dict[str, ValueRange] = Field(default_factory=dict)
     quantized: frozenset[str] = frozenset()
+    state: tuple[str, ...] = ()
+    """Variables that the model keeps between inferences, of which the first is measured."""
 
 
 def import_stage(order: ImportOrder) -> ImportedModel:
@@ -70,6 +72,7 @@ def import_stage(order: ImportOrder) -> ImportedModel:
         runnable=runnable,
         ranges=value_ranges(imported),
         quantized=quantized_outputs(runnable),
+        state=imported.state,
     )
 
 

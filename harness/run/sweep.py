@@ -177,6 +177,8 @@ class _GroupRun:
             self._target = self._writer.target = self._executor.described()
             self._executor = executor_of(self._target, self._servers)
             imported = self._import()
+            if imported.state:
+                self._listener.note(_of_state(self._group.model.name, imported.state))
             self._fit_data(imported)
         except (CellFailure, CellSkipped, InputError) as error:
             self._lose(self._pending, error)
@@ -371,3 +373,10 @@ def _short(cell: PlannedCell) -> str:
 
 def _label(cell: PlannedCell) -> str:
     return " · ".join(filter(None, (cell.key.model, str(cell.key.settings), _short(cell))))
+
+
+def _of_state(model: str, variables: Sequence[str]) -> str:
+    return (
+        f"model '{model}': keeps state in variables ({', '.join(variables)}); "
+        "it is verified and measured in its first inference, and is not exported"
+    )
