@@ -26,7 +26,7 @@ def verification_inputs(
     are; any other integer is 0 or 1, as in masks.
     """
     if task is not None:
-        return list(task.inputs(count)), True
+        return list(task.examples(count)), True
     return [
         _drawn(np.random.default_rng([seed, at]), inputs, KINDS[at % len(KINDS)], ranges)
         for at in range(count)

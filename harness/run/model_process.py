@@ -204,6 +204,10 @@ class DistantTask:
         """The first `count` (or fewer) real inputs."""
         return self.source.inputs("task", count)
 
+    def examples(self, count: int) -> list[Feeds]:
+        """`count` (or fewer) real inputs to verify and measure with."""
+        return self.source.inputs("examples", count)
+
     def require(self) -> None:
         """Raises InputError where the metric does not work here."""
         self.source.ask({"do": "require"})

@@ -61,11 +61,14 @@ class ModelWorker:
         return {}
 
     def inputs(self, message: Message) -> Message:
-        """Write the first inputs of a model's labelled data, or of those it is trained on."""
+        """Write the first inputs of a model's labelled data, those of it to verify with, or the
+        first that the model is trained on."""
         from harness.files.arrays import write_arrays
 
-        source = getattr(_unchanged(message), message["source"])
-        rows = source.inputs(message["count"])
+        model = _unchanged(message)
+        source = getattr(model, "training" if message["source"] == "training" else "task")
+        give = source.examples if message["source"] == "examples" else source.inputs
+        rows = give(message["count"])
         write_arrays(Path(message["path"]), [list(row.items()) for row in rows])
         return {}
 

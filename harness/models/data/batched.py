@@ -58,8 +58,14 @@ class BatchedTask(Task):
     def inputs(self, count: int) -> list[Feeds]:
         """The first `count` (or fewer) whole batches; of too few samples for one, a batch that
         repeats them."""
+        return self._batches(self._task.inputs(count * self._batching.size))
+
+    def examples(self, count: int) -> list[Feeds]:
+        """Batches of samples from all over the data."""
+        return self._batches(self._task.examples(count * self._batching.size))
+
+    def _batches(self, samples: list[Feeds]) -> list[Feeds]:
         size = self._batching.size
-        samples = self._task.inputs(count * size)
         if 0 < len(samples) < size:
             samples = [samples[at % len(samples)] for at in range(size)]
         starts = range(0, len(samples) - size + 1, size)

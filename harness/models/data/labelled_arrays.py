@@ -14,7 +14,7 @@ from harness.models.accuracy.labels import BadLabel, LabelKind
 from harness.models.accuracy.metrics import Scoring, metric
 from harness.models.accuracy.scores import Outputs
 from harness.models.data.batches import LABELS, Batches, Inputs, batches, take
-from harness.models.data.task import Feeds, Progress, Run, Task, TrainingInputs
+from harness.models.data.task import Feeds, Progress, Run, Task, TrainingInputs, spread
 from harness.models.fetch import sha256_of
 from harness.models.tensors import TensorSpec
 from harness.records.record import Accuracy
@@ -102,6 +102,10 @@ class LabelledArrays(Task):
     def inputs(self, count: int) -> list[Feeds]:
         """The inputs of the first `count` inferences, or of all if there are fewer."""
         return [self._batches.feeds(at) for at in range(min(count, self._batches.inferences))]
+
+    def examples(self, count: int) -> list[Feeds]:
+        """Inferences from all over the data."""
+        return [self._batches.feeds(at) for at in spread(self._batches.inferences, count)]
 
     def require(self) -> None:
         """Raises InputError where the metric does not work here."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from harness.models.accuracy.metrics import Metric, accuracy
-from harness.models.data.task import Feeds, Progress, Run, Task
+from harness.models.data.task import Feeds, Progress, Run, Task, spread
 from harness.records.record import Accuracy
 
 
@@ -34,6 +34,10 @@ class Samples(Task):
     def inputs(self, count: int) -> list[Feeds]:
         """The first `count` samples, or all if there are fewer."""
         return [self.feeds(at) for at in range(min(count, len(self)))]
+
+    def examples(self, count: int) -> list[Feeds]:
+        """Samples from all over the data."""
+        return [self.feeds(at) for at in spread(len(self), count)]
 
     def evaluate(
         self, run: Run, progress: Progress, limit: int | None = None, skip: int = 0

@@ -26,6 +26,11 @@ Progress = Callable[[int, int], None]
 """Told (done, total) while something long goes on."""
 
 
+def spread(total: int, count: int) -> list[int]:
+    """`count` places (or all) of `total`, from the first to the last, as far apart as can be."""
+    return sorted(set(np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist()))
+
+
 class ScoredInputs(Protocol):
     """Inputs of one model with a metric that scores its outputs for them. Deterministic: the same
     samples in the same order, always."""
@@ -34,8 +39,12 @@ class ScoredInputs(Protocol):
     """The metric's name as shown to people, such as `top-1 accuracy`."""
 
     def inputs(self, count: int) -> list[Feeds]:
-        """The first `count` (or fewer) real inputs, preprocessed, for verifying and measuring."""
+        """The first `count` (or fewer) real inputs, preprocessed."""
         ...
+
+    def examples(self, count: int) -> list[Feeds]:
+        """`count` (or fewer) real inputs, the first among them, to verify and measure with."""
+        return self.inputs(count)
 
     def evaluate(
         self, run: Run, progress: Progress, limit: int | None = None, skip: int = 0

@@ -61,3 +61,12 @@ def test_training_inputs_are_whole_batches() -> None:
     found = batched(TrainingInputs(5, sample, "mark"), Batching(2, frozenset({"x"})))
     assert found.count == 2 and found.fingerprint == "mark"
     assert np.array_equal(found.inputs()[1]["x"], SCORES[2:4])
+
+
+def test_examples_are_from_all_over_the_data() -> None:
+    samples = Samples(METRICS["top1"], LABELS, sample)
+    ends = [feeds["x"] for feeds in samples.examples(2)]
+    assert np.array_equal(np.concatenate(ends), SCORES[[0, 4]])
+    assert [len(samples.examples(count)) for count in (1, 3, 9)] == [1, 3, 5]
+    (first,) = task(3).examples(1)
+    assert np.array_equal(first["x"], SCORES[[0, 2, 4]])

@@ -291,3 +291,10 @@ def test_error_says_so_when_file_is_one_bare_array(tmp_path: Path) -> None:
 def test_error_says_so_when_file_is_missing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         labelled_arrays(tmp_path / "none.npz", "top1", [IMAGE])
+
+
+def test_examples_are_from_all_over_the_data(tmp_path: Path) -> None:
+    path = written(tmp_path, image=np.arange(30, dtype=np.float32).reshape(10, 3), labels=[0] * 10)
+    task = labelled_arrays(path, "top1", [TensorSpec("image", (1, 3), "float32")])
+    assert [int(feeds["image"][0, 0]) // 3 for feeds in task.examples(3)] == [0, 4, 9]
+    assert len(task.examples(99)) == 10
