@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 from machine_needs import needs_board
+from onnx import TensorProto, helper
+from small_models import onnx_model, save
 from sweeps import FUSED, PLAIN, Heard, write_sweep
 
 from harness.devices.emulated.loop_throughput import analyser_version
@@ -58,6 +62,14 @@ def test_network_is_verified_and_counted_the_same_each_time(tmp_path: Path) -> N
     assert again.instructions == fused.instructions
 
 
+def quotients() -> onnx.ModelProto:
+    """Of integers: SVE divides vectors of them, which the Neon of a Raspberry Pi 4 cannot."""
+    shape = [("y", TensorProto.INT32, [4, 64])]
+    node = helper.make_node("Div", ["x", "by"], ["y"])
+    by = np.arange(1, 65, dtype=np.int32)
+    return onnx_model([node], [("x", TensorProto.INT32, [4, 64])], shape, {"by": by})
+
+
 @needs_board
 @pytest.mark.slow
 def test_code_that_needs_more_than_the_described_processor_fails_its_cell(tmp_path: Path) -> None:
@@ -67,7 +79,9 @@ def test_code_that_needs_more_than_the_described_processor_fails_its_cell(tmp_pa
     )
     path = tmp_path / "wrong.yaml"
     path.write_text(as_yaml(spec.model_copy(update={"tvm": wrong, "name": "wrong"})))
-    record, _ = run(tmp_path, "out", str(path), FUSED)
+    sweep = Sweep.read(write_sweep(tmp_path, targets=[str(path)], configurations=[FUSED]))
+    save(quotients(), tmp_path / "good.onnx")
+    record, _ = run_sweep(sweep, tmp_path / "out", tmp_path / "tuning", Heard()).records
     assert record.status == "failed" and record.stage == "verify"
     assert "needs more than the described processor, 'cortex-a72'" in (record.reason or "")
 

@@ -50,10 +50,10 @@ def _clip(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.E
 
 def _gemm(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
     """Where `beta` is 0 there is no addend, whatever its values are."""
-    given = list(inputs)
-    if len(given) > 2 and attributes.get("beta", 1.0) == 0:
-        given[2] = None
-    return by_tvm(builder, given, attributes, opset, "Gemm")
+    left, right, addend = (inputs[at] for at in range(3))
+    if attributes.get("beta", 1.0) == 0:
+        addend = None
+    return by_tvm(builder, [left, right, addend], attributes, opset, "Gemm")
 
 
 def _is_infinite(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
