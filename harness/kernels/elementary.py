@@ -10,7 +10,7 @@ Sources
 -------
 [Cephes]  S. L. Moshier, Cephes Mathematical Library: `expf`, `exp`, `tanh`, `erf`, `erfc` (range
           reduction, polynomials and rational functions).
-[Eigen]   Eigen's `generic_fast_tanh_float` and `generic_fast_erf_float` (rational coefficients).
+[Eigen]   Eigen's `generic_fast_tanh_float` (rational coefficients).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from harness.kernels.arithmetic import (
     named,
     polynomial,
 )
+from harness.kernels.shielded import difference
 
 _ABOVE_TVM = 100
 """TVM's own rules have a level of 10 or 99."""
@@ -75,13 +76,21 @@ _TANH_ABOVE = (
 _TANH_BELOW = (
     1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03,
 )  # fmt: skip
-_ERF_ABOVE = (
-    -2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05,
-    -7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02,
+# Single precision: erf(x) = x + x·p(x²) up to _ERF_NEAR_END and 1 - 2^-q(|x|) beyond, where 2^r is
+# 1 + r·s(r) for |r| ≤ 1/2. The coefficients have the least largest error of erf, found by Lawson's
+# iteration in double precision.
+_ERF_NEAR_END = 0.925
+_ERF_NEAR = (
+    -5.999363433e-04, 4.995316796e-03, -2.676845803e-02, 1.128188013e-01,
+    -3.761250140e-01, 1.283791510e-01,
 )  # fmt: skip
-_ERF_BELOW = (
-    -1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03,
-    -7.37332916720468e-03, -1.42647390514189e-02,
+_ERF_EXPONENT = (
+    -2.804316545e-04, 4.368634704e-03, -3.198077562e-02, 1.497656607e-01,
+    9.194574253e-01, 1.626776277e+00, 3.098979199e-04,
+)  # fmt: skip
+_POWER_OF_TWO = (
+    1.326511703e-03, 9.671500240e-03, 5.550732313e-02, 2.402224236e-01,
+    6.931469788e-01,
 )  # fmt: skip
 
 # Below these the functions are rational in x, above they are exponentials: those of double
@@ -137,7 +146,7 @@ def exponential(value: Value) -> Value:
         return named("shifted", shifted, lambda shifted: of(x, shifted))
 
     def of(x: Value, shifted: Value) -> Value:
-        n = shifted - constant(rounding, x)
+        n = difference(shifted, constant(rounding, x))
         bits = tirx.reinterpret(like(x, format.integer), shifted)
         exponent = tirx.shift_left(bits, constant(format.mantissa_bits, bits))
         high, low = format.ln2
@@ -172,6 +181,25 @@ def _near_one(rest: Value) -> Value:
     ))  # fmt: skip
 
 
+def _power_of_two(exponent: Value) -> Value:
+    """2^exponent in single precision, for -126 ≤ exponent ≤ 126, to a relative error of 1.5e-7."""
+    format = _FORMATS["float32"]
+    rounding = constant(1.5 * 2.0**format.mantissa_bits, exponent)
+
+    def of(shifted: Value) -> Value:
+        bits = tirx.reinterpret(like(exponent, format.integer), shifted)
+        whole = tirx.shift_left(bits, constant(format.mantissa_bits, bits))
+        bias = constant(format.exponent_bias << format.mantissa_bits, bits)
+        power = tirx.reinterpret(like(exponent, "float32"), whole + bias)
+        # The simplifier would make `exponent` of the sum less one of its parts.
+        rest = exponent - difference(shifted, rounding)
+        return power * named(
+            "rest", rest, lambda rest: constant(1.0, rest) + rest * polynomial(_POWER_OF_TWO, rest)
+        )
+
+    return named("shifted", exponent + rounding, of)
+
+
 def hyperbolic_tangent(value: Value) -> Value:
     """tanh(value), to an absolute error of 4e-7 [Eigen], 4e-16 in double precision [Cephes]."""
     if element(value) == "float32":
@@ -187,9 +215,19 @@ def hyperbolic_tangent(value: Value) -> Value:
 
 
 def error_function(value: Value) -> Value:
-    """erf(value), to an absolute error of 5e-7 [Eigen], 4e-16 in double precision [Cephes]."""
+    """erf(value), to an absolute error of 1e-7, 4e-16 in double precision [Cephes]. 1e-7 is two
+    units in the last place next to 1: a GELU has `1 + erf(x)`, of which little is left there."""
+
+    def single(x: Value) -> Value:
+        small = x + x * named("square", x * x, lambda square: polynomial(_ERF_NEAR, square))
+        exponent = constant(0.0, x) - named(
+            "size", _at_most(_ERF_END, tirx.abs(x)), lambda size: polynomial(_ERF_EXPONENT, size)
+        )
+        large = constant(1.0, x) - named("exponent", exponent, _power_of_two)
+        return _by_size(x, _ERF_NEAR_END, small, large)
+
     if element(value) == "float32":
-        return _odd_rational(_within(value, _ERF_END), _ERF_ABOVE, _ERF_BELOW)
+        return named("x", value, single)
 
     def of(x: Value) -> Value:
         small = x * _rational(x, _ERF_DOUBLE_ABOVE, _ERF_DOUBLE_BELOW)
@@ -256,6 +294,12 @@ def _rule(function: Function) -> Function:
 
 def _within(value: Value, end: float) -> Value:
     return clipped(value, -end, end)
+
+
+def _at_most(end: float, value: Value) -> Value:
+    """A value, limited from above; NaN stays NaN."""
+    top = constant(end, value)
+    return named("given", value, lambda given: tirx.Select(tirx.LT(top, given), top, given))
 
 
 def _by_size(x: Value, limit: float, small: Value, large: Value) -> Value:

@@ -46,6 +46,11 @@ def register_shields() -> None:
         register_operator(name)
 
 
+def difference(first: Value, second: Value) -> Value:
+    """A difference of floats that the simplifier does not see."""
+    return tirx.call_intrin(str(first.ty), _NAMES[tirx.Sub], first, second)
+
+
 def _hidden(operation: Value, mutator: Any) -> Value:
     mutated = mutator.default_mutate(operation)
     if not _is_float(mutated.a):

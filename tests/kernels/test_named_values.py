@@ -61,8 +61,9 @@ def test_functions_of_one_another_are_right(names: list[str], vectors: bool) -> 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_code_grows_by_as_much_for_each_function(name: str) -> None:
     """It grew exponentially."""
-    sizes = [len(kernel(nested([name] * n)).mod.inspect_source("ll")) for n in (2, 4, 12)]
-    assert sizes[2] - sizes[1] < 5 * (sizes[1] - sizes[0])
+    sizes = [len(kernel(nested([name] * n)).mod.inspect_source("ll")) for n in (4, 12, 20)]
+    # LLVM unrolls short loops more often than long ones.
+    assert sizes[2] - sizes[1] < 2 * (sizes[1] - sizes[0])
 
 
 @pytest.mark.parametrize("vectors", [False, True])
