@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from types import BuiltinFunctionType
 from typing import Any
 
 from harness.errors import InputError
@@ -97,7 +98,7 @@ def _naming(
     own = CONVERTERS.get(name)
 
     def convert(node: Any, importer: Any) -> Any:
-        named = Node(str(node.target), node.name, _layer_name(node, parameters))
+        named = Node(_operator(node), node.name, _layer_name(node, parameters))
         try:
             if own is not None:
                 result = own(Call.of(node, importer))
@@ -134,6 +135,13 @@ def _check_result(node: Any, result: Any, importer: Any) -> None:
             raise Unsupported(
                 f"its converter gives {found.dtype}{shape}, expected {dtype}{list(expected.shape)}"
             )
+
+
+def _operator(node: Any) -> str:
+    """`aten.add.Tensor` and the like; Python's own functions by their names."""
+    return (
+        node.target.__name__ if isinstance(node.target, BuiltinFunctionType) else str(node.target)
+    )
 
 
 def _layer_name(node: Any, parameters: Mapping[str, str]) -> str:
