@@ -60,9 +60,15 @@ class ChannelsLast(Rewriter):
             self._last[binding.var] = self.emit(result)
 
     def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
+        name = operator_name(call)
         # A transpose of the network's own may undo the conversion that it would need.
-        if operator_name(call) == "relax.permute_dims":
+        if name == "relax.permute_dims":
             return self.permuted(call.args[0], permutation(call))
+        if name in _CONVOLUTIONS and constant_array(call.args[1]) is not None:
+            _, data_layout, kernel_layout = _CONVOLUTIONS[name]
+            layouts = str(call.attrs.data_layout), str(call.attrs.kernel_layout)
+            if layouts[0] == data_layout and layouts[1] != kernel_layout:
+                return _convolved(call, call.args[0])
         return None
 
     def value(self, expr: relax.Expr) -> relax.Expr:
@@ -107,24 +113,32 @@ def _rule(*names: str) -> Callable[[Rule], Rule]:
     return register
 
 
-@_rule("relax.nn.conv1d", "relax.nn.conv2d")
+_CONVOLUTIONS = {
+    "relax.nn.conv1d": (relax.op.nn.conv1d, "NWC", "WIO"),
+    "relax.nn.conv2d": (relax.op.nn.conv2d, "NHWC", "HWIO"),
+}
+"""What builds a convolution, and its layouts of data and weights with channels last."""
+
+
+@_rule(*_CONVOLUTIONS)
 def _convolution(
     walker: ChannelsLast, call: relax.Call, binding: relax.VarBinding
 ) -> relax.Expr | None:
-    attributes = call.attrs
-    weights = constant_array(call.args[1])
-    if attributes.data_layout not in {"NCW", "NCHW"} or weights is None:
+    if call.attrs.data_layout not in {"NCW", "NCHW"} or constant_array(call.args[1]) is None:
         return None
-    rank = weights.ndim
-    build, data_layout, kernel_layout = {
-        3: (relax.op.nn.conv1d, "NWC", "WIO"),
-        4: (relax.op.nn.conv2d, "NHWC", "HWIO"),
-    }[rank]
+    return _convolved(call, walker.last(call.args[0]))
+
+
+def _convolved(call: relax.Call, last: relax.Expr) -> relax.Expr:
+    """A convolution with constant weights, of its data with channels last. The output channels are
+    the last axis of its weights, so that a vector of them is loaded at once."""
+    build, data_layout, kernel_layout = _CONVOLUTIONS[operator_name(call)]
+    attributes, weights = call.attrs, constant_array(call.args[1])
+    assert weights is not None
+    order = [str(attributes.kernel_layout).index(axis) for axis in kernel_layout]
     return build(
-        walker.last(call.args[0]),
-        constant_like(
-            call.args[1], np.ascontiguousarray(weights.transpose((*range(2, rank), 1, 0)))
-        ),
+        last,
+        constant_like(call.args[1], np.ascontiguousarray(weights.transpose(order))),
         strides=tuple(int(value) for value in attributes.strides),
         padding=tuple(int(value) for value in attributes.padding),
         dilation=tuple(int(value) for value in attributes.dilation),

@@ -6,25 +6,28 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import tflite_graphs
 from compiling import assert_agrees, compiled, imported, kernel_names, run_fused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 from small_models import FLOAT, convolutional, feeds, onnx_model, weights
+from tflite_cases import WEIGHTED
 from tvm_runs import operators_of
 
+from harness.models.frontends import import_model
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import kernels
 from harness.passes.layout import to_channels_last
 from harness.passes.movement import is_stray
 
 
-def _layouts(module: Any) -> set[str]:
+def _layouts(module: Any, of: str = "data_layout") -> set[str]:
     return {
-        str(binding.value.attrs.data_layout)
+        str(getattr(binding.value.attrs, of))
         for block in module["main"].body.blocks
         for binding in block.bindings
-        if hasattr(getattr(binding.value, "attrs", None), "data_layout")
+        if hasattr(getattr(binding.value, "attrs", None), of)
     }
 
 
@@ -46,6 +49,16 @@ def test_convolutions_become_channels_last_with_transposes_at_the_borders(tmp_pa
     assert found.count("relax.permute_dims") == 2
     assert found[0] == found[-1] == "relax.permute_dims"
     assert_agrees(model, network, compiled(network))
+
+
+def test_weights_of_channels_last_data_have_output_channels_last(tmp_path: Path) -> None:
+    """TFLite's depthwise weights have another layout, which no vector can be loaded from."""
+    pytest.importorskip("tflite", reason="needs the extra: pip install 'layeredge[tflite]'")
+    (case,) = [each for each in WEIGHTED if each.operator == "DEPTHWISE_CONV_2D"]
+    path = tflite_graphs.save([case], tmp_path / "model.tflite")
+    module = canonicalise(import_model(path, {}, tmp_path).module)
+    assert _layouts(module, "kernel_layout") == {"HWOI"}
+    assert _layouts(to_channels_last(module), "kernel_layout") == {"HWIO"}
 
 
 def test_layout_change_is_a_reshape_when_there_is_one_channel(tmp_path: Path) -> None:
