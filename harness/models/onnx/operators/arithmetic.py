@@ -111,6 +111,14 @@ def _product(builder: Builder, base: relax.Expr, factors: int) -> relax.Expr:
     return result
 
 
+def _sign(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+    """TVM has none of numbers without a sign."""
+    x = inputs[0]
+    if str(x.ty.dtype).startswith("uint"):
+        return relax.op.minimum(x, like(1, x))
+    return relax.op.sign(x)
+
+
 def _softplus(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
     """max(x, 0) + log(1 + y) of y = e^-|x|, which is 2·artanh(s) of s = y / (2 + y) ≤ 1/3, a series
     whose last term here is below the rounding of a float: neither is infinite or 0 too early."""
@@ -139,6 +147,7 @@ ARITHMETIC: dict[str, Converter] = {
     "IsInf": _is_infinite,
     "Mod": _modulo,
     "Pow": _power,
+    "Sign": _sign,
     "Softplus": _softplus,
     "ThresholdedRelu": _thresholded_relu,
 }

@@ -85,6 +85,10 @@ def _one_hot(builder: Builder, inputs: Any, attributes: Any, opset: int) -> rela
     return relax.op.where(hot, on, off)
 
 
+_EXACT_IN_DOUBLE = 2**53
+"""The operator has its value as a double: of larger integers not all are one."""
+
+
 def _pad(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
     """Negative pads cut off. All modes but `constant` take elements that the data has."""
     data, rank = inputs[0], len(shape_of(inputs[0]))
@@ -116,8 +120,9 @@ def _pad(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Ex
         return data
     width = [int(each) for each in pads.T.reshape(-1)]
     filler = np.zeros(()) if value is None else constant_array(value)
-    if filler is not None:
-        return relax.op.nn.pad(data, width, pad_value=filler.reshape(-1)[0].item())
+    filler = None if filler is None else filler.reshape(-1)[0].item()
+    if filler is not None and not (isinstance(filler, int) and abs(filler) > _EXACT_IN_DOUBLE):
+        return relax.op.nn.pad(data, width, pad_value=filler)
     inside = np.pad(np.ones(shape_of(data), bool), pads.T)
     filled = builder.emit(relax.op.nn.pad(data, width))
     scalar = builder.emit(relax.op.reshape(value, []))

@@ -37,8 +37,8 @@ class Axis:
         """Where in the input each element of the output is, shape [size], single precision."""
         one, half = np.float32(1), np.float32(0.5)
         at = np.arange(self.size, dtype=np.float32)
-        if self.scale == one and transformation != "tf_crop_and_resize":
-            return at
+        if self.scale == one:
+            return at  # as ONNX Runtime has it, in a region, too
         if transformation not in _TRANSFORMATIONS:
             raise Unsupported(f"coordinate_transformation_mode={transformation}")
         return np.asarray(_TRANSFORMATIONS[transformation](self, at, half), np.float32)

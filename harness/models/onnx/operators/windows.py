@@ -5,6 +5,9 @@ Source: their specifications in ONNX's operator schemas.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -61,6 +64,77 @@ def _columns_to_image(builder: Builder, inputs: Any, attributes: Any, opset: int
     return builder.emit_te(summed, split, primfunc_name_hint="col2im")
 
 
+@dataclass(frozen=True)
+class _Windows:
+    """Where the windows of a pool lie, by dimensions of the image: the elements of each, and how
+    many there are. The padding is as wide as the last window needs it."""
+
+    taps: list[int]
+    strides: list[int]
+    dilations: list[int]
+    counts: list[int]
+    pads: list[tuple[int, int]]
+
+    @classmethod
+    def of(cls, image: Sequence[int], attributes: Any) -> _Windows:
+        """The windows that a pool's attributes describe."""
+        rank = len(image)
+        taps = [int(each) for each in attributes["kernel_shape"]]
+        strides = list(attributes.get("strides", [1] * rank))
+        dilations = list(attributes.get("dilations", [1] * rank))
+        given = list(attributes.get("pads", [0] * 2 * rank))
+        automatic = text(attributes, "auto_pad", "NOTSET")
+        rounded = np.ceil if attributes.get("ceil_mode", 0) else np.floor
+        counts, pads = [], []
+        for at, extent in enumerate(image):
+            stride, spread = strides[at], dilations[at] * (taps[at] - 1) + 1
+            before, after = given[at], given[at + rank]
+            if automatic.startswith("SAME"):
+                missing = max((-(-extent // stride) - 1) * stride + spread - extent, 0)
+                before = (missing + (automatic == "SAME_LOWER")) // 2
+                after = missing - before
+            count = int(rounded((extent + before + after - spread) / stride)) + 1
+            # A window begins in the image or the padding before it.
+            count -= (count - 1) * stride >= extent + before
+            counts.append(count)
+            pads.append((before, max(after, (count - 1) * stride + spread - extent - before)))
+        return cls(taps, strides, dilations, counts, pads)
+
+    @property
+    def around(self) -> list[tuple[int, int]]:
+        """The padding of [batch, channels, *image]."""
+        return [(0, 0), (0, 0), *self.pads]
+
+    @property
+    def width(self) -> list[int]:
+        """The same, as Relax's `pad` takes it."""
+        return [each for pair in self.around for each in pair]
+
+
+_AVERAGES = {1: relax.op.nn.avg_pool1d, 2: relax.op.nn.avg_pool2d, 3: relax.op.nn.avg_pool3d}
+"""By the number of dimensions of the image."""
+
+
+def _power_pool(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+    """LpPool: the p-norm of each window. What is outside of the image is 0."""
+    x = inputs[0]
+    dtype, image = str(x.ty.dtype), shape_of(x)[2:]
+    windows, power = _Windows.of(image, attributes), float(attributes.get("p", 2))
+    if len(image) not in _AVERAGES:
+        raise Unsupported(f"windows of {len(image)} dimensions, expected 1 to 3")
+    powers = relax.op.power(builder.emit(relax.op.abs(x)), relax.const(power, dtype))
+    padded = builder.emit(relax.op.nn.pad(builder.emit(powers), windows.width))
+    mean = builder.emit(
+        _AVERAGES[len(image)](
+            padded, windows.taps, windows.strides, 0, windows.dilations, count_include_pad=True
+        )
+    )
+    axes = list(range(2, 2 + len(image)))
+    kept = builder.emit(relax.op.strided_slice(mean, axes, [0] * len(image), windows.counts))
+    total = builder.emit(relax.op.multiply(kept, relax.const(math.prod(windows.taps), dtype)))
+    return relax.op.power(total, relax.const(1 / power, dtype))
+
+
 def _max_pool(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
     """MaxPool; its second output is the place of each maximum in the whole input, the first of
     equal ones."""
@@ -69,32 +143,11 @@ def _max_pool(builder: Builder, inputs: Any, attributes: Any, opset: int) -> rel
     x = inputs[0]
     shape, dtype = shape_of(x), str(x.ty.dtype)
     image = shape[2:]
-    rank = len(image)
-    taps = [int(each) for each in attributes["kernel_shape"]]
-    strides = list(attributes.get("strides", [1] * rank))
-    dilations = list(attributes.get("dilations", [1] * rank))
-    pads = list(attributes.get("pads", [0] * 2 * rank))
-    automatic = text(attributes, "auto_pad", "NOTSET")
-    if automatic.startswith("SAME"):
-        for at, extent in enumerate(image):
-            spread = dilations[at] * (taps[at] - 1) + 1
-            missing = max((-(-extent // strides[at]) - 1) * strides[at] + spread - extent, 0)
-            pads[at] = (missing + (automatic == "SAME_LOWER")) // 2
-            pads[at + rank] = missing - pads[at]
-    rounded = np.ceil if attributes.get("ceil_mode", 0) else np.floor
-    counts = []
-    for at, extent in enumerate(image):
-        spread = dilations[at] * (taps[at] - 1) + 1
-        count = int(rounded((extent + pads[at] + pads[at + rank] - spread) / strides[at])) + 1
-        # A window begins in the image or the padding before it.
-        counts.append(count - ((count - 1) * strides[at] >= extent + pads[at]))
-        pads[at + rank] = max(
-            pads[at + rank], (count - 1) * strides[at] + spread - extent - pads[at]
-        )
-    around = [(0, 0), (0, 0), *((pads[at], pads[at + rank]) for at in range(rank))]
+    windows = _Windows.of(image, attributes)
+    taps, strides, dilations = windows.taps, windows.strides, windows.dilations
+    counts, around, rank = windows.counts, windows.around, len(image)
     lowest = -np.inf if dtype.startswith("float") else np.iinfo(dtype).min
-    width = [each for pair in around for each in pair]
-    padded = builder.emit(relax.op.nn.pad(x, width, pad_value=lowest))
+    padded = builder.emit(relax.op.nn.pad(x, windows.width, pad_value=lowest))
     numbers = np.arange(int(np.prod(image)))
     by_columns = bool(attributes.get("storage_order", 0))
     within = numbers.reshape(image[::-1]).T if by_columns else numbers.reshape(image)
@@ -250,6 +303,7 @@ WINDOWS: dict[str, Converter] = {
     "AffineGrid": _affine_grid,
     "Col2Im": _columns_to_image,
     "DeformConv": _deformed_convolution,
+    "LpPool": _power_pool,
     "MaxPool": _max_pool,
     "ReverseSequence": _reversed_sequences,
     "TensorScatter": _scattered_tensor,

@@ -548,16 +548,35 @@ def test_addend_of_a_product_counts_for_nothing_where_its_factor_is_zero(tmp_pat
     assert_same(computed(model, feeds, tmp_path), [np.full((2, 4), 3, np.float32)])
 
 
-def test_region_is_not_cropped_where_the_size_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [(4, 5), (4, 7), (6, 5)], ids=str)
+def test_region_is_not_cropped_along_an_axis_whose_size_stays(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
     feeds = {"x": np.arange(20, dtype=np.float32).reshape(1, 1, 4, 5)}
     weights = {
         "r": np.array([0, 0, 0.1, 0.2, 1, 1, 0.9, 1.3], np.float32),
-        "n": np.array([1, 1, 4, 5]),
+        "n": np.array([1, 1, *size]),
     }
-    step = helper.make_node(
-        "Resize", ["x", "r", "", "n"], ["y"], coordinate_transformation_mode="tf_crop_and_resize"
-    )
-    model = network([step], ["y"], feeds, weights)
+    region = {"coordinate_transformation_mode": "tf_crop_and_resize", "extrapolation_value": 5.0}
+    nodes = [
+        helper.make_node("Resize", ["x", "r", "", "n"], [mode], mode=mode, **region)
+        for mode in ("nearest", "linear", "cubic")
+    ]
+    model = network(nodes, ["nearest", "linear", "cubic"], feeds, weights)
+    assert_same(computed(model, feeds, tmp_path), reference(model, feeds))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "uint64"])
+def test_sign_of_numbers_that_have_none(tmp_path: Path, dtype: str) -> None:
+    feeds = {"x": np.array([0, 1, 200], dtype)}
+    model = network([node("Sign", "x")], [f"y:{dtype}"], feeds)
+    assert_same(computed(model, feeds, tmp_path), [[0, 1, 1]] * np.ones(1, dtype))
+
+
+def test_padding_is_exact_where_a_double_is_not(tmp_path: Path) -> None:
+    feeds = {"x": np.arange(6).reshape(2, 3)}
+    weights = {"pads": np.array([1, 0, 0, 2]), "value": np.array(2**60 + 1)}
+    model = network([node("Pad", "x", "pads", "value")], ["y:int64"], feeds, weights)
     assert_same(computed(model, feeds, tmp_path), reference(model, feeds))
 
 

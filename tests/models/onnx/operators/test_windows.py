@@ -46,6 +46,25 @@ def test_max_pool_gives_the_places_of_its_values(tmp_path: Path, form: str) -> N
     assert_same(computed(model, {"x": x}, tmp_path), right(model, {"x": x}))
 
 
+POWER_POOLS: dict[str, dict[str, Any]] = {
+    **{form: POOLS[form] for form in ("plain", "strided and padded", "dilated", "rounded up")},
+    "rounded up beside padding": {
+        "kernel_shape": [2, 3], "strides": [3, 3], "pads": [1, 0, 0, 1], "ceil_mode": 1, "p": 1
+    },
+    "rounded up and dilated": {
+        "kernel_shape": [2, 3], "dilations": [2, 1], "strides": [2, 2], "ceil_mode": 1, "p": 3
+    },
+    "same, more at the start": POOLS["same, more at the start"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", POWER_POOLS)
+def test_power_pool_counts_nothing_outside(tmp_path: Path, form: str) -> None:
+    x = random(1, 2, 9, 10)
+    model = network([node("LpPool", "x", "y", **POWER_POOLS[form])], ["y"], {"x": x}, opset=18)
+    assert_same(computed(model, {"x": x}, tmp_path), right(model, {"x": x}))
+
+
 DEFORMED: dict[str, tuple[tuple[int, ...], int, bool, dict[str, Any]]] = {
     "plain": ((4, 3, 3, 3), 1, False, {}),
     "with a mask": ((4, 3, 3, 3), 1, True, {"pads": [1, 1, 1, 1]}),
