@@ -570,7 +570,7 @@ def test_region_is_not_cropped_along_an_axis_whose_size_stays(
 def test_sign_of_numbers_that_have_none(tmp_path: Path, dtype: str) -> None:
     feeds = {"x": np.array([0, 1, 200], dtype)}
     model = network([node("Sign", "x")], [f"y:{dtype}"], feeds)
-    assert_same(computed(model, feeds, tmp_path), [[0, 1, 1]] * np.ones(1, dtype))
+    assert_same(computed(model, feeds, tmp_path), [np.array([0, 1, 1], dtype)])
 
 
 def test_padding_is_exact_where_a_double_is_not(tmp_path: Path) -> None:
