@@ -14,7 +14,7 @@ from harness.compiler.api import relax, shape_of
 from harness.compiler.script import T
 from harness.kernels.recurrent import GRU, GRU_RESET_AFTER, LSTM, RNN
 from harness.kernels.recurrent_steps import Cell, Form, Function, Value
-from harness.models.onnx.operators.converter import text
+from harness.models.onnx.operators.converter import like, text
 from harness.models.onnx.refusal import Unsupported
 from harness.models.recurrent import Layer, emit_layer, of_type, relu, sigmoid, tanh
 
@@ -141,8 +141,20 @@ def layer_of(builder: relax.BlockBuilder, kind: Kind, inputs: Any, attributes: A
     )
     return Layer(
         cell, form, data, inputs[1], inputs[2], _biases(builder, inputs[3], form),
-        inputs[5 : 5 + states], inputs[4], peepholes,
+        [_begun(builder, state, inputs[4]) for state in inputs[5 : 5 + states]], inputs[4],
+        peepholes,
     )  # fmt: skip
+
+
+def _begun(
+    builder: relax.BlockBuilder, state: relax.Expr | None, lengths: relax.Expr | None
+) -> relax.Expr | None:
+    """The state before the first step. ONNX Runtime's last state is 0 where there are no steps."""
+    if state is None or lengths is None:
+        return state
+    rows = builder.emit(relax.op.reshape(lengths, (-1, 1)))
+    some = builder.emit(relax.op.greater(rows, like(0, lengths)))
+    return builder.emit(relax.op.where(some, state, like(0.0, state)))
 
 
 def _biases(
