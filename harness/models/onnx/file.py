@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 import onnx
 from onnx.external_data_helper import load_external_data_for_model
@@ -15,6 +17,12 @@ from harness.files.regular import open_regular
 
 STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
 """The two names of the domain of the operators that ONNX itself defines."""
+
+RUNTIME_DOMAIN = "com.microsoft"
+"""TVM looks operators up by name alone. Of ONNX Runtime's own operators some are converted; in any
+other domain a name may mean anything."""
+_RUNTIME_IN_STANDARD = frozenset({"LayerNormalization", "SimplifiedLayerNormalization"})
+"""Operators of ONNX Runtime's own in ONNX's domain: one in every opset, one that ONNX lacks."""
 
 MAX_MODEL_BYTES = 2 * 1024**3 - 1
 """A protocol buffer cannot be larger, and the prepared model is one, weights inside."""
@@ -74,10 +82,47 @@ def _parsed(path: Path) -> onnx.ModelProto:
 def check_onnx(model: onnx.ModelProto, path: Path) -> None:
     """Raises InputError when a model breaks the ONNX specification."""
     try:
-        onnx.checker.check_model(model)
+        with _runtime_operators_apart(model):
+            onnx.checker.check_model(model)
     except Exception as error:
         # As above.
         raise InputError(f"{path}: not a valid ONNX model: {first_line(error)}") from None
+
+
+@contextmanager
+def _runtime_operators_apart(model: onnx.ModelProto) -> Iterator[None]:
+    """Have ONNX Runtime's own operators in its own domain meanwhile, which ONNX does not check."""
+    domains = {each.domain for each in model.opset_import}
+    nodes = [
+        node
+        for node in walk_nodes(model.graph)
+        if domains & STANDARD_DOMAINS
+        and node.domain in STANDARD_DOMAINS
+        and node.op_type in _RUNTIME_IN_STANDARD
+        and schema_of(node, opset_of(model)) is None
+    ]
+    own = [node.domain for node in nodes]
+    count = len(model.opset_import)
+    if nodes and RUNTIME_DOMAIN not in domains:
+        model.opset_import.add(domain=RUNTIME_DOMAIN, version=1)
+    for node in nodes:
+        node.domain = RUNTIME_DOMAIN
+    try:
+        yield
+    finally:
+        for node, domain in zip(nodes, own, strict=True):
+            node.domain = domain
+        del model.opset_import[count:]
+
+
+def schema_of(node: onnx.NodeProto, opset: int) -> Any:
+    """ONNX's schema of an operator in a version of its main domain; None if there is none."""
+    if node.domain not in STANDARD_DOMAINS:
+        return None
+    try:
+        return onnx.defs.get_schema(node.op_type, opset, "")
+    except onnx.defs.SchemaError:
+        return None
 
 
 def is_standard(node: onnx.NodeProto) -> bool:

@@ -11,10 +11,17 @@ from harness.compiler.api import tvm
 from harness.errors import InputError
 from harness.files.atomic import write_atomically
 from harness.models.imported import Imported, Node, OperatorsRefused, output_specs
-from harness.models.onnx.file import check_onnx, is_standard, label, load_onnx, operator, walk_nodes
+from harness.models.onnx.file import (
+    RUNTIME_DOMAIN,
+    check_onnx,
+    is_standard,
+    label,
+    load_onnx,
+    operator,
+    walk_nodes,
+)
 from harness.models.onnx.forms import simplest_form
 from harness.models.onnx.importer import (
-    RUNTIME_DOMAIN,
     ConversionError,
     EmptyGraph,
     Importer,
@@ -67,7 +74,8 @@ def _convert(model: onnx.ModelProto, path: Path) -> tuple[tvm.IRModule, Mapping[
 
 def _unknown(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     for node in walk_nodes(model.graph):
-        if not (is_standard(node) or node.domain == RUNTIME_DOMAIN):
+        # ONNX Runtime has operators of its own in ONNX's domain, too.
+        if not (is_standard(node) or is_converted(node) or node.domain == RUNTIME_DOMAIN):
             yield node
 
 

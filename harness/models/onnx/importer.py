@@ -18,18 +18,22 @@ import onnx
 from harness.compiler.api import relax, tvm
 from harness.compiler.onnx_frontend import ONNXGraphImporter, convert_map, onnx_input
 from harness.models.imported import Node
-from harness.models.onnx.file import STANDARD_DOMAINS, label, operator, opset_of, walk_nodes
+from harness.models.onnx.file import (
+    RUNTIME_DOMAIN,
+    STANDARD_DOMAINS,
+    label,
+    operator,
+    opset_of,
+    schema_of,
+    walk_nodes,
+)
 from harness.models.onnx.operators.table import CONVERTERS
 from harness.models.onnx.refusal import Unsupported
 
-RUNTIME_DOMAIN = "com.microsoft"
-"""TVM looks operators up by name alone. Of ONNX Runtime's own operators it converts a few; in any
-other domain a name may mean anything."""
-
 _CONVERTED_BY_IMPORTER = frozenset({"If", "Constant"})
 """Not in the map of converters, yet converted."""
-_ANOTHER_MEANING = frozenset({"Attention"})
-"""TVM has a converter of this name, for an operator of ONNX Runtime's own; ONNX's is another."""
+_ANOTHER_MEANING = frozenset({"Attention", "RotaryEmbedding"})
+"""The converter of this name is for an operator of ONNX Runtime's own; ONNX's is another."""
 _WITHOUT_EFFECT = frozenset(
     {
         "kernel_shape",  # the weights have it
@@ -154,7 +158,7 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
     def _require_all_read(
         self, node: onnx.NodeProto, inputs: _Inputs, attributes: _Attributes
     ) -> None:
-        schema = _schema(node, self._opset_version)
+        schema = schema_of(node, self._opset_version)
         for attribute in node.attribute:
             name = attribute.name
             if name in attributes.read or name in _WITHOUT_EFFECT:
@@ -286,12 +290,6 @@ def is_converted(node: onnx.NodeProto) -> bool:
         or node.op_type in CONVERTERS
         or node.op_type in _CONVERTED_BY_IMPORTER
     )
-
-
-def _schema(node: onnx.NodeProto, opset: int) -> Any:
-    if node.domain not in STANDARD_DOMAINS:
-        return None
-    return onnx.defs.get_schema(node.op_type, opset, "")
 
 
 def _types_of(result: relax.Expr) -> list[Any]:

@@ -67,7 +67,7 @@ def _norm(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.E
     return relax.op.where(relax.op.equal(norm, zero), zero, relax.op.divide(x, norm))
 
 
-def _root_mean_square(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+def root_mean_square(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
     """RMSNormalization: x / √(mean(x²) + ε) · scale, computed in single precision at least."""
     x, scale = inputs[0], inputs[1]
     dtype, rank = str(x.ty.dtype), len(shape_of(x))
@@ -87,5 +87,5 @@ NORMALISATION: dict[str, Converter] = {
     "BatchNormalization": _batch_normalization,
     "LayerNormalization": _layer_normalization,
     "LpNormalization": _norm,
-    "RMSNormalization": _root_mean_square,
+    "RMSNormalization": root_mean_square,
 }

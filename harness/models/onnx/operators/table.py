@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from harness.models.onnx.operators.arithmetic import ARITHMETIC
+from harness.models.onnx.operators.attention import ATTENTION
 from harness.models.onnx.operators.converter import Converter
 from harness.models.onnx.operators.convolution import CONVOLUTION
+from harness.models.onnx.operators.fused import FUSED
 from harness.models.onnx.operators.movement import MOVEMENT
 from harness.models.onnx.operators.normalisation import NORMALISATION
 from harness.models.onnx.operators.quantized import QUANTIZED
@@ -19,7 +21,9 @@ from harness.models.onnx.operators.windows import WINDOWS
 
 CONVERTERS: dict[str, Converter] = {
     **ARITHMETIC,
+    **ATTENTION,
     **CONVOLUTION,
+    **FUSED,
     **MOVEMENT,
     **NORMALISATION,
     **QUANTIZED,
