@@ -53,6 +53,15 @@ def of_kind(name: str, text: str) -> HarnessError:
     return _KINDS[name](text)
 
 
+def in_words(error: Exception) -> str:
+    """Any error in a line: our own as it is, another with its kind."""
+    if isinstance(error, HarnessError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"it takes more memory than there is ({first_line(error)})"
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
 def first_line(said: Exception | str) -> str:
     """The first line of another library's error or a program's output, with the next line where it
     ends in a colon, and without places in its source: the rest is for the authors of the

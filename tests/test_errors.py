@@ -13,6 +13,7 @@ from harness.errors import (
     complaint,
     did_you_mean,
     first_line,
+    in_words,
     kind_of,
     last_line,
     of_kind,
@@ -71,3 +72,9 @@ def test_first_line_leaves_out_places_in_the_source_of_a_library() -> None:
         "Non-zero status code returned while running Reshape node. Name:'r' Status Message: "
         "The input tensor cannot be reshaped to the requested shape."
     )
+
+
+def test_errors_of_others_are_said_with_their_kind() -> None:
+    assert in_words(InputError("no such file")) == "no such file"
+    assert in_words(ValueError("odd\nplace")) == "ValueError: odd"
+    assert in_words(MemoryError("no 149 GiB")) == "it takes more memory than there is (no 149 GiB)"

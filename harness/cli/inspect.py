@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.errors import printable
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -135,7 +137,7 @@ def _print_edges(found: EdgeInspection) -> None:
     console.print(table if fits else _layer_table(found, named=False))
     if not fits:  # whole names, to be copied into `exclude`
         for layer in found.layers:
-            name = f"{layer.number:>3} {layer.name or layer.operator}"
+            name = f"{layer.number:>3} {printable(layer.name or layer.operator)}"
             console.print(name, markup=False, soft_wrap=True)
     console.print(_legend(found), style="dim", markup=False)
 
@@ -166,7 +168,7 @@ def _layer_row(layer: InspectedLayer) -> tuple[str, ...]:
     scores = layer.scores
     return (
         str(layer.number),
-        layer.name or layer.operator,
+        printable(layer.name or layer.operator),
         "×".join(map(str, layer.shape)),
         f"{layer.parameters:,}" if layer.parameters else "–",
         _figure(layer.flops / 1e6),
@@ -225,7 +227,9 @@ def _print(found: Inspection) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("output", no_wrap=True)
     for kernel in found.kernels:
-        title = Text.assemble(kernel.name, (" stray" if kernel.stray else "", "bold red"))
+        title = Text.assemble(
+            printable(kernel.name), (" stray" if kernel.stray else "", "bold red")
+        )
         group = Text(" + ".join(kernel.operators), style="dim")
         figures = (kernel.flops / 1e6, kernel.bytes / 1e3, kernel.intensity)
         table.add_row(
@@ -247,9 +251,10 @@ def _print(found: Inspection) -> None:
         markup=False,
     )
     if found.state:
+        names = printable(", ".join(found.state))
         console.print(
-            f"It keeps state in {len(found.state)} variables ({', '.join(found.state)}). This is "
-            "the first inference, with the values that they begin with.",
+            f"It keeps state in {len(found.state)} variables ({names}). This is the first "
+            "inference, with the values that they begin with.",
             markup=False,
         )
     console.print(table)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.errors import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
@@ -96,7 +98,8 @@ def _line(found: Surveyed, home: Path) -> Text:
             ", ".join(f"{name} {kind}" for name, kind in about.inputs.items()) or "no inputs",
             f"keeps state in {', '.join(about.state)}" if about.state else "",
         )
-        line += Text(f"\n{'':12}{' · '.join(filter(None, facts))}", style="dim")
+        said = printable(" · ".join(filter(None, facts)))
+        line += Text(f"\n{'':12}{said}", style="dim")
     return line
 
 
@@ -116,14 +119,15 @@ def _print_refusals(found: Sequence[Surveyed], home: Path, console: Console) -> 
             continue
         if each.refusal.assumed:
             tried = _flags(each.refusal.assumed)
-            line = f"  {_short(each.path, home)}: with {tried}, {each.refusal.sentence}"
+            said = printable(each.refusal.sentence)
+            line = f"  {_short(each.path, home)}: with {tried}, {said}"
             unknown.append(line)
             continue
         for operator, nodes in each.refusal.nodes.items():
             place = f"{_short(each.path, home)}: {_listed(nodes)}"
             by_operator.setdefault((operator, each.refusal.reason), []).append(place)
         if not each.refusal.nodes:
-            others.append(f"  {_short(each.path, home)}: {each.refusal.sentence}")
+            others.append(f"  {_short(each.path, home)}: {printable(each.refusal.sentence)}")
     if by_operator:
         console.print("\nOperators that are not supported:", style="bold")
     for (operator, reason), places in sorted(by_operator.items(), key=lambda each: -len(each[1])):
@@ -142,7 +146,7 @@ def _print_refusals(found: Sequence[Surveyed], home: Path, console: Console) -> 
 
 def _listed(nodes: Sequence[str]) -> str:
     more = f" and {len(nodes) - _SHOWN} more" if len(nodes) > _SHOWN else ""
-    return ", ".join(nodes[:_SHOWN]) + more
+    return printable(", ".join(nodes[:_SHOWN])) + more
 
 
 def _home(paths: Sequence[Path]) -> Path:
@@ -151,9 +155,11 @@ def _home(paths: Sequence[Path]) -> Path:
 
 
 def _short(path: Path, home: Path) -> str:
-    return str(path.absolute().relative_to(home))
+    return printable(str(path.absolute().relative_to(home)))
 
 
 def _flags(shapes: Mapping[str, Sequence[int]]) -> str:
     """Shapes as --shape takes them."""
-    return " ".join(f"{name}={','.join(map(str, shape))}" for name, shape in shapes.items())
+    return printable(
+        " ".join(f"{name}={','.join(map(str, shape))}" for name, shape in shapes.items())
+    )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from harness.errors import CellFailure, HarnessError, first_line, kind_of, of_kind
+from harness.errors import CellFailure, HarnessError, in_words, kind_of, of_kind
 from harness.processes.child import Child, ChildLost, Message, channel
 from harness.specs.documents import Frozen
 from harness.specs.sweep import FusionLevel, Limits
@@ -107,8 +107,7 @@ def main() -> None:
         except Exception as error:
             # Whatever TVM raises at a network that it cannot handle.
             if not isinstance(error, HarnessError):
-                words = f"{type(error).__name__}: {first_line(error)}"
-                error = CellFailure(f"{message['model']}: {words}")
+                error = CellFailure(f"{message['model']}: {in_words(error)}")
             parent.send({"error": str(error), "kind": kind_of(error)})
 
 

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from harness.devices.servers.tracker import Servers
-from harness.errors import CellSkipped, HarnessError, first_line
+from harness.errors import CellSkipped, in_words
 from harness.executors.executor import Executor
 from harness.executors.table import executor_of
 from harness.processes.child import Channel, Message, channel
@@ -318,10 +318,9 @@ def main() -> None:
             answer = _answer(message, parent)
         except Exception as error:
             # Whatever a stage raises is this cell's failure; the sweep goes on.
-            words = f"{type(error).__name__}: {first_line(error)}"
             parent.send(
                 {
-                    "error": str(error) if isinstance(error, HarnessError) else words,
+                    "error": in_words(error),
                     "skipped": isinstance(error, CellSkipped),
                     "trace": "".join(traceback.format_exception(error)),
                 }

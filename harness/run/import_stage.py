@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from harness.errors import CellFailure, HarnessError, first_line
+from harness.errors import CellFailure, HarnessError, in_words
 from harness.models.snapshot import snapshot
 from harness.models.tensors import ValueRange
 from harness.records.artifact import TensorDescription
@@ -62,8 +62,7 @@ def import_stage(order: ImportOrder) -> ImportedModel:
         raise
     except Exception as error:
         # Parsers raise it at a file that they were not made for.
-        words = f"{type(error).__name__}: {first_line(error)}"
-        raise CellFailure(f"{source}: cannot be imported: {words}") from error
+        raise CellFailure(f"{source}: cannot be imported: {in_words(error)}") from error
     runnable = imported.prepared or source
     return ImportedModel(
         source=source,

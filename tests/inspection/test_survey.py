@@ -131,3 +131,14 @@ def test_command_ends_well_where_all_can_be_used(tmp_path: Path) -> None:
     (found,) = json.loads(result.stdout)
     assert found["path"] == str(path)
     assert found["refusal"] is None
+
+
+def test_names_do_not_reach_the_terminal_as_commands(tmp_path: Path) -> None:
+    evil = "a\n\x1b[31mb"
+    nodes = [helper.make_node("Multinomial", [evil], ["y"], name=evil, sample_size=2)]
+    model = onnx_model(nodes, [(evil, FLOAT, [1, 4])], [("y", TensorProto.INT32, [1, 2])])
+    save(model, tmp_path / "evil.onnx")
+    save(onnx_model([helper.make_node("Relu", [evil], ["y"])], [(evil, FLOAT, [1, "n", 4])], ["y"]),
+         tmp_path / "shaped.onnx")  # fmt: skip
+    shown = CliRunner().invoke(command, [str(tmp_path)]).output
+    assert "\\x1b[31mb" in shown and "\x1b" not in shown

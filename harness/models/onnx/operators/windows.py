@@ -135,11 +135,24 @@ def _power_pool(builder: Builder, inputs: Any, attributes: Any, opset: int) -> r
     return relax.op.power(total, relax.const(1 / power, dtype))
 
 
+def _pooled(name: str) -> Converter:
+    """A pool by TVM's converter, which takes automatic padding for another than ONNX's."""
+
+    def convert(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+        if text(attributes, "auto_pad", "NOTSET").startswith("SAME"):
+            pads = _Windows.of(shape_of(inputs[0])[2:], attributes).pads
+            attributes["pads"] = [before for before, _ in pads] + [after for _, after in pads]
+            attributes["auto_pad"] = b"NOTSET"
+        return by_tvm(builder, inputs, attributes, opset, name)
+
+    return convert
+
+
 def _max_pool(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
     """MaxPool; its second output is the place of each maximum in the whole input, the first of
     equal ones."""
     if attributes["tvm_custom"]["num_outputs"] == 1:
-        return by_tvm(builder, inputs, attributes, opset, "MaxPool")
+        return _pooled("MaxPool")(builder, inputs, attributes, opset)
     x = inputs[0]
     shape, dtype = shape_of(x), str(x.ty.dtype)
     image = shape[2:]
@@ -301,6 +314,7 @@ def _reversed_sequences(builder: Builder, inputs: Any, attributes: Any, opset: i
 
 WINDOWS: dict[str, Converter] = {
     "AffineGrid": _affine_grid,
+    "AveragePool": _pooled("AveragePool"),
     "Col2Im": _columns_to_image,
     "DeformConv": _deformed_convolution,
     "LpPool": _power_pool,

@@ -65,6 +65,23 @@ def test_power_pool_counts_nothing_outside(tmp_path: Path, form: str) -> None:
     assert_same(computed(model, {"x": x}, tmp_path), right(model, {"x": x}))
 
 
+@pytest.mark.parametrize("auto", ["SAME_UPPER", "SAME_LOWER"])
+@pytest.mark.parametrize("pool", ["MaxPool", "AveragePool", "LpPool"])
+def test_pool_with_automatic_padding(tmp_path: Path, pool: str, auto: str) -> None:
+    """Of extents that strides do not divide, and of windows smaller than a stride."""
+    lines, image = random(1, 2, 9), random(1, 2, 9, 10)
+    nodes = [
+        helper.make_node(pool, ["line"], ["a"], kernel_shape=[3], strides=[2], auto_pad=auto),
+        helper.make_node(pool, ["image"], ["b"], kernel_shape=[2, 3], auto_pad=auto),
+        helper.make_node(
+            pool, ["image"], ["c"], kernel_shape=[1, 3], strides=[2, 2], auto_pad=auto
+        ),
+    ]
+    feeds = {"line": lines, "image": image}
+    model = network(nodes, ["a", "b", "c"], feeds, opset=18)
+    assert_same(computed(model, feeds, tmp_path), right(model, feeds))
+
+
 DEFORMED: dict[str, tuple[tuple[int, ...], int, bool, dict[str, Any]]] = {
     "plain": ((4, 3, 3, 3), 1, False, {}),
     "with a mask": ((4, 3, 3, 3), 1, True, {"pads": [1, 1, 1, 1]}),
