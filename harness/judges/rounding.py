@@ -16,6 +16,10 @@ _MOST_CANCELLED = 2.0**8
 FLOATS: dict[str, type[np.floating]] = {"float16": np.float16, "float32": np.float32}
 """The floats that networks compute in and judges do not, by their names."""
 
+_OWN_ROUNDING = 16 * float(np.finfo(np.float64).eps)
+"""What a sum in 64-bit floats leaves of its terms' size, at most, for each term: a value that is no
+larger cancelled wholly, as the imaginary part of a spectrum's highest frequency does."""
+
 
 class Rounding:
     """Moves values within the rounding of a network's own floats. `seed` decides the direction."""
@@ -36,9 +40,13 @@ class Rounding:
         if not rounded.any():
             return exact
         magnitude = np.abs(exact)
+        share = self._generator.uniform(-1, 1, exact.shape)
         unit = max(_ROUNDINGS, math.sqrt(terms)) * float(np.finfo(narrow).eps) / 2
         if terms > 1:
-            around = np.minimum(np.median(magnitude[rounded]), _MOST_CANCELLED * magnitude)
-            magnitude = magnitude + around
-        moved = exact + unit * magnitude * self._generator.uniform(-1, 1, exact.shape)
+            typical = np.median(magnitude[rounded])
+            around = np.minimum(typical, _MOST_CANCELLED * magnitude)
+            nothing = magnitude <= terms * _OWN_ROUNDING * typical
+            magnitude = magnitude + np.where(nothing, typical, around)
+            share = np.where(nothing, np.sign(share), share)  # there is no size to compare with
+        moved = exact + unit * magnitude * share
         return np.where(rounded, moved, exact)

@@ -99,3 +99,43 @@ def test_a_judge_that_fails_says_why_once(sigmoid: Path) -> None:
 def test_a_judge_that_takes_too_much_memory_is_none(sigmoid: Path) -> None:
     with judge_of(sigmoid, memory_mb=1) as judge:
         assert "memory" in str(judge(0, True))
+
+
+def test_sums_of_a_spectrum_that_cancel_are_in_doubt(tmp_path: Path) -> None:
+    """The imaginary part of the highest frequency is 0, or what rounding leaves."""
+    step = helper.make_node("STFT", ["x", "step", "", "length"], ["y"])
+    constants = {"step": np.array(4), "length": np.array(16)}
+    model = onnx_model([step], [("x", FLOAT, [1, 64, 1])], [("y", FLOAT, None)], constants, 17)
+    path = save(model, tmp_path / "m.onnx")
+    x = np.random.default_rng(0).normal(size=(1, 64, 1)).astype(np.float32)
+    write_arrays(tmp_path / "inputs.npz", [[("x", x)]])
+    (reference,) = OnnxRuntimeSession(path, 1).run({"x": x})
+    ours = reference.copy()
+    ours[..., -1, 1] = 0
+    assert np.abs(reference[..., -1, 1]).max() > 0
+    with judge_of(path) as judge:
+        assert verify("r", [[reference]], [[ours]], True, [OutputKind("y")], judge).right
+        ours[..., 1, 1] += 1e-2
+        with pytest.raises(CellFailure):
+            verify("r", [[reference]], [[ours]], True, [OutputKind("y")], judge)
+
+
+def test_judge_that_evaluates_another_function_is_none(tmp_path: Path) -> None:
+    """ONNX's own LpPool counts windows twice that reach beyond the image."""
+    step = helper.make_node(
+        "LpPool", ["x"], ["y"], kernel_shape=[2, 3], strides=[3, 3], ceil_mode=1, p=1,
+        pads=[1, 0, 0, 1],
+    )  # fmt: skip
+    path = save(
+        onnx_model([step], [("x", FLOAT, [1, 2, 9, 10])], [("y", FLOAT, None)], {}, 18),
+        tmp_path / "m.onnx",
+    )
+    x = np.random.default_rng(0).normal(size=(1, 2, 9, 10)).astype(np.float32)
+    write_arrays(tmp_path / "inputs.npz", [[("x", x)]])
+    reference = OnnxRuntimeSession(path, 1).run({"x": x})
+    with judge_of(path) as judge:
+        opinion = judge(0, False)
+        assert isinstance(opinion, str)
+        assert "ONNX's evaluation of operator LpPool of node" in opinion
+        with pytest.raises(CellFailure, match="no judge: .*LpPool"):
+            verify("r", [reference], [[2 * reference[0]]], True, [OutputKind("y")], judge)

@@ -139,6 +139,21 @@ def test_closer_to_the_judge_than_the_reference_is_right(
     assert verify("r", single(reference), single(ours), True, judge=lambda *_: opinions).right
 
 
+@pytest.mark.parametrize(("off", "right"), [([16, 18], True), ([40, 42], False)])
+def test_errors_of_the_reference_are_those_around_a_place(off: list[int], right: bool) -> None:
+    """By chance it is exact in one place, as where values of a mask cross zero."""
+    exact = np.linspace(50.0, 100.0, 100)
+    reference, ours = exact.astype(np.float32), exact.astype(np.float32)
+    reference[off] *= np.float32(1 + 4e-4)
+    ours[17] *= np.float32(1 + 6e-4)
+    opinions = judge(exact)
+    if right:
+        assert verify("r", [[reference]], [[ours]], True, judge=lambda *_: opinions).right
+    else:
+        with pytest.raises(CellFailure, match=r"1 of 100 values .* at \[17\]"):
+            verify("r", [[reference]], [[ours]], True, judge=lambda *_: opinions)
+
+
 def test_what_rounding_decides_is_nobodys_error() -> None:
     opinions = judge([1.0, 2.0, 3.0], [1.0, 2.0, 4.0])
     assert verify("r", single(1, 2, 3), single(1, 2, 4), True, judge=lambda *_: opinions).right

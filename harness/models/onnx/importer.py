@@ -81,6 +81,7 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
         self._at: onnx.NodeProto | None = None
         self._labels: dict[str, str] = {}
         self._layers: dict[str, str] = {}
+        self._misjudged: set[str] = set()
 
     def module(self) -> tvm.IRModule:
         """The graph in Relax. Raises ConversionError, and EmptyGraph for one without nodes."""
@@ -207,13 +208,22 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
                 # TVM computes these in wider types, without rounding to them.
                 raise Unsupported(f"its output '{name}' is {given.dtype}")
             right = self._types.get(name)
-            if _MISJUDGED.get(node.op_type) in {"", *(a.name for a in node.attribute)}:
+            if right is None or _agrees(right.tensor_type, shape, str(given.dtype)):
                 continue
-            if right is not None and not _agrees(right.tensor_type, shape, str(given.dtype)):
+            if not self._is_misjudged(node):
                 raise Unsupported(
                     f"TVM's converter makes its output '{name}' {given.dtype}{list(shape)}, "
                     f"expected {_text(right)}"
                 )
+
+    def _is_misjudged(self, node: onnx.NodeProto) -> bool:
+        """Whether ONNX may infer other shapes of a node's outputs: also of one that reads those of
+        such a node."""
+        found = _MISJUDGED.get(node.op_type) in {"", *(a.name for a in node.attribute)}
+        if found or not self._misjudged.isdisjoint(node.input):
+            self._misjudged.update(node.output)
+            return True
+        return False
 
     def _node(self, node: onnx.NodeProto) -> Node:
         return Node(operator(node), self._labels[node.name], self._layers[node.name])

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import UnsupportedOperatorException
 
 from harness.models.torch.operators.recurrent import RECURRENT, is_converted
 from harness.models.torch.operators.resize import RESIZE
@@ -22,11 +23,15 @@ _REPLACED = (
 )
 
 
+class NotReplaced(Exception):
+    """PyTorch cannot tell the results of an operator, which is named, without values."""
+
+
 def decomposed(
     program: torch.export.ExportedProgram, converted: Collection[str]
 ) -> torch.export.ExportedProgram:
     """A program of simple operators; those that this package has kernels for are kept. What has no
-    converter is replaced where PyTorch knows how."""
+    converter is replaced where PyTorch knows how. Raises NotReplaced."""
     table: Any = torch.export.default_decompositions()
     nodes = [node for node in program.graph.nodes if node.op == "call_function"]
     unrolled = {
@@ -38,7 +43,7 @@ def decomposed(
         table.pop(_operator(name), None)
     known = torch._decomp.decomposition_table
     table.update({_operator(name): known[_operator(name)] for name in _REPLACED})
-    program = program.run_decompositions(table)
+    program = _replaced(program, table)
     tried: set[Any] = set()
     while True:
         rest = {
@@ -51,7 +56,14 @@ def decomposed(
             return program
         tried |= missing
         table.update({operator: known[operator] for operator in missing})
-        program = program.run_decompositions(table)
+        program = _replaced(program, table)
+
+
+def _replaced(program: torch.export.ExportedProgram, table: Any) -> torch.export.ExportedProgram:
+    try:
+        return program.run_decompositions(table)
+    except UnsupportedOperatorException as error:
+        raise NotReplaced(str(error.func)) from error
 
 
 def _operator(name: str) -> Any:

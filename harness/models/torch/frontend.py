@@ -24,7 +24,7 @@ def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path)
     require_torch(path)
     from harness.compiler.torch_frontend import ExportedProgramImporter, from_exported_program
     from harness.models.torch.archive import CHANGES_STATE, load_exported_program, user_inputs
-    from harness.models.torch.decomposed import decomposed
+    from harness.models.torch.decomposed import NotReplaced, decomposed
     from harness.models.torch.operators.table import CONVERTERS
 
     program = load_exported_program(path)
@@ -35,7 +35,11 @@ def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path)
     with warnings.catch_warnings():
         # PyTorch warns of deprecated parts that it uses itself; a user cannot act on it.
         warnings.simplefilter("ignore", FutureWarning)
-        program = decomposed(program, converters)
+        try:
+            program = decomposed(program, converters)
+        except NotReplaced as error:
+            text = f"{path}: operators that are not supported: {error}"
+            raise OperatorsRefused(text, {str(error): []}) from error
     signature = program.graph_signature
     if signature.buffers_to_mutate or signature.user_inputs_to_mutate:
         raise InputError(f"{path}: {CHANGES_STATE}")

@@ -425,3 +425,14 @@ def test_tied_weights_are_layers_of_the_modules_that_use_them(tmp_path: Path) ->
     layers = layers_of(canonicalise(imported.module, imported.layer_names))
     names = [layer.name for layer in layers]
     assert names[0] == "a" and names[2] == "b" and len(set(names)) == 3
+
+
+def test_operator_whose_results_pytorch_cannot_tell_is_named(tmp_path: Path) -> None:
+    class Rounded(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.fake_quantize_per_tensor_affine(x, 0.1, 3, -128, 127)
+
+    path = tmp_path / "rounded.pt2"
+    torch.export.save(torch.export.export(Rounded(), (torch.ones(3),)), path)
+    with pytest.raises(InputError, match=r"not supported: aten\.fake_quantize_per_tensor_affine"):
+        import_model(path, {}, tmp_path)

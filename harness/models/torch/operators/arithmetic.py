@@ -190,6 +190,12 @@ def _unary(operation: Callable[[relax.Expr], relax.Expr]) -> Converter:
     return lambda call: call.emit(operation(call.tensor("self", call.dtype)))
 
 
+def _opposite(call: Call) -> relax.Expr:
+    """TVM has none of numbers without a sign."""
+    x = call.tensor("self")
+    return call.emit(op.subtract(_like(0, x), x) if call.dtype == "uint8" else op.negative(x))
+
+
 def _sign(call: Call) -> relax.Expr:
     """-1, 0 or 1; of NaN, 0."""
     x = call.tensor("self")
@@ -349,6 +355,7 @@ _UNARY: dict[str, Converter] = {
     **{name: _rounding(getattr(op, name)) for name in ("ceil", "floor", "round", "trunc")},
     "isinf": _predicate(op.isinf, False),
     "isnan": _predicate(op.isnan, False),
+    "neg": _opposite,
     "sign": _sign,
     "signbit": lambda call: call.emit(_negative(call.tensor("self"))),
     "bitwise_not": _bitwise_not,

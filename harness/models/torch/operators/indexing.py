@@ -253,7 +253,7 @@ _MEAN, _LARGEST = 1, 2
 
 def _searchsorted(call: Call) -> relax.Expr:
     """How many elements of the sorted sequence are less than each value, or, `right`, not
-    greater."""
+    greater. NaN is greater than all."""
     if call["sorter"] is not None:
         raise Unsupported("a sorter")
     right = bool(call["right"]) or call["side"] == "right"
@@ -270,8 +270,9 @@ def _bucketize(call: Call) -> relax.Expr:
 def _counted(call: Call, sequence: relax.Expr, values: relax.Expr, right: bool) -> relax.Expr:
     extents = shape_of(sequence)
     line = (*extents[:-1], 1, extents[-1]) if len(extents) > 1 else extents
-    less = op.less_equal if right else op.less
-    before = less(call.reshaped(sequence, line), op.expand_dims(values, len(shape_of(values))))
+    behind = op.greater if right else op.greater_equal
+    found = behind(call.reshaped(sequence, line), op.expand_dims(values, len(shape_of(values))))
+    before = op.logical_not(call.emit(found))
     return call.cast(call.emit(op.sum(op.astype(before, "int64"), -1)), call.dtype)
 
 

@@ -82,6 +82,27 @@ def test_pool_with_automatic_padding(tmp_path: Path, pool: str, auto: str) -> No
     assert_same(computed(model, feeds, tmp_path), right(model, feeds))
 
 
+@pytest.mark.parametrize("first", ["pool", "frames"])
+def test_shapes_that_onnx_infers_wrongly_are_not_asked_of_what_follows(
+    tmp_path: Path, first: str
+) -> None:
+    feeds = {"x": random(1, 2, 5, 5)}
+    nodes = [
+        helper.make_node(
+            "MaxPool", ["x"], ["t"], kernel_shape=[2, 2], strides=[3, 3], pads=[1, 1, 1, 1],
+            ceil_mode=1,
+        )
+    ]  # fmt: skip
+    weights: dict[str, np.ndarray] = {}
+    if first == "frames":
+        feeds = {"x": random(1, 64, 1)}
+        weights = {"step": np.array(4), "length": np.array(16)}
+        nodes = [helper.make_node("STFT", ["x", "step", "", "length"], ["t"])]
+    nodes += [helper.make_node("Mul", ["t", "t"], ["u"]), node("ReduceSumSquare", "u", "y")]
+    model = network(nodes, ["y"], feeds, weights, 17)
+    assert_same(computed(model, feeds, tmp_path), right(model, feeds))
+
+
 DEFORMED: dict[str, tuple[tuple[int, ...], int, bool, dict[str, Any]]] = {
     "plain": ((4, 3, 3, 3), 1, False, {}),
     "with a mask": ((4, 3, 3, 3), 1, True, {"pads": [1, 1, 1, 1]}),

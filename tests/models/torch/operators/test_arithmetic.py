@@ -153,6 +153,7 @@ def test_shifts(tmp_path: Path, dtype: Any) -> None:
         "tensors": lambda x, y: [x << y, x >> y],
         "numbers": lambda x, y: [x << 2, x >> 2],
         "named": lambda x, y: [torch.bitwise_left_shift(x, y), torch.bitwise_right_shift(x, y)],
+        "opposite": lambda x, y: -x,
         "named numbers": lambda x, y: [
             torch.bitwise_left_shift(x, 1),
             torch.bitwise_right_shift(x, 1),

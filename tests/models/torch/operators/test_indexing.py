@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torch_operators import Drawn, assert_like_pytorch, refusal, thinned, torch
+from torch_operators import INFINITY, NAN, Drawn, assert_like_pytorch, refusal, thinned, torch
 
 Functions = Mapping[str, Callable[..., Any]]
 
@@ -181,6 +181,7 @@ def test_places_in_sorted_sequences(tmp_path: Path) -> None:
     sequence = drawn.floats(7).sort().values
     sequence[3] = sequence[2]
     x = torch.cat([drawn.floats(3, 4), sequence[:4][None]])
+    x[1] = torch.tensor([NAN, INFINITY, -INFINITY, 0.0])
     rows = drawn.floats(3, 5).sort().values
     given = [sequence, rows, x, drawn.whole(-2, 3, 6)]
     assert_like_pytorch(functions, given, tmp_path)
