@@ -92,8 +92,11 @@ class UnevenKernel(KernelSchedule):
 
     def _one_row_loop(self, name: str, reader: str) -> list[Any]:
         """The loops of the reader over all rows, as one, and over the channels. Raises ValueError
-        where a reduction reads anything for a row that does not lie in the same place."""
+        where a reduction reads anything for a row that does not lie in the same place, or has its
+        rows in other axes than the reader."""
         rows = self._extents(reader)[:-1]
+        if len(self._extents(name, 0)) != len(rows) + 1:
+            raise ValueError("the reader has other axes than the reduction")
         if len(rows) > 1:
             self._require_product(name, rows)
             self.schedule.transform_layout(name, ("write", 0), self._flattening(reader, rows))

@@ -73,6 +73,18 @@ def test_rows_that_read_elsewhere_have_no_uneven_tiles(module: tvm.IRModule) -> 
     assert not scheduled(module).tiled
 
 
+def test_reader_that_drops_axes_has_no_uneven_tiles() -> None:
+    """As where a convolution over the whole height is squeezed: its loops are others."""
+    data = te.placeholder((1, 3, 10, 6), name="data")
+    weights = te.placeholder((3, 3, 6, 2 * LANES), name="weights")
+    summed = topi.nn.conv2d_nhwc(data, weights, 1, 0, 1)
+    result = topi.squeeze(topi.nn.relu(summed), [0, 1])
+    module = tvm.IRModule({"main": te.create_prim_func([data, weights, result])})
+    kernel = scheduled(module)
+    assert not kernel.tiled
+    assert difference(run_kernel(module, TARGET), run_kernel(kernel.schedule.mod, TARGET)) is None
+
+
 def test_product_whose_rows_have_weights_of_their_own_has_none() -> None:
     left = te.placeholder((3, 5, 6), name="left")
     right = te.placeholder((3, 6, 16), name="right")
