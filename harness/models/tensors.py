@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import psutil
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,13 @@ class TensorSpec:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.dtype} {list(self.shape)}"
+
+    @property
+    def excess(self) -> str:
+        """How it exceeds this machine's memory, in words; nothing where it does not."""
+        bits = int("".join(filter(str.isdigit, self.dtype)) or 8)
+        needed, there = math.prod(self.shape) * bits / 8e9, psutil.virtual_memory().total / 1e9
+        return f"{needed:,.0f} GB, this machine has {there:,.0f} GB" if needed > there else ""
 
 
 def tensor_specs(found: Iterable[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:

@@ -128,7 +128,7 @@ class ModelProcess:
             answer = self._answer(self._child, {**message, "spec": _plain(spec)}, run, heard)
         except ChildLost as error:
             raise CellFailure(
-                f"{spec.path or spec.name}: the process that reads it {error}"
+                f"{_files(spec)}: the process that reads {'them' if spec.data else 'it'} {error}"
             ) from None
         finally:
             if not answer:  # it was lost, or waits for outputs that `run` did not give
@@ -239,3 +239,9 @@ class DistantInputs:
     def write(self, count: int | None, path: Path) -> None:
         """Write the first samples, or all, as `harness.files.arrays.write_arrays` does."""
         self.source.write("training", count, path)
+
+
+def _files(spec: ModelSpec) -> str:
+    """What a process reads of a model, in words."""
+    named = str(spec.path or spec.name)
+    return f"{named} with {spec.data}" if spec.data else named

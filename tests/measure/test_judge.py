@@ -137,5 +137,5 @@ def test_judge_that_evaluates_another_function_is_none(tmp_path: Path) -> None:
         opinion = judge(0, False)
         assert isinstance(opinion, str)
         assert "ONNX's evaluation of operator LpPool of node" in opinion
-        with pytest.raises(CellFailure, match="no judge: .*LpPool"):
+        with pytest.raises(CellFailure, match=r"no judge: .*LpPool"):
             verify("r", [reference], [[2 * reference[0]]], True, [OutputKind("y")], judge)

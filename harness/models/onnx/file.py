@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -24,29 +24,75 @@ other domain a name may mean anything."""
 _RUNTIME_IN_STANDARD = frozenset({"LayerNormalization", "SimplifiedLayerNormalization"})
 """Operators of ONNX Runtime's own in ONNX's domain: one in every opset, one that ONNX lacks."""
 
+_MOST_NODES = 2**17
+_DEEPEST = 200
+
 MAX_MODEL_BYTES = 2 * 1024**3 - 1
 """A protocol buffer cannot be larger, and the prepared model is one, weights inside."""
 
 
 def load_onnx(path: Path) -> onnx.ModelProto:
-    """The model in an ONNX file, external data loaded, its own functions inlined.
+    """The model in an ONNX file, external data loaded, its own functions inlined, and the largest
+    elements sorted where any order would do.
 
-    Raises InputError when the file is not an ONNX model, keeps data outside its own folder, or is
-    larger than 2 GiB with its data.
+    Raises InputError when the file is not an ONNX model, keeps data outside its own folder, is
+    larger than 2 GiB with its data, or has functions of more nodes than anybody can use.
     """
     model = _parsed(path)
-    if not model.opset_import or not model.graph.output:
+    if not model.graph.output:
         raise InputError(f"{path}: expected an ONNX model, found a file without outputs")
+    if not model.opset_import:
+        raise InputError(f"{path}: expected an ONNX model, found one that names no opset")
     counted = Counter(value.name for value in model.graph.output)
     if twice := [name for name, count in counted.items() if count > 1]:
         raise InputError(f"{path}: output '{twice[0]}' is listed twice; expected different names")
     _check_external_data(model, path)
+    _check_functions(model, path)
+    _sort_selections(model)
     try:
         load_external_data_for_model(model, str(path.parent))
         return inline_local_functions(model) if model.functions else model
     except Exception as error:
         # ONNX reports by several unrelated types, some of them from C++, without a common base.
         raise InputError(f"{path}: not a valid ONNX model: {first_line(error)}") from None
+
+
+def _check_functions(model: onnx.ModelProto, path: Path) -> None:
+    """Functions that call functions twice, forty deep, are 2^40 nodes."""
+    functions = {(each.domain, each.name): each for each in model.functions}
+    counts: dict[tuple[str, str], int] = {}
+
+    def count(nodes: Iterable[onnx.NodeProto], within: tuple[tuple[str, str], ...]) -> int:
+        total = 0
+        for node in nodes:
+            key = node.domain, node.op_type
+            if key not in functions:
+                total += 1
+                continue
+            if key in within or len(within) > _DEEPEST:
+                how = "calls itself" if key in within else f"is called {_DEEPEST} functions deep"
+                raise InputError(f"{path}: function '{node.op_type}' {how}")
+            if key not in counts:
+                counts[key] = count(functions[key].node, (*within, key))
+            total += counts[key]
+        return total
+
+    found = count(walk_nodes(model.graph), ())
+    if found > _MOST_NODES:
+        largest = max(counts, key=lambda key: counts[key])[1]
+        raise InputError(
+            f"{path}: {found:,} nodes with its functions written out, expected at most "
+            f"{_MOST_NODES:,}; the largest one is '{largest}'"
+        )
+
+
+def _sort_selections(model: onnx.ModelProto) -> None:
+    """Results in an order that is left to the engine could not be compared."""
+    for node in walk_nodes(model.graph):
+        if node.op_type == "TopK" and node.domain in STANDARD_DOMAINS:
+            for attribute in node.attribute:
+                if attribute.name == "sorted":
+                    attribute.i = 1
 
 
 def external_locations(path: Path) -> set[str]:

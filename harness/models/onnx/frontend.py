@@ -52,6 +52,9 @@ def import_onnx(path: Path, shapes: Shapes, work: Path) -> Imported:
     fix_shapes(model, shapes, path)
     model = fold(model, path)
     inputs = tuple(_input_spec(value, path) for value in graph_inputs(model.graph))
+    for spec in inputs:
+        if excess := spec.excess:
+            raise InputError(f"{path}: input '{spec.name}' takes {excess}")
     module, nodes = _convert(model, path)
     outputs = output_specs(module, [value.name for value in model.graph.output], path)
     prepared = work / PREPARED

@@ -29,6 +29,7 @@ from harness.models.onnx.file import (
 )
 from harness.models.onnx.operators.table import CONVERTERS
 from harness.models.onnx.refusal import Unsupported
+from harness.models.tensors import TensorSpec
 
 _CONVERTED_BY_IMPORTER = frozenset({"If", "Constant"})
 """Not in the map of converters, yet converted."""
@@ -207,6 +208,8 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
             if str(given.dtype).startswith(("float8_", "float6_", "float4_")):
                 # TVM computes these in wider types, without rounding to them.
                 raise Unsupported(f"its output '{name}' is {given.dtype}")
+            if excess := TensorSpec(name, shape, str(given.dtype)).excess:
+                raise Unsupported(f"its output '{name}' takes {excess}")
             right = self._types.get(name)
             if right is None or _agrees(right.tensor_type, shape, str(given.dtype)):
                 continue

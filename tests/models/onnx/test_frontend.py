@@ -13,7 +13,7 @@ import small_models
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
-from small_models import FLOAT, INT64
+from small_models import FLOAT, INT64, convolutional, onnx_model, save
 from tvm_runs import assert_same_numbers, operators_of
 
 from harness.baselines.registry import open_session
@@ -431,3 +431,72 @@ def test_shapes_in_the_metadata_of_a_file_are_not_believed(tmp_path: Path) -> No
     path = small_models.save(model, tmp_path / "m.onnx")
     found = runnable_model(path, {}, tmp_path / "work")
     assert found.inputs == import_model(path, {}, tmp_path / "other").inputs
+
+
+def nested(depth: int) -> onnx.ModelProto:
+    """A model of functions that each call the next one twice."""
+    functions = [
+        helper.make_function(
+            "own", f"F{at}", ["x"], ["y"],
+            [
+                helper.make_node(f"F{at + 1}", ["x"], ["t"], domain="own"),
+                helper.make_node(f"F{at + 1}", ["t"], ["y"], domain="own"),
+            ],
+            [helper.make_opsetid("own", 1)],
+        )
+        for at in range(depth)
+    ]  # fmt: skip
+    last = [helper.make_node("Neg", ["x"], ["y"])]
+    functions.append(
+        helper.make_function("own", f"F{depth}", ["x"], ["y"], last, [helper.make_opsetid("", 17)])
+    )
+    first = [helper.make_node("F0", ["x"], ["y"], domain="own")]
+    model = onnx_model(first, [("x", FLOAT, [3])], [("y", FLOAT, [3])], None, 17, {"own": 1})
+    model.functions.extend(functions)
+    return model
+
+
+def test_functions_are_counted_before_they_are_written_out(tmp_path: Path) -> None:
+    assert import_model(save(nested(3), tmp_path / "few.onnx"), {}, tmp_path).outputs
+    with pytest.raises(InputError, match=r"1,099,511,627,776 nodes .* the largest one is 'F0'"):
+        import_model(save(nested(40), tmp_path / "many.onnx"), {}, tmp_path)
+    with pytest.raises(InputError, match=r"'F\d+' is called 200 functions deep"):
+        import_model(save(nested(2000), tmp_path / "deep.onnx"), {}, tmp_path)
+    circle = nested(1)
+    circle.functions[1].node[0].CopyFrom(helper.make_node("F0", ["x"], ["y"], domain="own"))
+    with pytest.raises(InputError, match="function 'F0' calls itself"):
+        import_model(save(circle, tmp_path / "circle.onnx"), {}, tmp_path)
+
+
+def test_tensors_that_no_machine_holds_are_refused(tmp_path: Path) -> None:
+    shape = np.array([200_000, 200_000_000])
+    nodes = [
+        helper.make_node("ConstantOfShape", ["s"], ["c"], name="vast"),
+        helper.make_node("ReduceMax", ["c"], ["m"]),
+        helper.make_node("Add", ["x", "m"], ["y"]),
+    ]
+    model = onnx_model(nodes, [("x", FLOAT, [1, 3])], [("y", FLOAT, [1, 3])], {"s": shape})
+    with pytest.raises(InputError, match=r"node 'vast' .* takes 160,000 GB, this machine has \d+"):
+        import_model(save(model, tmp_path / "vast.onnx"), {}, tmp_path)
+    model = onnx_model([helper.make_node("Neg", ["x"], ["y"])], [("x", FLOAT, [2**62, 8])], ["y"])
+    with pytest.raises(InputError, match="input 'x' takes"):
+        import_model(save(model, tmp_path / "input.onnx"), {}, tmp_path)
+
+
+def test_model_without_an_opset_is_refused_for_that(tmp_path: Path) -> None:
+    model = convolutional()
+    del model.opset_import[:]
+    with pytest.raises(InputError, match="one that names no opset"):
+        import_model(save(model, tmp_path / "m.onnx"), {}, tmp_path)
+
+
+def test_largest_elements_are_sorted_where_any_order_would_do(tmp_path: Path) -> None:
+    step = helper.make_node("TopK", ["x", "k"], ["y", "i"], sorted=0)
+    model = onnx_model(
+        [step], [("x", FLOAT, [9])], [("y", FLOAT, [3]), ("i", INT64, [3])], {"k": np.array([3])}
+    )
+    imported = import_model(save(model, tmp_path / "m.onnx"), {}, tmp_path)
+    assert imported.prepared is not None
+    x = np.random.default_rng(0).normal(size=9).astype(np.float32)
+    session = onnxruntime.InferenceSession(imported.prepared)
+    assert list(session.run(None, {"x": x})[0]) == sorted(x)[:-4:-1]
