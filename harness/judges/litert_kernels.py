@@ -1,7 +1,9 @@
-"""Runs a TFLite network with each set of kernels that LiteRT has.
+"""Runs a TFLite network with each set of kernels that LiteRT has, and again with its inputs moved
+within the rounding of their floats.
 
 No evaluation of a quantized network is more exact than another: differences among its kernels are
-nobody's error. The first set is the one written to be read.
+nobody's error, nor are those that the last bit of an input decides. The first set is the one
+written to be read.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ _SETS = (
     OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     OpResolverType.AUTO,
 )
+
+
+_LAST_BITS = np.float32(2**-22)
 
 
 class LiteRtKernels:
@@ -55,6 +60,11 @@ class LiteRtKernels:
         for interpreter in self._interpreters:
             interpreter.reset_all_variables()
             yield self._once(interpreter, feeds)
+        if any(array.dtype == np.float32 for array in feeds.values()):
+            if self._anew:
+                self._interpreters = self._opened()
+            self._interpreters[0].reset_all_variables()
+            yield self._once(self._interpreters[0], _moved(feeds))
 
     def _once(self, interpreter: Interpreter, feeds: Feeds) -> list[np.ndarray]:
         for detail in interpreter.get_input_details():
@@ -66,3 +76,14 @@ class LiteRtKernels:
         return [
             interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()
         ]
+
+
+def _moved(feeds: Feeds) -> Feeds:
+    """Floats with another last bit or two."""
+    generator = np.random.default_rng(1)
+    return {
+        name: array * (1 + _LAST_BITS * generator.uniform(-1, 1, array.shape).astype(np.float32))
+        if array.dtype == np.float32
+        else array
+        for name, array in feeds.items()
+    }

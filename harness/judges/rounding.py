@@ -48,5 +48,6 @@ class Rounding:
             nothing = magnitude <= terms * _OWN_ROUNDING * typical
             magnitude = magnitude + np.where(nothing, typical, around)
             share = np.where(nothing, np.sign(share), share)  # there is no size to compare with
+            rounded |= nothing & (exact != 0)
         moved = exact + unit * magnitude * share
         return np.where(rounded, moved, exact)

@@ -31,6 +31,8 @@ _OF_DOUBT = 8.0
 """The same, for changes by the rounding of intermediate results."""
 _MOST = 1e-2
 """The share of a neighbourhood's size beyond which a reference's error excuses nobody's."""
+_NEAR = 2
+"""How many places further along an axis the reference's errors are like those of a value."""
 _USUAL = 0.95
 """The quantile of the reference's errors that any of its values may have."""
 STEPS = 1
@@ -121,10 +123,11 @@ def _rule_floats(
 
 
 def _around(values: Floats) -> Floats:
-    """The largest of each value and those next to it: an error that happens to be small in one
+    """The largest of each value and those around it: an error that happens to be small in one
     place says nothing of how exact an engine is there."""
     found = values
     for axis in range(values.ndim):
-        padded = np.pad(found, [(int(at == axis),) * 2 for at in range(values.ndim)])
-        found = np.max(np.lib.stride_tricks.sliding_window_view(padded, 3, axis=axis), axis=-1)
+        padded = np.pad(found, [(_NEAR * (at == axis),) * 2 for at in range(values.ndim)])
+        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _NEAR + 1, axis=axis)
+        found = windows.max(axis=-1)
     return found

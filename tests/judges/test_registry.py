@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import tflite_graphs
 from onnx import TensorProto, helper
 from small_models import (
     FLOAT,
@@ -21,6 +22,7 @@ from small_models import (
 )
 
 from harness.baselines.onnxruntime import OnnxRuntimeSession
+from harness.baselines.registry import open_session, reference_engine
 from harness.judges.base import CannotJudge
 from harness.judges.onnx_float64 import OnnxFloat64
 from harness.judges.registry import open_evaluation
@@ -127,8 +129,6 @@ def test_a_network_is_what_its_engine_says_to_the_precision_of_that(
     else:
         pytest.importorskip("torch")
         path = save_torch(tmp_path / "m.pt2")
-    from harness.baselines.registry import open_session, reference_engine
-
     session = open_session(reference_engine(kind), path, 1)  # type: ignore[arg-type]
     given = feeds(session.inputs)
     value, *others = open_evaluation(kind, path).outcomes(given)  # type: ignore[arg-type]
@@ -143,6 +143,17 @@ def test_litert_runs_a_network_with_all_its_kernels(tmp_path: Path) -> None:
     x = np.arange(-4, 4, dtype=np.int8).reshape(1, 8)
     outcomes = [*open_evaluation("tflite", tmp_path / "m.tflite").outcomes({"x": x})]
     assert len(outcomes) == 3 and all(row[0].dtype == np.int8 for row in outcomes)
+
+
+def test_litert_runs_floats_with_other_last_bits_too(tmp_path: Path) -> None:
+    tflite_graphs.save(
+        [tflite_graphs.Case("EXP", (tflite_graphs.Input((2, 3)),))], tmp_path / "m.tflite"
+    )
+    (name,) = (spec.name for spec in open_session("litert", tmp_path / "m.tflite", 1).inputs)
+    x = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
+    *same, moved = open_evaluation("tflite", tmp_path / "m.tflite").outcomes({name: x})
+    assert len(same) == 3
+    assert 0 < shares(same[0][0], moved[0]).max() < 1e-6
 
 
 def test_what_cannot_be_evaluated_says_why(tmp_path: Path) -> None:

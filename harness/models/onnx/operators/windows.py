@@ -67,13 +67,16 @@ def _columns_to_image(builder: Builder, inputs: Any, attributes: Any, opset: int
 @dataclass(frozen=True)
 class _Windows:
     """Where the windows of a pool lie, by dimensions of the image: the elements of each, and how
-    many there are. The padding is as wide as the last window needs it."""
+    many there are. The padding is as wide as the last window needs it. Automatic padding of windows
+    that are smaller than their strides leaves out the first elements, `begins` of them: ONNX
+    Runtime has such windows in LpPool, its other pools refuse them."""
 
     taps: list[int]
     strides: list[int]
     dilations: list[int]
     counts: list[int]
     pads: list[tuple[int, int]]
+    begins: list[int]
 
     @classmethod
     def of(cls, image: Sequence[int], attributes: Any) -> _Windows:
@@ -85,20 +88,30 @@ class _Windows:
         given = list(attributes.get("pads", [0] * 2 * rank))
         automatic = text(attributes, "auto_pad", "NOTSET")
         rounded = np.ceil if attributes.get("ceil_mode", 0) else np.floor
-        counts, pads = [], []
+        counts, pads, begins = [], [], []
         for at, extent in enumerate(image):
             stride, spread = strides[at], dilations[at] * (taps[at] - 1) + 1
             before, after = given[at], given[at + rank]
             if automatic.startswith("SAME"):
-                missing = max((-(-extent // stride) - 1) * stride + spread - extent, 0)
-                before = (missing + (automatic == "SAME_LOWER")) // 2
+                missing = (-(-extent // stride) - 1) * stride + spread - extent
+                before = int((missing + (automatic == "SAME_LOWER")) / 2)  # towards 0
                 after = missing - before
             count = int(rounded((extent + before + after - spread) / stride)) + 1
             # A window begins in the image or the padding before it.
             count -= (count - 1) * stride >= extent + before
             counts.append(count)
-            pads.append((before, max(after, (count - 1) * stride + spread - extent - before)))
-        return cls(taps, strides, dilations, counts, pads)
+            behind = max(after, (count - 1) * stride + spread - extent - before)
+            pads.append((max(before, 0), max(behind, 0)))
+            begins.append(max(-before, 0))
+        return cls(taps, strides, dilations, counts, pads, begins)
+
+    def cut(self, builder: Builder, x: relax.Expr) -> relax.Expr:
+        """[batch, channels, *image] without the elements before the first window."""
+        if not any(self.begins):
+            return x
+        extents = shape_of(x)[2:]
+        axes = list(range(2, 2 + len(extents)))
+        return builder.emit(relax.op.strided_slice(x, axes, self.begins, list(extents)))
 
     @property
     def around(self) -> list[tuple[int, int]]:
@@ -122,6 +135,7 @@ def _power_pool(builder: Builder, inputs: Any, attributes: Any, opset: int) -> r
     windows, power = _Windows.of(image, attributes), float(attributes.get("p", 2))
     if len(image) not in _AVERAGES:
         raise Unsupported(f"windows of {len(image)} dimensions, expected 1 to 3")
+    x = windows.cut(builder, x)
     powers = relax.op.power(builder.emit(relax.op.abs(x)), relax.const(power, dtype))
     padded = builder.emit(relax.op.nn.pad(builder.emit(powers), windows.width))
     mean = builder.emit(
