@@ -13,10 +13,12 @@ from harness.compiler.patches import load_tensor_intrinsics
 from harness.tuning.search.cost_model import CostModel
 from harness.tuning.search.examples import Examples
 
-load_tensor_intrinsics("x86")
-
-
 Measured = tuple[meta_schedule.TuneContext, list[meta_schedule.MeasureCandidate], list[float]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _intrinsics() -> None:
+    load_tensor_intrinsics("x86")
 
 
 def measured(kernel: tvm.IRModule, count: int) -> Measured:
