@@ -213,7 +213,7 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
             right = self._types.get(name)
             if right is None or _agrees(right.tensor_type, shape, str(given.dtype)):
                 continue
-            if not self._is_misjudged(node):
+            if not self._is_misjudged(node) or _dtype(right.tensor_type.elem_type) != given.dtype:
                 raise Unsupported(
                     f"TVM's converter makes its output '{name}' {given.dtype}{list(shape)}, "
                     f"expected {_text(right)}"
