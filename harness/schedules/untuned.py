@@ -13,6 +13,10 @@ _WORTH_UNEVEN = 1.5
 """How many more products per load an uneven tile must have, without a measurement, than one that
 divides the rows."""
 
+_MOST_REGISTERS = 31
+"""Registers that the sums and the weights of an uneven tile may fill. One is for the input that the
+vectors of a tile share: without it LLVM keeps the sums on the stack."""
+
 
 def schedule_untuned(module: tvm.IRModule, target: tvm.target.Target, threads: int) -> tvm.IRModule:
     """Give every kernel of a fused module that is not scheduled yet a simple schedule.
@@ -63,7 +67,9 @@ def _uneven_tile(tiling: Tiling | None, registers: int, threads: int) -> UnevenT
         return None
     even = UnevenTile(tiling.tile_rows, tiling.tile_vectors)
     least = _WORTH_UNEVEN * multiplied_by(even, tiling.rows, tiling.shared)
-    found = uneven_tiles(tiling.rows, tiling.vectors, registers, tiling.shared)
+    found = uneven_tiles(
+        tiling.rows, tiling.vectors, min(registers, _MOST_REGISTERS), tiling.shared
+    )
     return next(
         (
             tile
