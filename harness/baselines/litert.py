@@ -12,20 +12,18 @@ from ai_edge_litert.interpreter import Interpreter
 from harness.baselines.base import Feeds, checked, require_numbers
 from harness.models.tensors import TensorSpec
 from harness.models.tflite.shapes import detail_name
-from harness.models.tflite.state import keeps_resources
 
 
 class LiteRtSession:
     """A TFLite model in LiteRT's interpreter, with the XNNPACK kernels it uses by default.
 
-    `run` gives the outputs of a first inference: variables begin anew. What `bind` returns keeps
-    them, as an application does.
+    `run` gives the outputs of a first inference: tensors that operators keep begin anew. What
+    `bind` returns keeps them, as an application does.
     """
 
     def __init__(self, path: Path, threads: int) -> None:
-        self._path, self._threads = path, threads
-        self._opened()
-        self._anew = keeps_resources(path)
+        self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
+        self._interpreter.allocate_tensors()
         details = self._interpreter.get_input_details()
         found = {"input": details, "output": self._interpreter.get_output_details()}
         for kind, tensors in found.items():
@@ -42,15 +40,8 @@ class LiteRtSession:
             for detail in details
         )
 
-    def _opened(self) -> None:
-        self._interpreter = Interpreter(model_path=str(self._path), num_threads=self._threads)
-        self._interpreter.allocate_tensors()
-
     def run(self, feeds: Feeds) -> list[np.ndarray]:
-        if self._anew:
-            self._opened()
-        else:
-            self._interpreter.reset_all_variables()
+        self._interpreter.reset_all_variables()
         self.bind(feeds)()
         # get_tensor copies; the interpreter's own buffers change with the next run.
         return [

@@ -138,6 +138,7 @@ def build(
             outputs=tuple(_tensor(spec) for spec in made.imported.outputs),
             kernels=described,
             state=made.imported.state,
+            unkept=made.imported.unkept,
             fusion=made.fusion,
             tuning=made.tuning,
             **made.entries,

@@ -251,9 +251,12 @@ def _print(found: Inspection) -> None:
         markup=False,
     )
     if found.state:
-        names = printable(", ".join(found.state))
+        pairs = printable(", ".join(f"{each.output} → {each.input}" for each in found.state))
+        console.print(f"Its state, outputs that are the next inputs: {pairs}.", markup=False)
+    if found.unkept:
+        names = printable(", ".join(found.unkept))
         console.print(
-            f"It keeps state in {len(found.state)} variables ({names}). This is the first "
+            f"Operators keep state in {len(found.unkept)} tensors ({names}). This is the first "
             "inference, with the values that they begin with.",
             markup=False,
         )

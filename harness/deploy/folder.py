@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from harness.compiler.code_kinds import CODE_KINDS
 from harness.compiler.pair import KNOWN_PAIR
 from harness.devices.threads.fork_join import fork_join_library
 from harness.errors import InputError
-from harness.records.artifact import LIBRARY, Artifact, TensorDescription
+from harness.records.artifact import LIBRARY, Artifact, StateTensor, TensorDescription
 from harness.records.record import (
     Accuracy,
     CellKey,
@@ -44,6 +45,7 @@ class Deployment(Frozen):
     model: dict[str, Any]
     inputs: tuple[TensorDescription, ...]
     outputs: tuple[TensorDescription, ...]
+    state: tuple[StateTensor, ...]
     threads: int
     requires: dict[str, str]
     target: dict[str, Any]
@@ -64,8 +66,8 @@ def export(results_dir: Path, record: Record, out: Path) -> Path:
 
     The folder appears complete or not at all; `out` is returned. Raises InputError when `out` is
     there and not empty or cannot be written, when the cell has no compiled network, and when that
-    is for a graphics processor, which the runner does not know, or of a model that keeps state;
-    CellFailure where the threads that it runs in cannot be compiled for its processor.
+    is for a graphics processor, which the runner does not know, or of a model whose operators keep
+    state; CellFailure where the threads that it runs in cannot be compiled for its processor.
     """
     artifact_folder = _artifact_folder(results_dir, record)
     artifact = Artifact.read(artifact_folder)
@@ -73,10 +75,10 @@ def export(results_dir: Path, record: Record, out: Path) -> Path:
         raise InputError(
             f"{record.key}: is for a graphics processor; only networks for processors are exported"
         )
-    if artifact.state:
+    if artifact.unkept:
         raise InputError(
-            f"{record.key}: the model keeps state in {', '.join(artifact.state)}; its compiled "
-            "network is the first inference alone, expected one that is the same each time"
+            f"{record.key}: the model's operators keep state in {', '.join(artifact.unkept)}; its "
+            "compiled network is the first inference alone, expected one that is the same each time"
         )
     about = _describe(record, artifact)
     threads = fork_join_library(about.target["tvm"].get("mtriple"))
@@ -130,6 +132,7 @@ def _describe(record: Record, artifact: Artifact) -> Deployment:
         },
         inputs=artifact.inputs,
         outputs=artifact.outputs,
+        state=artifact.state,
         threads=record.spec["threads"],
         requires={name: versions.get(name, known) for name, known in KNOWN_PAIR.items()},
         target=record.spec["target"],
@@ -159,9 +162,15 @@ def _texts(about: Deployment) -> dict[str, str]:
             configuration=cell.configuration,
             target=cell.target,
             processor=processor,
+            state=_state_in_words(about.state),
         ),
         "run.py": files("harness.deploy").joinpath("runner.py").read_text(encoding="utf-8"),
     }
+
+
+def _state_in_words(state: Sequence[StateTensor]) -> str:
+    pairs = ", ".join(f"`{each.output}` → `{each.input}`" for each in state)
+    return f" `run.py` keeps the state, outputs that are the next inputs: {pairs}." * bool(pairs)
 
 
 _README = """\
@@ -174,6 +183,8 @@ python3 -m venv venv && venv/bin/pip install -r requirements.txt
 venv/bin/python run.py                         # all ones
 venv/bin/python run.py inputs.npz outputs.npz  # names as in metadata.json
 ```
+
+Arrays with one more axis in front are several inferences, one after the other.{state}
 """
 
 _LICENCE = """\

@@ -20,6 +20,7 @@ from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, kernels, summarise
 from harness.passes.rewriter import MAIN
+from harness.records.artifact import StateTensor
 from harness.records.record import Fusion
 from harness.specs.documents import Frozen
 from harness.specs.sweep import FusionLevel, ModelSpec
@@ -43,8 +44,9 @@ class InspectedKernel(Frozen):
 class Inspection(Frozen):
     """The kernels of a model at a fusion level, in the order of their first call.
 
-    `total_flops` and `total_bytes` are those of one inference. `state` names the variables that
-    the model keeps between inferences: the kernels are those of the first.
+    `total_flops` and `total_bytes` are those of one inference. `state` has the inputs that
+    are outputs of the inference before, and `unkept` tensors that operators keep between
+    inferences: the kernels are those of the first.
     """
 
     model: str
@@ -54,7 +56,8 @@ class Inspection(Frozen):
     kernels: tuple[InspectedKernel, ...]
     total_flops: float
     total_bytes: float
-    state: tuple[str, ...] = ()
+    state: tuple[StateTensor, ...] = ()
+    unkept: tuple[str, ...] = ()
 
 
 def inspect(
@@ -85,6 +88,7 @@ def inspect(
         total_flops=sum(kernel.calls * kernel.flops for kernel in shown),
         total_bytes=sum(kernel.calls * kernel.bytes for kernel in shown),
         state=imported.state,
+        unkept=imported.unkept,
     )
 
 

@@ -18,7 +18,6 @@ from harness.baselines.base import Feeds
 from harness.errors import first_line
 from harness.judges.base import CannotJudge
 from harness.models.tflite.shapes import detail_name
-from harness.models.tflite.state import keeps_resources
 
 _SETS = (
     OpResolverType.BUILTIN_REF,
@@ -34,16 +33,11 @@ class LiteRtKernels:
     """A TFLite model in several interpreters."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._interpreters = self._opened()
-        self._anew = keeps_resources(path)
-
-    def _opened(self) -> list[Interpreter]:
-        found = []
+        self._interpreters = []
         for kernels in _SETS:
             try:
                 interpreter = Interpreter(
-                    model_path=str(self._path),
+                    model_path=str(path),
                     experimental_op_resolver_type=kernels,
                     num_threads=1,
                 )
@@ -51,18 +45,13 @@ class LiteRtKernels:
             except Exception as error:
                 # LiteRT raises ValueError or RuntimeError, for an operator that a set lacks too.
                 raise CannotJudge(f"LiteRT's {kernels.name}: {first_line(error)}") from error
-            found.append(interpreter)
-        return found
+            self._interpreters.append(interpreter)
 
     def outcomes(self, feeds: Feeds) -> Iterator[list[np.ndarray]]:
-        if self._anew:
-            self._interpreters = self._opened()
         for interpreter in self._interpreters:
             interpreter.reset_all_variables()
             yield self._once(interpreter, feeds)
         if any(array.dtype == np.float32 for array in feeds.values()):
-            if self._anew:
-                self._interpreters = self._opened()
             self._interpreters[0].reset_all_variables()
             yield self._once(self._interpreters[0], _moved(feeds))
 

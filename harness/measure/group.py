@@ -29,6 +29,7 @@ from harness.models.data.task import ScoredInputs
 from harness.models.tensors import TensorSpec, ValueRange
 from harness.processes.child import Child, ChildLost, Message
 from harness.processes.limits import answer_seconds, lost_reason
+from harness.records.artifact import StateTensor
 from harness.records.record import OWN_ENGINE, Accuracy, InstructionCount, Verification
 from harness.specs.sweep import Limits, Measure, ModelSpec
 
@@ -79,7 +80,7 @@ class Measured:
 @dataclass(frozen=True)
 class GroupSubject:
     """The model that a group runs: its spec, its inputs and which values they can have, its data,
-    its reference, and its outputs."""
+    its reference, its outputs, and its state."""
 
     model: ModelSpec
     inputs: tuple[TensorSpec, ...]
@@ -89,6 +90,7 @@ class GroupSubject:
     ranges: Mapping[str, ValueRange] = field(default_factory=dict)
     outputs: tuple[OutputKind, ...] = ()
     output_tensors: tuple[TensorSpec, ...] = ()
+    state: tuple[StateTensor, ...] = ()
     fingerprint: str = ""
     """Of the model and its data, where it has any."""
 
@@ -280,7 +282,12 @@ class Group:
         real. Raises CellFailure when it does not run on any."""
         subject, count = self._subject, self._measure.verify_inputs
         feeds, real = verification_inputs(
-            subject.task, subject.inputs, count, self._seed, subject.ranges
+            subject.task,
+            subject.inputs,
+            count,
+            self._seed,
+            subject.ranges,
+            [each.input for each in subject.state],
         )
         engine, path = subject.reference_engine, subject.reference_path
         write_arrays(inputs, [list(row.items()) for row in feeds])
@@ -411,6 +418,7 @@ class Group:
                 "model": self._subject.model.model_dump(mode="json", exclude={"training"}),
                 "inputs": [asdict(each) for each in self._subject.inputs],
                 "outputs": [asdict(each) for each in self._subject.output_tensors],
+                "state": [each.model_dump() for each in self._subject.state],
                 "fingerprint": self._subject.fingerprint,
                 "limit": self._measure.accuracy_samples,
                 "skip": self._unscored,

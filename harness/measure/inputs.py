@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -18,15 +18,22 @@ def verification_inputs(
     count: int,
     seed: int,
     ranges: Mapping[str, ValueRange] = MappingProxyType({}),
+    state: Collection[str] = (),
 ) -> tuple[list[Feeds], bool]:
     """`count` inputs, and whether they are real (from labelled data) or random.
 
     Random ones are of another kind each, see `KINDS`, and another seed. Their integers are those
     that `ranges` allows; bytes and other integers of at most 16 bits have all values that there
-    are; any other integer is 0 or 1, as in masks.
+    are; any other integer is 0 or 1, as in masks. The inputs of a network's `state` are real in
+    the first ones alone, and random beside other real inputs: data have its first values only.
     """
     if task is not None:
-        return list(task.examples(count)), True
+        rows: list[Feeds] = []
+        kept = [spec for spec in inputs if spec.name in state]
+        for at, real in enumerate(task.examples(count)):
+            drawn = _drawn(np.random.default_rng([seed, at]), kept, _normal, ranges) if at else {}
+            rows.append({**real, **drawn})
+        return rows, True
     return [
         _drawn(np.random.default_rng([seed, at]), inputs, KINDS[at % len(KINDS)], ranges)
         for at in range(count)

@@ -21,7 +21,7 @@ from harness.files.arrays import read_arrays, write_arrays
 from harness.machine.awake import KeepAwake
 from harness.measure.counting import InstructionCounter
 from harness.processes.child import Channel, Message, channel
-from harness.records.artifact import LIBRARY
+from harness.records.artifact import LIBRARY, StateTensor
 from harness.records.record import OWN_ENGINE
 
 if TYPE_CHECKING:
@@ -157,7 +157,11 @@ class Worker:
 
         spec = ModelSpec.model_validate(message["model"])
         model = require_unchanged(resolve(spec), message["fingerprint"])
-        task = model.fitted(tensor_specs(message["inputs"]), tensor_specs(message["outputs"])).task
+        task = model.fitted(
+            tensor_specs(message["inputs"]),
+            tensor_specs(message["outputs"]),
+            tuple(map(StateTensor.model_validate, message["state"])),
+        ).task
         assert task is not None
         told = [time.monotonic()]
 

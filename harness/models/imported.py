@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import InputError, unknown_name
 from harness.models.tensors import TensorSpec
+from harness.records.artifact import StateTensor
 
 if TYPE_CHECKING:
     from harness.compiler.api import tvm
@@ -57,9 +58,11 @@ class Imported:
     nodes: Mapping[str, Node] = field(default_factory=dict)
     """Variables of `main` to the nodes that they were converted from; other values computed for a
     node stand before its variable."""
-    state: tuple[str, ...] = ()
-    """Variables that the model keeps between inferences. `main` is the first inference: they have
-    the values that they begin with."""
+    state: tuple[StateTensor, ...] = ()
+    """Inputs that are outputs of the inference before."""
+    unkept: tuple[str, ...] = ()
+    """Tensors that operators keep between inferences. `main` is the first inference: they have the
+    values that they begin with."""
 
     @property
     def layer_names(self) -> dict[str, str]:

@@ -11,10 +11,13 @@ from pathlib import Path, PurePosixPath
 
 from harness.errors import InputError
 from harness.models.batch import with_batch, with_single_sample
+from harness.models.data.initial_state import TaskFromInitialState, training_from_initial_state
 from harness.models.data.task import Task, TrainingInputs
 from harness.models.fetch import sha256_of
 from harness.models.formats import Format, format_of
+from harness.models.state import initial_values
 from harness.models.tensors import TensorSpec
+from harness.records.artifact import StateTensor
 from harness.specs.sweep import ModelSpec
 
 
@@ -38,16 +41,25 @@ class ResolvedModel:
     remarks: tuple[str, ...] = ()
     """What was assumed about it, for the user to know."""
 
-    def fitted(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> ResolvedModel:
-        """This model with its data, once it is imported and known to take and give these.
+    def fitted(
+        self,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        state: Sequence[StateTensor] = (),
+    ) -> ResolvedModel:
+        """This model with its data, once it is imported and known to take and give these. The data
+        are of the inputs that are no state.
 
         Raises InputError for labels and inputs that do not fit.
         """
-        return replace(
-            self,
-            task=self.task.fitted(inputs, outputs) if self.task else None,
-            training=self.training.fitted(inputs) if self.training else None,
-        )
+        initial = initial_values(state, inputs)
+        others = [each for each in inputs if each.name not in initial]
+        task = self.task.fitted(others, outputs) if self.task else None
+        training = self.training.fitted(others) if self.training else None
+        if initial:
+            task = task and TaskFromInitialState(task, initial)
+            training = training and training_from_initial_state(training, initial)
+        return replace(self, task=task, training=training)
 
 
 def resolve_file(spec: ModelSpec, path: Path) -> ResolvedModel:
@@ -71,7 +83,7 @@ def resolve_file(spec: ModelSpec, path: Path) -> ResolvedModel:
                 f"model '{spec.name}': its file leaves the batch of {', '.join(assumed)} free, "
                 "which is 1 here; `batch` sets another",
             )
-    inputs = _inputs(path, kind, shapes) if spec.data or spec.training else None
+    inputs = _inputs(path, kind, shapes, spec.state) if spec.data or spec.training else None
     own_metric: Path | None = None
     if spec.data and spec.metric:
         own_metric = scoring_of(spec.metric).source()
@@ -100,9 +112,10 @@ def resolve_file(spec: ModelSpec, path: Path) -> ResolvedModel:
 
 
 def _inputs(
-    path: Path, kind: Format, shapes: Mapping[str, tuple[int, ...]]
+    path: Path, kind: Format, shapes: Mapping[str, tuple[int, ...]], state: Mapping[str, str]
 ) -> tuple[TensorSpec, ...] | None:
-    """The model's inputs, with the user's shapes; None if the file's kind hides them."""
+    """The model's inputs that are no state, with the user's shapes; None if the file's kind hides
+    them."""
     if kind != "onnx":
         return None
     import onnx
@@ -114,6 +127,8 @@ def _inputs(
     fix_shapes(model, shapes, path)
     found = []
     for value in graph_inputs(model.graph):
+        if value.name in state:
+            continue
         tensor = value.type.tensor_type
         shape = tuple(axis.dim_value for axis in tensor.shape.dim)
         dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)

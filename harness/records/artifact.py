@@ -35,6 +35,15 @@ class TensorDescription(Frozen):
     dtype: str
 
 
+class StateTensor(Frozen):
+    """An input of a network, the output that it is in the next inference, and its values in the
+    first one, in C order; zeros where there are none."""
+
+    input: str
+    output: str
+    initial: tuple[float, ...] = ()
+
+
 class KernelDescription(Frozen):
     """One kernel: its calls in an inference, the operations and bytes of a call, and the layers
     whose weights its calls read, in their order.
@@ -72,8 +81,10 @@ class Artifact(StepEntries):
     schedules: KernelVerification | None = None
     loops: LoopThroughputs | None = None
     memory_safety: MemorySafety | None = None
-    state: tuple[str, ...] = ()
-    """Variables of the model that it keeps between inferences; this is the first one."""
+    state: tuple[StateTensor, ...] = ()
+    """Inputs that are outputs of the inference before."""
+    unkept: tuple[str, ...] = ()
+    """Tensors that the model's operators keep between inferences; this is the first one."""
 
     @classmethod
     def read(cls, folder: Path) -> Artifact:

@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +25,7 @@ from harness.errors import CellSkipped, in_words
 from harness.executors.executor import Executor
 from harness.executors.table import executor_of
 from harness.processes.child import Channel, Message, channel
-from harness.records.artifact import Artifact, reference_of
+from harness.records.artifact import Artifact, StateTensor, reference_of
 from harness.run.import_stage import MODEL_STAGES, ImportOrder
 from harness.run.steps import steps_of
 from harness.specs.documents import Frozen
@@ -51,6 +51,7 @@ class Order(Frozen):
 
     model: Path
     shapes: dict[str, tuple[int, ...]]
+    state: tuple[StateTensor, ...] = ()
     work: Path
     target: TargetSpec
     configuration: Configuration
@@ -80,7 +81,8 @@ def compile_cell(order: Order, tell: Tell) -> Artifact:
     from harness.models.frontends import import_model
 
     tell({"stage": "import"})
-    imported = import_model(order.model, order.shapes, order.work)
+    found = import_model(order.model, order.shapes, order.work)
+    imported = replace(found, state=order.state)
     executor = executor_of(order.target, order.servers)
     with blaming(imported, executor.working_target()):
         return _Cell(order, imported, executor, tell).compiled()

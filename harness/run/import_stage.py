@@ -13,8 +13,9 @@ from pydantic import Field
 
 from harness.errors import CellFailure, HarnessError, in_words
 from harness.models.snapshot import snapshot
+from harness.models.state import declared_state
 from harness.models.tensors import ValueRange
-from harness.records.artifact import TensorDescription
+from harness.records.artifact import StateTensor, TensorDescription
 from harness.specs.documents import Frozen
 
 SOURCE = "source"
@@ -28,6 +29,8 @@ class ImportOrder(Frozen):
     files: dict[str, str]
     """The model's files, as `harness.models.snapshot` takes them."""
     shapes: dict[str, tuple[int, ...]]
+    state: dict[str, str] = Field(default_factory=dict)
+    """State that the user declares: inputs to the outputs that they are in the next inference."""
     work: Path
 
 
@@ -43,8 +46,10 @@ class ImportedModel(Frozen):
     runnable: Path
     ranges: dict[str, ValueRange] = Field(default_factory=dict)
     quantized: frozenset[str] = frozenset()
-    state: tuple[str, ...] = ()
-    """Variables that the model keeps between inferences, of which the first is measured."""
+    state: tuple[StateTensor, ...] = ()
+    """Inputs that are outputs of the inference before."""
+    unkept: tuple[str, ...] = ()
+    """Tensors that operators keep between inferences, of which the first is measured."""
 
 
 def import_stage(order: ImportOrder) -> ImportedModel:
@@ -71,7 +76,8 @@ def import_stage(order: ImportOrder) -> ImportedModel:
         runnable=runnable,
         ranges=value_ranges(imported),
         quantized=quantized_outputs(runnable),
-        state=imported.state,
+        state=imported.state + declared_state(order.state, imported.inputs, imported.outputs),
+        unkept=imported.unkept,
     )
 
 
@@ -86,6 +92,8 @@ def prepare_stage(order: ImportOrder) -> ImportedModel:
         source=source,
         inputs=tuple(TensorDescription(**asdict(spec)) for spec in found.inputs),
         outputs=(),
+        state=found.state
+        + tuple(StateTensor(input=name, output=after) for name, after in order.state.items()),
         runnable=found.path,
         quantized=quantized_outputs(found.path),
     )

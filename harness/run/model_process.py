@@ -15,6 +15,7 @@ from harness.models.data.task import Feeds, Progress, Run
 from harness.models.formats import Format
 from harness.models.tensors import TensorSpec
 from harness.processes.child import Child, ChildLost, Message
+from harness.records.artifact import StateTensor
 from harness.records.record import Accuracy
 from harness.run.results_folder import scratch_in
 from harness.specs.sweep import Limits, ModelSpec
@@ -40,15 +41,19 @@ class KnownModel:
     remarks: tuple[str, ...] = ()
 
     def fitted(
-        self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], count: int
+        self,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        state: Sequence[StateTensor],
+        count: int,
     ) -> tuple[KnownModel, list[str]]:
-        """This model once it is imported and known to take and give these, its labelled samples
+        """This model once it is imported and known to take, give and keep these, its samples
         counted up to `count`; and what there is to say of its data. Raises InputError where the
         data do not fit."""
         found = self.task or self.training
         if found is None:
             return self, []
-        source = found.source.of(inputs, outputs)
+        source = found.source.of(inputs, outputs, state)
         answer = source.ask({"do": "fit", "count": count})
         fitted = replace(
             self,
@@ -174,9 +179,18 @@ class _Source:
     fingerprint: str
     tensors: Message = field(default_factory=dict)
 
-    def of(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> _Source:
-        """The same for a model that takes and gives these."""
-        tensors = {"inputs": list(map(asdict, inputs)), "outputs": list(map(asdict, outputs))}
+    def of(
+        self,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        state: Sequence[StateTensor],
+    ) -> _Source:
+        """The same for a model that takes and gives these, and keeps that."""
+        tensors = {
+            "inputs": list(map(asdict, inputs)),
+            "outputs": list(map(asdict, outputs)),
+            "state": [each.model_dump() for each in state],
+        }
         return replace(self, tensors=tensors)
 
     def ask(self, message: Mapping[str, Any], *rest: Any) -> Message:

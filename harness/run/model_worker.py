@@ -107,12 +107,17 @@ def _unchanged(message: Message) -> ResolvedModel:
     are those of a model with some inputs and outputs, where these are known."""
     from harness.models.resolved import require_unchanged
     from harness.models.tensors import tensor_specs
+    from harness.records.artifact import StateTensor
 
     found = require_unchanged(_resolved(message), message["fingerprint"])
     tensors = message["tensors"]
     if not tensors:
         return found
-    return found.fitted(tensor_specs(tensors["inputs"]), tensor_specs(tensors["outputs"]))
+    return found.fitted(
+        tensor_specs(tensors["inputs"]),
+        tensor_specs(tensors["outputs"]),
+        tuple(map(StateTensor.model_validate, tensors["state"])),
+    )
 
 
 def _attempt(action: Callable[[Message], Message], message: Message) -> Message:

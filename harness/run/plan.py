@@ -176,6 +176,8 @@ def _cells(
         "settings": settings.given,
         "seed": sweep.seed,
     }
+    if found.spec.state:
+        common["state"] = found.spec.state
     if unscored:
         common |= {"calibration": unscored, "samples": SAMPLES_REVISION}
 

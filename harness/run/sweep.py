@@ -6,7 +6,7 @@ baselines included, interleaved. Building, tuning and measuring never share the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -177,8 +177,8 @@ class _GroupRun:
             self._target = self._writer.target = self._executor.described()
             self._executor = executor_of(self._target, self._servers)
             imported = self._import()
-            if imported.state:
-                self._listener.note(_of_state(self._group.model.name, imported.state))
+            for remark in _of_state(imported):
+                self._listener.note(f"model '{self._group.model.name}': {remark}")
             self._fit_data(imported)
         except (CellFailure, CellSkipped, InputError) as error:
             self._lose(self._pending, error)
@@ -209,7 +209,11 @@ class _GroupRun:
         label = f"{self._group.model.name} · {self._target.name}"
         model = self._group.model
         order = ImportOrder(
-            model=model.path, files=model.files, shapes=model.shapes, work=self._work
+            model=model.path,
+            files=model.files,
+            shapes=model.shapes,
+            state=self._group.spec.state,
+            work=self._work,
         )
         self._work.mkdir(parents=True, exist_ok=True)
         answer = self._process.carry_out(do, order.model_dump(mode="json"), label)
@@ -222,7 +226,7 @@ class _GroupRun:
         InputError."""
         unscored = self._group.unscored
         model, remarks = self._group.model.fitted(
-            _specs(imported.inputs), _specs(imported.outputs), unscored + 1
+            _specs(imported.inputs), _specs(imported.outputs), imported.state, unscored + 1
         )
         require_scored(model, unscored)
         for remark in remarks:
@@ -287,6 +291,7 @@ class _GroupRun:
         order = Order(
             model=imported.source,
             shapes=self._group.model.shapes,
+            state=imported.state,
             work=self._work,
             target=self._target,
             configuration=configuration,
@@ -315,6 +320,7 @@ class _GroupRun:
             outputs=tuple(
                 OutputKind(each.name, each.name in imported.quantized) for each in imported.outputs
             ),
+            state=imported.state,
             fingerprint=self._group.model.fingerprint,
         )
         paths = {found.mark: found.path for found in members}
@@ -375,8 +381,16 @@ def _label(cell: PlannedCell) -> str:
     return " · ".join(filter(None, (cell.key.model, str(cell.key.settings), _short(cell))))
 
 
-def _of_state(model: str, variables: Sequence[str]) -> str:
-    return (
-        f"model '{model}': keeps state in variables ({', '.join(variables)}); "
-        "it is verified and measured in its first inference, and is not exported"
-    )
+def _of_state(imported: ImportedModel) -> Iterator[str]:
+    """Remarks on what a model keeps between inferences."""
+    if imported.state:
+        pairs = ", ".join(f"{each.output} → {each.input}" for each in imported.state)
+        yield (
+            f"its state is given and returned by each inference ({pairs}); an exported network "
+            "keeps it"
+        )
+    if imported.unkept:
+        yield (
+            f"its operators keep state in tensors ({', '.join(imported.unkept)}); it is verified "
+            "and measured in its first inference, and is not exported"
+        )

@@ -95,7 +95,9 @@ class ModelSpec(Frozen):
     a module that is installed or on PYTHONPATH (see `harness.models.accuracy.own_metric`).
     `training` is an `.npz` of other inputs, without labels, to compress the model's edges by.
     `layeredge models show NAME` describes `data` and `training` of a catalog model. `batch` is the
-    extent of the inputs' first dimensions where the file leaves them free.
+    extent of the inputs' first dimensions where the file leaves them free. `state` maps inputs to
+    the outputs that they are in the next inference: `data` and `training` leave these inputs out,
+    they are zeros there, and an exported network keeps them.
     """
 
     name: Name
@@ -105,6 +107,7 @@ class ModelSpec(Frozen):
     metric: str | None = None
     training: Path | None = None
     batch: Count | None = None
+    state: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod

@@ -171,6 +171,23 @@ def test_runner_gives_the_reference_outputs_when_inputs_are_given(
 
 
 @pytest.mark.slow
+def test_runner_takes_several_inputs_one_after_the_other(
+    built: tuple[Path, Record], inputs: Path, tmp_path: Path
+) -> None:
+    out = export(*built, tmp_path / "deploy")
+    with np.load(inputs) as one:
+        np.savez(tmp_path / "three.npz", x=np.stack([one["x"], -one["x"], 2 * one["x"]]))
+    done = run(sys.executable, out, "three.npz", "found.npz")
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "three.npz") as given, np.load(tmp_path / "found.npz") as found:
+        assert found["y"].shape == (3, 1, 4)
+        for each, outputs in zip(given["x"], found["y"], strict=True):
+            np.savez(tmp_path / "one.npz", x=each)
+            np.savez(tmp_path / "y.npz", y=outputs)
+            assert_as_onnx_runtime(built[0], tmp_path / "one.npz", tmp_path / "y.npz")
+
+
+@pytest.mark.slow
 def test_runner_names_every_output_when_there_are_several(tmp_path: Path) -> None:
     network = onnx_model(
         [
@@ -197,6 +214,8 @@ def test_runner_names_every_output_when_there_are_several(tmp_path: Path) -> Non
     [
         ({"x": np.zeros((1, 3, 8, 9), np.float32)}, "found float32 [1, 3, 8, 9]"),
         ({"x": np.zeros((1, 3, 8, 8))}, "found float64 [1, 3, 8, 8]"),
+        ({"x": np.zeros((0, 1, 3, 8, 8), np.float32)}, "found float32 [0, 1, 3, 8, 8]"),
+        ({"x": np.zeros((2, 2, 1, 3, 8, 8), np.float32)}, "found float32 [2, 2, 1, 3, 8, 8]"),
         ({"other": np.zeros(1)}, "found float64 [0]"),
     ],
 )

@@ -99,6 +99,22 @@ def shape_arithmetic() -> onnx.ModelProto:
     )
 
 
+def recurrent_step() -> onnx.ModelProto:
+    """A step of a recurrent network: `h` becomes `following`, half of it and `x` (1×6); `y` (1×4)
+    are probabilities computed from that."""
+    return onnx_model(
+        [
+            helper.make_node("Mul", ["h", "half"], ["m"], name="decay"),
+            helper.make_node("Add", ["m", "x"], ["following"], name="update"),
+            helper.make_node("Gemm", ["following", "w"], ["g"], name="dense"),
+            helper.make_node("Softmax", ["g"], ["y"], name="softmax"),
+        ],
+        [("x", FLOAT, [1, 6]), ("h", FLOAT, [1, 6])],
+        ["y", "following"],
+        {"half": np.array(0.5, np.float32), "w": weights(6, 4)},
+    )
+
+
 def save(model: onnx.ModelProto, path: Path) -> Path:
     """Write a model and give its path back."""
     onnx.save(model, path)
@@ -256,25 +272,60 @@ def save_counting_tflite(path: Path) -> Path:
     20 and 30; `before` is the variable as it was."""
     from ai_edge_litert import schema_py_generated as schema
 
-    builder, init = _TfliteBuilder(schema), _TfliteBuilder(schema)
-    named = schema.VarHandleOptionsT()
-    named.container, named.sharedName = "", "sum"
-    begins = schema.CallOnceOptionsT()
-    begins.initSubgraphIndex = 1
+    builder = _TfliteBuilder(schema)
     x, y, before = (builder.tensor(name, [1, 3]) for name in ("x", "y", "before"))
-    handle = builder.resource("handle")
-    builder.operator("CALL_ONCE", [], [], "CallOnceOptions", begins)
-    builder.operator("VAR_HANDLE", [], [handle], "VarHandleOptions", named)
+    init = _with_variables(builder, {"handle": [[10, 20, 30]]})
+    handle = builder.named["handle"]
     builder.operator("READ_VARIABLE", [handle], [before])
     builder.operator("ADD", [x, before], [y], "AddOptions", schema.AddOptionsT())
     builder.operator("ASSIGN_VARIABLE", [handle, y], [])
-    init.buffers, init.codes = builder.buffers, builder.codes
-    first = init.tensor("first", [1, 3], np.array([[10, 20, 30]], np.float32))
-    beginning = init.resource("beginning")
-    init.operator("VAR_HANDLE", [], [beginning], "VarHandleOptions", named)
-    init.operator("ASSIGN_VARIABLE", [beginning, first], [])
-    path.write_bytes(builder.finish([x], [y, before], [init.graph([], [])]))
+    path.write_bytes(builder.finish([x], [y, before], [init]))
     return path
+
+
+def save_delaying_tflite(path: Path, called: bool = False) -> Path:
+    """A TFLite model that gives `x` (1×3) of two inferences before, and adds a variable that begins
+    with 1, 2 and 3, and to which nothing is assigned; `newer` and `older` are `x` of one and two
+    inferences before. With `called` the graph that gives the first values is not said to run once
+    at the beginning."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    builder = _TfliteBuilder(schema)
+    names = ("x", "y", "newer", "older", "bias value")
+    x, y, newer, older, bias = (builder.tensor(name, [1, 3]) for name in names)
+    firsts = {"newer handle": [[0, 0, 0]], "older handle": [[0, 0, 0]], "bias": [[1, 2, 3]]}
+    init = _with_variables(builder, firsts, once=not called)
+    handles = [builder.named[name] for name in firsts]
+    for handle, value in ((handles[1], older), (handles[2], bias), (handles[0], newer)):
+        builder.operator("READ_VARIABLE", [handle], [value])
+    builder.operator("ASSIGN_VARIABLE", [handles[1], newer], [])
+    builder.operator("ASSIGN_VARIABLE", [handles[0], x], [])
+    builder.operator("ADD", [older, bias], [y], "AddOptions", schema.AddOptionsT())
+    path.write_bytes(builder.finish([x], [y], [init]))
+    return path
+
+
+def _with_variables(
+    builder: _TfliteBuilder, firsts: Mapping[str, list[list[float]]], once: bool = True
+) -> Any:
+    """Give a model variables, by the names of their handles, and a graph with their first values,
+    which runs `once`."""
+    schema = builder.schema
+    init = _TfliteBuilder(schema)
+    init.buffers, init.codes = builder.buffers, builder.codes
+    if once:
+        begins = schema.CallOnceOptionsT()
+        begins.initSubgraphIndex = 1
+        builder.operator("CALL_ONCE", [], [], "CallOnceOptions", begins)
+    for name, values in firsts.items():
+        named = schema.VarHandleOptionsT()
+        named.container, named.sharedName = "", f"variable of {name}"
+        for each in (builder, init):
+            each.named[name] = each.resource(name)
+            each.operator("VAR_HANDLE", [], [each.named[name]], "VarHandleOptions", named)
+        first = init.tensor(f"first of {name}", [1, 3], np.array(values, np.float32))
+        init.operator("ASSIGN_VARIABLE", [init.named[name], first], [])
+    return init.graph([], [])
 
 
 def save_computed_tflite(path: Path) -> Path:
@@ -348,6 +399,7 @@ class _TfliteBuilder:
         self.tensors: list[Any] = []
         self.operators: list[Any] = []
         self.codes: list[Any] = []
+        self.named: dict[str, int] = {}
 
     def tensor(
         self,

@@ -46,6 +46,21 @@ def test_integers_have_all_values_that_there_are() -> None:
     assert 0 <= found["ids"].min() < 20 and 236 < found["ids"].max() <= 256
 
 
+def test_state_is_random_beside_real_inputs_but_the_first() -> None:
+    class Real:
+        metric = "top-1"
+
+        def examples(self, count: int) -> list[dict[str, np.ndarray]]:
+            zero = np.zeros((1, 200), np.float32)
+            return [{"image/0": zero, "scalar": np.float16(at)} for at in range(count)]
+
+    specs = [SPECS[0], SPECS[-1]]
+    rows, real = verification_inputs(Real(), specs, 3, 0, state=["image/0"])  # type: ignore[arg-type]
+    assert real and [row["scalar"] for row in rows] == [0, 1, 2]
+    first, second, third = (row["image/0"] for row in rows)
+    assert not first.any() and second.std() > 0.5 and not np.array_equal(second, third)
+
+
 def test_floats_are_of_all_kinds() -> None:
     found, _ = verification_inputs(None, SPECS[:1], 4, 0)
     normal, wide, unit, negative = (row["image/0"] for row in found)

@@ -13,9 +13,9 @@ import numpy as np
 
 _NOT_COMPUTED = frozenset(
     {
-        *("CUSTOM", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "WHILE", "IF"),
-        *("RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL", "CALL", "HASHTABLE"),
-        *("HASHTABLE_FIND", "HASHTABLE_IMPORT", "HASHTABLE_SIZE", "STABLEHLO_COMPOSITE"),
+        *("CUSTOM", "WHILE", "IF", "RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL"),
+        *("CALL", "HASHTABLE", "HASHTABLE_FIND", "HASHTABLE_IMPORT", "HASHTABLE_SIZE"),
+        "STABLEHLO_COMPOSITE",
     }
 )
 """Operators with other subgraphs, with state, or whose result is another each time."""

@@ -16,7 +16,6 @@ from harness.models.tflite.graph import Graph, Tensor
 from harness.models.tflite.operation import Operation, Unsupported
 from harness.models.tflite.operators.table import CONVERTERS
 from harness.models.tflite.presentation import Presented, present, returned
-from harness.models.tflite.variables import VARIABLES, Variables
 
 _SHOWN = 5
 """Outputs of operators of one kind that are named."""
@@ -51,7 +50,6 @@ class LiteRtConverter(OperatorConverter):  # type: ignore[misc]
         self._graph = Graph(model, subgraph, self._computed)
         self._values: dict[int, relax.Expr] = {}
         self._presented = Presented({}, {})
-        self._variables = self.conversion_state.setdefault("variables", Variables()).of_graph()
         inputs = subgraph.InputsAsNumpy() if subgraph.InputsLength() else []
         for index, value in zip(inputs, exp_tab.exprs.values(), strict=True):
             self._values[int(index)] = value
@@ -103,9 +101,7 @@ class LiteRtConverter(OperatorConverter):  # type: ignore[misc]
         )
         values, arrays = self._presented
         operation = Operation(name, operator, inputs, outputs, values, arrays, self.bb)
-        if name in VARIABLES:
-            result = VARIABLES[name](operation, self._variables)
-        elif name in CONVERTERS:
+        if name in CONVERTERS:
             result = CONVERTERS[name](operation)
         else:
             result = self.convert_map[name](op=operator)
@@ -182,7 +178,7 @@ class LiteRtConverter(OperatorConverter):  # type: ignore[misc]
         refused: dict[str, list[str]] = {}
         for operator in operators:
             name = self.get_op_code_str(operator)
-            if name not in self.convert_map and name not in CONVERTERS and name not in VARIABLES:
+            if name not in self.convert_map and name not in CONVERTERS:
                 outputs = [each for each in self._tensors(operator, "Outputs") if each is not None]
                 if not outputs or outputs[0].index not in self._computed:
                     refused.setdefault(name, []).append(f"'{_first(outputs)}'")

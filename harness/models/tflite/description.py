@@ -9,7 +9,7 @@ from harness.errors import InputError
 from harness.models.description import Description, typed
 from harness.models.tflite.graph import Graph
 from harness.models.tflite.shapes import DAMAGED, dimensions
-from harness.models.tflite.state import state_of
+from harness.models.tflite.state import variables_of
 
 
 def described(path: Path) -> Description:
@@ -28,7 +28,7 @@ def described(path: Path) -> Description:
             inputs={each.name: typed(each.dtype, extents[each.name]) for each in inputs},
             nodes=sum(each.OperatorsLength() for each in graphs),
             quantization=_quantization(graph, subgraph),
-            state=state_of(model),
+            state=variables_of(model),
         )
     except DAMAGED:
         raise InputError(f"{path}: a damaged or truncated TFLite model") from None

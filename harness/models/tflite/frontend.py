@@ -10,7 +10,7 @@ from harness.errors import InputError
 from harness.models.imported import Imported, Node, output_specs, require_shapes
 from harness.models.tensors import TensorSpec
 from harness.models.tflite.shapes import DAMAGED, static_file, tensor_name
-from harness.models.tflite.state import state_of
+from harness.models.tflite.state import explicit_state, unkept_tensors
 
 _FLOATS = ("float16", "float32", "float64")
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -21,11 +21,12 @@ def import_tflite(path: Path, shapes: Mapping[str, tuple[int, ...]], work: Path)
     """Import a `.tflite` file, in floats or fully quantized to integers. Where its converter left
     dimensions free, the static model that is imported is written to `work/prepared.tflite`.
 
-    A model that keeps state in variables is imported as its first inference. Raises InputError as
-    `static_file` does, when the file is damaged, and for operators that are not supported, named
+    State in variables becomes inputs and outputs, in `work/prepared.tflite` too; state that an
+    operator keeps in tensors is that of the first inference. Raises InputError as `static_file` and
+    `explicit_state` do, when the file is damaged, and for operators that are not supported, named
     with their outputs.
     """
-    static = static_file(path, shapes, work)
+    static, state = explicit_state(static_file(path, shapes, work), work)
     import tflite
 
     from harness.compiler.tflite_frontend import from_tflite
@@ -38,7 +39,7 @@ def import_tflite(path: Path, shapes: Mapping[str, tuple[int, ...]], work: Path)
         graph = model.Subgraphs(0)
         inputs = tuple(_spec(graph, index, path) for index in graph.InputsAsNumpy())
         outputs = [tensor_name(graph.Tensors(index), index) for index in graph.OutputsAsNumpy()]
-        state = state_of(model)
+        unkept = unkept_tensors(model)
     except DAMAGED:
         raise InputError(f"{path}: a damaged or truncated TFLite model") from None
     require_shapes(shapes, inputs, path)
@@ -53,7 +54,8 @@ def import_tflite(path: Path, shapes: Mapping[str, tuple[int, ...]], work: Path)
             f"{path}: TVM's importer fails on this model, though it knows each of its operators"
         ) from error
     prepared = None if static == path else static
-    return Imported(module, inputs, output_specs(module, outputs, path), prepared, converted, state)
+    specs = output_specs(module, outputs, path)
+    return Imported(module, inputs, specs, prepared, converted, state, unkept)
 
 
 def _spec(graph: Any, index: int, path: Path) -> TensorSpec:

@@ -1,0 +1,45 @@
+"""State that a user declares."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.errors import InputError
+from harness.models.state import declared_state, initial_values
+from harness.models.tensors import TensorSpec
+from harness.records.artifact import StateTensor
+
+X, H = TensorSpec("x", (2,), "float32"), TensorSpec("h", (1, 2), "int8")
+Y, NEXT = TensorSpec("y", (2,), "float32"), TensorSpec("next", (1, 2), "int8")
+
+
+def test_declared_state_names_an_input_and_an_output() -> None:
+    assert declared_state({"h": "next"}, [X, H], [Y, NEXT]) == (
+        StateTensor(input="h", output="next"),
+    )
+    assert declared_state({}, [X, H], [Y, NEXT]) == ()
+
+
+@pytest.mark.parametrize(
+    ("declared", "why"),
+    [
+        ({"k": "next"}, "state: no input 'k'"),
+        ({"h": "nxt"}, "state: no output 'nxt'; did you mean 'next'"),
+        (
+            {"h": "y"},
+            r"output y: float32 \[2\] cannot be the next inference's input h: int8 \[1, 2\]",
+        ),
+    ],
+)
+def test_state_that_cannot_be_is_refused(declared: dict[str, str], why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        declared_state(declared, [X, H], [Y, NEXT])
+
+
+def test_state_begins_with_its_values_or_zeros() -> None:
+    state = [StateTensor(input="h", output="next", initial=(-128, 3))]
+    found = initial_values([*state, StateTensor(input="x", output="y")], [X, H])
+    assert list(found) == ["h", "x"]
+    assert found["h"].dtype == np.int8 and found["h"].tolist() == [[-128, 3]]
+    assert found["x"].dtype == np.float32 and found["x"].tolist() == [0, 0]
