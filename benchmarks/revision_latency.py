@@ -27,7 +27,8 @@ from rich.table import Table
 
 from harness.hardware import HOST, load_target
 from harness.machine.environment import noise_warnings
-from harness.measure.group import Group, GroupSettings, GroupSubject, Member
+from harness.measure.group import Group, GroupSettings, GroupSubject
+from harness.measure.member import Member
 from harness.models.catalog.entries import resolve
 from harness.models.tensors import TensorSpec
 from harness.records.artifact import DESCRIPTION, Artifact

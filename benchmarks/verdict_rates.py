@@ -35,7 +35,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from harness.hardware import HOST, load_target
 from harness.machine.environment import noise_warnings
-from harness.measure.group import Group, GroupSettings, GroupSubject, Member
+from harness.measure.group import Group, GroupSettings, GroupSubject
+from harness.measure.member import Member
 from harness.models.tensors import TensorSpec
 from harness.run.cell import Order, compile_cell
 from harness.specs.sweep import Configuration, Limits, Measure, ModelSpec

@@ -47,14 +47,8 @@ from harness.records.artifact import (
     KernelDescription,
     TensorDescription,
 )
-from harness.records.record import (
-    Fusion,
-    KernelVerification,
-    Launch,
-    LoopThroughputs,
-    MemorySafety,
-    Tuning,
-)
+from harness.records.compiled_code import KernelVerification, Launch, LoopThroughputs, MemorySafety
+from harness.records.record import Fusion, Tuning
 from harness.schedules.untuned import schedule_untuned
 from harness.specs.target import Multiprocessor
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.compiler.api import tvm
     from harness.measure.group import Group, GroupSettings
     from harness.measure.memory_safety import MemoryCheck
-    from harness.records.record import KernelVerification
+    from harness.records.compiled_code import KernelVerification
     from harness.tuning.measurers.local import Measurer
 
 Verify = Callable[["tvm.IRModule"], "KernelVerification | None"]

@@ -10,7 +10,7 @@ import ctypes
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.records.record import InstructionCount
+from harness.records.compiled_code import InstructionCount
 
 _RANGE, _RESET, _WRITE = 0x4C450001, 0x4C450002, 0x4C450003
 

@@ -14,8 +14,9 @@ import numpy as np
 from harness.devices.emulated.board import Board
 from harness.errors import CellFailure
 from harness.files.arrays import write_arrays
-from harness.measure.group import Group, GroupSettings, Member, ProcessRunner, Runner
-from harness.records.record import InstructionCount
+from harness.measure.group import Group, GroupSettings
+from harness.measure.member import Member, ProcessRunner, Runner
+from harness.records.compiled_code import InstructionCount
 from harness.specs.target import TargetSpec
 
 _SCORED = 50

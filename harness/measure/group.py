@@ -7,8 +7,6 @@ hangs is dropped, and the others go on.
 
 from __future__ import annotations
 
-import os
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,15 +20,15 @@ from harness.files.arrays import read_arrays, write_arrays
 from harness.measure.inputs import cautious_inputs, verification_inputs
 from harness.measure.judge import NetworkJudge
 from harness.measure.judgement import Judge
+from harness.measure.member import Measured, Member, ProcessRunner, Runner
 from harness.measure.scoring import scored_otherwise
 from harness.measure.verification import OutputKind, verify
 from harness.models.accuracy.metrics import agreement
 from harness.models.data.task import ScoredInputs
 from harness.models.tensors import TensorSpec, ValueRange
-from harness.processes.child import Child, ChildLost, Message
-from harness.processes.limits import answer_seconds, lost_reason
+from harness.processes.limits import answer_seconds
 from harness.records.artifact import StateTensor
-from harness.records.record import OWN_ENGINE, Accuracy, InstructionCount, Verification
+from harness.records.record import OWN_ENGINE, Accuracy
 from harness.specs.sweep import Limits, Measure, ModelSpec
 
 _WARM_UP_SECONDS = 0.3
@@ -42,39 +40,7 @@ _KERNEL_RUNS, _LEAST_KERNEL_RUNS = 20, 3
 _KERNEL_SECONDS = 10.0
 """Runs that time the kernels of a network are fewer where they would take longer than this."""
 _INFERENCES_PER_KERNEL_RUN = 4
-_WATCH_SECONDS = 1.0
 _PLAIN = "the compressed network, compiled plainly"
-
-
-@dataclass(frozen=True)
-class Member:
-    """A member of a group: an engine and the file that it loads. `mark` is the cell's fingerprint,
-    and `reference` an artifact that it is verified against where it computes something else than
-    the model does, because its edges are compressed."""
-
-    mark: str
-    label: str
-    engine: str
-    path: Path
-    wants_accuracy: bool = True
-    reference: Path | None = None
-
-
-@dataclass
-class Measured:
-    """The measurements of one member; `failure` is set when it failed."""
-
-    verification: Verification | None = None
-    samples: list[float] = field(default_factory=list)
-    runs_per_sample: int = 1
-    peak_rss_mb: float | None = None
-    base_rss_mb: float | None = None
-    kernel_seconds: dict[str, list[float]] = field(default_factory=dict)
-    outside_seconds: list[float] = field(default_factory=list)
-    accuracy: Accuracy | None = None
-    instructions: InstructionCount | None = None
-    failure: HarnessError | None = None
-    stage: str = "verify"
 
 
 @dataclass(frozen=True)
@@ -115,95 +81,6 @@ class GroupSettings:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-class Runner(ABC):
-    """One member on its device, and its measurements."""
-
-    def __init__(self, member: Member, threads: int) -> None:
-        self.member = member
-        self.measured = Measured()
-        self.seconds_per_run = 0.0
-        self._threads = threads
-
-    @abstractmethod
-    def ask(
-        self,
-        message: Message,
-        heard: Callable[[float, float], None] | None = None,
-    ) -> Message:
-        """Send a message and wait for the answer, passing on progress meanwhile.
-
-        Raises CellFailure, or CellSkipped where the engine says that it does not apply here.
-        """
-
-    @abstractmethod
-    def close(self) -> None:
-        """End it."""
-
-    def load(self) -> None:
-        answer = self.ask(
-            {
-                "do": "load",
-                "engine": self.member.engine,
-                "path": str(self.member.path),
-                "threads": self._threads,
-            }
-        )
-        self.measured.base_rss_mb = answer["base_rss_mb"]
-
-    def fail(self, stage: str, error: HarnessError) -> None:
-        self.measured.failure = error
-        self.measured.stage = stage
-        self.close()
-
-    @property
-    def alive(self) -> bool:
-        return self.measured.failure is None
-
-
-class ProcessRunner(Runner):
-    """One member's process, paused while another runs; `python` runs it where that is
-    not this one."""
-
-    def __init__(
-        self,
-        member: Member,
-        threads: int,
-        limits: Limits,
-        environment: Mapping[str, str],
-        python: Path | None = None,
-    ) -> None:
-        super().__init__(member, threads)
-        self._seconds = answer_seconds(limits)
-        self._child = Child(
-            "harness.measure.worker",
-            memory_mb=limits.memory_mb,
-            environment={
-                "TVM_NUM_THREADS": str(threads),
-                "OMP_NUM_THREADS": str(threads),
-                **environment,
-            },
-            # All on the same ones: a core whose sibling is busy is slower, for one as for all.
-            cpus=sorted(os.sched_getaffinity(0))[:threads],
-            python=python,
-        )
-
-    def ask(
-        self,
-        message: Message,
-        heard: Callable[[float, float], None] | None = None,
-    ) -> Message:
-        self._child.resume()
-        try:
-            return answer_of(self._child, message, self._seconds, heard)
-        except ChildLost as error:
-            raise CellFailure(lost_reason(error)) from None
-        finally:
-            self._child.pause()
-
-    def close(self) -> None:
-        self._child.kill()
-
-
 def kernel_runs(seconds: float) -> int:
     """How often the kernels of a network are timed whose inference takes so many seconds."""
     affordable = _KERNEL_SECONDS / (_INFERENCES_PER_KERNEL_RUN * max(seconds, 1e-9))
@@ -212,25 +89,6 @@ def kernel_runs(seconds: float) -> int:
 
 def _no_judge_of_compressed(_at: int, _others: bool) -> str:
     return "a compressed network is evaluated in 32-bit floats only"
-
-
-def answer_of(
-    child: Child, message: Message, seconds: float, heard: Callable[[float, float], None] | None
-) -> Message:
-    """A worker's answer to a message. Raises ChildLost, and CellFailure or CellSkipped as the
-    worker says."""
-    deadline = monotonic() + seconds
-    child.send(message)
-    while True:
-        answer = child.receive(max(0.1, deadline - monotonic()), _WATCH_SECONDS, seconds)
-        if "answer" in answer:
-            found: Message = answer["answer"]
-            return found
-        if "error" in answer:
-            skipped = answer["kind"] == CellSkipped.__name__
-            raise (CellSkipped if skipped else CellFailure)(answer["error"])
-        if heard:
-            heard(answer["done"], answer["total"])
 
 
 class Group:

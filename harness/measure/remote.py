@@ -13,14 +13,8 @@ from typing import Any
 
 from harness.devices.servers.tracker import Grant, Servers, Tracker, TrackerLost
 from harness.errors import CellFailure
-from harness.measure.group import (
-    Group,
-    GroupSettings,
-    Measured,
-    Member,
-    Runner,
-    answer_of,
-)
+from harness.measure.group import Group, GroupSettings
+from harness.measure.member import Measured, Member, Runner, answer_of
 from harness.processes.child import Child, ChildLost, Message
 from harness.processes.limits import answer_seconds, lost_reason
 from harness.specs.sweep import Limits

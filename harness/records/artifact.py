@@ -8,15 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import InputError
-from harness.records.record import (
-    Fusion,
-    KernelVerification,
-    Launch,
-    LoopThroughputs,
-    MemorySafety,
-    StepEntries,
-    Tuning,
-)
+from harness.records.compiled_code import KernelVerification, Launch, LoopThroughputs, MemorySafety
+from harness.records.record import Fusion, StepEntries, Tuning
 from harness.specs.documents import Frozen
 
 LIBRARY = "model.so"

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.records.accuracy import is_less_accurate, score, uncompressed
-from harness.records.record import Static, is_timed
+from harness.records.compiled_code import Static
+from harness.records.record import is_timed
 from harness.report.data import Cell, Group, Results
 from harness.report.edge_figures import accuracy_of
 from harness.report.wording import WITHIN, number, share, with_interval

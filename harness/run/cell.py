@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from harness.measure.memory_safety import MemoryCheck
     from harness.models.imported import Imported
     from harness.networks.context import Context
-    from harness.records.record import KernelVerification, Tuning
+    from harness.records.compiled_code import KernelVerification
+    from harness.records.record import Tuning
     from harness.specs.sweep import Tune
 
 _PROGRESS_SECONDS = 0.3

@@ -13,7 +13,7 @@ import numpy as np
 from harness.devices.graphics.static import static_of
 from harness.errors import CellSkipped, HarnessError, printable
 from harness.executors.table import executor_of
-from harness.measure.group import Measured
+from harness.measure.member import Measured
 from harness.records.artifact import Artifact
 from harness.records.record import (
     OWN_ENGINE,

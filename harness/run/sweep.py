@@ -17,7 +17,8 @@ from harness.errors import CellFailure, CellSkipped, HarnessError, InputError
 from harness.executors.executor import Executor
 from harness.executors.table import executor_of
 from harness.machine.environment import environment
-from harness.measure.group import GroupSettings, GroupSubject, Measured, Member
+from harness.measure.group import GroupSettings, GroupSubject
+from harness.measure.member import Measured, Member
 from harness.measure.room import require_room
 from harness.measure.verification import OutputKind
 from harness.models.tensors import TensorSpec

@@ -10,7 +10,8 @@ from example_results import example_record
 from rich.console import Console
 
 from harness.cli.sweep_display import SweepDisplay
-from harness.records.record import CellKey, InstructionCount, Tuning, TuningCost
+from harness.records.compiled_code import InstructionCount
+from harness.records.record import CellKey, Tuning, TuningCost
 from harness.tuning.progress import TuningProgress
 
 

@@ -12,7 +12,8 @@ from small_models import FLOAT, INT64, onnx_model, save, weights
 
 from harness.errors import CellFailure
 from harness.files.arrays import read_arrays
-from harness.measure.group import Group, GroupSettings, GroupSubject, Member, kernel_runs
+from harness.measure.group import Group, GroupSettings, GroupSubject, kernel_runs
+from harness.measure.member import Member
 from harness.models.tensors import TensorSpec, ValueRange
 from harness.records.record import Verification
 from harness.specs.sweep import Limits, Measure, ModelSpec

@@ -8,7 +8,7 @@ import pytest
 from small_models import convolutional, save
 
 from harness.errors import CellFailure
-from harness.measure.group import Member, ProcessRunner
+from harness.measure.member import Member, ProcessRunner
 from harness.processes.child import ChildLost
 from harness.processes.limits import answer_seconds, lost_reason
 from harness.specs.sweep import Limits

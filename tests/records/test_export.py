@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from example_results import example_record, example_results
 
+from harness.records.compiled_code import LoopThroughput, LoopThroughputs
 from harness.records.export import table, write_exports
-from harness.records.record import CellKey, LoopThroughput, LoopThroughputs, fingerprint
+from harness.records.record import CellKey, fingerprint
 from harness.records.store import FILE_NAME, Store
 
 CONTRACT = [

@@ -16,16 +16,15 @@ from hypothesis import strategies as st
 from harness.cli.select import command
 from harness.errors import InputError
 from harness.records.candidates import Constraints
+from harness.records.compiled_code import InstructionCount, Static
 from harness.records.record import (
     AGREEMENT,
     Accuracy,
     CellKey,
     Compression,
-    InstructionCount,
     Latency,
     Memory,
     Record,
-    Static,
 )
 from harness.records.select import Selection, narrow, select
 from harness.records.store import FILE_NAME, Store

@@ -7,16 +7,8 @@ import numpy as np
 from example_results import example_record, example_results
 
 from harness.models.accuracy.metrics import METRICS, accuracy
-from harness.records.record import (
-    Accuracy,
-    CellKey,
-    Compression,
-    InstructionCount,
-    Launch,
-    Record,
-    Static,
-    fingerprint,
-)
+from harness.records.compiled_code import InstructionCount, Launch, Static
+from harness.records.record import Accuracy, CellKey, Compression, Record, fingerprint
 from harness.records.store import FILE_NAME, SECONDS, Store
 from harness.report.data import Cell, Group, Results, load
 from harness.report.headline import Finding, _finding, findings, summary

@@ -30,7 +30,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from harness.devices.emulated.assembly import Loop, functions, loops, operation, reached
 from harness.records.artifact import KernelDescription
-from harness.records.record import LoopThroughput, LoopThroughputs
+from harness.records.compiled_code import LoopThroughput, LoopThroughputs
 from harness.specs.target import TargetSpec
 
 if TYPE_CHECKING:

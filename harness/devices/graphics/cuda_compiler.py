@@ -25,7 +25,7 @@ from harness.devices.graphics.instruction_mix import instruction_mixes
 from harness.devices.graphics.occupancy import occupancy
 from harness.devices.graphics.processor import nvcc
 from harness.errors import CellFailure, complaint
-from harness.records.record import Launch
+from harness.records.compiled_code import Launch
 from harness.specs.target import Multiprocessor
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from harness.records.record import InstructionMix
+from harness.records.compiled_code import InstructionMix
 
 _FUNCTION = re.compile(r"\.entry\s+(\w+)|\.func\b")
 _INSTRUCTION = re.compile(r"^\s*(?:@!?%\w+\s+)?([a-z]\w*(?:[.:]+\w+)*)[ \t;]", re.MULTILINE)

@@ -8,7 +8,7 @@ Sources
 
 from __future__ import annotations
 
-from harness.records.record import Launch
+from harness.records.compiled_code import Launch
 from harness.specs.target import Multiprocessor
 
 _WARP = 32

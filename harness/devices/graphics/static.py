@@ -6,7 +6,7 @@ import re
 
 from harness.devices.graphics.static_estimate import estimated_seconds
 from harness.records.artifact import Artifact, KernelDescription
-from harness.records.record import Static
+from harness.records.compiled_code import Static
 from harness.specs.target import Hardware
 
 

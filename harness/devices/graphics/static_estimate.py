@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterable
 
 from harness.devices.graphics.occupancy import occupancy
-from harness.records.record import Launch
+from harness.records.compiled_code import Launch
 from harness.specs.target import Hardware
 
 _BUSY_THREADS = 512

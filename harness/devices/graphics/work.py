@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.compiler.api import PrimFunc, estimate_tir_flops, tirx
 from harness.kernels.blocks import loads
-from harness.records.record import Launch
+from harness.records.compiled_code import Launch
 
 _GLOBAL = "global"
 _BLOCK = "blockIdx"

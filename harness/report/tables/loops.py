@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.records.record import LoopThroughput, LoopThroughputs
+from harness.records.compiled_code import LoopThroughput, LoopThroughputs
 from harness.report.data import Cell, Group, Results, lowest
 from harness.report.tables.model import Entry, Table, count, make_table, place_entries, quantity
 from harness.report.wording import MISSING, number, share

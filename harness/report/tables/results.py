@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from harness.devices.graphics.pocl import INSTALL
 from harness.records.accuracy import score
-from harness.records.record import Accuracy, InstructionCount, Memory, Static, Tuning
+from harness.records.compiled_code import InstructionCount, Static
+from harness.records.record import Accuracy, Memory, Tuning
 from harness.report.data import Cell, Group, Results
 from harness.report.tables.model import (
     Entry,

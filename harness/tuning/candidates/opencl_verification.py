@@ -14,7 +14,7 @@ from harness.devices.graphics.opencl import NotOpenCL, OpenCLKernel
 from harness.errors import CellFailure
 from harness.passes.fusion import KernelCall
 from harness.passes.rewriter import MAIN
-from harness.records.record import KernelVerification
+from harness.records.compiled_code import KernelVerification
 from harness.tuning.candidates.arguments import Arguments
 from harness.tuning.candidates.difference import Reference, first_difference
 from harness.tuning.candidates.references import references

@@ -14,7 +14,8 @@ from harness.devices.graphics.pocl import pocl_version
 from harness.devices.graphics.static_estimate import estimated_seconds, missing_figures
 from harness.errors import CellFailure
 from harness.processes.child import Message
-from harness.records.record import Launch, TuningCost
+from harness.records.compiled_code import Launch
+from harness.records.record import TuningCost
 from harness.specs.target import Hardware
 from harness.tuning.candidates.process import Candidate, KernelFailed, KernelTask
 from harness.tuning.measurers.repeatable import KernelWrong, RepeatableMeasurer

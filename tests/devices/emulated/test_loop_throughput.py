@@ -10,7 +10,7 @@ from harness.compiler.api import Schedule, te, tvm
 from harness.devices.emulated.loop_throughput import INSTALL, hottest_loop, loop_throughputs
 from harness.hardware import load_target
 from harness.records.artifact import KernelDescription
-from harness.records.record import LoopThroughput, LoopThroughputs
+from harness.records.compiled_code import LoopThroughput, LoopThroughputs
 from harness.specs.target import TargetSpec
 
 SIZE = 64

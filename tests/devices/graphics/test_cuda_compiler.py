@@ -9,7 +9,7 @@ from machine_needs import needs_nvcc
 from harness.compiler.api import Schedule, te, tvm
 from harness.devices.graphics.cuda_compiler import CudaCompiler, reported
 from harness.errors import CellFailure
-from harness.records.record import Launch
+from harness.records.compiled_code import Launch
 
 PRINTED = """\
 ptxas info    : 0 bytes gmem

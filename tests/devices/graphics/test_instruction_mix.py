@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from harness.devices.graphics.instruction_mix import instruction_mixes
-from harness.records.record import InstructionMix
+from harness.records.compiled_code import InstructionMix
 
 PTX = """\
 .version 8.0

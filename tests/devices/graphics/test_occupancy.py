@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.devices.graphics.occupancy import occupancy
-from harness.records.record import Launch
+from harness.records.compiled_code import Launch
 from harness.specs.target import Multiprocessor
 
 A100 = Multiprocessor(threads=2048, blocks=32, shared_memory_kb=164)

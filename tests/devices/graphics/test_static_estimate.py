@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from harness.devices.graphics.static_estimate import estimated_seconds, missing_figures
-from harness.records.record import Launch
+from harness.records.compiled_code import Launch
 from harness.specs.target import Hardware, Multiprocessor
 
 HARDWARE = Hardware(

@@ -6,7 +6,7 @@ import pytest
 
 from harness.compiler.api import Schedule, te, tvm
 from harness.devices.graphics.work import with_work
-from harness.records.record import Launch
+from harness.records.compiled_code import Launch
 
 ROWS, COLUMNS = 8, 64
 

@@ -4,13 +4,8 @@ from pathlib import Path
 
 from example_results import example_record, example_results
 
-from harness.records.record import (
-    CellKey,
-    InstructionCount,
-    LoopThroughput,
-    LoopThroughputs,
-    fingerprint,
-)
+from harness.records.compiled_code import InstructionCount, LoopThroughput, LoopThroughputs
+from harness.records.record import CellKey, fingerprint
 from harness.records.store import FILE_NAME, Store
 from harness.report.content import compose
 from harness.report.data import load

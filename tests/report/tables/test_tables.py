@@ -6,14 +6,8 @@ from pathlib import Path
 import numpy as np
 from example_results import example_record, example_results
 
-from harness.records.record import (
-    CellKey,
-    InstructionCount,
-    MemorySafety,
-    Static,
-    Tuning,
-    fingerprint,
-)
+from harness.records.compiled_code import InstructionCount, MemorySafety, Static
+from harness.records.record import CellKey, Tuning, fingerprint
 from harness.records.store import FILE_NAME, SECONDS, Store
 from harness.report.data import load
 from harness.report.tables import (

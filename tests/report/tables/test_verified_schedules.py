@@ -6,7 +6,8 @@ from pathlib import Path
 
 from example_results import example_record
 
-from harness.records.record import CellKey, KernelVerification, Static, fingerprint
+from harness.records.compiled_code import KernelVerification, Static
+from harness.records.record import CellKey, fingerprint
 from harness.records.store import FILE_NAME, Store
 from harness.report.data import load
 from harness.report.tables import result_tables

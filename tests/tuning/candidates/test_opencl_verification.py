@@ -22,7 +22,7 @@ from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import KernelCall, fuse, kernels
 from harness.processes.child import Message
-from harness.records.record import KernelVerification
+from harness.records.compiled_code import KernelVerification
 from harness.run.cell import Order, compile_cell
 from harness.schedules.untuned import schedule_untuned
 from harness.specs.sweep import Configuration
