@@ -11,11 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
+from harness.building.at_once import AT_ONCE, with_all_at_once
 from harness.compiler.api import (
+    INCLUDE,
     UNCHECKED,
     ArgInfo,
     Constant,
@@ -54,6 +57,7 @@ from harness.specs.target import Multiprocessor
 
 _MEGABYTE = 1e6
 _GRAPH = "relax.backend.use_cuda_graph"
+_CALL_OPTIONS = ["-O2", "-std=c++17", f"-I{INCLUDE}"]
 
 
 @dataclass(frozen=True)
@@ -110,8 +114,8 @@ def build(
         while True:
             scheduled = schedule_untuned(tuned, target, threads)
             schedules = scrutiny.verify(scheduled)
-            lowered, executable = compile_scheduled(scheduled, target)
-            _link(executable, part / LIBRARY, compiler)
+            compiled = compile_scheduled(scheduled, target, linked=True)
+            _link(compiled, part / LIBRARY, compiler)
             unsafe = scrutiny.unsafe(scheduled, part / LIBRARY)
             if not unsafe:
                 break
@@ -119,17 +123,16 @@ def build(
             rejected |= unsafe
         launches: list[Launch] = []
         if not code_kind(target).in_process_memory:
-            _, single = compile_scheduled(scheduled, target, at_once=False)
+            single = compile_scheduled(scheduled, target, at_once=False)
             _link(single, part / KERNELS, compiler)
-            cuda = CudaCompiler(str(target.attrs["arch"]))
-            cuda.keep(single.mod, part)
-            launches = _with_work(
-                scheduled, calls, [*cuda.launches(single.mod, scrutiny.multiprocessor)]
-            )
+            cuda, code = CudaCompiler(str(target.attrs["arch"])), single.executable.mod
+            cuda.keep(code, part)
+            launches = _with_work(scheduled, calls, [*cuda.launches(code, scrutiny.multiprocessor)])
         described = tuple(_kernel(call, tuned, fused) for call in calls)
         artifact = Artifact(
             inputs=tuple(_tensor(spec) for spec in made.imported.inputs),
             outputs=tuple(_tensor(spec) for spec in made.imported.outputs),
+            function=AT_ONCE if compiled.calls else MAIN,
             kernels=described,
             state=made.imported.state,
             unkept=made.imported.unkept,
@@ -137,7 +140,7 @@ def build(
             tuning=made.tuning,
             **made.entries,
             weights_mb=weights_bytes(fused) / _MEGABYTE,
-            activation_mb=_planned_bytes(lowered) / _MEGABYTE,
+            activation_mb=_planned_bytes(compiled.lowered) / _MEGABYTE,
             artifact_mb=(part / LIBRARY).stat().st_size / _MEGABYTE,
             target=json.loads(str(target)),
             launches=tuple(launches),
@@ -145,7 +148,7 @@ def build(
             memory_safety=None
             if unsafe is None
             else MemorySafety(kernels=len(calls), rejected=rejected),
-            loops=scrutiny.estimate(executable.mod, described),
+            loops=scrutiny.estimate(compiled.executable.mod, described),
         )
         write_atomically(part / DESCRIPTION, artifact.model_dump_json(indent=1))
         shutil.rmtree(folder, ignore_errors=True)
@@ -155,32 +158,58 @@ def build(
     return artifact
 
 
-def _link(executable: Any, library: Path, compiler: Any) -> None:
+@dataclass(frozen=True)
+class Compiled:
+    """A network lowered to calls of the virtual machine, and compiled. `calls` is C++ source that
+    the library's function `AT_ONCE` needs, where it has one."""
+
+    lowered: tvm.IRModule
+    executable: relax.VMExecutable
+    calls: str = ""
+
+
+def _link(compiled: Compiled, library: Path, compiler: Any) -> None:
+    with TemporaryDirectory(dir=library.parent) as folder:
+        source = Path(folder) / "calls.cpp"
+        source.write_text(compiled.calls, encoding="utf-8")
+        added = {"addons": [str(source)], "options": _CALL_OPTIONS} if compiled.calls else {}
+        _export(compiled.executable, library, cc=compiler, **added)
+
+
+def _export(executable: relax.VMExecutable, library: Path, **options: Any) -> None:
     try:
-        executable.export_library(str(library), cc=compiler)
+        executable.export_library(str(library), **options)
     except RuntimeError as error:
         raise CellFailure(f"the compiled model cannot be linked: {last_line(error)}") from error
 
 
 def compile_scheduled(
-    scheduled: tvm.IRModule, target: tvm.target.Target, *, at_once: bool = True
-) -> tuple[tvm.IRModule, relax.VMExecutable]:
+    scheduled: tvm.IRModule,
+    target: tvm.target.Target,
+    *,
+    at_once: bool = True,
+    linked: bool = False,
+) -> Compiled:
     """A network whose kernels are scheduled, lowered to calls of the virtual machine, and compiled.
 
-    Only the part of TVM's own pipeline after fusing is used: it would fuse the kernels again. On a
-    graphics processor the kernels are started `at_once`, from a graph that the first inference
-    records: starting one by one takes longer than running them, where they are small.
+    Only the part of TVM's own pipeline after fusing is used: it would fuse the kernels again. Where
+    kernels are small, starting one by one takes longer than running them. So on a graphics
+    processor they are started `at_once`, from a graph that the first inference records; on a
+    processor a library that is `linked` has a function that calls them all.
     """
     use_our_lowering()
-    graph = {} if code_kind(target).in_process_memory else {_GRAPH: at_once}
+    in_memory = code_kind(target).in_process_memory
+    graph = {} if in_memory else {_GRAPH: at_once}
     flow, rest = lowering_passes(target)
     with target, tvm.transform.PassContext(opt_level=3, config=UNCHECKED | graph):
         lowered = tvm.transform.Sequential(flow)(scheduled)
         finished = tvm.transform.Sequential(rest)(lowered)
+        both = with_all_at_once(finished) if linked and in_memory else None
+        finished, calls = both or (finished, "")
         executable = relax.build(
             finished, target=target, relax_pipeline=tvm.transform.Sequential([])
         )
-    return lowered, executable
+    return Compiled(lowered, executable, calls)
 
 
 def _without_schedules(
@@ -210,8 +239,8 @@ def _with_work(
 
 def machine_of(fused: tvm.IRModule, target: tvm.target.Target, threads: int) -> Any:
     """A fused network in its default schedule, compiled for this machine and ready to run."""
-    _, executable = compile_scheduled(schedule_untuned(fused, target, threads), target)
-    return relax.VirtualMachine(executable, tvm.cpu())
+    compiled = compile_scheduled(schedule_untuned(fused, target, threads), target)
+    return relax.VirtualMachine(compiled.executable, tvm.cpu())
 
 
 def outputs_of(machine: Any, inputs: Sequence[np.ndarray]) -> np.ndarray:

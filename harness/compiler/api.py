@@ -33,6 +33,7 @@ with lean_import():
     from tvm.sym import Analyzer
     from tvm.tirx import PrimFunc, compilation_pipeline
     from tvm_ffi import (
+        libinfo,
         structural_equal,
         structural_hash,
         structural_map,
@@ -52,6 +53,8 @@ OUT_FUSABLE, OPAQUE = 4, 8
 UNCHECKED = {"tirx.disable_assert": True}
 """Leaves out a kernel's checks of its arguments: a third of its code, and of the time to compile
 it. The virtual machine checks those of a network."""
+INCLUDE = libinfo.find_include_path()
+"""The folder of the headers of TVM's calling convention."""
 # Passes that replace a function's buffers by the packed arguments of TVM's calling convention.
 _PACKING = ["tirx.MakePackedAPI", "tirx.FP8StorageLegalize", "tirx.BF16StorageLegalize"]
 
@@ -191,6 +194,7 @@ def intrinsics_of(target: tvm.target.Target) -> str:
 
 
 __all__ = [
+    "INCLUDE",
     "OPAQUE",
     "OUT_FUSABLE",
     "UNCHECKED",

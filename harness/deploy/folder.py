@@ -46,6 +46,7 @@ class Deployment(Frozen):
     inputs: tuple[TensorDescription, ...]
     outputs: tuple[TensorDescription, ...]
     state: tuple[StateTensor, ...]
+    function: str
     threads: int
     requires: dict[str, str]
     target: dict[str, Any]
@@ -133,6 +134,7 @@ def _describe(record: Record, artifact: Artifact) -> Deployment:
         inputs=artifact.inputs,
         outputs=artifact.outputs,
         state=artifact.state,
+        function=artifact.function,
         threads=record.spec["threads"],
         requires={name: versions.get(name, known) for name, known in KNOWN_PAIR.items()},
         target=record.spec["target"],

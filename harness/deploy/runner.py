@@ -54,14 +54,15 @@ for name, array in arrays.items():
 if len(counts) > 1:
     sys.exit(f"{sys.argv[1]}: expected as many of each input, found {sorted(counts)}")
 count = counts.pop() if counts else ()
+function = about["function"]
 machine = VirtualMachine(tvm.runtime.load_module(str(folder / "model.so")), tvm.cpu())
 
 
 def infer(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The outputs of one inference. Some are the state of the next."""
-    machine.set_input("main", *(tvm.runtime.tensor({**state, **inputs}[name]) for name in specs))
-    machine.invoke_stateful("main")
-    result = machine.get_outputs("main")
+    machine.set_input(function, *(tvm.runtime.tensor({**state, **inputs}[name]) for name in specs))
+    machine.invoke_stateful(function)
+    result = machine.get_outputs(function)
     tensors = result if isinstance(result, tuple) else (result,)
     names = (spec["name"] for spec in about["outputs"])
     outputs = {name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True)}
@@ -74,7 +75,7 @@ if count:
     outputs = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 else:
     outputs = infer(arrays)
-seconds = timeit.repeat(lambda: machine.invoke_stateful("main"), number=1, repeat=50)
+seconds = timeit.repeat(lambda: machine.invoke_stateful(function), number=1, repeat=50)
 np.savez(sys.argv[2] if sys.argv[2:] else "outputs.npz", **outputs)  # type: ignore[arg-type]
 print(*(f"{name}: {array.dtype} {array.shape}" for name, array in outputs.items()), sep="\n")
 print(f"median latency: {1e3 * np.median(seconds):.4g} ms")

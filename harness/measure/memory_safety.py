@@ -42,8 +42,8 @@ class MemoryCheck:
             if self.runs_here:  # a loaded library is loaded anew from another path only
                 shutil.copy(library, copy)
             else:
-                _, executable = compile_scheduled(scheduled, self.here)
-                executable.export_library(str(copy), cc=linker(None))
+                compiled = compile_scheduled(scheduled, self.here)
+                compiled.executable.export_library(str(copy), cc=linker(None))
             return unsafe_kernels(copy, self.kernels, self.feeds)
 
 

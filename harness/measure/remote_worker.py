@@ -23,34 +23,36 @@ from harness.models.tensors import TensorSpec
 from harness.processes.child import Channel, Message, channel
 from harness.records.artifact import LIBRARY, Artifact
 
-_FUNCTION, _INVOKE = "main", "invoke_stateful"
+_INVOKE = "invoke_stateful"
 
 
 class RemoteNetwork:
     """An artifact folder whose library is loaded on a server."""
 
     def __init__(self, folder: Path, library: tvm.runtime.Module, device: object) -> None:
+        artifact = Artifact.read(folder)
         self.inputs = tuple(
-            TensorSpec(each.name, each.shape, each.dtype) for each in Artifact.read(folder).inputs
+            TensorSpec(each.name, each.shape, each.dtype) for each in artifact.inputs
         )
+        self._function = artifact.function
         self._device = device
         self._machine = VirtualMachine(library, device)
 
     def run(self, feeds: Feeds) -> list[np.ndarray]:
         self.bind(feeds)()
-        found = self._machine.get_outputs(_FUNCTION)
+        found = self._machine.get_outputs(self._function)
         return [each.numpy() for each in ([found] if hasattr(found, "numpy") else found)]
 
     def bind(self, feeds: Feeds) -> Callable[[], object]:
         arrays = checked(self.inputs, feeds)
         given = [tvm.runtime.tensor(array, self._device) for array in arrays]
-        self._machine.set_input(_FUNCTION, *given)
-        return lambda: self._machine.invoke_stateful(_FUNCTION)
+        self._machine.set_input(self._function, *given)
+        return lambda: self._machine.invoke_stateful(self._function)
 
     def times(self, runs: int) -> list[float]:
         """Seconds of each of some runs on the bound inputs, by the server's clock."""
         timed = self._machine.time_evaluator(_INVOKE, self._device, number=1, repeat=runs)
-        return [float(seconds) for seconds in timed(_FUNCTION).results]
+        return [float(seconds) for seconds in timed(self._function).results]
 
 
 class RemoteWorker(Worker):

@@ -23,7 +23,8 @@ from harness.measure.stopwatch import Stopwatch
 from harness.models.tensors import TensorSpec
 from harness.records.artifact import KERNELS, LIBRARY, Artifact
 
-_FUNCTION = "main"
+_WATCHED = "main"
+"""The function whose kernels can be timed."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,13 @@ class TvmSession:
             use_fork_join()
         self.inputs = tuple(TensorSpec(i.name, i.shape, i.dtype) for i in artifact.inputs)
         self._outputs = len(artifact.outputs)
+        self._function = artifact.function
         self._kernels = {kernel.name for kernel in artifact.kernels}
         self._executable = tvm.runtime.load_module(str(folder / LIBRARY))
         self._machine = VirtualMachine(self._executable, self._device)
 
     def run(self, feeds: Feeds) -> list[np.ndarray]:
-        found = self._machine[_FUNCTION](*self._given(feeds))
+        found = self._machine[self._function](*self._given(feeds))
         outputs = [found] if self._outputs == 1 and hasattr(found, "numpy") else list(found)
         return [output.numpy() for output in outputs]
 
@@ -65,11 +67,11 @@ class TvmSession:
         return [tvm.runtime.tensor(array, self._device) for array in checked(self.inputs, feeds)]
 
     def bind(self, feeds: Feeds) -> Callable[[], object]:
-        return self._bound(self._machine, feeds)
+        return self._bound(self._machine, self._function, feeds)
 
-    def _bound(self, machine: VirtualMachine, feeds: Feeds) -> Callable[[], object]:
-        machine.set_input(_FUNCTION, *self._given(feeds))
-        invoke, function = machine._invoke_stateful, _FUNCTION
+    def _bound(self, machine: VirtualMachine, function: str, feeds: Feeds) -> Callable[[], object]:
+        machine.set_input(function, *self._given(feeds))
+        invoke = machine._invoke_stateful
         invoke(function)  # starts the threads
         if self._graphics:
             wait = self._device.sync
@@ -93,7 +95,7 @@ class TvmSession:
         plain = self.bind(feeds)
         stopwatch = Stopwatch(self._kernels)
         watched = VirtualMachine(self._executable, tvm.cpu())
-        instrumented = self._bound(watched, feeds)
+        instrumented = self._bound(watched, _WATCHED, feeds)
         watched.set_instrument(stopwatch)
         kernels: dict[str, list[float]] = defaultdict(list)
         outside = []
@@ -130,7 +132,7 @@ class TvmSession:
             return 0
 
         watched.set_instrument(instrument)
-        watched[_FUNCTION](*self._given(feeds))
+        watched[_WATCHED](*self._given(feeds))
         inside = sum(median(kernels[name]) * count for name, count in calls.items())
         outside = []
         for _ in range(runs):

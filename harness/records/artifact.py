@@ -63,6 +63,9 @@ class Artifact(StepEntries):
     schema_version: int = 1
     inputs: tuple[TensorDescription, ...]
     outputs: tuple[TensorDescription, ...]
+    function: str = "main"
+    """The library's function that runs an inference. `main` calls one kernel after the other from
+    the virtual machine, where each can be watched."""
     kernels: tuple[KernelDescription, ...]
     fusion: Fusion
     tuning: Tuning | None

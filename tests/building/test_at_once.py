@@ -1,0 +1,130 @@
+"""Networks whose kernels C++ calls give what the virtual machine gives, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from compiling import imported
+from onnx import TensorProto, helper
+from small_models import FLOAT, convolutional, feeds, onnx_model, recurrent_step, weights
+
+from harness.building.at_once import AT_ONCE, with_all_at_once
+from harness.building.network import Made, build
+from harness.compiler.api import lowering_passes, relax, target_of, tvm
+from harness.hardware import HOST, load_target
+from harness.passes.canonicalise import canonicalise
+from harness.passes.fusion import fuse, summarise
+from harness.passes.rewriter import MAIN
+from harness.records.artifact import LIBRARY, Artifact
+from harness.specs.sweep import FusionLevel
+from harness.tuning.database import database_of
+
+HALF, BOOL, BYTE = TensorProto.FLOAT16, TensorProto.BOOL, TensorProto.INT8
+
+
+def views() -> onnx.ModelProto:
+    """`a` and `b` are one result in two shapes, `c` is the input in another, `d` a constant."""
+    return onnx_model(
+        [
+            helper.make_node("Relu", ["x"], ["r"]),
+            helper.make_node("Reshape", ["r", "six"], ["a"]),
+            helper.make_node("Reshape", ["a", "rows"], ["b"]),
+            helper.make_node("Reshape", ["x", "six"], ["c"]),
+            helper.make_node("Identity", ["w"], ["d"]),
+        ],
+        [("x", FLOAT, [1, 2, 3])],
+        ["a", "b", "c", "d"],
+        {"six": np.array([6]), "rows": np.array([3, 2]), "w": weights(2, 2)},
+    )
+
+
+def types() -> onnx.ModelProto:
+    """Inputs and results of several types."""
+    return onnx_model(
+        [
+            helper.make_node("Cast", ["n"], ["f"], to=FLOAT),
+            helper.make_node("Cast", ["h"], ["g"], to=FLOAT),
+            helper.make_node("Where", ["b", "f", "g"], ["c"]),
+            helper.make_node("MatMul", ["c", "w"], ["m"]),
+            helper.make_node("Softmax", ["m"], ["y"]),
+            helper.make_node("Greater", ["y", "s"], ["z"]),
+        ],
+        [("n", BYTE, [4, 6]), ("h", HALF, [4, 6]), ("b", BOOL, [4, 6]), ("s", FLOAT, [])],
+        ["y", ("z", BOOL, [4, 5])],
+        {"w": weights(6, 5)},
+    )
+
+
+NETWORKS = {
+    "convolutions": convolutional,
+    "state": recurrent_step,
+    "views": views,
+    "types": types,
+}
+
+
+def built(model: onnx.ModelProto, level: FusionLevel, folder: Path) -> Path:
+    """A network, compiled for this machine into an artifact."""
+    found = imported(model, folder)
+    target = target_of(load_target(HOST).tvm.as_tvm())
+    network = canonicalise(found.module, found.layer_names)
+    fused = fuse(network, level, target)
+    made = Made(found, summarise(network, fused))
+    build(fused, target, 2, database_of([], {}), folder / "artifact", made)
+    return folder / "artifact"
+
+
+@pytest.mark.parametrize("level", ["none", "full"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_results_are_those_of_the_virtual_machine(
+    name: str, level: FusionLevel, tmp_path: Path
+) -> None:
+    folder = built(NETWORKS[name](), level, tmp_path)
+    artifact = Artifact.read(folder)
+    assert artifact.function == AT_ONCE
+    machine = relax.VirtualMachine(tvm.runtime.load_module(str(folder / LIBRARY)), tvm.cpu())
+    for seed in (0, 1):
+        given = feeds(artifact.inputs, seed)
+        arguments = [tvm.runtime.tensor(given[each.name]) for each in artifact.inputs]
+        found, expected = (outputs(machine[name](*arguments)) for name in (AT_ONCE, MAIN))
+        assert len(found) == len(expected) == len(artifact.outputs)
+        for one, other in zip(found, expected, strict=True):
+            assert (one.dtype, one.shape) == (other.dtype, other.shape)
+            np.testing.assert_array_equal(one, other)
+
+
+def outputs(results: Any) -> list[np.ndarray]:
+    return [each.numpy() for each in ([results] if hasattr(results, "numpy") else results)]
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((1, 3, 8, 9), np.float32), np.zeros((1, 3, 8, 8)), np.zeros(3, np.float32)]
+)
+def test_inputs_are_checked(wrong: np.ndarray, tmp_path: Path) -> None:
+    folder = built(convolutional(), "full", tmp_path)
+    machine = relax.VirtualMachine(tvm.runtime.load_module(str(folder / LIBRARY)), tvm.cpu())
+    with pytest.raises(ValueError, match=r"input 0: expected .*8.*float32"):
+        machine[AT_ONCE](tvm.runtime.tensor(wrong))
+
+
+def lowered(function: Any) -> tvm.IRModule:
+    target = target_of(load_target(HOST).tvm.as_tvm())
+    flow, rest = lowering_passes(target)
+    with target:
+        return tvm.transform.Sequential([*flow, *rest])(tvm.IRModule({MAIN: function}))
+
+
+def test_other_networks_are_left_to_the_virtual_machine() -> None:
+    builder = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType((4,), "float32"))
+    with builder.function(MAIN, [x]):
+        found = builder.emit(relax.op.unique(x, sorted=True))
+        builder.emit_func_output(found)
+    assert with_all_at_once(lowered(builder.get()[MAIN])) is None
+    with builder.function("nothing", [x]):
+        builder.emit_func_output(x)
+    assert with_all_at_once(lowered(builder.get()["nothing"])) is None
