@@ -5,12 +5,13 @@ The simplifier takes floats for real numbers: it makes x of `(x + y) - y`, 0 of 
 Functions of ours stand for differences and comparisons from the first pass of the lowering to its
 last one, which writes the operators again.
 
-A conversion to bfloat16 rounds here too: TVM computes bfloat16 in float32, so that of a conversion
-there and back nothing would be left.
+A conversion to bfloat16, and its arithmetic, round here too: TVM computes bfloat16 in float32, so
+that nothing would be left of a conversion there and back.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -55,7 +56,21 @@ def _hidden(operation: Value, mutator: Any) -> Value:
     mutated = mutator.default_mutate(operation)
     if not _is_float(mutated.a):
         return mutated
+    if type(mutated) is tirx.Sub and element(mutated) == "bfloat16":
+        return _of_bfloat16(mutated, difference)
     return tirx.call_intrin(str(mutated.ty), _NAMES[type(mutated)], mutated.a, mutated.b)
+
+
+def _narrow(operation: Value, mutator: Any) -> Value:
+    mutated = mutator.default_mutate(operation)
+    return _of_bfloat16(mutated, type(mutated)) if element(mutated) == "bfloat16" else mutated
+
+
+def _of_bfloat16(operation: Value, single: Callable[[Value, Value], Value]) -> Value:
+    """Arithmetic of bfloat16: that of single precision, rounded."""
+    dtype = like(operation, "float32")
+    result = single(tirx.Cast(dtype, operation.a), tirx.Cast(dtype, operation.b))
+    return tirx.Cast(str(operation.ty), tirx.call_intrin(dtype, _ROUNDED, result))
 
 
 def _rounding(cast: Value, mutator: Any) -> Value:
@@ -104,7 +119,11 @@ def _rounded_to_bfloat16(value: Value) -> Value:
     return named("single", value, bits_of)
 
 
-HIDING: list[Any] = [(tuple(_NAMES), _hidden), (tirx.Cast, _rounding)]
+HIDING: list[Any] = [
+    (tuple(_NAMES), _hidden),
+    ((tirx.Add, tirx.Mul, tirx.Div), _narrow),
+    (tirx.Cast, _rounding),
+]
 SHOWING: list[Any] = [(tvm.ir.Call, _shown)]
 """Rules that write functions for operators, and operators for functions."""
 

@@ -57,9 +57,11 @@ def _normal(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarra
 
 
 def _wide(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Of either sign, from thousandths to thousands; a tenth of them zeros."""
-    found = generator.choice([-1.0, 1.0], shape) * 10.0 ** generator.uniform(-3, 3, shape)
-    return np.where(generator.random(shape) < 0.1, 0.0, found)
+    """Of either sign, from thousandths to thousands; a tenth of them zeros, of either sign too."""
+    signs = generator.choice([-1.0, 1.0], shape)
+    return signs * np.where(
+        generator.random(shape) < 0.1, 0.0, 10.0 ** generator.uniform(-3, 3, shape)
+    )
 
 
 def _unit(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

@@ -177,14 +177,14 @@ def _arrays(call: relax.Call) -> list[np.ndarray] | None:
 
 
 class ZerosAsArrays(Rewriter):
-    """Makes a float 0 that multiplies, divides or is divided an array of one value.
+    """Makes a float 0 that is added, multiplies, divides or is divided an array of one value.
 
     As a number TVM would compute with it when it writes the kernel: any product with 0 is 0 then,
-    NaN and infinity too, so is 0 divided by 0, and to divide by 0 is an error.
+    NaN and infinity too, so is 0 divided by 0, to divide by 0 is an error, and -0 + 0 is -0.
     """
 
     def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
-        if operator_name(call) not in ("relax.multiply", "relax.divide"):
+        if operator_name(call) not in ("relax.add", "relax.multiply", "relax.divide"):
             return None
         arrays = [constant_array(argument) for argument in call.args]
         zeros = [array is not None and array.ndim == 0 and not array for array in arrays]

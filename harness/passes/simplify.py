@@ -14,7 +14,7 @@ from harness.errors import CellFailure
 from harness.passes.rewriter import Rewriter, permutation
 
 _NEUTRAL = {
-    "relax.add": 0.0,
+    "relax.add": -0.0,
     "relax.subtract": 0.0,
     "relax.multiply": 1.0,
     "relax.divide": 1.0,
@@ -54,13 +54,14 @@ class Simplify(Rewriter):
         return None
 
     def _neutral(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
-        """`x + 0`, `x · 1` and the like, where the constant does not widen `x`."""
+        """`x - 0`, `x · 1` and the like, where the constant does not widen `x`. `x + 0` is none of
+        floats: it makes 0 of -0."""
         name = operator_name(call)
         for at, kept in ((1, 0), (0, 1)) if name in _COMMUTATIVE else ((1, 0),):
             values = constant_array(call.args[at])
             if (
                 values is not None
-                and np.all(values == _NEUTRAL[name])
+                and _all_are(values, _NEUTRAL[name])
                 and shape_of(call.args[kept]) == shape_of(original.var)
             ):
                 return call.args[kept]
@@ -165,6 +166,12 @@ def _taken_within(call: relax.Call) -> relax.Expr | None:
         return None
     positive = relax.const(np.where(values < 0, values + extent, values), str(values.dtype))
     return relax.op.take(data, positive, axis, mode="fast")
+
+
+def _all_are(values: np.ndarray, number: float) -> bool:
+    """Whether all values are a number, zeros of floats with its sign."""
+    signs = np.signbit(values) == np.signbit(number) if values.dtype.kind == "f" else True
+    return bool(np.all((values == number) & signs))
 
 
 def _same_shape(call: relax.Call, original: relax.VarBinding) -> bool:

@@ -42,8 +42,11 @@ _CASES = {
     "a total times zero": "r=ReduceSum(x) a=Mul(r,zero) o=Add(a,x)",
     "by itself": "o=Div(x,x)",
     "to bfloat16 and back": "a=Cast(x) b=Cast(a) o=Mul(b,three)",
+    "zero added, and one by that": "a=Add(x,zero) b=Add(zero,y) o=Div(a,b)",
+    "an array of zeros added": "a=Add(x,zeros) o=Div(one,a)",
+    "zero taken away": "a=Sub(x,zero) o=Div(one,a)",
 }
-_NUMBERS = {"million": 1e6, "zero": 0.0, "three": 3.0}
+_NUMBERS = {"million": 1e6, "zero": 0.0, "one": 1.0, "three": 3.0, "zeros": [0.0] * 12}
 _KEYWORDS = {
     "a=Cast(x)": {"to": onnx.TensorProto.BFLOAT16},
     "b=Cast(a)": {"to": onnx.TensorProto.FLOAT},

@@ -96,6 +96,7 @@ def _naming(
     """The converter of an operator, ours or else TVM's, which says on which node it failed, and
     remembers in `converted` the nodes of variables."""
     from harness.models.torch.operators.converter import Call
+    from harness.models.torch.operators.narrow import widened
     from harness.models.torch.operators.table import CONVERTERS
     from harness.models.torch.refusal import Unsupported
 
@@ -104,10 +105,12 @@ def _naming(
     def convert(node: Any, importer: Any) -> Any:
         named = Node(_operator(node), node.name, _layer_name(node, parameters))
         try:
-            if own is not None:
-                result = own(Call.of(node, importer))
-            else:
-                result = type(importer).create_convert_map(importer)[name](node)
+            with widened(node, importer) as narrow:
+                if own is not None:
+                    result = own(Call.of(node, importer))
+                else:
+                    result = type(importer).create_convert_map(importer)[name](node)
+                result = narrow(result)
             _check_result(node, result, importer)
         except Unsupported as error:
             raise _ConversionError(named, str(error)) from error

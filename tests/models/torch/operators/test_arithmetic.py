@@ -89,6 +89,27 @@ def test_operators_of_two_floats_that_are_special(tmp_path: Path) -> None:
     assert_like_pytorch(OF_FLOATS, [odd[:, None].clone(), odd], tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_arithmetic_of_narrow_floats_is_rounded_once(tmp_path: Path, dtype: Any) -> None:
+    """Each operator computes in single precision, numbers too, and rounds its result."""
+    # PyTorch's own `add` with `alpha` rounds the last elements twice.
+    names = (
+        *("add", "add number", "sub", "rsub", "mul", "mul number", "div", "div number"),
+        *("maximum", "where number", "clamp", "lerp", "addcmul"),
+    )
+    functions = {name: _narrow(OF_FLOATS[name], dtype) for name in names}
+    functions["a chain"] = _narrow(lambda x, y: (x * 1.1 + y) * 0.3 - x / y, dtype)
+    functions["SiLU"] = _narrow(lambda x, y: torch.nn.functional.silu(x).floor(), dtype)
+    drawn = Drawn(f"narrow {dtype}")
+    x, y = drawn.floats(3, 1, 7), drawn.floats(4, 7)
+    assert_like_pytorch(functions, [x, y], tmp_path, levels=["none", "full"])
+
+
+def _narrow(function: Callable[..., Any], dtype: Any) -> Callable[..., Any]:
+    return lambda x, y: function(x.to(dtype), y.to(dtype)).float()
+
+
 OF_INTEGERS: Functions = {
     name: OF_FLOATS[name]
     for name in (
