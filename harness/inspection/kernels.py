@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from harness.building.blame import blaming
 from harness.building.network import flops, moved_bytes
 from harness.compiler.api import operator_name, relax, target_of, tvm
 from harness.errors import CellFailure, HarnessError, last_line, unknown_name
@@ -70,7 +71,7 @@ def inspect(
     """
     imported = import_named(model, shapes)
     groups = _Groups()
-    with reported_as(f"{model}: cannot be fused"):
+    with reported_as(f"{model}: cannot be fused"), blaming(imported, target.tvm):
         compiled_for = target_of(target.tvm.as_tvm())
         network = adapt(
             canonicalise(imported.module, imported.layer_names), target.passes, compiled_for

@@ -6,12 +6,16 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from harness.errors import InputError
+from harness.building.blame import blaming
+from harness.errors import CellFailure, InputError
+from harness.hardware import HOST, load_target
 from harness.models.batch import free_dimensions, with_single_sample
 from harness.models.description import Description, described
 from harness.models.formats import SUFFIXES, Format, format_of
 from harness.models.frontends import import_model
-from harness.models.imported import OperatorsRefused
+from harness.models.imported import Imported, OperatorsRefused
+from harness.passes.canonicalise import canonicalise
+from harness.passes.fusion import fuse
 from harness.specs.documents import Frozen
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -78,7 +82,10 @@ def _imported(path: Path, kind: Format, shapes: Shapes) -> tuple[Shapes, Refusal
         assumed = _assumed(path, kind, given, extent)
         try:
             with tempfile.TemporaryDirectory() as work:
-                import_model(path, {**assumed, **given}, Path(work))
+                imported = import_model(path, {**assumed, **given}, Path(work))
+            _require_kernels(imported)
+        except CellFailure as error:
+            return assumed, Refusal(sentence=str(error))
         except InputError as error:
             if isinstance(error, OperatorsRefused) and not error.reason:
                 return {}, _refusal(path, error)
@@ -88,6 +95,12 @@ def _imported(path: Path, kind: Format, shapes: Shapes) -> tuple[Shapes, Refusal
         else:
             return assumed, None
     return {}, first
+
+
+def _require_kernels(imported: Imported) -> None:
+    """Raise CellFailure, with the operator and its node, where there is no kernel for one."""
+    with blaming(imported, load_target(HOST).tvm):
+        fuse(canonicalise(imported.module), "none")
 
 
 def _assumed(path: Path, kind: Format, shapes: Shapes, extent: int) -> dict[str, tuple[int, ...]]:

@@ -118,6 +118,8 @@ class ModelSpec(Frozen):
                 stem = re.sub(r"[^A-Za-z0-9._@+-]", "-", Path(value).stem)
                 return {"name": stem, "path": value}
             return {"name": value}
+        if not isinstance(value, (dict, cls)):
+            raise ValueError(f"expected a name, a path or keys such as `path`, found {value!r}")
         return value
 
 

@@ -47,6 +47,7 @@ def test_document_is_read_when_it_is_right(tmp_path: Path) -> None:
         (GOOD + "name: a\nname: b\n", "sweep.yaml:7: key 'name' is given twice"),
         (GOOD + "  - {name: fused}\n", "the name 'fused' is given twice"),
         ("models: []\n", "'schema' is required"),
+        ("schema: 1\nmodels: [null]\n", "expected a name, a path or keys such as `path`, found"),
         ("- a\n", "expected a mapping of keys to values, found list"),
         ("", "found an empty file"),
         ("a: [1\n", "not valid YAML"),

@@ -107,5 +107,9 @@ def _fitted(array: np.ndarray, tensor: TensorSpec, path: Path) -> tuple[np.ndarr
         return array[:, 0], 1
     raise InputError(
         f"{path}: input '{tensor.name}' has shape {list(array.shape)}; "
-        f"expected [{', '.join(['samples', *map(str, tensor.shape)])}]"
+        f"expected {_rows(tensor.shape)}{f' or {_rows(tensor.shape[1:])}' if tensor.shape else ''}"
     )
+
+
+def _rows(shape: tuple[int, ...]) -> str:
+    return f"[{', '.join(['samples', *map(str, shape)])}]"

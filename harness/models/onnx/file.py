@@ -43,6 +43,13 @@ def load_onnx(path: Path) -> onnx.ModelProto:
         raise InputError(f"{path}: expected an ONNX model, found a file without outputs")
     if not model.opset_import:
         raise InputError(f"{path}: expected an ONNX model, found one that names no opset")
+    newest = onnx.defs.onnx_opset_version()
+    versions = [each.version for each in model.opset_import if each.domain in STANDARD_DOMAINS]
+    if max(versions, default=0) > newest:
+        raise InputError(
+            f"{path}: is of opset {max(versions)}, expected at most {newest}, the newest one that "
+            f"onnx {onnx.__version__} knows; export the model with an older one"
+        )
     counted = Counter(value.name for value in model.graph.output)
     if twice := [name for name, count in counted.items() if count > 1]:
         raise InputError(f"{path}: output '{twice[0]}' is listed twice; expected different names")
@@ -127,12 +134,29 @@ def _parsed(path: Path) -> onnx.ModelProto:
 
 def check_onnx(model: onnx.ModelProto, path: Path) -> None:
     """Raises InputError when a model breaks the ONNX specification."""
+    for value in model.graph.input:
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
+            raise InputError(f"{path}: input '{value.name}' has no shape, each input needs one")
     try:
-        with _runtime_operators_apart(model):
+        with _runtime_operators_apart(model), _shapes_of_outputs(model):
             onnx.checker.check_model(model)
     except Exception as error:
         # As above.
         raise InputError(f"{path}: not a valid ONNX model: {first_line(error)}") from None
+
+
+@contextmanager
+def _shapes_of_outputs(model: onnx.ModelProto) -> Iterator[None]:
+    """Have a shape in outputs without one meanwhile: ONNX asks for it, though it is computed."""
+    types = [value.type for value in model.graph.output if value.type.HasField("tensor_type")]
+    shapeless = [each.tensor_type for each in types if not each.tensor_type.HasField("shape")]
+    for tensor in shapeless:
+        tensor.shape.SetInParent()
+    try:
+        yield
+    finally:
+        for tensor in shapeless:
+            tensor.ClearField("shape")
 
 
 @contextmanager

@@ -126,6 +126,7 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
         node = self._numbered[attrs["tvm_custom"]["name"]]
         read_inputs, read_attributes = _Inputs(inputs), _Attributes(attrs)
         try:
+            self._require_room(node)
             result = self._converted(op_name, read_inputs, read_attributes, opset)
             self._require_all_read(node, read_inputs, read_attributes)
             self._require_outputs(node, result)
@@ -185,6 +186,17 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
             ):
                 continue
             raise Unsupported(f"TVM's converter does not know its input '{parameters[at].name}'")
+
+    def _require_room(self, node: onnx.NodeProto) -> None:
+        """Raises Unsupported for an output that this machine cannot hold: constants are computed
+        with the conversion."""
+        for name in node.output:
+            found = self._types.get(name)
+            if found is not None and found.tensor_type.HasField("shape"):
+                shape = tuple(each.dim_value for each in found.tensor_type.shape.dim)
+                dtype = _dtype(found.tensor_type.elem_type)
+                if excess := TensorSpec(name, shape, dtype).excess:
+                    raise Unsupported(f"its output '{name}' takes {excess}")
 
     def _require_outputs(self, node: onnx.NodeProto, result: relax.Expr) -> None:
         """Raises Unsupported if outputs differ from ONNX's types."""

@@ -12,6 +12,8 @@ from harness.models.onnx.file import STANDARD_DOMAINS
 
 _SMALL = 1024
 """Weights of so many elements may be shapes, which inference has to see."""
+_LONG = 1 << 20
+"""ONNX writes the elements of a Range out where it follows values: of longer ones it does not."""
 
 
 def value_types(model: onnx.ModelProto) -> Mapping[str, onnx.TypeProto]:
@@ -36,10 +38,25 @@ def inferred(model: onnx.ModelProto) -> onnx.GraphProto:
         if math.prod(tensor.dims) <= _SMALL:
             light.graph.initializer.append(tensor)
     try:
-        return onnx.shape_inference.infer_shapes(light, data_prop=True).graph
+        follows = _longest_range(light.graph) <= _LONG
+        return onnx.shape_inference.infer_shapes(light, data_prop=follows).graph
     except Exception:
         # Types that cannot be inferred stay unknown; several C++ types without a common base.
         return light.graph
+
+
+def _longest_range(graph: onnx.GraphProto) -> float:
+    """How many elements the longest Range of constants has."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    longest = 0.0
+    for node in graph.node:
+        if node.op_type == "Range" and constants.keys() >= set(node.input):
+            start, limit, step = (
+                float(onnx.numpy_helper.to_array(constants[name]).reshape(-1)[0])
+                for name in node.input
+            )
+            longest = max(longest, (limit - start) / step if step else 0.0)
+    return longest
 
 
 def known_shapes(model: onnx.ModelProto) -> Iterator[tuple[str, np.ndarray]]:

@@ -31,6 +31,7 @@ def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path)
     inputs = user_inputs(program)
     outputs = program.graph_signature.user_outputs
     require_shapes(shapes, inputs, path)
+    _require_real(program, path)
     converters = ExportedProgramImporter().convert_map.keys() | CONVERTERS.keys()
     with warnings.catch_warnings():
         # PyTorch warns of deprecated parts that it uses itself; a user cannot act on it.
@@ -80,6 +81,15 @@ def require_torch(path: Path) -> None:
     """Raise InputError where PyTorch, which reads the file, is not installed."""
     if find_spec("torch") is None:
         raise InputError(f"{path}: PyTorch is not installed: pip install 'layeredge[torch]'")
+
+
+def _require_real(program: Any, path: Path) -> None:
+    """Raise OperatorsRefused for complex numbers, of which TVM has none."""
+    for node in program.graph.nodes:
+        found = node.meta.get("val")
+        if node.op == "call_function" and getattr(found, "is_complex", bool)():
+            named = Node(_operator(node), node.name, "")
+            raise OperatorsRefused.form(path, named, "its result has complex numbers")
 
 
 class _ConversionError(Exception):

@@ -244,6 +244,35 @@ def test_import_names_the_node_in_our_own_words_when_a_converter_gives_up(
     assert capfd.readouterr() == ("", "")
 
 
+def test_shapes_of_outputs_may_be_left_out_and_those_of_inputs_not(tmp_path: Path) -> None:
+    model = small_models.convolutional()
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    imported = import_model(save(model, tmp_path / "model.onnx"), {}, tmp_path)
+    assert imported.outputs == (TensorSpec("y", (1, 4), "float32"),)
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    assert "input 'x' has no shape, each input needs one" in refused(model, tmp_path)
+
+
+def test_import_refuses_a_selection_of_boxes(tmp_path: Path) -> None:
+    node = helper.make_node("NonMaxSuppression", ["boxes", "scores"], ["y"], name="select")
+    inputs = [("boxes", FLOAT, [1, 10, 4]), ("scores", FLOAT, [1, 2, 10])]
+    model = onnx_model([node], inputs, [("y", INT64, ["n", 3])])
+    assert "NonMaxSuppression of node 'select'" in refused(model, tmp_path)
+    assert "how many boxes it selects depends on their values" in refused(model, tmp_path)
+
+
+def test_import_says_that_a_result_takes_too_much_memory(tmp_path: Path) -> None:
+    numbers = {"start": np.array(0), "limit": np.array(10**13), "step": np.array(1)}
+    nodes = [
+        helper.make_node("Range", [*numbers], ["r"], name="count"),
+        helper.make_node("Gather", ["r", "x"], ["y"]),
+    ]
+    model = onnx_model(nodes, [("x", INT64, [1])], [("y", INT64, [1])], numbers)
+    assert "node 'count' is not supported in this form: its output 'r' takes 80" in refused(
+        model, tmp_path
+    )
+
+
 def test_import_refuses_when_an_output_shape_depends_on_values(tmp_path: Path) -> None:
     model = small_models.onnx_model(
         [helper.make_node("NonZero", ["x"], ["y"])],
@@ -481,6 +510,12 @@ def test_tensors_that_no_machine_holds_are_refused(tmp_path: Path) -> None:
     model = onnx_model([helper.make_node("Neg", ["x"], ["y"])], [("x", FLOAT, [2**62, 8])], ["y"])
     with pytest.raises(InputError, match="input 'x' takes"):
         import_model(save(model, tmp_path / "input.onnx"), {}, tmp_path)
+
+
+def test_opset_of_the_future_is_refused(tmp_path: Path) -> None:
+    model = small_models.convolutional()
+    model.opset_import[0].version = 99
+    assert "is of opset 99, expected at most" in refused(model, tmp_path)
 
 
 def test_model_without_an_opset_is_refused_for_that(tmp_path: Path) -> None:

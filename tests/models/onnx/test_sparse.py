@@ -35,6 +35,20 @@ def test_sparse_initializers_are_added(
     assert_same(found, [X + np.array([[0, 10, 0], [0, 0, 20]], np.float32)])
 
 
+def test_sparse_constants_are_added(tmp_path: Path) -> None:
+    sparse = model([1, 5], [2]).graph.sparse_initializer[0]
+    found = network(
+        [
+            helper.make_node("Constant", [], ["k"], sparse_value=sparse),
+            helper.make_node("Add", ["x", "k"], ["y"]),
+        ],
+        [("y", TensorProto.FLOAT, [2, 3])],
+        {"x": X},
+    )
+    right = X + np.array([[0, 10, 0], [0, 0, 20]], np.float32)
+    assert_same(computed(found, {"x": X}, tmp_path), [right])
+
+
 def test_one_that_is_too_large_is_refused(tmp_path: Path) -> None:
     path = save(model([1, 5], [2], dims=(2, 3 << 40)), tmp_path / "huge.onnx")
     with pytest.raises(InputError, match=r"huge.onnx: .*'k'|huge.onnx"):

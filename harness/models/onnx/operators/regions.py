@@ -40,4 +40,11 @@ def _roi_align(builder: Builder, inputs: Any, attributes: Any, opset: int) -> re
     )
 
 
-REGIONS: dict[str, Converter] = {"RoiAlign": _roi_align}
+def _select_boxes(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+    raise Unsupported(
+        "how many boxes it selects depends on their values; cut the model before it, and select "
+        "them in your code"
+    )
+
+
+REGIONS: dict[str, Converter] = {"NonMaxSuppression": _select_boxes, "RoiAlign": _roi_align}
