@@ -1,4 +1,4 @@
-"""`layeredge models`: the catalog, fetching its models, and binding inputs of ONNX files."""
+"""`layeredge models`: the catalog, fetching its models, and changing ONNX files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.metric_help import NamesMetrics
+from harness.errors import printable
 
 EXAMPLE = """
 \b
@@ -15,12 +16,13 @@ Example:
   layeredge models fetch efficientnet-lite0 ppocr-det
   layeredge models show efficientnet-lite0
   layeredge models bind silero_vad.onnx vad-16khz.onnx --value sr=16000
+  layeredge models cut detector.onnx boxes.onnx --before NonMaxSuppression
 """
 
 
 @click.group(
     name="models",
-    help="List, fetch and describe the models of the catalog; bind inputs.\n" + EXAMPLE,
+    help="List, fetch and describe the models of the catalog; bind and cut ONNX files.\n" + EXAMPLE,
 )
 def command() -> None:
     pass
@@ -117,9 +119,42 @@ def bind(model: Path, out: Path, values: tuple[str, ...]) -> None:
     Example:
       layeredge models bind silero_vad.onnx vad-16khz.onnx --value sr=16000
     """
-    from harness.models.formats import format_of
     from harness.models.onnx.bound import parse_values, write_bound
 
-    if (kind := format_of(model)) != "onnx":
-        raise click.UsageError(f"{model} is of the format {kind}; inputs of ONNX models are bound")
+    _require_onnx(model)
     write_bound(model, parse_values(values), out)
+
+
+@command.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--before",
+    metavar="NODE",
+    multiple=True,
+    required=True,
+    help="An operator, or the name of a node; may be given several times.",
+)
+def cut(model: Path, out: Path, before: tuple[str, ...]) -> None:
+    """Write an ONNX model to OUT up to some nodes, which are left out with all that follows.
+
+    How many boxes a detector selects depends on their values, and the networks that are compiled
+    here have results of fixed shapes. The selection can be run elsewhere, on the outputs of the
+    model that is left.
+
+    \b
+    Example:
+      layeredge models cut detector.onnx boxes.onnx --before NonMaxSuppression
+    """
+    from harness.models.onnx.cut import write_cut
+
+    _require_onnx(model)
+    outputs = write_cut(model, before, out)
+    click.echo(f"{out}: outputs {printable(', '.join(outputs))}")
+
+
+def _require_onnx(model: Path) -> None:
+    from harness.models.formats import format_of
+
+    if (kind := format_of(model)) != "onnx":
+        raise click.UsageError(f"{model} is of the format {kind}; ONNX models are changed")

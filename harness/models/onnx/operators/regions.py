@@ -42,8 +42,8 @@ def _roi_align(builder: Builder, inputs: Any, attributes: Any, opset: int) -> re
 
 def _select_boxes(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
     raise Unsupported(
-        "how many boxes it selects depends on their values; cut the model before it, and select "
-        "them in your code"
+        "how many boxes it selects depends on their values; 'layeredge models cut' writes the "
+        "model before it"
     )
 
 
