@@ -159,7 +159,7 @@ def _selected(call: Any) -> Any:
 def runner(module: tvm.IRModule, target: Any, feeds: list[Any], library: Path) -> Any:
     """A function that runs a scheduled network once."""
     use_fork_join()
-    _, executable = compile_scheduled(module, target)
+    executable = compile_scheduled(module, target).executable
     executable.export_library(str(library), cc=linker(None))
     machine = relax.VirtualMachine(tvm.runtime.load_module(str(library)), tvm.cpu())
     machine.set_input("main", *feeds)

@@ -62,7 +62,7 @@ def canonical(imported: Imported) -> tvm.IRModule:
 
 def run(module: tvm.IRModule, imported: Imported) -> np.ndarray:
     scheduled = schedule_untuned(fuse(module, "none"), TARGET, 2)
-    _, executable = compile_scheduled(scheduled, TARGET)
+    executable = compile_scheduled(scheduled, TARGET).executable
     values = feeds(imported.inputs)
     machine = relax.VirtualMachine(executable, tvm.cpu())
     found: np.ndarray = machine["main"](

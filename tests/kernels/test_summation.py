@@ -121,7 +121,7 @@ def test_parts_of_unequal_length_read_nothing_outside(
     build: Build, shape: tuple[int, ...], tmp_path: Path
 ) -> None:
     fused = fuse(_network(build, shape), "full")
-    _, executable = compile_scheduled(schedule_untuned(fused, TARGET, 2), TARGET)
+    executable = compile_scheduled(schedule_untuned(fused, TARGET, 2), TARGET).executable
     executable.export_library(str(tmp_path / "library.so"), cc=linker(None))
     names = [kernel.name for kernel in kernels(fused)]
     data = np.random.default_rng(6).normal(size=shape).astype(np.float32)

@@ -60,6 +60,6 @@ def unsafe(
     scheduled: tvm.IRModule, names: list[str], feeds: list[np.ndarray], library: Path
 ) -> dict[str, str]:
     """What compiled code of a network accesses outside its kernels' arguments."""
-    _, executable = compile_scheduled(scheduled, TARGET)
+    executable = compile_scheduled(scheduled, TARGET).executable
     executable.export_library(str(library), cc=linker(None))
     return unsafe_kernels(library, names, feeds)

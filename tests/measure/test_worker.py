@@ -101,6 +101,7 @@ def test_a_model_is_scored_sample_by_sample_by_its_metric(
             "fingerprint": resolve(model).fingerprint,
             "inputs": [{"name": "x", "shape": [2, 3, 8, 8], "dtype": "float32"}],
             "outputs": [{"name": "y", "shape": [2, 4], "dtype": "float32"}],
+            "state": [],
             "limit": None,
             "skip": 0,
         }
