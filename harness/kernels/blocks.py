@@ -17,8 +17,11 @@ _FREE = {"prim.if_then_else", "tirx.reinterpret"}
 
 
 def loop_extent(schedule: Schedule, loop: Any) -> int:
-    """How often a loop runs; TypeError when that is dynamic."""
-    return int(schedule.get(loop).extent)
+    """How often a loop runs; ValueError when other loops decide that."""
+    extent = schedule.get(loop).extent
+    if not isinstance(extent, int | tirx.IntImm):
+        raise ValueError(f"a loop that runs {extent} times")
+    return int(extent)
 
 
 def divisors(number: int) -> list[int]:
