@@ -161,3 +161,14 @@ def test_reductions_are_in_parts_where_rows_do_not_fit_the_nearest_cache() -> No
 
 def test_uneven_tiles_leave_no_thread_without_work() -> None:
     assert len(Sketches(dense(13, 8, 2), TARGET, 4).spaces) == 2
+
+
+def test_padded_convolutions_in_groups_have_a_design_space_whatever_is_sampled() -> None:
+    """Blocks of channels of two groups read inputs whose number depends on the block."""
+    data = te.placeholder((1, 12, 12, 384), name="data")
+    weights = te.placeholder((3, 3, 192, 384), name="weights")
+    found = topi.nn.group_conv2d_nhwc(data, weights, 1, (1, 1, 1, 1), 1, groups=2)
+    module = tvm.IRModule({"main": te.create_prim_func([data, weights, topi.nn.relu(found)])})
+    target = tvm.target.Target({"kind": "llvm", "num-cores": 2, "mattr": ["+avx512f"]})
+    for _ in range(30):  # the cuts are drawn
+        assert Sketches(module, target, 2).spaces
