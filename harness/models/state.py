@@ -35,10 +35,13 @@ def declared_state(
 def initial_values(
     state: Iterable[StateTensor], inputs: Iterable[TensorSpec]
 ) -> dict[str, np.ndarray]:
-    """The first values of a network's state, by the names of its inputs."""
+    """The first values of a network's state, by the names of its inputs. Raises InputError for a
+    name that is none."""
     known = {each.name: each for each in inputs}
     found = {}
     for each in state:
+        if each.input not in known:
+            raise InputError(f"state: {unknown_name('input', each.input, known)}")
         tensor = known[each.input]
         values = each.initial or [0.0] * math.prod(tensor.shape)
         found[each.input] = np.array(values).astype(tensor.dtype).reshape(tensor.shape)

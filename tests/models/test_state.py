@@ -37,6 +37,11 @@ def test_state_that_cannot_be_is_refused(declared: dict[str, str], why: str) -> 
         declared_state(declared, [X, H], [Y, NEXT])
 
 
+def test_first_values_are_of_inputs_that_there_are() -> None:
+    with pytest.raises(InputError, match="state: no input 'k'"):
+        initial_values([StateTensor(input="k", output="next")], [X, H])
+
+
 def test_state_begins_with_its_values_or_zeros() -> None:
     state = [StateTensor(input="h", output="next", initial=(-128, 3))]
     found = initial_values([*state, StateTensor(input="x", output="y")], [X, H])

@@ -30,9 +30,8 @@ _STEPS = (
     *("AVERAGE_POOL_2D", "TILE", "TOPK_V2", "TRANSPOSE", "UNPACK"),
 )
 _AS_STORED = (
-    *("ARG_MAX", "ARG_MIN", "ASSIGN_VARIABLE", "BITCAST", "CALL_ONCE", "CAST", "DENSIFY"),
-    *("DEQUANTIZE", "FILL", "QUANTIZE", "READ_VARIABLE", "SCATTER_ND", "SHAPE", "VAR_HANDLE"),
-    *("ZEROS_LIKE", "HASHTABLE_LOOKUP", "CALL", "IF", "WHILE"),
+    *("ARG_MAX", "ARG_MIN", "BITCAST", "CAST", "DENSIFY", "DEQUANTIZE", "FILL", "QUANTIZE"),
+    *("SCATTER_ND", "SHAPE", "ZEROS_LIKE", "HASHTABLE_LOOKUP", "CALL", "IF", "WHILE"),
 )
 VIEWS = dict.fromkeys(_STEPS, View.STEPS) | dict.fromkeys(_AS_STORED, View.AS_STORED)
 """By operator; of others it is floats. What only moves or selects values needs no arithmetic."""
