@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from harness.models.tflite.objects import operator_name, packed
+
 _NOT_COMPUTED = frozenset(
     {
         *("CUSTOM", "WHILE", "IF", "RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL"),
@@ -28,7 +30,6 @@ def computed_constants(content: bytes) -> dict[int, np.ndarray]:
 
     model = schema.ModelT.InitFromPackedBuf(content)
     graph = model.subgraphs[0]
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
     known = {
         at
         for at, tensor in enumerate(graph.tensors)
@@ -37,8 +38,7 @@ def computed_constants(content: bytes) -> dict[int, np.ndarray]:
     found: dict[int, np.ndarray] = {}
     kept = []
     for operator in graph.operators:
-        code = model.operatorCodes[operator.opcodeIndex]
-        name = names.get(max(code.builtinCode, code.deprecatedBuiltinCode), "")
+        name = operator_name(model, operator)
         inputs, outputs = _indices(operator.inputs), _indices(operator.outputs)
         if name in ("SHAPE", "RANK") and _shape(graph.tensors[inputs[0]]) is not None:
             shape = _shape(graph.tensors[inputs[0]]) or ()
@@ -59,7 +59,6 @@ def _run(
 ) -> dict[int, np.ndarray]:
     """The outputs of operators that take constants. LiteRT refuses some forms: then none are
     known, and the operators are converted as others are."""
-    import flatbuffers  # type: ignore[import-untyped]
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     graph = model.subgraphs[0]
@@ -72,11 +71,9 @@ def _run(
     wanted = [at for operator in kept for at in _indices(operator.outputs)]
     graph.operators, graph.inputs, graph.outputs = kept, [], wanted
     model.subgraphs, model.signatureDefs = [graph], []
-    flat = flatbuffers.Builder(1024)
-    flat.Finish(model.Pack(flat), b"TFL3")
     try:
         interpreter = Interpreter(
-            model_content=bytes(flat.Output()),
+            model_content=packed(model),
             experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         )
         interpreter.allocate_tensors()

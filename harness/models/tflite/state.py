@@ -15,6 +15,7 @@ import numpy as np
 from harness.errors import InputError, first_line
 from harness.files.atomic import write_atomically
 from harness.models.tflite.graph import dtype_name
+from harness.models.tflite.objects import operator_name, packed
 from harness.models.tflite.shapes import DAMAGED, PREPARED, tensor_name
 from harness.records.artifact import StateTensor
 
@@ -77,26 +78,18 @@ class _Rewriting:
         self._schema: Any = schema
         self._path = path
         self._content = content
-        self._names = {code: name for name, code in vars(schema.BuiltinOperator).items()}
         self._model = schema.ModelT.InitFromPackedBuf(content)
         self._graph = self._model.subgraphs[0]
         self._handles = _Handles(self._graph, self._operators(0))
         self.state = self._rewrite()
 
     def packed(self) -> bytes:
-        return _packed(self._model)
+        return packed(self._model)
 
     def _operators(self, graph: int) -> list[tuple[str, Any]]:
         """The operators of a graph, with their names."""
-        codes = self._model.operatorCodes
-        return [
-            (
-                self._names.get(max(codes[at].builtinCode, codes[at].deprecatedBuiltinCode), ""),
-                operator,
-            )
-            for operator in self._model.subgraphs[graph].operators
-            for at in [operator.opcodeIndex]
-        ]
+        operators = self._model.subgraphs[graph].operators
+        return [(operator_name(self._model, each), each) for each in operators]
 
     def _rewrite(self) -> tuple[StateTensor, ...]:
         graph, operators = self._graph, self._operators(0)
@@ -198,7 +191,7 @@ class _Rewriting:
         graph.inputs, graph.outputs = [], wanted
         model.subgraphs, model.signatureDefs = [graph], []
         try:
-            interpreter = Interpreter(model_content=_packed(model), num_threads=1)
+            interpreter = Interpreter(model_content=packed(model), num_threads=1)
             interpreter.allocate_tensors()
             interpreter.invoke()
             details = interpreter.get_output_details()
@@ -229,14 +222,6 @@ class _Handles:
             name = _text(self._tensors[handle].name)
             raise InputError(f"{path}: '{name}' is a variable of another graph, not supported")
         return self._keys[handle]
-
-
-def _packed(model: Any) -> bytes:
-    import flatbuffers  # type: ignore[import-untyped]
-
-    flat = flatbuffers.Builder(1024)
-    flat.Finish(model.Pack(flat), b"TFL3")
-    return bytes(flat.Output())
 
 
 def _listed(tensors: Any) -> Iterable[Any]:
