@@ -34,10 +34,12 @@ class TensorSpec:
 
     @property
     def excess(self) -> str:
-        """How it exceeds this machine's memory, in words; nothing where it does not."""
+        """How it exceeds what this machine can hold, in words; nothing where it does not. An output
+        is held twice at least: ours and the reference's."""
         bits = int("".join(filter(str.isdigit, self.dtype)) or 8)
         needed, there = math.prod(self.shape) * bits / 8e9, psutil.virtual_memory().total / 1e9
-        return f"{needed:,.0f} GB, this machine has {there:,.0f} GB" if needed > there else ""
+        text = f"{needed:,.0f} GB, over half of this machine's {there:,.0f} GB of memory"
+        return text if needed > there / 2 else ""
 
 
 def tensor_specs(found: Iterable[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:

@@ -14,6 +14,7 @@ from onnx import helper, numpy_helper
 
 from harness.models.onnx.evaluation import evaluated
 from harness.models.onnx.file import label, walk_nodes
+from harness.models.onnx.inference import static_shape
 from harness.models.onnx.refusal import BINDING, Unsupported
 from harness.models.onnx.subgraphs import (
     attribute_of,
@@ -39,7 +40,8 @@ def unrolled_loop(node: onnx.NodeProto, around: Surroundings) -> list[onnx.NodeP
     runs = _runs_of_loop(node, body, around)
     _require_few(runs, body)
     states = list(node.input[2:])
-    scanned: list[list[str]] = [[] for _ in body.output[len(body.input) - 1 :]]
+    of_body = body.output[len(body.input) - 1 :]
+    scanned: list[list[str]] = [[] for _ in of_body]
     condition = around.constant(f"{scope.values}condition", np.asarray(True))
     for run in range(runs):
         number = around.constant(f"{scope.values}{run}", np.asarray(run, np.int64))
@@ -53,8 +55,8 @@ def unrolled_loop(node: onnx.NodeProto, around: Surroundings) -> list[onnx.NodeP
         for parts, part in zip(scanned, outputs[len(body.input) - 1 :], strict=True):
             parts.append(part)
     nodes += named(states, node.output)
-    for parts, output in zip(scanned, node.output[len(states) :], strict=False):
-        nodes += _stacked(parts, output, 0, around)
+    for parts, output, each in zip(scanned, node.output[len(states) :], of_body, strict=False):
+        nodes += _stacked(parts, output, 0, around, each)
     return nodes
 
 
@@ -102,7 +104,7 @@ class _Scan:
         backwards = self._options("scan_output_directions", len(parts))
         for at, output in enumerate(self._outputs):
             ordered = parts[at][::-1] if backwards[at] else parts[at]
-            nodes += _stacked(ordered, output, axes[at], around)
+            nodes += _stacked(ordered, output, axes[at], around, body.output[len(states) + at])
         return nodes
 
     def _options(self, name: str, count: int) -> list[int]:
@@ -253,17 +255,26 @@ def _know_element(value: str, element: str, around: Surroundings) -> None:
 
 
 def _stacked(
-    parts: Sequence[str], output: str, axis: int, around: Surroundings
+    parts: Sequence[str],
+    output: str,
+    axis: int,
+    around: Surroundings,
+    of_run: onnx.ValueInfoProto | None = None,
 ) -> list[onnx.NodeProto]:
-    """The outputs of all runs along a new axis."""
+    """The outputs of all runs along a new axis; without runs it has no elements. `of_run` is what
+    the body says of a run's output."""
     if not output:
         return []
     if parts:
         return around.stacked(parts, output, axis)
-    shape = around.shape(output)
+    type_ = around.types.get(output) or (of_run.type if of_run else onnx.TypeProto())
+    shape, each = around.shape(output), static_shape(of_run.type) if of_run else None
+    if shape is None and each is not None:
+        at = axis % (len(each) + 1)
+        shape = (*each[:at], 0, *each[at:])
     if shape is None:
         raise Unsupported(f"it does not run, and the shape of its output '{output}' is not known")
-    dtype = helper.tensor_dtype_to_np_dtype(around.types[output].tensor_type.elem_type)
+    dtype = helper.tensor_dtype_to_np_dtype(type_.tensor_type.elem_type)
     value = numpy_helper.from_array(np.zeros(shape, dtype))
     return [helper.make_node("Constant", [], [output], value=value)]
 

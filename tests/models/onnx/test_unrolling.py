@@ -49,7 +49,13 @@ def loop_body(condition: list[Any], extra: list[Any] | None = None) -> Any:
 ALWAYS = [helper.make_node("Identity", ["go"], ["on"])]
 BELOW_3 = [helper.make_node("Less", ["at", "three"], ["on"])]
 LOOPED = [("y", FLOAT, [1, 3]), ("all", FLOAT, ["runs", 1, 3])]
-COUNT = {"count": np.asarray(4, np.int64), "yes": np.asarray(True), "three": np.asarray(3)}
+COUNT = {
+    "count": np.asarray(4, np.int64),
+    "three": np.asarray(3),
+    "none": np.asarray(0),
+    "yes": np.asarray(True),
+    "no": np.asarray(False),
+}
 
 
 def loop(inputs: list[str], condition: list[Any], opset: int = 17) -> onnx.ModelProto:
@@ -68,8 +74,10 @@ def loop(inputs: list[str], condition: list[Any], opset: int = 17) -> onnx.Model
         (["", "yes"], BELOW_3),
         (["count", "yes"], BELOW_3),
         (["three", "yes"], BELOW_3),
+        (["none", "yes"], ALWAYS),
+        (["count", "no"], ALWAYS),
     ],
-    ids=["count", "without condition", "while", "while, counted", "count first"],
+    ids=["count", "without condition", "while", "while, counted", "count first", "none", "no run"],
 )
 def test_loop_gives_what_onnxruntime_does(
     inputs: list[str], condition: list[Any], opset: int, tmp_path: Path
