@@ -6,14 +6,15 @@ import math
 from typing import Any
 
 from harness.compiler.api import PrimFunc, SBlock, Schedule, TensorLoad, structural_walk, tirx, tvm
+from harness.kernels.dot_products import FUNCTIONS
 
 SCHEDULED = "tirx.is_scheduled"
 """TVM's attribute of kernels whose loops are as they shall be."""
 OPERATIONS = "layeredge.operations"
 """Attribute of kernels whose arithmetic TVM cannot count, as of those in vectors: the operations of
 one call."""
-_FREE = {"prim.if_then_else", "tirx.reinterpret"}
-"""Calls that are a choice or no operation at all."""
+_FREE = {"prim.if_then_else", "tirx.reinterpret", *FUNCTIONS}
+"""Calls that are a choice, no operation at all, or one instruction."""
 
 
 def loop_extent(schedule: Schedule, loop: Any) -> int:

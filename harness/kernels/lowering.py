@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.compiler.api import tirx, tvm
 from harness.compiler.patches import wrap_lowering
+from harness.kernels.dot_products import lower_dot_products
 from harness.kernels.elementary import register_functions
 from harness.kernels.extrema import begin_infinite, keep_nan
 from harness.kernels.named_values import store_named_values
@@ -21,7 +22,7 @@ from harness.kernels.shielded import register_shields, shield, unshield
 from harness.kernels.stack import keep_on_stack
 
 _FIRST = (shield, begin_infinite)
-_LAST = (unshield, keep_nan, select_for_masks, store_named_values)
+_LAST = (lower_dot_products, unshield, keep_nan, select_for_masks, store_named_values)
 """In this order: the first two name values, which the last one stores."""
 
 

@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from harness.compiler.api import tvm
+from harness.kernels.dot_products import data_type
 from harness.kernels.vectors import vector_lanes
+from harness.passes.integers import ComputeInIntegers
 from harness.passes.layout import to_channels_last
 from harness.passes.packing import PackWeights
 from harness.passes.sparse_lowering import LowerSparse
@@ -26,6 +28,8 @@ def adapt(
     lanes = vector_lanes(target)
     if lanes == 1:
         return adapted
+    if passes.integer_kernels:
+        adapted = ComputeInIntegers.apply(adapted, lanes, data_type(target))
     if passes.sparse_kernels:
         adapted = LowerSparse.apply(adapted, lanes, dense)
     return PackWeights.apply(adapted, lanes) if passes.pack_weights else adapted

@@ -220,6 +220,16 @@ def _elementwise(
     return relax.Call(call.op, arguments, call.attrs)
 
 
+@_rule("relax.quantize", "relax.dequantize")
+def _quantization(
+    walker: ChannelsLast, call: relax.Call, binding: relax.VarBinding
+) -> relax.Expr | None:
+    data, *parameters = call.args
+    if not walker.is_last(data) or any(map(shape_of, parameters)):
+        return None
+    return relax.Call(call.op, [walker.last(data), *parameters], call.attrs)
+
+
 def _is_tensor(expr: relax.Expr) -> bool:
     return isinstance(getattr(expr, "ty", None), relax.TensorType)
 

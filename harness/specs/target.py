@@ -138,6 +138,8 @@ class Passes(Frozen):
     pack_weights: bool = True
     sparse_kernels: bool = True
     """Whether layers without most of their blocks leave those out."""
+    integer_kernels: bool = True
+    """Whether quantized layers multiply integers."""
 
 
 class TargetSpec(Frozen):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_convolution import plain_conv2d
 
 from harness.compiler.api import te, tvm
 from harness.kernels import packed
@@ -20,26 +21,6 @@ def run(output: te.Tensor, inputs: list[te.Tensor], arrays: list[np.ndarray]) ->
     library = tvm.compile(module, target=tvm.target.Target("llvm")).jit()
     library["main"](*(tvm.runtime.tensor(array) for array in arrays), found)
     return found.numpy()
-
-
-def plain_conv2d(
-    data: np.ndarray, weights: np.ndarray, stride: int, padding: list[int], dilation: int
-) -> np.ndarray:
-    top, left, bottom, right = padding
-    data = np.pad(data, [(0, 0), (top, bottom), (left, right), (0, 0)])
-    rows, columns = weights.shape[:2]
-    height = (data.shape[1] - dilation * (rows - 1) - 1) // stride + 1
-    width = (data.shape[2] - dilation * (columns - 1) - 1) // stride + 1
-    result = np.zeros((1, height, width, weights.shape[3]))
-    for y in range(height):
-        for x in range(width):
-            window = data[
-                0,
-                y * stride : y * stride + dilation * rows : dilation,
-                x * stride : x * stride + dilation * columns : dilation,
-            ]
-            result[0, y, x] = np.tensordot(window[:rows, :columns], weights, 3)
-    return result
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ BOUNDS: Mapping[str, tuple[int, int]] = {
     for name in ("int8", "uint8", "int16", "uint16")
 }
 """The types that numbers are quantized to."""
+_BYTES = ("int8", "uint8")
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -47,9 +48,12 @@ def cast(builder: Builder, value: relax.Expr, dtype: str) -> relax.Expr:
 
 
 def reshaped(builder: Builder, value: relax.Expr, shape: Sequence[int]) -> relax.Expr:
-    return (
-        value if shape_of(value) == tuple(shape) else builder.emit(relax.op.reshape(value, shape))
-    )
+    if shape_of(value) == tuple(shape):
+        return value
+    array = constant_array(value)
+    if array is not None:
+        return constant(array.reshape(tuple(shape)))
+    return builder.emit(relax.op.reshape(value, shape))
 
 
 def one_of(value: float, dtype: str = "float32") -> relax.Expr:
@@ -100,7 +104,15 @@ def centred(
 
 
 def real(builder: Builder, values: Values) -> relax.Expr:
-    """The numbers that integers stand for, in single precision."""
+    """The numbers that integers stand for, in single precision. Passes know `dequantize`, which
+    8-bit integers of one known scale become."""
+    scale = constant_array(values.scale)
+    zero = np.zeros(1) if values.zero_point is None else constant_array(values.zero_point)
+    if dtype_of(values.data) in _BYTES and scale is not None and zero is not None:
+        if scale.size == zero.size == 1:
+            number = relax.const(scale.reshape(()).astype("float32"), "float32")
+            point = relax.const(zero.reshape(()).astype("int32"), "int32")
+            return builder.emit(relax.op.dequantize(values.data, number, point))
     steps = cast(builder, centred(builder, values.data, values.zero_point), "float32")
     return builder.emit(relax.op.multiply(steps, cast(builder, values.scale, "float32")))
 

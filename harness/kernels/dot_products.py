@@ -1,0 +1,203 @@
+"""Sums of four products of 8-bit integers, for which processors have instructions.
+
+Schedules, vectors and cost models see a function of two 32-bit integers, `layeredge.dot4`: one
+holds four neighbouring bytes of the data, the other the four weights that they meet. As its last
+step, lowering makes of its addition to a sum what the target's instruction set has. `_SETS` has a
+row for each. All of them are exact.
+
+Sources: Intel's and Arm's manuals of the instructions (`VPDPBUSD`, `VPMADDWD`, `SDOT`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import cache, reduce
+from typing import Any
+
+import numpy as np
+
+from harness.compiler.api import (
+    PrimFunc,
+    features_of,
+    is_processor,
+    operator_name,
+    structural_mutate,
+    te,
+    tirx,
+    tvm,
+)
+from harness.compiler.patches import register_operator
+from harness.kernels.arithmetic import Value, constant, like
+
+BYTES = 4
+"""How many products one sum has."""
+_UNSIGNED, _SIGNED = "layeredge.dot4_unsigned", "layeredge.dot4_signed"
+_NAMES = {"uint8": _UNSIGNED, "int8": _SIGNED}
+"""The function, by the type of the data. Weights are signed."""
+FUNCTIONS = frozenset(_NAMES.values())
+
+
+@cache  # TVM takes one registration of a name
+def register_dot_products() -> None:
+    """Make the functions known to TVM."""
+    for name in _NAMES.values():
+        register_operator(name)
+
+
+def packed_words(weights: np.ndarray) -> np.ndarray:
+    """Weights int8 `[..., 4]` as words int32 `[...]`, the first in the lowest byte."""
+    return np.ascontiguousarray(weights, "<i1").view("<i4")[..., 0]
+
+
+def dot4(data: te.Tensor, *at: Any, weights: Any) -> Any:
+    """The products of four neighbours of 8-bit data, the first of which is `at` the indices, and of
+    a word of weights, summed in 32 bits."""
+    register_dot_products()
+    *outer, first = at
+    parts = []
+    for byte in range(BYTES):
+        value = tirx.Cast("int32", data[(*outer, first + byte)])
+        if str(data.dtype) == "int8":
+            value = tirx.bitwise_and(value, tirx.const(255, "int32"))
+        parts.append(tirx.shift_left(value, tirx.const(8 * byte, "int32")) if byte else value)
+    word = reduce(tirx.bitwise_or, parts)  # LLVM makes one load of it
+    return tirx.call_intrin("int32", _NAMES[str(data.dtype)], word, weights)
+
+
+def lower_dot_products(function: PrimFunc, module: Any, context: Any) -> PrimFunc:
+    """A lowered kernel whose dot products are instructions of its target."""
+    target = (function.attrs or {}).get("target")
+    if target is None or not is_processor(target):
+        return function
+    sets = _sets_of(target)
+
+    def added(addition: Value, mutator: Any) -> Value:
+        for total, product in ((addition.a, addition.b), (addition.b, addition.a)):
+            if (name := operator_name(product)) in FUNCTIONS:
+                found = _instruction(name, product, sets)
+                if found is not None:
+                    data, weights = map(mutator.mutate, product.args)
+                    return found(mutator.mutate(total), data, weights)
+        return mutator.default_mutate(addition)
+
+    def alone(call: Value, mutator: Any) -> Value:
+        mutated = mutator.default_mutate(call)
+        name = operator_name(mutated)
+        return arithmetic(name, *mutated.args) if name in FUNCTIONS else mutated
+
+    rules: list[Any] = [(tirx.Add, added), (tvm.ir.Call, alone)]
+    return function.with_body(structural_mutate(function.body, rules))
+
+
+def arithmetic(name: str, data: Value, weights: Value) -> Value:
+    """A dot product in arithmetic that every target has."""
+
+    def signed(value: Value, byte: int) -> Value:
+        raised = tirx.shift_left(value, constant(24 - 8 * byte, value))
+        return tirx.shift_right(raised, constant(24, value))
+
+    def unsigned(value: Value, byte: int) -> Value:
+        lowered = tirx.shift_right(value, constant(8 * byte, value))
+        return tirx.bitwise_and(lowered, constant(255, value))
+
+    of_data = unsigned if name == _UNSIGNED else signed
+    products = [of_data(data, byte) * signed(weights, byte) for byte in range(BYTES)]
+    return reduce(lambda one, other: one + other, products)
+
+
+Instruction = Callable[[Value, Value, Value], Value]
+"""A sum of 32-bit integers plus the dot products of words of data and of weights."""
+
+
+@dataclass(frozen=True)
+class _Set:
+    """Instructions of processors that have all `features`: by the function, and by how many sums a
+    vector has."""
+
+    features: frozenset[str]
+    function: str
+    by_lanes: dict[int, Instruction]
+
+
+def _intrinsic(name: str, data: str) -> Instruction:
+    """An intrinsic of LLVM that adds to sums: their type, that of the data, and int8 weights."""
+
+    def add(total: Value, given: Value, weights: Value) -> Value:
+        count = BYTES * _lanes(total)
+        given, weights = (
+            tirx.reinterpret(f"{dtype}x{count}", each)
+            for dtype, each in ((data, given), (("int8"), weights))
+        )
+        return tirx.call_llvm_pure_intrin(str(total.ty), name, total, given, weights)
+
+    return add
+
+
+def _of_pairs(name: str) -> Instruction:
+    """`VPMADDWD` multiplies 16-bit integers and adds neighbours: the even bytes, then the odd."""
+
+    def add(total: Value, given: Value, weights: Value) -> Value:
+        halves = f"int16x{2 * _lanes(total)}"
+        eight = tirx.const(8, halves)
+        given = tirx.reinterpret(halves, given)
+        weights = tirx.reinterpret(halves, weights)
+        low = tirx.bitwise_and(given, tirx.const(255, halves))
+        high = tirx.bitwise_and(tirx.shift_right(given, eight), tirx.const(255, halves))
+        even = tirx.shift_right(tirx.shift_left(weights, eight), eight)
+        odd = tirx.shift_right(weights, eight)
+        for one, other in ((low, even), (high, odd)):
+            total = total + tirx.call_llvm_pure_intrin(str(total.ty), name, one, other)
+        return total
+
+    return add
+
+
+_SETS = (
+    _Set(
+        frozenset({"avx512vnni", "avx512vl"}),
+        _UNSIGNED,
+        {
+            lanes: _intrinsic(f"llvm.x86.avx512.vpdpbusd.{32 * lanes}", "uint8")
+            for lanes in (4, 8, 16)
+        },
+    ),
+    _Set(
+        frozenset({"avxvnni"}),
+        _UNSIGNED,
+        {lanes: _intrinsic(f"llvm.x86.avx512.vpdpbusd.{32 * lanes}", "uint8") for lanes in (4, 8)},
+    ),
+    _Set(frozenset({"avx512bw"}), _UNSIGNED, {16: _of_pairs("llvm.x86.avx512.pmaddw.d.512")}),
+    _Set(
+        frozenset({"avx2"}),
+        _UNSIGNED,
+        {4: _of_pairs("llvm.x86.sse2.pmadd.wd"), 8: _of_pairs("llvm.x86.avx2.pmadd.wd")},
+    ),
+    _Set(
+        frozenset({"dotprod"}),
+        _SIGNED,
+        {4: _intrinsic("llvm.aarch64.neon.sdot.v4i32.v16i8", "int8")},
+    ),
+)
+"""The best come first."""
+
+
+def _sets_of(target: tvm.target.Target) -> list[_Set]:
+    features = features_of(target)
+    return [each for each in _SETS if each.features <= features]
+
+
+def data_type(target: tvm.target.Target) -> str:
+    """The 8-bit type of data that a target multiplies with signed weights."""
+    sets = _sets_of(target)
+    return "int8" if not sets or sets[0].function == _SIGNED else "uint8"
+
+
+def _instruction(name: str, product: Value, sets: Collection[_Set]) -> Instruction | None:
+    lanes = _lanes(product)
+    fitting = (each.by_lanes.get(lanes) for each in sets if each.function == name)
+    return next((each for each in fitting if each is not None), None)
+
+
+def _lanes(value: Value) -> int:
+    return int(like(value, "").removeprefix("x") or 1)

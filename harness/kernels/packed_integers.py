@@ -1,0 +1,146 @@
+"""Convolution and matrix product of 8-bit data and weights, summed exactly in 32 bits.
+
+Weights are packed as in `packed.py`, four inputs in a word: `[vectors, ..., words, lanes]`. Data
+less their zero point are multiplied as they are: the sums of the weights times the zero point are
+subtracted by the caller, and padding holds the zero point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from harness.compiler.api import te, tirx, topi
+from harness.kernels.dot_products import BYTES, dot4, packed_words
+from harness.kernels.packed import first_channels, pack
+
+_LEAST_LANES = 4
+
+
+def lanes_for(channels: int, lanes: int) -> int:
+    """The vectors that channels are computed in, which zeros fill: the target's, or the narrowest
+    that hold all channels."""
+    return min(lanes, max(_LEAST_LANES, 1 << (channels - 1).bit_length()))
+
+
+def pack_integers(weights: np.ndarray, lanes: int) -> np.ndarray:
+    """Weights int8 `[..., inputs, channels]` as words `[vectors, ..., words, lanes]`."""
+    inputs = weights.shape[-2]
+    vectors = pack(weights, lanes)
+    fill = -inputs % BYTES
+    vectors = np.pad(vectors, [(0, 0)] * (vectors.ndim - 2) + [(0, fill), (0, 0)])
+    words = vectors.reshape(*vectors.shape[:-2], (inputs + fill) // BYTES, BYTES, lanes)
+    return packed_words(np.moveaxis(words, -2, -1))
+
+
+def _in_words(data: te.Tensor, padding: Sequence[int], zero_point: int) -> te.Tensor:
+    """NHWC data, or rows, in whole words of channels, the zero point around them."""
+    *places, channels = (int(extent) for extent in data.shape)
+    before, after = [0] * len(places), [0] * len(places)
+    if padding:
+        before[1], before[2], after[1], after[2] = padding
+    before, after = [*before, 0], [*after, -channels % BYTES]
+    if not any(before) and not any(after):
+        return data
+    value = tirx.const(zero_point, str(data.dtype))
+    return topi.nn.pad(data, before, after, pad_value=value, name="pad_temp")
+
+
+def conv2d(
+    data: te.Tensor,
+    weights: te.Tensor,
+    channels: int,
+    zero_point: int,
+    strides: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> te.Tensor:
+    """2-D convolution: data NHWC, weights packed from HWIO, result NHWC int32 of `channels`.
+
+    `padding` is top, left, bottom, right.
+    """
+    data = _in_words(data, padding, zero_point)
+    batch, height, width, _ = (int(extent) for extent in data.shape)
+    vectors, rows, columns, words, lanes = (int(extent) for extent in weights.shape)
+    out_height = (height - dilation[0] * (rows - 1) - 1) // strides[0] + 1
+    out_width = (width - dilation[1] * (columns - 1) - 1) // strides[1] + 1
+    row = te.reduce_axis((0, rows), name="row")
+    column = te.reduce_axis((0, columns), name="column")
+    word = te.reduce_axis((0, words), name="word")
+    result = te.compute(
+        (batch, out_height, out_width, vectors * lanes),
+        lambda n, h, w, c: te.sum(
+            dot4(
+                data,
+                n,
+                h * strides[0] + row * dilation[0],
+                w * strides[1] + column * dilation[1],
+                word * BYTES,
+                weights=weights[c // lanes, row, column, word, c % lanes],
+            ),
+            axis=[row, column, word],
+        ),
+        name="conv2d_integers",
+    )
+    return first_channels(result, channels)
+
+
+def depthwise_conv2d(
+    data: te.Tensor,
+    weights: te.Tensor,
+    zero_point: int,
+    strides: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> te.Tensor:
+    """2-D convolution of each channel: data NHWC of 8 bits, weights [rows, columns, channels] whole
+    numbers in single precision, in which their sums are exact; result NHWC float32.
+
+    Processors have no instruction that sums products over places instead of channels. Data of 8
+    bits are a quarter of what floats would be to load.
+    """
+    top, left, bottom, right = padding
+    if any(padding):
+        value = tirx.const(zero_point, str(data.dtype))
+        around = [0, top, left, 0], [0, bottom, right, 0]
+        data = topi.nn.pad(data, *around, pad_value=value, name="pad_temp")
+    batch, height, width, _ = (int(extent) for extent in data.shape)
+    rows, columns, channels = (int(extent) for extent in weights.shape)
+    out_height = (height - dilation[0] * (rows - 1) - 1) // strides[0] + 1
+    out_width = (width - dilation[1] * (columns - 1) - 1) // strides[1] + 1
+    row = te.reduce_axis((0, rows), name="row")
+    column = te.reduce_axis((0, columns), name="column")
+    return te.compute(
+        (batch, out_height, out_width, channels),
+        lambda n, h, w, c: te.sum(
+            data[
+                n, h * strides[0] + row * dilation[0], w * strides[1] + column * dilation[1], c
+            ].astype("float32")
+            * weights[row, column, c],
+            axis=[row, column],
+        ),
+        name="depthwise_conv2d_integers",
+    )
+
+
+def matmul(data: te.Tensor, weights: te.Tensor, channels: int, zero_point: int) -> te.Tensor:
+    """Matrix product: data `[..., inputs]`, weights packed from `[inputs, channels]`, result int32
+    `[..., channels]`."""
+    data = _in_words(data, (), zero_point)
+    vectors, words, lanes = (int(extent) for extent in weights.shape)
+    word = te.reduce_axis((0, words), name="word")
+    result = te.compute(
+        (*data.shape[:-1], vectors * lanes),
+        lambda *at: te.sum(
+            dot4(
+                data,
+                *at[:-1],
+                word * BYTES,
+                weights=weights[at[-1] // lanes, word, at[-1] % lanes],
+            ),
+            axis=word,
+        ),
+        name="matmul_integers",
+    )
+    return first_channels(result, channels)

@@ -1,0 +1,346 @@
+"""Products of quantized data with quantized weights are computed in integers.
+
+A model's quantized layer comes as a convolution or a product of floats: data that `dequantize`
+makes of integers, and weights that are integers times a scale, which is found again from their
+values. It becomes a product of 8-bit integers that is summed in 32 bits, and multiplied by both
+scales. A layer that the model computes in integers less their zero points becomes the same product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from harness.compiler.api import (
+    OUT_FUSABLE,
+    constant,
+    constant_array,
+    operator_name,
+    relax,
+    shape_of,
+    te,
+    tirx,
+    tvm,
+)
+from harness.compiler.names import constant_like
+from harness.kernels import packed_integers
+from harness.passes.rewriter import Rewriter, with_arguments
+from harness.passes.weighted import PRODUCT, Weighted, weighted
+
+_BYTES = ("int8", "uint8")
+_STEPS = np.iinfo(np.int8)
+_NEAR = 2e-5
+"""How far weights in single precision are from whole steps at most: 128 · 2⁻²³, with some room."""
+_LARGEST_DATA = 255
+_LARGEST_SUM, _LARGEST_WHOLE = 2**31 - 1, 2**24
+_OFFSET = 128
+"""What unsigned integers have that signed ones have not, for the same number."""
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Integers, their zero point (a number, or a value that is known when the network runs), and
+    their scale; None for a product that the model has in integers."""
+
+    values: relax.Expr
+    zero_point: int | relax.Expr
+    scale: float | None
+
+
+class ComputeInIntegers(Rewriter):
+    """Convolutions (NHWC, one group) and matrix products of 8-bit data and weights. `dtype` is the
+    type of data that the target multiplies."""
+
+    def __init__(self, module: tvm.IRModule, lanes: int, dtype: str) -> None:
+        super().__init__(module)
+        self._lanes = lanes
+        self._dtype = dtype
+        self._unsigned: dict[relax.Var, relax.Expr] = {}
+        """Signed integers to the same numbers in unsigned ones."""
+
+    def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
+        name = operator_name(call)
+        if name in _RULES:
+            return _RULES[name](self, call)
+        found = weighted(call)
+        if found is None or str(original.var.ty.dtype) not in ("float32", "int32"):
+            return None
+        return self._product(found)
+
+    def _product(self, layer: Weighted) -> relax.Expr | None:
+        depthwise = _is_depthwise(layer)
+        if not layer.channels_last and not depthwise:
+            return None
+        data = self._data(layer.call.args[0])
+        if data is None or (layer.operator == PRODUCT and len(shape_of(data.values)) < 2):
+            return None
+        found = in_steps(layer.matrix) if data.scale is not None else _as_bytes(layer.matrix)
+        if found is None or not _fits(layer, data, found[0]):
+            return None
+        steps, scales = found
+        if depthwise:
+            if data.scale is None or not isinstance(data.zero_point, int):
+                return None
+            total = self._summed_by_channel(layer, data.values, data.zero_point, steps)
+        else:
+            total = self._summed(layer, data, steps)
+        if data.scale is None:
+            return total
+        factors = (scales * data.scale).astype(np.float32)
+        real = total if depthwise else self.emit(relax.op.astype(total, "float32"))
+        return relax.op.multiply(real, constant(factors))
+
+    def _summed(self, layer: Weighted, data: _Data, steps: np.ndarray) -> relax.Expr:
+        """The sums of products of data less their zero point, int32."""
+        known = isinstance(data.zero_point, int)
+        values, point = self._multiplied(data.values, data.zero_point if known else 0)
+        lanes = packed_integers.lanes_for(layer.outputs, self._lanes)
+        words = packed_integers.pack_integers(steps.reshape(layer.weights.shape), lanes)
+        kernel = (
+            partial(packed_integers.matmul, channels=layer.outputs, zero_point=point)
+            if layer.operator == PRODUCT
+            else partial(
+                packed_integers.conv2d,
+                channels=layer.outputs,
+                zero_point=point,
+                **_window(layer),
+            )
+        )
+        total = self._called(kernel, values, words, layer)
+        columns = steps.sum(axis=0, dtype=np.int64)
+        if point:
+            total = self.emit(relax.op.subtract(total, constant((columns * point).astype("int32"))))
+        if not known:
+            wide = self.emit(relax.op.astype(data.zero_point, "int32"))
+            wide = self.emit(relax.op.multiply(wide, constant(columns.astype("int32"))))
+            total = self.emit(relax.op.subtract(total, wide))
+        return total
+
+    def _summed_by_channel(
+        self, layer: Weighted, values: relax.Expr, point: int, steps: np.ndarray
+    ) -> relax.Expr:
+        """The same of a depthwise convolution, whole numbers in single precision."""
+        if values in self._unsigned:
+            values, point = self._unsigned[values], point + _OFFSET
+        kernel = partial(packed_integers.depthwise_conv2d, zero_point=point, **_window(layer))
+        taps = [layer.weights.shape[axis] for axis in layer.axes[:-2]]
+        weights = steps.reshape(*taps, layer.outputs).astype(np.float32)
+        total = self._called(kernel, values, weights, layer)
+        if not point:
+            return total
+        columns = steps.sum(axis=0, dtype=np.int64) * point
+        return self.emit(relax.op.subtract(total, constant(columns.astype(np.float32))))
+
+    def _called(
+        self,
+        kernel: Callable[..., te.Tensor],
+        values: relax.Expr,
+        weights: np.ndarray,
+        layer: Weighted,
+    ) -> relax.Expr:
+        return self.emit(
+            self.builder.call_te(
+                kernel,
+                values,
+                constant_like(layer.call.args[1], weights),
+                primfunc_name_hint=layer.operator.rpartition(".")[2],
+                primfunc_attrs={"op_pattern": OUT_FUSABLE},
+            )
+        )
+
+    def _multiplied(self, values: relax.Expr, point: int) -> tuple[relax.Expr, int]:
+        """Integers of the type that the target multiplies, and their zero point."""
+        dtype = str(values.ty.dtype)
+        if dtype == self._dtype:
+            return values, point
+        if dtype == "int8":
+            return self._as_unsigned(values), point + _OFFSET
+        return self.emit(_shifted(self.builder, values, "int8")), point - _OFFSET
+
+    def _as_unsigned(self, values: relax.Expr) -> relax.Expr:
+        if values not in self._unsigned:
+            self._unsigned[values] = self.emit(_shifted(self.builder, values, "uint8"))
+        return self._unsigned[values]
+
+    def _data(self, value: relax.Expr) -> _Data | None:
+        source = self.source(value)
+        if operator_name(source) == "relax.dequantize":
+            scale, point = map(constant_array, source.args[1:3])
+            if scale is None or point is None or scale.size != 1 or point.size != 1:
+                return None
+            if str(source.args[0].ty.dtype) not in _BYTES:
+                return None
+            return _Data(source.args[0], int(point.reshape(-1)[0]), float(scale.reshape(-1)[0]))
+        return self._centred(source)
+
+    def _centred(self, source: relax.Expr) -> _Data | None:
+        """Integers less their zero point, as the importers of quantized operators write them."""
+        if operator_name(source) in _MOVING:
+            found = self._centred(self.source(source.args[0]))
+            if found is None:
+                return None
+            moved = with_arguments(source, [found.values, *source.args[1:]])
+            return replace(found, values=self.emit(self.builder.normalize(moved)))
+        point: int | relax.Expr = 0
+        if operator_name(source) == "relax.subtract":
+            array = constant_array(source.args[1])
+            if array is None:
+                point = self._narrow(source.args[1])
+                if point is None or np.prod(shape_of(point)) != 1:
+                    return None
+            elif array.size != 1:
+                return None
+            else:
+                point = int(array.reshape(-1)[0])
+            source = self.source(source.args[0])
+        values = self._narrow(source)
+        return None if values is None else _Data(values, point, None)
+
+    def _narrow(self, value: relax.Expr) -> relax.Expr | None:
+        """The 8-bit integers that an expression widens."""
+        source = self.source(value)
+        if operator_name(source) != "relax.astype" or str(source.ty.dtype) not in (
+            "int16",
+            "int32",
+        ):
+            return None
+        return source.args[0] if str(source.args[0].ty.dtype) in _BYTES else None
+
+    def move(self, call: relax.Call) -> relax.Expr | None:
+        """Data are moved in 8 bits: before they are read as floats, and as unsigned integers where
+        they are so."""
+        data, *others = call.args
+        if data in self._unsigned:
+            return self._also_unsigned(with_arguments(call, [self._unsigned[data], *others]))
+        source = self.source(data)
+        if operator_name(source) != "relax.dequantize" or any(map(shape_of, source.args[1:])):
+            return None
+        integers, *parameters = source.args
+        moved = self.emit(self.builder.normalize(with_arguments(call, [integers, *others])))
+        read = with_arguments(source, [moved, *parameters])
+        return self.dequantize(read) or read
+
+    # Signed integers become unsigned where they are made, and signed where they are read otherwise.
+
+    def _raises(self, dtype: object) -> bool:
+        return str(dtype) == "int8" and self._dtype == "uint8"
+
+    def quantize(self, call: relax.Call) -> relax.Expr | None:
+        point = constant_array(call.args[2])
+        if not self._raises(call.attrs.out_dtype) or point is None or point.size != 1:
+            return None
+        data, scale, _ = call.args
+        moved = relax.const(int(point.reshape(-1)[0]) + _OFFSET, "int32")
+        axis = int(call.attrs.axis)
+        return self._also_unsigned(
+            relax.op.quantize(data, scale, moved, axis=axis, out_dtype="uint8")
+        )
+
+    def astype(self, call: relax.Call) -> relax.Expr | None:
+        if not self._raises(call.attrs.dtype) or str(call.args[0].ty.dtype) != "int32":
+            return None
+        raised = self.emit(relax.op.add(call.args[0], relax.const(_OFFSET, "int32")))
+        return self._also_unsigned(relax.op.astype(raised, "uint8"))
+
+    def dequantize(self, call: relax.Call) -> relax.Expr | None:
+        data, scale, point = call.args
+        array = constant_array(point)
+        if data not in self._unsigned or array is None or array.size != 1:
+            return None
+        moved = relax.const(int(array.reshape(-1)[0]) + _OFFSET, "int32")
+        return with_arguments(call, [self._unsigned[data], scale, moved])
+
+    def _also_unsigned(self, unsigned: relax.Expr) -> relax.Expr:
+        made = self.emit(self.builder.normalize(unsigned))
+        signed = self.emit(_shifted(self.builder, made, "int8"))
+        self._unsigned[signed] = made
+        return signed
+
+
+_MOVING = ("relax.reshape", "relax.permute_dims", "relax.strided_slice", "relax.nn.max_pool2d")
+_RULES: dict[str, Callable[[ComputeInIntegers, relax.Call], relax.Expr | None]] = {
+    "relax.quantize": ComputeInIntegers.quantize,
+    "relax.dequantize": ComputeInIntegers.dequantize,
+    "relax.astype": ComputeInIntegers.astype,
+    **dict.fromkeys(_MOVING, ComputeInIntegers.move),
+}
+
+
+def _shifted(builder: relax.BlockBuilder, values: relax.Expr, dtype: str) -> relax.Expr:
+    """Signed numbers as unsigned ones that are 128 larger, or the other way: the highest bit is the
+    other."""
+
+    def of(data: te.Tensor) -> te.Tensor:
+        bits = str(data.dtype)
+        return te.compute(
+            data.shape,
+            lambda *at: tirx.reinterpret(
+                dtype, tirx.bitwise_xor(data[at], tirx.const(-128 if bits == "int8" else 128, bits))
+            ),
+            name="shifted",
+        )
+
+    return builder.call_te(of, values, primfunc_name_hint="shifted")
+
+
+def _is_depthwise(layer: Weighted) -> bool:
+    """Whether each output of a convolution reads its own channel, in NHWC."""
+    if layer.operator != "relax.nn.conv2d" or str(layer.call.attrs.data_layout) != "NHWC":
+        return False
+    channels = shape_of(layer.call.args[0])[-1]
+    return layer.groups == channels == layer.matrix.shape[1] and layer.groups > 1
+
+
+def _window(layer: Weighted) -> dict[str, list[int]]:
+    attributes = layer.call.attrs
+    return {
+        name: [int(value) for value in getattr(attributes, name)]
+        for name in ("strides", "padding", "dilation")
+    }
+
+
+def _fits(layer: Weighted, data: _Data, steps: np.ndarray) -> bool:
+    """Whether all sums have 32 bits, those of a depthwise convolution the 24 of a float; and
+    padding a value that is known."""
+    largest = np.abs(steps.astype(np.int64)).sum(axis=0).max(initial=0) * _LARGEST_DATA
+    most = _LARGEST_WHOLE if layer.groups > 1 else _LARGEST_SUM
+    padded = layer.operator != PRODUCT and any(_window(layer)["padding"])
+    return largest <= most and (isinstance(data.zero_point, int) or not padded)
+
+
+def in_steps(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Weights `[edges, outputs]` of floats as int8, and a scale for each output of which they are
+    multiples; None where they are not.
+
+    The scale of an output is its largest weight divided by a whole number: by the first, from 128
+    down, of which all weights are multiples within their rounding to single precision.
+    """
+    if weights.dtype != np.float32:
+        return None
+    exact = weights.astype(np.float64)
+    largest = np.abs(exact).max(axis=0)
+    if not np.isfinite(largest).all():
+        return None
+    scales, steps = np.ones(exact.shape[1]), np.zeros(exact.shape)
+    left = np.flatnonzero(largest)
+    for most in range(-_STEPS.min, 0, -1):
+        multiples = exact[:, left] * (most / largest[left])
+        rounded = np.rint(multiples)
+        fits = np.abs(multiples - rounded).max(axis=0, initial=0) <= _NEAR
+        fits &= rounded.max(axis=0, initial=0) <= _STEPS.max
+        at = left[fits]
+        steps[:, at], scales[at] = rounded[:, fits], largest[at] / most
+        left = left[~fits]
+        if not left.size:
+            return steps.astype(np.int8), scales
+    return None
+
+
+def _as_bytes(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Weights of wider integers as int8; None where they are out of its range."""
+    if weights.dtype.kind != "i" or weights.min() < _STEPS.min or weights.max() > _STEPS.max:
+        return None
+    return weights.astype(np.int8), np.ones(weights.shape[-1])

@@ -1,0 +1,114 @@
+"""Sums of four products of bytes are those of integer arithmetic, by every instruction set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.compiler.api import Schedule, features_of, te, tvm
+from harness.hardware import HOST, load_target
+from harness.kernels.dot_products import (
+    BYTES,
+    FUNCTIONS,
+    data_type,
+    dot4,
+    packed_words,
+)
+from harness.kernels.lowering import use_our_lowering
+
+ROWS, WORDS = 3, 17
+_X86, _ARM = "x86_64-linux-gnu", "aarch64-linux-gnu"
+HERE = features_of(tvm.target.Target(load_target(HOST).tvm.as_tvm()))
+
+# The instruction, the target's triple and features, and how many sums a vector of it has.
+_SETS = [
+    ("vpdpbusd", _X86, "+avx512vnni,+avx512vl,+avx512bw,+avx512f", (4, 8, 16)),
+    ("vpdpbusd", _X86, "+avxvnni,+avx2", (4, 8)),
+    ("vpmaddwd", _X86, "+avx512bw,+avx512f", (16,)),
+    ("vpmaddwd", _X86, "+avx2", (4, 8)),
+    ("sdot", _ARM, "+neon,+dotprod", (4,)),
+]
+
+
+def _target(triple: str, features: str) -> tvm.target.Target:
+    return tvm.target.Target({"kind": "llvm", "mtriple": triple, "mattr": features.split(",")})
+
+
+def _compiled(target: tvm.target.Target, lanes: int, dtype: str) -> tvm.runtime.Module:
+    data = te.placeholder((ROWS, WORDS * BYTES), dtype, "data")
+    weights = te.placeholder((WORDS, lanes), "int32", "weights")
+    word = te.reduce_axis((0, WORDS), "word")
+    sums = te.compute(
+        (ROWS, lanes),
+        lambda row, lane: te.sum(
+            dot4(data, row, word * BYTES, weights=weights[word, lane]), axis=word
+        ),
+        name="sums",
+    )
+    schedule = Schedule(te.create_prim_func([data, weights, sums]))
+    row, lane, along = schedule.get_loops("sums")
+    schedule.reorder(row, along, lane)
+    if lanes > 1:
+        schedule.vectorize(lane)
+    use_our_lowering()
+    return tvm.compile(schedule.mod, target=target)
+
+
+def _drawn(dtype: str, lanes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Data [rows, inputs] and weights [inputs, lanes], extreme ones among them."""
+    random = np.random.default_rng(0)
+    limits = np.iinfo(dtype)
+    data = random.integers(limits.min, limits.max + 1, (ROWS, WORDS * BYTES)).astype(dtype)
+    weights = random.integers(-128, 128, (WORDS * BYTES, lanes)).astype(np.int8)
+    data[0], data[1] = limits.max, limits.min
+    weights[:, 0], weights[:, -1] = -128, 127
+    return data, weights
+
+
+def _check(module: tvm.runtime.Module, dtype: str, lanes: int) -> None:
+    data, weights = _drawn(dtype, lanes)
+    words = packed_words(weights.reshape(WORDS, BYTES, lanes).transpose(0, 2, 1))
+    found = tvm.runtime.tensor(np.zeros((ROWS, lanes), np.int32))
+    module.jit()["main"](tvm.runtime.tensor(data), tvm.runtime.tensor(words), found)
+    np.testing.assert_array_equal(found.numpy(), data.astype(np.int64) @ weights.astype(np.int64))
+
+
+@pytest.mark.parametrize(
+    ("instruction", "triple", "features", "lanes"),
+    [(*each[:3], lanes) for each in _SETS for lanes in each[3]],
+)
+def test_instructions_give_the_sums_of_integers(
+    instruction: str, triple: str, features: str, lanes: int
+) -> None:
+    target = _target(triple, features)
+    dtype = data_type(target)
+    module = _compiled(target, lanes, dtype)
+    assert instruction in module.mod.inspect_source("asm")
+    if not frozenset(features.replace("+", "").split(",")) <= HERE:
+        pytest.skip(f"this machine lacks some of {features}: compiled, not run")
+    _check(module, dtype, lanes)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@pytest.mark.parametrize("lanes", [1, 2, 3, 4, 8])
+def test_any_target_has_the_sums(dtype: str, lanes: int) -> None:
+    module = _compiled(tvm.target.Target("llvm"), lanes, dtype)
+    _check(module, dtype, lanes)
+
+
+@pytest.mark.parametrize(
+    ("triple", "features", "dtype"),
+    [
+        (_X86, "+avx2", "uint8"),
+        (_X86, "+sse4.2", "int8"),
+        (_ARM, "+neon", "int8"),
+        (_ARM, "+neon,+dotprod", "int8"),
+    ],
+)
+def test_data_have_the_type_that_instructions_take(triple: str, features: str, dtype: str) -> None:
+    assert data_type(_target(triple, features)) == dtype
+
+
+def test_no_function_of_ours_is_left_to_link() -> None:
+    module = _compiled(tvm.target.Target("llvm"), 4, "uint8")
+    assert not any(name in module.mod.inspect_source("asm") for name in FUNCTIONS)

@@ -1,0 +1,261 @@
+"""Quantized layers multiply integers, and give what ONNX Runtime gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from compiling import PLAIN, imported, reference
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import helper
+from onnx_nodes import network
+from quantized_nodes import node, scales, whole
+from tvm_runs import operators_of
+
+from harness.building.network import machine_of
+from harness.compiler.api import PrimFunc, operator_name, structural_walk, target_of, tvm
+from harness.hardware import HOST, load_target
+from harness.kernels.dot_products import FUNCTIONS
+from harness.passes.adapt import adapt
+from harness.passes.canonicalise import canonicalise
+from harness.passes.fusion import fuse
+from harness.passes.integers import in_steps
+from harness.specs.target import Passes
+
+HERE = target_of(load_target(HOST).tvm.as_tvm())
+Model = tuple[onnx.ModelProto, dict[str, np.ndarray]]
+
+
+def adapted_of(model: onnx.ModelProto, folder: Path, target: tvm.target.Target) -> tvm.IRModule:
+    return adapt(canonicalise(imported(model, folder).module), Passes(), target)
+
+
+def products_of(module: tvm.IRModule) -> int:
+    """How many kernels have dot products of bytes."""
+    count = 0
+    for kernel in module.functions.values():
+        found: set[str] = set()
+        if isinstance(kernel, PrimFunc):
+            structural_walk(
+                kernel.body, (tvm.ir.Call, lambda call, to=found: to.add(operator_name(call)))
+            )
+        count += not FUNCTIONS.isdisjoint(found)
+    return count
+
+
+def _weights(dtype: str, *shape: int) -> np.ndarray:
+    found = whole(dtype, *shape)
+    found.flat[0] = np.iinfo(dtype).max  # the scale is found by the largest
+    return found
+
+
+def qdq_convolution(
+    x: str = "uint8", inputs: int = 5, outputs: int = 6, groups: int = 1, size: int = 3
+) -> Model:
+    """Floats between integers, as quantizers write them: per channel, with a bias."""
+    feeds = {"x": whole(x, 1, inputs, 7, 8)}
+    constants = {
+        "xs": np.float32(0.043),
+        "xz": np.asarray(np.iinfo(x).max - 100, x),
+        "w": _weights("int8", outputs, inputs // groups, size, size),
+        "ws": scales(outputs),
+        "wz": np.zeros(outputs, np.int8),
+        "b": np.asarray(whole("int8", outputs), np.float32),
+        "ys": np.float32(0.5),
+        "yz": np.asarray(3, x),
+    }
+    nodes = [
+        node("DequantizeLinear", "x xs xz", "d"),
+        node("DequantizeLinear", "w ws wz", "v", axis=0),
+        node("Conv", "d v b", "c", pads=[1, 0, 1, 2], strides=[1, 2], group=groups),
+        node("Relu", "c", "r"),
+        node("QuantizeLinear", "r ys yz", "y"),
+    ]
+    return network(nodes, [f"y:{x}"], feeds, constants), feeds
+
+
+def integer_convolution(x: str = "uint8", w: str = "int8") -> Model:
+    feeds = {"x": whole(x, 2, 3, 6, 6)}
+    constants = {
+        "xs": np.float32(0.02),
+        "xz": np.asarray(11, x),
+        "w": whole(w, 9, 3, 2, 3),
+        "ws": scales(9),
+        "wz": np.full(9, 128 if w == "uint8" else 0, w),
+        "ys": np.float32(0.6),
+        "yz": np.asarray(100, x),
+        "b": whole("int8", 9).astype(np.int32),
+    }
+    nodes = [node("QLinearConv", "x xs xz w ws wz ys yz b", pads=[0, 1, 1, 0], dilations=[2, 1])]
+    return network(nodes, [f"y:{x}"], feeds, constants), feeds
+
+
+def dynamic_product() -> Model:
+    feeds = {"x": np.asarray(np.random.default_rng(3).normal(size=(3, 37)), np.float32)}
+    nodes = [
+        node("DynamicQuantizeLinear", "x", "q s z"),
+        node("MatMulInteger", "q w z", "y"),
+    ]
+    return network(nodes, ["y:int32"], feeds, {"w": whole("int8", 37, 10)}), feeds
+
+
+def integer_product() -> Model:
+    feeds = {"x": whole("int8", 4, 21)}
+    constants = {
+        "xs": np.float32(0.03),
+        "xz": np.asarray(-7, np.int8),
+        "w": whole("int8", 21, 17),
+        "ws": scales(17),
+        "wz": np.zeros(17, np.int8),
+        "ys": np.float32(0.9),
+        "yz": np.asarray(5, np.int8),
+    }
+    nodes = [node("QLinearMatMul", "x xs xz w ws wz ys yz")]
+    return network(nodes, ["y:int8"], feeds, constants), feeds
+
+
+def signed_chain() -> Model:
+    """Signed integers that are moved, pooled, and read in several ways."""
+    feeds = {"x": np.asarray(np.random.default_rng(4).normal(size=(1, 4, 8, 8)), np.float32)}
+    constants = {
+        "s": np.float32(0.04),
+        "z": np.asarray(-20, np.int8),
+        "w": _weights("int8", 4, 4, 3, 3),
+        "ws": scales(4, about=0.01),
+        "v": _weights("int8", 16 * 4, 10),
+        "vs": np.float32(0.02),
+        "wz": np.zeros(4, np.int8),
+        "vz": np.asarray(0, np.int8),
+        "flat": np.asarray([1, -1]),
+    }
+    nodes = [
+        node("QuantizeLinear", "x s z", "a"),
+        node("DequantizeLinear", "a s z", "b"),
+        node("DequantizeLinear", "w ws wz", "wf", axis=0),
+        node("Conv", "b wf", "c", pads=[1, 1, 1, 1]),
+        node("Add", "c b", "sum"),
+        node("QuantizeLinear", "sum s z", "d"),
+        node("MaxPool", "d", "e", kernel_shape=[2, 2], strides=[2, 2]),
+        node("Transpose", "e", "t", perm=[0, 2, 3, 1]),
+        node("Reshape", "t flat", "f"),
+        node("DequantizeLinear", "f s z", "g"),
+        node("DequantizeLinear", "v vs vz", "vf"),
+        node("MatMul", "g vf", "y"),
+    ]
+    return network(nodes, ["y", "d:int8"], feeds, constants, opset=21), feeds
+
+
+_MODELS: Mapping[str, tuple[Callable[[], Model], int]] = {
+    "unsigned data": (qdq_convolution, 1),
+    "signed data": (lambda: qdq_convolution("int8"), 1),
+    "one channel": (lambda: qdq_convolution(inputs=1, outputs=1), 1),
+    "whole vectors": (lambda: qdq_convolution(inputs=16, outputs=32, size=1), 1),
+    "depthwise": (lambda: qdq_convolution(inputs=6, outputs=6, groups=6), 0),
+    "depthwise, signed": (lambda: qdq_convolution("int8", 6, 6, 6), 0),
+    "convolution of integers": (integer_convolution, 1),
+    "signed convolution": (lambda: integer_convolution("int8"), 1),
+    "unsigned weights": (lambda: integer_convolution("uint8", "uint8"), 1),
+    "product of integers": (integer_product, 1),
+    "zero point known late": (dynamic_product, 1),
+    "signed chain": (signed_chain, 2),
+}
+"""Models, and how many of their layers sum dot products of bytes."""
+
+
+@pytest.mark.parametrize("here", [False, True], ids=["any processor", "here"])
+@pytest.mark.parametrize("case", _MODELS)
+def test_quantized_layers_multiply_integers(case: str, here: bool, tmp_path: Path) -> None:
+    make, products = _MODELS[case]
+    model, feeds = make()
+    target = HERE if here else PLAIN
+    adapted = adapted_of(model, tmp_path, target)
+    assert not set(operators_of(adapted)) & {"relax.nn.conv2d", "relax.matmul"}
+    assert products_of(adapted) == products
+    machine = machine_of(fuse(adapted, "full"), target, 2)
+    found = machine["main"](*map(tvm.runtime.tensor, feeds.values()))
+    arrays = [found.numpy()] if hasattr(found, "numpy") else [each.numpy() for each in found]
+    for array, right in zip(arrays, reference(model, feeds), strict=True):
+        assert (array.dtype, array.shape) == (right.dtype, right.shape)
+        if array.dtype == np.float32:
+            np.testing.assert_allclose(array, right, rtol=1e-5, atol=1e-5)
+        else:  # where a sum of floats lies between two steps, either may be taken
+            differences = np.abs(array.astype(int) - right.astype(int))
+            assert differences.max() <= 1 and differences.mean() < 0.02
+
+
+def _weights_of_floats() -> Model:
+    """Nothing is quantized after them: ONNX Runtime quantizes such weights too where it is."""
+    feeds = {"x": whole("uint8", 1, 5, 7, 8)}
+    constants = {
+        "s": np.float32(0.1),
+        "z": np.asarray(7, np.uint8),
+        "w": np.asarray(np.random.default_rng(0).normal(size=(6, 5, 3, 3)), np.float32),
+    }
+    nodes = [node("DequantizeLinear", "x s z", "d"), node("Conv", "d w")]
+    return network(nodes, ["y"], feeds, constants), feeds
+
+
+def _weights_of_nine_bits() -> Model:
+    model, feeds = integer_convolution("uint8", "uint8")
+    for tensor in model.graph.initializer:
+        if tensor.name == "wz":
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.full(9, 3, np.uint8), "wz"))
+    return model, feeds
+
+
+@pytest.mark.parametrize("make", [_weights_of_floats, _weights_of_nine_bits])
+def test_other_layers_stay_as_they_are(make: Callable[[], Model], tmp_path: Path) -> None:
+    model, _ = make()
+    assert products_of(adapted_of(model, tmp_path, PLAIN)) == 0
+
+
+def test_sums_beyond_32_bits_stay_in_floats(tmp_path: Path) -> None:
+    inputs = 2**31 // (255 * 127) + 1
+    feeds = {"x": np.zeros((1, inputs), np.uint8)}
+    constants = {
+        "s": np.float32(0.1),
+        "z": np.asarray(0, np.uint8),
+        "w": np.full((inputs, 2), 127, np.int8),
+        "wz": np.asarray(0, np.int8),
+    }
+    nodes = [
+        node("DequantizeLinear", "x s z", "d"),
+        node("DequantizeLinear", "w s wz", "v"),
+        helper.make_node("MatMul", ["d", "v"], ["y"]),
+    ]
+    model = network(nodes, ["y"], feeds, constants)
+    assert products_of(adapted_of(model, tmp_path, PLAIN)) == 0
+
+
+def test_hardware_can_do_without(tmp_path: Path) -> None:
+    model, _ = qdq_convolution()
+    canonical = canonicalise(imported(model, tmp_path).module)
+    assert products_of(adapt(canonical, Passes(integer_kernels=False), PLAIN)) == 0
+
+
+@given(
+    steps=st.lists(
+        st.lists(st.integers(-128, 127), min_size=3, max_size=3), min_size=1, max_size=20
+    ),
+    scale=st.floats(1e-6, 1e3),
+)
+def test_steps_of_weights_are_found_again(steps: list[list[int]], scale: float) -> None:
+    weights = (np.asarray(steps, np.float64) * np.float32(scale)).astype(np.float32)
+    found = in_steps(weights)
+    assert found is not None
+    np.testing.assert_allclose(found[0] * found[1], weights, rtol=3e-5, atol=0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_have_no_steps(value: float) -> None:
+    assert in_steps(np.array([[1.0], [value]], np.float32)) is None
+
+
+def test_weights_between_steps_have_none() -> None:
+    weights = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+    assert in_steps(weights) is None
+    assert in_steps(np.zeros((3, 2), np.float32)) is not None
