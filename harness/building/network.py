@@ -38,6 +38,7 @@ from harness.devices.linker import linker
 from harness.errors import CellFailure, last_line
 from harness.files.atomic import write_atomically
 from harness.kernels.blocks import OPERATIONS, SCHEDULED
+from harness.kernels.dot_products import in_products
 from harness.kernels.lowering import use_our_lowering
 from harness.models.imported import Imported
 from harness.passes.fusion import KernelCall, kernels
@@ -276,7 +277,7 @@ def flops(kernel: PrimFunc) -> float:
     kernel says."""
     if kernel.attrs and OPERATIONS in kernel.attrs:
         return float(kernel.attrs[OPERATIONS])
-    return float(estimate_tir_flops(tvm.IRModule({MAIN: kernel})))
+    return float(estimate_tir_flops(tvm.IRModule({MAIN: in_products(kernel)})))
 
 
 def moved_bytes(kernel: PrimFunc) -> float:

@@ -22,6 +22,7 @@ from harness.compiler.api import (
     features_of,
     is_processor,
     operator_name,
+    structural_map,
     structural_mutate,
     te,
     tirx,
@@ -88,6 +89,19 @@ def lower_dot_products(function: PrimFunc, module: Any, context: Any) -> PrimFun
 
     rules: list[Any] = [(tirx.Add, added), (tvm.ir.Call, alone)]
     return function.with_body(structural_mutate(function.body, rules))
+
+
+def in_products(kernel: PrimFunc) -> PrimFunc:
+    """A kernel whose dot products are written as the multiplications and additions that they are,
+    to count them."""
+
+    def written(call: Value) -> Value:
+        if operator_name(call) not in FUNCTIONS:
+            return call
+        one, other = call.args
+        return reduce(lambda total, _: total + one * other, range(1, BYTES), one * other)
+
+    return kernel.with_body(structural_map(kernel.body, (tvm.ir.Call, written)))
 
 
 def arithmetic(name: str, data: Value, weights: Value) -> Value:
@@ -187,10 +201,13 @@ def _sets_of(target: tvm.target.Target) -> list[_Set]:
     return [each for each in _SETS if each.features <= features]
 
 
-def data_type(target: tvm.target.Target) -> str:
-    """The 8-bit type of data that a target multiplies with signed weights."""
-    sets = _sets_of(target)
-    return "int8" if not sets or sets[0].function == _SIGNED else "uint8"
+def data_type(target: tvm.target.Target) -> str | None:
+    """The 8-bit type of data that a target multiplies with signed weights; None where it has no
+    instruction for that: floats are faster there."""
+    sets = _sets_of(target) if is_processor(target) else []
+    return next(
+        (dtype for each in sets for dtype in _NAMES if _NAMES[dtype] == each.function), None
+    )
 
 
 def _instruction(name: str, product: Value, sets: Collection[_Set]) -> Instruction | None:

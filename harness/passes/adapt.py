@@ -28,8 +28,9 @@ def adapt(
     lanes = vector_lanes(target)
     if lanes == 1:
         return adapted
-    if passes.integer_kernels:
-        adapted = ComputeInIntegers.apply(adapted, lanes, data_type(target))
+    dtype = data_type(target)
+    if passes.integer_kernels and dtype is not None:
+        adapted = ComputeInIntegers.apply(adapted, lanes, dtype)
     if passes.sparse_kernels:
         adapted = LowerSparse.apply(adapted, lanes, dense)
     return PackWeights.apply(adapted, lanes) if passes.pack_weights else adapted

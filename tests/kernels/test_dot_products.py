@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from harness.building.network import flops
 from harness.compiler.api import Schedule, features_of, te, tvm
 from harness.hardware import HOST, load_target
 from harness.kernels.dot_products import (
@@ -82,6 +83,7 @@ def test_instructions_give_the_sums_of_integers(
 ) -> None:
     target = _target(triple, features)
     dtype = data_type(target)
+    assert dtype is not None
     module = _compiled(target, lanes, dtype)
     assert instruction in module.mod.inspect_source("asm")
     if not frozenset(features.replace("+", "").split(",")) <= HERE:
@@ -100,15 +102,31 @@ def test_any_target_has_the_sums(dtype: str, lanes: int) -> None:
     ("triple", "features", "dtype"),
     [
         (_X86, "+avx2", "uint8"),
-        (_X86, "+sse4.2", "int8"),
-        (_ARM, "+neon", "int8"),
+        (_X86, "+sse4.2", None),
+        (_ARM, "+neon", None),
         (_ARM, "+neon,+dotprod", "int8"),
     ],
 )
-def test_data_have_the_type_that_instructions_take(triple: str, features: str, dtype: str) -> None:
+def test_data_have_the_type_that_instructions_take(
+    triple: str, features: str, dtype: str | None
+) -> None:
     assert data_type(_target(triple, features)) == dtype
 
 
 def test_no_function_of_ours_is_left_to_link() -> None:
     module = _compiled(tvm.target.Target("llvm"), 4, "uint8")
     assert not any(name in module.mod.inspect_source("asm") for name in FUNCTIONS)
+
+
+def test_four_products_and_sums_are_counted() -> None:
+    lanes = 4
+    data = te.placeholder((ROWS, WORDS * BYTES), "uint8")
+    weights = te.placeholder((WORDS, lanes), "int32")
+    word = te.reduce_axis((0, WORDS))
+    sums = te.compute(
+        (ROWS, lanes),
+        lambda row, lane: te.sum(
+            dot4(data, row, word * BYTES, weights=weights[word, lane]), axis=word
+        ),
+    )
+    assert flops(te.create_prim_func([data, weights, sums])) == 2 * ROWS * lanes * WORDS * BYTES

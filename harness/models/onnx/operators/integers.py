@@ -103,16 +103,20 @@ def centred(
     return builder.emit(relax.op.subtract(wide, cast(builder, zero_point, dtype)))
 
 
+def _number(value: relax.Expr) -> float | None:
+    """The one number of a constant."""
+    array = constant_array(value)
+    return float(array.item()) if array is not None and array.size == 1 else None
+
+
 def real(builder: Builder, values: Values) -> relax.Expr:
     """The numbers that integers stand for, in single precision. Passes know `dequantize`, which
     8-bit integers of one known scale become."""
-    scale = constant_array(values.scale)
-    zero = np.zeros(1) if values.zero_point is None else constant_array(values.zero_point)
-    if dtype_of(values.data) in _BYTES and scale is not None and zero is not None:
-        if scale.size == zero.size == 1:
-            number = relax.const(scale.reshape(()).astype("float32"), "float32")
-            point = relax.const(zero.reshape(()).astype("int32"), "int32")
-            return builder.emit(relax.op.dequantize(values.data, number, point))
+    scale = _number(values.scale)
+    point = 0 if values.zero_point is None else _number(values.zero_point)
+    if dtype_of(values.data) in _BYTES and scale is not None and point is not None:
+        parameters = relax.const(scale, "float32"), relax.const(int(point), "int32")
+        return builder.emit(relax.op.dequantize(values.data, *parameters))
     steps = cast(builder, centred(builder, values.data, values.zero_point), "float32")
     return builder.emit(relax.op.multiply(steps, cast(builder, values.scale, "float32")))
 
