@@ -204,7 +204,7 @@ def _sets_of(target: tvm.target.Target) -> list[_Set]:
 def data_type(target: tvm.target.Target) -> str | None:
     """The 8-bit type of data that a target multiplies with signed weights; None where it has no
     instruction for that: floats are faster there."""
-    sets = _sets_of(target) if is_processor(target) else []
+    sets = _sets_of(target)
     return next(
         (dtype for each in sets for dtype in _NAMES if _NAMES[dtype] == each.function), None
     )

@@ -8,6 +8,7 @@ scales. A layer that the model computes in integers less their zero points becom
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,12 +29,10 @@ from harness.compiler.api import (
 from harness.compiler.names import constant_like
 from harness.kernels import packed_integers
 from harness.passes.rewriter import Rewriter, with_arguments
+from harness.passes.steps import as_bytes, in_steps
 from harness.passes.weighted import PRODUCT, Weighted, weighted
 
-_BYTES = ("int8", "uint8")
-_STEPS = np.iinfo(np.int8)
-_NEAR = 2e-5
-"""How far weights in single precision are from whole steps at most: 128 · 2⁻²³, with some room."""
+_BYTES, _WIDER = ("int8", "uint8"), ("int16", "int32")
 _LARGEST_DATA = 255
 _LARGEST_SUM, _LARGEST_WHOLE = 2**31 - 1, 2**24
 _OFFSET = 128
@@ -77,7 +76,7 @@ class ComputeInIntegers(Rewriter):
         data = self._data(layer.call.args[0])
         if data is None or (layer.operator == PRODUCT and len(shape_of(data.values)) < 2):
             return None
-        found = in_steps(layer.matrix) if data.scale is not None else _as_bytes(layer.matrix)
+        found = in_steps(layer.matrix) if data.scale is not None else as_bytes(layer.matrix)
         if found is None or not _fits(layer, data, found[0]):
             return None
         steps, scales = found
@@ -168,12 +167,13 @@ class ComputeInIntegers(Rewriter):
     def _data(self, value: relax.Expr) -> _Data | None:
         source = self.source(value)
         if operator_name(source) == "relax.dequantize":
-            scale, point = map(constant_array, source.args[1:3])
-            if scale is None or point is None or scale.size != 1 or point.size != 1:
+            values, scale, point = source.args[0], *map(_number, source.args[1:3])
+            dtype = str(values.ty.dtype)
+            if scale is None or point is None or dtype not in _BYTES:
                 return None
-            if str(source.args[0].ty.dtype) not in _BYTES:
-                return None
-            return _Data(source.args[0], int(point.reshape(-1)[0]), float(scale.reshape(-1)[0]))
+            limits = np.iinfo(dtype)
+            inside = limits.min <= point <= limits.max
+            return _Data(values, int(point), scale) if inside else None
         return self._centred(source)
 
     def _centred(self, source: relax.Expr) -> _Data | None:
@@ -184,28 +184,26 @@ class ComputeInIntegers(Rewriter):
                 return None
             moved = with_arguments(source, [found.values, *source.args[1:]])
             return replace(found, values=self.emit(self.builder.normalize(moved)))
-        point: int | relax.Expr = 0
+        point: int | relax.Expr | None = 0
         if operator_name(source) == "relax.subtract":
-            array = constant_array(source.args[1])
-            if array is None:
-                point = self._narrow(source.args[1])
-                if point is None or np.prod(shape_of(point)) != 1:
-                    return None
-            elif array.size != 1:
+            point = self._point(source.args[1])
+            if point is None:
                 return None
-            else:
-                point = int(array.reshape(-1)[0])
             source = self.source(source.args[0])
         values = self._narrow(source)
         return None if values is None else _Data(values, point, None)
 
+    def _point(self, value: relax.Expr) -> int | relax.Expr | None:
+        number = _number(value)
+        if number is not None:
+            return int(number)
+        found = self._narrow(value)
+        return found if found is not None and math.prod(shape_of(found)) == 1 else None
+
     def _narrow(self, value: relax.Expr) -> relax.Expr | None:
         """The 8-bit integers that an expression widens."""
         source = self.source(value)
-        if operator_name(source) != "relax.astype" or str(source.ty.dtype) not in (
-            "int16",
-            "int32",
-        ):
+        if operator_name(source) != "relax.astype" or str(source.ty.dtype) not in _WIDER:
             return None
         return source.args[0] if str(source.args[0].ty.dtype) in _BYTES else None
 
@@ -216,9 +214,12 @@ class ComputeInIntegers(Rewriter):
         if data in self._unsigned:
             return self._also_unsigned(with_arguments(call, [self._unsigned[data], *others]))
         source = self.source(data)
-        if operator_name(source) != "relax.dequantize" or any(map(shape_of, source.args[1:])):
+        if operator_name(source) != "relax.dequantize":
             return None
         integers, *parameters = source.args
+        scale, point = map(_number, parameters)
+        if scale is None or point is None or scale <= 0:  # a maximum would be another
+            return None
         moved = self.emit(self.builder.normalize(with_arguments(call, [integers, *others])))
         read = with_arguments(source, [moved, *parameters])
         return self.dequantize(read) or read
@@ -229,11 +230,11 @@ class ComputeInIntegers(Rewriter):
         return str(dtype) == "int8" and self._dtype == "uint8"
 
     def quantize(self, call: relax.Call) -> relax.Expr | None:
-        point = constant_array(call.args[2])
-        if not self._raises(call.attrs.out_dtype) or point is None or point.size != 1:
+        data, scale, point = call.args
+        number = _number(point)
+        if not self._raises(call.attrs.out_dtype) or number is None:
             return None
-        data, scale, _ = call.args
-        moved = relax.const(int(point.reshape(-1)[0]) + _OFFSET, "int32")
+        moved = relax.const(int(number) + _OFFSET, "int32")
         axis = int(call.attrs.axis)
         return self._also_unsigned(
             relax.op.quantize(data, scale, moved, axis=axis, out_dtype="uint8")
@@ -247,10 +248,10 @@ class ComputeInIntegers(Rewriter):
 
     def dequantize(self, call: relax.Call) -> relax.Expr | None:
         data, scale, point = call.args
-        array = constant_array(point)
-        if data not in self._unsigned or array is None or array.size != 1:
+        number = _number(point)
+        if data not in self._unsigned or number is None:
             return None
-        moved = relax.const(int(array.reshape(-1)[0]) + _OFFSET, "int32")
+        moved = relax.const(int(number) + _OFFSET, "int32")
         return with_arguments(call, [self._unsigned[data], scale, moved])
 
     def _also_unsigned(self, unsigned: relax.Expr) -> relax.Expr:
@@ -267,6 +268,12 @@ _RULES: dict[str, Callable[[ComputeInIntegers, relax.Call], relax.Expr | None]] 
     "relax.astype": ComputeInIntegers.astype,
     **dict.fromkeys(_MOVING, ComputeInIntegers.move),
 }
+
+
+def _number(value: relax.Expr) -> float | None:
+    """The one number of a constant."""
+    array = constant_array(value)
+    return float(array.item()) if array is not None and array.size == 1 else None
 
 
 def _shifted(builder: relax.BlockBuilder, values: relax.Expr, dtype: str) -> relax.Expr:
@@ -309,38 +316,3 @@ def _fits(layer: Weighted, data: _Data, steps: np.ndarray) -> bool:
     most = _LARGEST_WHOLE if layer.groups > 1 else _LARGEST_SUM
     padded = layer.operator != PRODUCT and any(_window(layer)["padding"])
     return largest <= most and (isinstance(data.zero_point, int) or not padded)
-
-
-def in_steps(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Weights `[edges, outputs]` of floats as int8, and a scale for each output of which they are
-    multiples; None where they are not.
-
-    The scale of an output is its largest weight divided by a whole number: by the first, from 128
-    down, of which all weights are multiples within their rounding to single precision.
-    """
-    if weights.dtype != np.float32:
-        return None
-    exact = weights.astype(np.float64)
-    largest = np.abs(exact).max(axis=0)
-    if not np.isfinite(largest).all():
-        return None
-    scales, steps = np.ones(exact.shape[1]), np.zeros(exact.shape)
-    left = np.flatnonzero(largest)
-    for most in range(-_STEPS.min, 0, -1):
-        multiples = exact[:, left] * (most / largest[left])
-        rounded = np.rint(multiples)
-        fits = np.abs(multiples - rounded).max(axis=0, initial=0) <= _NEAR
-        fits &= rounded.max(axis=0, initial=0) <= _STEPS.max
-        at = left[fits]
-        steps[:, at], scales[at] = rounded[:, fits], largest[at] / most
-        left = left[~fits]
-        if not left.size:
-            return steps.astype(np.int8), scales
-    return None
-
-
-def _as_bytes(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Weights of wider integers as int8; None where they are out of its range."""
-    if weights.dtype.kind != "i" or weights.min() < _STEPS.min or weights.max() > _STEPS.max:
-        return None
-    return weights.astype(np.int8), np.ones(weights.shape[-1])

@@ -9,8 +9,6 @@ import numpy as np
 import onnx
 import pytest
 from compiling import PLAIN, imported, reference
-from hypothesis import given
-from hypothesis import strategies as st
 from onnx import helper
 from onnx_nodes import network
 from quantized_nodes import node, scales, whole
@@ -23,7 +21,7 @@ from harness.kernels.dot_products import FUNCTIONS, data_type
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
-from harness.passes.integers import ComputeInIntegers, in_steps
+from harness.passes.integers import ComputeInIntegers
 from harness.passes.layout import to_channels_last
 from harness.specs.target import Passes
 
@@ -251,27 +249,3 @@ def test_hardware_can_do_without(tmp_path: Path) -> None:
     model, _ = qdq_convolution()
     canonical = canonicalise(imported(model, tmp_path).module)
     assert products_of(adapt(canonical, Passes(integer_kernels=False), AVX2)) == 0
-
-
-@given(
-    steps=st.lists(
-        st.lists(st.integers(-128, 127), min_size=3, max_size=3), min_size=1, max_size=20
-    ),
-    scale=st.floats(1e-6, 1e3),
-)
-def test_steps_of_weights_are_found_again(steps: list[list[int]], scale: float) -> None:
-    weights = (np.asarray(steps, np.float64) * np.float32(scale)).astype(np.float32)
-    found = in_steps(weights)
-    assert found is not None
-    np.testing.assert_allclose(found[0] * found[1], weights, rtol=3e-5, atol=0)
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_weights_that_are_no_numbers_have_no_steps(value: float) -> None:
-    assert in_steps(np.array([[1.0], [value]], np.float32)) is None
-
-
-def test_weights_between_steps_have_none() -> None:
-    weights = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
-    assert in_steps(weights) is None
-    assert in_steps(np.zeros((3, 2), np.float32)) is not None

@@ -1,0 +1,52 @@
+"""Weights that are whole multiples of a scale, as those of quantized networks are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_STEPS = np.iinfo(np.int8)
+_NEAR = 2e-5
+"""How far weights in single precision are from whole steps at most: 128 · 2⁻²³, with some room."""
+_SAMPLE = 64
+"""Edges of an output that are looked at before all of them are."""
+
+
+def in_steps(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Weights `[edges, outputs]` of floats as int8, and a scale for each output of which they are
+    multiples; None where they are not.
+
+    The scale of an output is its largest weight divided by a whole number: by the first, from 128
+    down, of which all weights are multiples within their rounding to single precision.
+    """
+    if weights.dtype != np.float32:
+        return None
+    exact = weights.astype(np.float64)
+    largest = np.abs(exact).max(axis=0, initial=0)
+    if not np.isfinite(largest).all():
+        return None
+    scales, steps = np.ones(exact.shape[1]), np.zeros(exact.shape, np.int8)
+    left = np.flatnonzero(largest)
+    for most in range(-_STEPS.min, 0, -1):
+        likely = left[_whole(exact[:_SAMPLE, left], largest[left] / most)]
+        found = likely[_whole(exact[:, likely], largest[likely] / most)]
+        scales[found] = largest[found] / most
+        steps[:, found] = np.rint(exact[:, found] / scales[found])
+        left = np.setdiff1d(left, found, assume_unique=True)
+        if not left.size:
+            return steps, scales
+    return None
+
+
+def _whole(weights: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Which outputs' weights are whole multiples of a scale that int8 has."""
+    multiples = weights / scales
+    rounded = np.rint(multiples)
+    near = np.abs(multiples - rounded).max(axis=0, initial=0) <= _NEAR
+    return np.asarray(near & (rounded.max(axis=0, initial=0) <= _STEPS.max))
+
+
+def as_bytes(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Weights of wider integers as int8, and scales of 1; None where they are out of its range."""
+    if weights.dtype.kind != "i" or weights.min() < _STEPS.min or weights.max() > _STEPS.max:
+        return None
+    return weights.astype(np.int8), np.ones(weights.shape[-1])

@@ -1,0 +1,57 @@
+"""Steps of quantized weights are found in their values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.passes.steps import as_bytes, in_steps
+
+
+@given(
+    steps=st.lists(
+        st.lists(st.integers(-128, 127), min_size=3, max_size=3), min_size=1, max_size=20
+    ),
+    scale=st.floats(1e-6, 1e3),
+)
+def test_steps_of_weights_are_found_again(steps: list[list[int]], scale: float) -> None:
+    weights = (np.asarray(steps, np.float64) * np.float32(scale)).astype(np.float32)
+    found = in_steps(weights)
+    assert found is not None
+    np.testing.assert_allclose(found[0] * found[1], weights, rtol=3e-5, atol=0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_have_no_steps(value: float) -> None:
+    assert in_steps(np.array([[1.0], [value]], np.float32)) is None
+
+
+def test_weights_between_steps_have_none() -> None:
+    weights = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+    assert in_steps(weights) is None
+    assert in_steps(np.zeros((3, 2), np.float32)) is not None
+
+
+@pytest.mark.parametrize(
+    ("weights", "held"),
+    [
+        (np.array([[-128, 127]], np.int32), True),
+        (np.array([[-129, 0]], np.int16), False),
+        (np.array([[0, 128]], np.int16), False),
+        (np.array([[1, 2]], np.uint8), False),
+    ],
+)
+def test_wider_integers_are_bytes_where_these_have_them(weights: np.ndarray, held: bool) -> None:
+    found = as_bytes(weights)
+    assert (found is not None) == held
+    if found is not None:
+        np.testing.assert_array_equal(found[0], weights)
+
+
+def test_outputs_of_one_scale_are_found_in_a_large_layer() -> None:
+    whole = np.random.default_rng(1).integers(-100, 101, (3000, 700)).astype(np.float32)
+    found = in_steps(whole * np.float32(0.013))
+    assert found is not None
+    np.testing.assert_array_equal(found[0] * np.rint(found[1] / 0.013), whole)
