@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.compiler.api import tirx, tvm
 from harness.compiler.patches import wrap_lowering
-from harness.kernels.dot_products import lower_dot_products
+from harness.kernels.dot_products import lower_dot_products, register_dot_products
 from harness.kernels.elementary import register_functions
 from harness.kernels.extrema import begin_infinite, keep_nan
 from harness.kernels.named_values import store_named_values
@@ -33,6 +33,7 @@ def use_our_lowering() -> None:
     accumulators on the stack. Arithmetic of floats stays what it is."""
     register_functions()
     register_shields()
+    register_dot_products()  # kernels that another process wrote have them
     wrap_lowering(
         lambda: _passes(_FIRST),
         lambda: _passes([keep_on_stack]),
