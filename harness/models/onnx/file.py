@@ -58,7 +58,7 @@ def load_onnx(path: Path) -> onnx.ModelProto:
     _sort_selections(model)
     try:
         load_external_data_for_model(model, str(path.parent))
-        return inline_local_functions(model) if model.functions else model
+        return _without_functions(model) if model.functions else model
     except Exception as error:
         # ONNX reports by several unrelated types, some of them from C++, without a common base.
         raise InputError(f"{path}: not a valid ONNX model: {first_line(error)}") from None
@@ -91,6 +91,21 @@ def _check_functions(model: onnx.ModelProto, path: Path) -> None:
             f"{path}: {found:,} nodes with its functions written out, expected at most "
             f"{_MOST_NODES:,}; the largest one is '{largest}'"
         )
+
+
+def _without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same nodes with the functions that they call written out. `onnx.inliner` drops the
+    attributes of functions that have a default, so that calls are given them first."""
+    defaults = {(each.domain, each.name): each.attribute_proto for each in model.functions}
+    for body in (model.graph, *model.functions):
+        for node in walk_nodes(body):
+            given = {attribute.name for attribute in node.attribute}
+            node.attribute.extend(
+                default
+                for default in defaults.get((node.domain, node.op_type), ())
+                if default.name not in given
+            )
+    return inline_local_functions(model)
 
 
 def _sort_selections(model: onnx.ModelProto) -> None:
@@ -217,8 +232,8 @@ def opset_of(model: onnx.ModelProto, domain: str = "") -> int:
     return next(int(o.version) for o in model.opset_import if o.domain in names)
 
 
-def walk_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Every node of a graph, those inside the bodies of If, Loop and Scan included."""
+def walk_nodes(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.NodeProto]:
+    """Every node of a graph or a function, those inside the bodies of If, Loop and Scan too."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:

@@ -11,6 +11,7 @@ from harness.compiler.api import tvm
 from harness.errors import InputError
 from harness.files.atomic import write_atomically
 from harness.models.imported import Imported, Node, OperatorsRefused, output_specs
+from harness.models.onnx.faithful import require_faithful
 from harness.models.onnx.file import (
     RUNTIME_DOMAIN,
     check_onnx,
@@ -43,7 +44,8 @@ def import_onnx(path: Path, shapes: Shapes, work: Path) -> Imported:
     """Import an ONNX file; the static model it was made from is written to `work/prepared.onnx`.
 
     Raises InputError for a file that is not a valid ONNX model, dimensions that are not fixed, and
-    operators that are not supported, all of them named with their nodes.
+    operators that are not supported, all of them named with their nodes; and where the static model
+    does not compute what the file does.
     """
     model = load_onnx(path)
     _refuse_operators(_unknown(model), path)
@@ -59,6 +61,7 @@ def import_onnx(path: Path, shapes: Shapes, work: Path) -> Imported:
     outputs = output_specs(module, [value.name for value in model.graph.output], path)
     prepared = work / PREPARED
     write_atomically(prepared, model.SerializeToString())
+    require_faithful(path, prepared, inputs)
     return Imported(module, inputs, outputs, prepared, nodes)
 
 

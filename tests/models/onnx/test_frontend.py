@@ -298,6 +298,42 @@ def test_import_inlines_functions_when_the_model_defines_its_own(tmp_path: Path)
     assert_same_numbers(imported, feeds, [2 * feeds["x"]])
 
 
+def test_functions_keep_the_defaults_of_their_attributes(tmp_path: Path) -> None:
+    """Of calls in a branch of a function too."""
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
+    leaky = helper.make_node("LeakyRelu", ["a"], ["b"])
+    leaky.attribute.append(onnx.AttributeProto(name="alpha", ref_attr_name="slope", type=1))
+    inner = helper.make_function(
+        "local", "Leaky", ["a"], ["b"], [leaky], opsets,
+        attribute_protos=[helper.make_attribute("slope", 0.7)],
+    )  # fmt: skip
+    branch = helper.make_graph(
+        [helper.make_node("Leaky", ["a"], ["branch"], domain="local")],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("branch", FLOAT, None)],
+    )
+    outer = helper.make_function(
+        "local", "Chosen", ["c", "a"], ["b"],
+        [helper.make_node("If", ["c"], ["b"], then_branch=branch, else_branch=branch)], opsets,
+    )  # fmt: skip
+    nodes = [
+        helper.make_node("Leaky", ["x"], ["y"], domain="local"),
+        helper.make_node("Leaky", ["x"], ["z"], domain="local", slope=0.1),
+        helper.make_node("Chosen", ["yes", "x"], ["w"], domain="local"),
+    ]
+    model = small_models.onnx_model(
+        nodes, [("x", FLOAT, [2, 2])],
+        [(name, FLOAT, [2, 2]) for name in "yzw"],
+        {"yes": np.asarray(True)}, domains={"local": 1},
+    )  # fmt: skip
+    model.functions.extend([inner, outer])
+    imported = import_model(small_models.save(model, tmp_path / "model.onnx"), {}, tmp_path)
+    feeds = {"x": np.array([[-1, 2], [-3, 4]], np.float32)}
+    by = [np.where(feeds["x"] < 0, slope * feeds["x"], feeds["x"]) for slope in (0.7, 0.1, 0.7)]
+    assert_same_numbers(imported, feeds, [each.astype(np.float32) for each in by])
+
+
 def test_weights_are_inside_the_module_when_the_file_lists_them_as_inputs(tmp_path: Path) -> None:
     model = small_models.convolutional()
     for tensor in model.graph.initializer:
