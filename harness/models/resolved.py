@@ -87,10 +87,10 @@ def resolve_file(spec: ModelSpec, path: Path) -> ResolvedModel:
     own_metric: Path | None = None
     if spec.data and spec.metric:
         own_metric = scoring_of(spec.metric).source()
-        task = labelled_arrays(spec.data, spec.metric, inputs)
+        task = labelled_arrays(spec.data, spec.metric, inputs, spec.state)
     else:
         reason = "no labelled data given (keys 'data' and 'metric' of the model)"
-    training = unlabelled_arrays(spec.training, inputs) if spec.training else None
+    training = unlabelled_arrays(spec.training, inputs, spec.state) if spec.training else None
     # After reading them: a file that is replaced meanwhile has another hash then.
     files = hashed(model_files(path, kind), path.parent)
     return ResolvedModel(

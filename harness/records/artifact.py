@@ -34,7 +34,7 @@ class StateTensor(Frozen):
 
     input: str
     output: str
-    initial: tuple[float, ...] = ()
+    initial: tuple[int | float, ...] = ()
 
 
 class KernelDescription(Frozen):

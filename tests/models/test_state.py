@@ -48,3 +48,11 @@ def test_state_begins_with_its_values_or_zeros() -> None:
     assert list(found) == ["h", "x"]
     assert found["h"].dtype == np.int8 and found["h"].tolist() == [[-128, 3]]
     assert found["x"].dtype == np.float32 and found["x"].tolist() == [0, 0]
+
+
+def test_first_values_are_exact() -> None:
+    values = (2**53 + 1, -(2**63), 2**63 - 1)
+    state = StateTensor(input="n", output="next", initial=values)
+    again = StateTensor.model_validate_json(state.model_dump_json())
+    (found,) = initial_values([again], [TensorSpec("n", (3,), "int64")]).values()
+    assert tuple(found.tolist()) == values

@@ -3,7 +3,7 @@ compress edges by."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +29,22 @@ def scoring_of(name: str) -> Scoring:
     return OwnMetric(name)
 
 
-def labelled_arrays(path: Path, metric_name: str, inputs: Inputs | None = None) -> LabelledArrays:
+def labelled_arrays(
+    path: Path,
+    metric_name: str,
+    inputs: Inputs | None = None,
+    state: Collection[str] = (),
+) -> LabelledArrays:
     """Read `labels` and one array per input (or `inputs`, for a model with one) from `path`.
 
     Each input array holds samples of the input's shape, with or without its batch axis. Where that
     is of several samples and left out, samples are put together into batches. Without `inputs`,
     every array but `labels` is an input of that name; `fitted` checks them once the model is
-    imported. Raises InputError naming the array, the value found and the expected one.
+    imported. Raises InputError naming the array, the value found and the expected one; also for an
+    array of an input that is `state`, whose first values are not those of samples.
     """
     scored_by = scoring_of(metric_name)
-    arrays = read_npz(path)
+    arrays = _without_state(read_npz(path), state, path)
     labels = take(arrays, LABELS, path)
     if labels.ndim == 0 or not labels.size:
         raise InputError(f"{path}: array '{LABELS}' has no samples")
@@ -46,9 +52,22 @@ def labelled_arrays(path: Path, metric_name: str, inputs: Inputs | None = None) 
     return LabelledArrays(path, scored_by, arrays, labels, batches(arrays, inputs, path))
 
 
-def unlabelled_arrays(path: Path, inputs: Inputs | None = None) -> TrainingInputs:
+def _without_state(
+    arrays: Mapping[str, np.ndarray], state: Collection[str], path: Path
+) -> Mapping[str, np.ndarray]:
+    if given := sorted(arrays.keys() & set(state)):
+        raise InputError(
+            f"{path}: has an array '{given[0]}', an input that `state` gives the output of the "
+            "inference before; leave out the array, or that input's line in `state`"
+        )
+    return arrays
+
+
+def unlabelled_arrays(
+    path: Path, inputs: Inputs | None = None, state: Collection[str] = ()
+) -> TrainingInputs:
     """Read inputs from `path` as `labelled_arrays` does; labels are left out if there are any."""
-    arrays, fingerprint = read_npz(path), sha256_of(path)
+    arrays, fingerprint = _without_state(read_npz(path), state, path), sha256_of(path)
 
     def fitted(inputs: Inputs | None) -> TrainingInputs:
         found = batches(arrays, inputs, path)
