@@ -7,7 +7,7 @@ Names of extents: T steps, B rows, I inputs, D directions, G gates, H units, P u
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -61,8 +61,26 @@ class Layer:
 
 def emit_layer(builder: relax.BlockBuilder, layer: Layer) -> list[relax.Expr]:
     """All states [T, D, B, H], the last state [D, B, H] and, where the cell has one, the last
-    memory."""
-    return Conversion(builder, layer).results()
+    memory. bfloat16 is computed in single precision: TVM lowers no named values of it."""
+    if layer.form.dtype != "bfloat16":
+        return Conversion(builder, layer).results()
+
+    def single(value: relax.Expr | None) -> relax.Expr | None:
+        return None if value is None else builder.emit(relax.op.astype(value, "float32"))
+
+    wide = Layer(
+        layer.cell,
+        replace(layer.form, dtype="float32"),
+        single(layer.data),
+        single(layer.weights),
+        single(layer.recurrent),
+        layer.biases and (single(layer.biases[0]), single(layer.biases[1])),
+        [single(each) for each in layer.begun],
+        layer.lengths,
+        single(layer.peepholes),
+    )
+    found = Conversion(builder, wide).results()
+    return [builder.emit(relax.op.astype(each, layer.form.dtype)) for each in found]
 
 
 class Conversion:

@@ -113,6 +113,8 @@ def _first_extremum(greatest: bool) -> Legalisation:
 
     def legalise(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
         data, axis, shape = call.args[0], call.attrs.axis, shape_of(call)
+        if str(data.ty.dtype) == "bfloat16":  # of which TVM lowers no pair of place and value
+            data = builder.emit(relax.op.astype(data, "float32"))
         if axis is None:
             size = 1
             for extent in shape_of(data):

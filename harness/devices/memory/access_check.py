@@ -55,7 +55,16 @@ def access_outside(kernel: Kernel, arguments: Sequence[np.ndarray]) -> str | Non
 
 def on_arrays(kernel: Callable[..., object]) -> Callable[[Sequence[np.ndarray]], object]:
     """A compiled kernel as a function of arrays, which it reads and writes where they are."""
-    return lambda arrays: kernel(*map(tvm.runtime.from_dlpack, arrays))
+    return lambda arrays: kernel(*map(_in_place, arrays))
+
+
+def _in_place(array: np.ndarray) -> tvm.runtime.Tensor:
+    """An array as a tensor in the same memory. NumPy hands out no types that are extensions, as
+    bfloat16: their bits are handed out instead."""
+    if array.dtype.kind != "V":
+        return tvm.runtime.from_dlpack(array)
+    bits = tvm.runtime.from_dlpack(array.view(f"uint{8 * array.itemsize}"))
+    return bits._create_view(bits.shape, dtype=str(array.dtype))
 
 
 def _forked(kernel: Kernel, arguments: Sequence[np.ndarray], sides: _Sides) -> str | None:
