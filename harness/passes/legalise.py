@@ -238,9 +238,30 @@ def _shift(left: bool) -> Legalisation:
     return legalise
 
 
+_JOINED = 32
+"""How many tensors a kernel concatenates: TVM's chooses for each element between all of them, by
+conditions that are nested as deep."""
+
+
+def _concat(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+    """Of many tensors: of some first, then of these."""
+    fields, axis = list(getattr(call.args[0], "fields", ())), call.attrs.axis
+    if len(fields) <= _JOINED:
+        return default_legalisation("relax.concat")(builder, call)
+    while len(fields) > _JOINED:
+        groups = [fields[at : at + _JOINED] for at in range(0, len(fields), _JOINED)]
+        fields = [
+            builder.emit(relax.op.concat(group, axis=axis)) if len(group) > 1 else group[0]
+            for group in groups
+        ]
+    joined = builder.normalize(relax.op.concat(fields, axis=axis))
+    return default_legalisation("relax.concat")(builder, joined)
+
+
 LEGALISATIONS: dict[str, Legalisation] = {
     "relax.argmax": _first_extremum(greatest=True),
     "relax.argmin": _first_extremum(greatest=False),
+    "relax.concat": _concat,
     "relax.cumprod": _cumulative(operator.mul, 1),
     "relax.cumsum": _cumulative(operator.add, 0),
     "relax.equal": _comparison("relax.equal", topi.equal),

@@ -40,3 +40,12 @@ def test_slopes_are_for_negative_numbers(
     with np.errstate(all="ignore"):
         right = np.where(x < 0, x * slope, x)
     assert_same(computed(model, {"x": x}, tmp_path, level), [right])
+
+
+@pytest.mark.parametrize("count", [33, 100])
+def test_many_tensors_are_joined_in_their_order(count: int, tmp_path: Path) -> None:
+    feeds = {"x": np.arange(6, dtype=np.float32).reshape(2, 3)}
+    numbers = {f"n{at}": np.full((2, 1 + at % 2), at, np.float32) for at in range(count)}
+    node = helper.make_node("Concat", ["x", *numbers], ["y"], axis=1)
+    (found,) = computed(network([node], ["y"], feeds, numbers), feeds, tmp_path)
+    np.testing.assert_array_equal(found, np.concatenate([feeds["x"], *numbers.values()], axis=1))

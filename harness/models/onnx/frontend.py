@@ -50,6 +50,7 @@ def import_onnx(path: Path, shapes: Shapes, work: Path) -> Imported:
     model = load_onnx(path)
     _refuse_operators(_unknown(model), path)
     check_onnx(model, path)
+    _refuse_sequences(model, path)
     model = with_dense_initializers(model, path)
     fix_shapes(model, shapes, path)
     model = fold(model, path)
@@ -87,6 +88,16 @@ def _unknown(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
 
 def _not_converted(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     return (node for node in walk_nodes(model.graph) if not is_converted(node))
+
+
+def _refuse_sequences(model: onnx.ModelProto, path: Path) -> None:
+    for value in model.graph.output:
+        kind = value.type.WhichOneof("value")
+        if kind not in (None, "tensor_type"):
+            raise InputError(
+                f"{path}: output '{value.name}' is a {str(kind).removesuffix('_type')}, expected a "
+                "tensor"
+            )
 
 
 def _refuse_operators(nodes: Iterator[onnx.NodeProto], path: Path) -> None:

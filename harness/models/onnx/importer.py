@@ -199,7 +199,10 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
                     raise Unsupported(f"its output '{name}' takes {excess}")
 
     def _require_outputs(self, node: onnx.NodeProto, result: relax.Expr) -> None:
-        """Raises Unsupported if outputs differ from ONNX's types."""
+        """Raises Unsupported if outputs differ from ONNX's types. Those of a sequence's elements
+        are its own."""
+        if any(_is_sequence(self._types.get(name)) for name in node.output):
+            return
         found = _types_of(result)
         wanted = [name for name in node.output if name]
         if len(node.output) > len(found):
@@ -253,6 +256,10 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
             f"{f' with {attributes}' if attributes else ''}"
             f"{f' for {inputs}' if inputs else ''}"
         )
+
+
+def _is_sequence(found: onnx.TypeProto | None) -> bool:
+    return found is not None and found.HasField("sequence_type")
 
 
 class _Attributes(dict[str, Any]):

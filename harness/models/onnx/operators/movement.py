@@ -194,17 +194,6 @@ def _top(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Ex
     )
 
 
-def _of_sequence(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
-    """SequenceAt; negative places are from the end."""
-    sequence, place = inputs[0], constant_array(inputs[1])
-    if place is None:
-        raise Unsupported("its position depends on the inputs' values")
-    count, at = len(sequence.ty.fields), int(np.asarray(place).reshape(-1)[0])
-    if not -count <= at < count:
-        raise Unsupported(f"position {at} of a sequence of {count}")
-    return sequence[at % count]
-
-
 MOVEMENT: dict[str, Converter] = {
     "BitCast": _bit_cast,
     "Compress": _compress,
@@ -212,7 +201,6 @@ MOVEMENT: dict[str, Converter] = {
     "EyeLike": _eye,
     "OneHot": _one_hot,
     "Pad": _pad,
-    "SequenceAt": _of_sequence,
     "Slice": _slice,
     "SpaceToDepth": _space_to_depth,
     "Split": _split,

@@ -16,6 +16,7 @@ from harness.models.onnx.operators.recurrent import RECURRENT
 from harness.models.onnx.operators.reductions import REDUCTIONS
 from harness.models.onnx.operators.regions import REGIONS
 from harness.models.onnx.operators.resize import RESIZE
+from harness.models.onnx.operators.sequences import SEQUENCES
 from harness.models.onnx.operators.spectral import SPECTRAL
 from harness.models.onnx.operators.windows import WINDOWS
 
@@ -33,6 +34,7 @@ CONVERTERS: dict[str, Converter] = {
     **REDUCTIONS,
     **REGIONS,
     **RESIZE,
+    **SEQUENCES,
     **SPECTRAL,
     **WINDOWS,
 }
