@@ -37,7 +37,9 @@ class FoldChannelArithmetic(Rewriter):
     def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
         name = operator_name(call)
         layer = weighted(call)
-        if layer is not None and _is_anchor(layer):
+        # What follows 16-bit weights in single precision is not rounded to 16 bits.
+        whole = layer is not None and str(original.var.ty.dtype) == str(layer.weights.dtype)
+        if layer is not None and whole and _is_anchor(layer):
             rank = len(shape_of(original.var))
             self._anchors[original.var] = _Anchor(
                 layer=layer,

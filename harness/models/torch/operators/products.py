@@ -18,29 +18,29 @@ def _accumulated(dtype: str) -> str:
     return "float32" if dtype in {"float16", "bfloat16"} else dtype
 
 
-def _product(call: Call, left: relax.Expr, right: relax.Expr) -> relax.Expr:
-    sums = _accumulated(call.dtype)
-    return call.cast(call.emit(op.matmul(left, right, out_dtype=sums)), call.dtype)
+def _product(call: Call, left: str, right: str) -> relax.Expr:
+    """In the type of sums."""
+    factors = call.tensor(left), call.tensor(right)
+    return call.emit(op.matmul(*factors, out_dtype=_accumulated(call.dtype)))
 
 
 def _matmul(call: Call) -> relax.Expr:
-    left, right = list(call.arguments)[:2]
-    return _product(call, call.tensor(left), call.tensor(right))
+    return call.cast(_product(call, *list(call.arguments)[:2]), call.dtype)
 
 
 def _sum_with_product(call: Call) -> relax.Expr:
-    """beta · self + alpha · (mat1 · mat2)"""
-    product = _product(call, call.tensor("mat1"), call.tensor("mat2"))
-    result = _scaled(call, product, call["alpha"])
-    if call["beta"] == 0:
-        return result
-    return call.emit(op.add(result, _scaled(call, call.tensor("self"), call["beta"])))
+    """beta · self + alpha · (mat1 · mat2), rounded once"""
+    result = _scaled(call, _product(call, "mat1", "mat2"), call["alpha"])
+    if call["beta"] != 0:
+        added = call.cast(call.tensor("self"), _accumulated(call.dtype))
+        result = call.emit(op.add(result, _scaled(call, added, call["beta"])))
+    return call.cast(result, call.dtype)
 
 
 def _scaled(call: Call, value: relax.Expr, factor: float) -> relax.Expr:
     if factor == 1:
         return value
-    return call.emit(op.multiply(value, relax.const(factor, call.dtype)))
+    return call.emit(op.multiply(value, relax.const(factor, str(value.ty.dtype))))
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,12 @@ def _convolution(call: Call) -> relax.Expr:
         found = layout.transposed(data, weight, **form)
     else:
         found = layout.convolution(data, weight, kernel_layout=f"OI{layout.axes}", **form)
-    result = call.cast(call.emit(found), call.dtype)
-    if call["bias"] is None:
-        return result
-    bias = call.emit(op.reshape(call.tensor("bias"), [1, -1, *([1] * spatial)]))
-    return call.emit(op.add(result, bias))
+    result = call.emit(found)
+    if call["bias"] is not None:
+        bias = call.cast(call.tensor("bias"), _accumulated(call.dtype))
+        bias = call.emit(op.reshape(bias, [1, -1, *([1] * spatial)]))
+        result = call.emit(op.add(result, bias))
+    return call.cast(result, call.dtype)
 
 
 def _trilinear(call: Call) -> relax.Expr:

@@ -108,3 +108,25 @@ def test_convolutions_in_double_precision_and_of_weights_that_are_inputs(tmp_pat
         drawn.floats(*shape, dtype=torch.float64) for shape in [(1, 4, 6, 5), (6, 4, 3, 3), (6,)]
     ]
     assert_like_pytorch(functions, given, tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_sums_of_16_bit_floats_are_rounded_once(tmp_path: Path, dtype: Any) -> None:
+    """With the bias; in single precision the sums of these numbers are exact."""
+    drawn = Drawn(f"once {dtype}")
+    functions: Functions = {
+        "linear": lambda x, y, b: F.linear(x[0, 0].to(dtype), y[0, 0].to(dtype), b.to(dtype)),
+        "addmm": lambda x, y, b: torch.addmm(b.to(dtype), x[0, 0].to(dtype), y[0, 0].T.to(dtype)),
+        "convolution": lambda x, y, b: F.conv2d(
+            x.to(dtype), y[:, :, :3].to(dtype).transpose(0, 1), b[:1].to(dtype)
+        ),
+    }
+    exact = {
+        name: lambda x, y, b, of=function: of(x, y, b).float()
+        for name, function in functions.items()
+    }
+    given = [
+        drawn.whole(-99, 100, *shape, dtype=torch.float32) / 8
+        for shape in [(1, 1, 16, 9), (1, 1, 7, 9), (7,)]
+    ]
+    assert_like_pytorch(exact, given, tmp_path, tolerance=0)
