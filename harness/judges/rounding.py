@@ -4,7 +4,9 @@ arithmetic, Parker 1997)."""
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 _ROUNDINGS = 2.0
@@ -13,8 +15,14 @@ _ROUNDINGS = 2.0
 _MOST_CANCELLED = 2.0**8
 """How many times as large as a sum its terms are taken for, at most."""
 
-FLOATS: dict[str, type[np.floating]] = {"float16": np.float16, "float32": np.float32}
+FLOATS: dict[str, Any] = {
+    "bfloat16": ml_dtypes.bfloat16,
+    "float16": np.float16,
+    "float32": np.float32,
+}
 """The floats that networks compute in and judges do not, by their names."""
+_EPSILON = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23}
+"""What lies between 1 and the next one of them."""
 
 _OWN_ROUNDING = 16 * float(np.finfo(np.float64).eps)
 """What a sum in 64-bit floats leaves of its terms' size, at most, for each term: a value that is no
@@ -41,7 +49,7 @@ class Rounding:
             return exact
         magnitude = np.abs(exact)
         share = self._generator.uniform(-1, 1, exact.shape)
-        unit = max(_ROUNDINGS, math.sqrt(terms)) * float(np.finfo(narrow).eps) / 2
+        unit = max(_ROUNDINGS, math.sqrt(terms)) * _EPSILON[dtype] / 2
         if terms > 1:
             typical = np.median(magnitude[rounded])
             around = np.minimum(typical, _MOST_CANCELLED * magnitude)

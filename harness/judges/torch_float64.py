@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import torch
 
@@ -41,7 +42,7 @@ class TorchFloat64:
         self._module.recompile()
 
     def outcomes(self, feeds: Feeds) -> Iterator[list[np.ndarray]]:
-        given = [_wide(torch.from_numpy(feeds[name])) for name in self._names]
+        given = [_given(feeds[name]) for name in self._names]
         for rounding in (None, *map(Rounding, _SEEDS)):
             try:
                 with torch.inference_mode():
@@ -66,13 +67,14 @@ class _Interpreter(torch.fx.Interpreter):  # type: ignore[misc]
             for value in torch.utils._pytree.tree_leaves(self.fetch_args_kwargs_from_env(node))
             if isinstance(value, torch.Tensor)
         ]
+        dtype = str(getattr(node.meta.get("val"), "dtype", torch.float32)).removeprefix("torch.")
         summed = any(part in str(node.target) for part in _SUMS)
 
         def rounded(tensor: torch.Tensor) -> torch.Tensor:
             if tensor.dtype != torch.float64:
                 return tensor
             terms = _terms(given, tensor) if summed else 1
-            moved = rounding(tensor.numpy(), "float32", terms=terms)
+            moved = rounding(tensor.numpy(), dtype, terms=terms)
             return torch.from_numpy(np.ascontiguousarray(moved))
 
         return torch.utils._pytree.tree_map_only(torch.Tensor, rounded, found)
@@ -84,6 +86,12 @@ def _terms(given: Sequence[torch.Tensor], result: torch.Tensor) -> int:
     sizes = sorted((each.numel() for each in given), reverse=True)
     terms = math.prod(sizes[:2]) / max(1, result.numel())
     return max(2, round(math.sqrt(terms) if len(sizes) > 1 else terms))
+
+
+def _given(array: np.ndarray) -> torch.Tensor:
+    if array.dtype == ml_dtypes.bfloat16:  # PyTorch takes none from NumPy
+        array = array.astype(np.float32)
+    return torch.from_numpy(array).double() if array.dtype.kind == "f" else torch.from_numpy(array)
 
 
 def _wide(value: Any) -> Any:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 import small_models
@@ -155,3 +156,18 @@ def test_engine_loads_no_compiler_when_opened(tmp_path: Path, engine: str, suffi
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_pytorch_takes_and_gives_bfloat16(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="needs the extra: pip install 'layeredge[torch]'")
+
+    class Doubled(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def forward(self, x: object) -> object:
+            return x + x  # type: ignore[operator]
+
+    given = torch.ones((2, 3), dtype=torch.bfloat16)
+    torch.export.save(torch.export.export(Doubled(), (given,)), tmp_path / "doubled.pt2")
+    session = open_session("torch", tmp_path / "doubled.pt2", threads=1)
+    (spec,) = session.inputs
+    (found,) = session.run({spec.name: np.full((2, 3), 1.5).astype(ml_dtypes.bfloat16)})
+    assert found.dtype == ml_dtypes.bfloat16 and (found == 3).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -37,3 +38,12 @@ def test_rows_are_the_same_when_read_again(
 def test_nothing_but_the_file_is_left(tmp_path: Path) -> None:
     write_arrays(tmp_path / "one.npz", [[("x", np.zeros(2))]])
     assert [path.name for path in tmp_path.iterdir()] == ["one.npz"]
+
+
+def test_types_that_numpy_has_as_extensions_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "rows.npz"
+    given = np.array([[1.5, -0.0], [np.inf, np.nan]]).astype(ml_dtypes.bfloat16)
+    write_arrays(path, [[("x", given), ("scalar", given[0, 0])]])
+    (found,) = read_arrays(path)
+    assert found["x"].dtype == found["scalar"].dtype == ml_dtypes.bfloat16
+    assert found["x"].tobytes() == given.tobytes() and found["scalar"] == 1.5

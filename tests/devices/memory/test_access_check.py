@@ -6,11 +6,14 @@ import ctypes
 import time
 from collections.abc import Sequence
 
+import ml_dtypes
 import numpy as np
 import pytest
 
+from harness.compiler.api import tvm
 from harness.devices.memory import access_check
-from harness.devices.memory.access_check import access_outside
+from harness.devices.memory.access_check import access_outside, on_arrays
+from harness.devices.memory.guard_pages import GuardedMemory
 from harness.devices.threads.fork_join import use_fork_join
 
 
@@ -99,3 +102,17 @@ def test_time_is_the_processors_or_much_of_the_clocks(
     monkeypatch.setattr(access_check, limit, 1)
     found = access_outside(lambda _: time.sleep(waited or 1.5), arguments()[:1])
     assert (found is None) if said is None else f"does not end in {said} s" in (found or "")
+
+
+def test_types_that_numpy_has_as_extensions_are_passed_on() -> None:
+    """In the same memory, as kernels write there."""
+    given = np.array([1, 2.5, -3]).astype(ml_dtypes.bfloat16)
+    held = GuardedMemory.of(given.nbytes, "behind").holding(given)
+    seen: list[str] = []
+
+    def kernel(tensor: tvm.runtime.Tensor) -> None:
+        seen.append(str(tensor.dtype))
+        tensor.copyfrom(np.array([4, 5, 6]).astype(ml_dtypes.bfloat16))
+
+    on_arrays(kernel)([held])
+    assert seen == ["bfloat16"] and held.astype(np.float32).tolist() == [4, 5, 6]
