@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 
 _MOST_COMPARED = 200
+_MOST_KNOWN = 40
 _SOURCE = re.compile(r"/\S+\.(?:h|cc|cpp):\d+ \S[^)]*\) |^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 """Where C++ code failed, and ONNX Runtime's codes."""
 _LINE_CHARACTERS = 300
@@ -106,7 +107,8 @@ def printable(text: str, most: int = 1000) -> str:
 
 
 def did_you_mean(found: str, known: Iterable[str]) -> str:
-    """The tail of an error about an unknown name: the nearest known one, then all of them.
+    """The tail of an error about an unknown name: the nearest known one, then all of them, or the
+    first ones of many.
 
     >>> did_you_mean("x86-hots", ["x86-host", "haswell"])
     "; did you mean 'x86-host'? known: haswell, x86-host"
@@ -115,7 +117,8 @@ def did_you_mean(found: str, known: Iterable[str]) -> str:
     found = found[:_MOST_COMPARED]  # difflib takes seconds over a name of 65,536 letters
     close = difflib.get_close_matches(found, names, n=1)
     hint = f"; did you mean '{close[0]}'?" if close else ";"
-    return f"{hint} known: {', '.join(names) or 'none'}"
+    others = f" and {len(names) - _MOST_KNOWN} more" if len(names) > _MOST_KNOWN else ""
+    return f"{hint} known: {', '.join(names[:_MOST_KNOWN]) or 'none'}{others}"
 
 
 def unknown_name(kind: str, found: str, known: Iterable[str]) -> UnknownName:

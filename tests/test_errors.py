@@ -78,3 +78,8 @@ def test_errors_of_others_are_said_with_their_kind() -> None:
     assert in_words(InputError("no such file")) == "no such file"
     assert in_words(ValueError("odd\nplace")) == "ValueError: odd"
     assert in_words(MemoryError("no 149 GiB")) == "it takes more memory than there is (no 149 GiB)"
+
+
+def test_of_many_known_names_the_first_are_given() -> None:
+    said = did_you_mean("n9x", [f"n{at:03}" for at in range(100)] + ["n9"])
+    assert said.startswith("; did you mean 'n9'? known: n000, n001") and said.endswith("61 more")

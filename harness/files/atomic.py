@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -15,6 +16,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
     Creates the folder. Raises InputError when it cannot be written or the disk is full.
     """
+    if not path.name:  # of which no other name can be made
+        raise InputError(f"{path}: cannot be written: {os.strerror(errno.EISDIR)}")
     # Not `tempfile.mkstemp`: its files can be read by their owner alone.
     part = path.with_name(f".{secrets.token_hex(8)}.part")
     try:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -43,3 +44,14 @@ def test_others_may_read_what_is_written_as_far_as_the_umask_says(tmp_path: Path
 def test_a_name_of_the_greatest_length_can_be_written(tmp_path: Path) -> None:
     write_atomically(tmp_path / ("n" * 255), "a")
     assert [path.name for path in tmp_path.iterdir()] == ["n" * 255]
+
+
+@pytest.mark.parametrize("name", [".", "folder"])
+def test_a_folder_is_not_written_to(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    with pytest.raises(InputError, match=f"^{re.escape(name)}: cannot be written: Is a directory"):
+        write_atomically(Path(name), "content")
+    assert [each.name for each in tmp_path.iterdir()] == ["folder"]

@@ -6,6 +6,7 @@ tensor that it assigns to it an output, which is the input of the next inference
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,11 @@ class _Rewriting:
         tensor.shapeSignature = None
         for each in (at, following):
             # A name of its own: inputs and outputs are known by it.
-            self._graph.tensors[each].name = self._graph.tensors[each].name or f"tensor_{each}"
+            name = self._name(each) if self._graph.tensors[each].name else "tensor"
+            known = Counter(self._name(other) for other in range(len(self._graph.tensors)))
+            if known[name] > 1 or not self._graph.tensors[each].name:
+                name = f"{name}_{each}"
+            self._graph.tensors[each].name = name
         values = () if first is None or not first.any() else tuple(first.ravel().tolist())
         return StateTensor(input=self._name(at), output=self._name(following), initial=values)
 

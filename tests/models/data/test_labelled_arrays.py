@@ -298,3 +298,13 @@ def test_examples_are_from_all_over_the_data(tmp_path: Path) -> None:
     task = labelled_arrays(path, "top1", [TensorSpec("image", (1, 3), "float32")])
     assert [int(feeds["image"][0, 0]) // 3 for feeds in task.examples(3)] == [0, 4, 9]
     assert len(task.examples(99)) == 10
+
+
+def test_arrays_of_state_are_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, image=INPUTS, h=np.zeros((3, 2)), labels=LABELS)
+    for read in (
+        lambda: labelled_arrays(path, "top1", [IMAGE], {"h": "hn"}),
+        lambda: unlabelled_arrays(path, [IMAGE], {"h": "hn"}),
+    ):
+        with pytest.raises(InputError, match="has an array 'h', an input that `state` gives"):
+            read()

@@ -19,6 +19,7 @@ from harness.models.description import described
 from harness.models.frontends import import_model
 from harness.models.imported import Imported
 from harness.models.state import initial_values
+from harness.models.tflite.objects import packed
 from harness.records.artifact import StateTensor
 
 REASON = "needs the extra: pip install 'layeredge[tflite]'"
@@ -101,3 +102,19 @@ def test_inspection_says_that_a_network_keeps_state(tmp_path: Path) -> None:
     (state,) = inspect(str(path), "full", load_target("x86-host"), {}).state
     assert (state.output, state.input) == ("y", "before")
     assert described(path).state == ("handle",)
+
+
+def test_names_that_tensors_share_are_told_apart(tmp_path: Path) -> None:
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated", reason=REASON)
+    path = small_models.save_delaying_tflite(tmp_path / "model.tflite")
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    for tensor in model.subgraphs[0].tensors:
+        tensor.name = tensor.name if tensor.name == b"x" else "t"
+    path.write_bytes(packed(model))
+    imported = assert_as_in_sequence(path, tmp_path)
+    assert len({spec.name for spec in imported.inputs}) == 3
+
+
+def test_first_integers_are_exact() -> None:
+    state = StateTensor(input="n", output="m", initial=(2**62 + 1,))
+    assert StateTensor.model_validate_json(state.model_dump_json()).initial == (2**62 + 1,)
