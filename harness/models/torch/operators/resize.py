@@ -60,8 +60,10 @@ def _resize(mode: str, antialias: bool = False) -> Converter:
             antialias=antialias,
             cubic_a=-0.5 if antialias else -0.75,
         )
-        found = resampled(call.builder, call.tensor(_data(call)), _axes(call), sampling)
-        return found if isinstance(found, relax.Var) else call.emit(found)
+        data = call.tensor(_data(call))
+        wide = "float32" if call.dtype in {"float16", "bfloat16"} else call.dtype
+        found = resampled(call.builder, call.cast(data, wide), _axes(call), sampling)
+        return call.cast(found if isinstance(found, relax.Var) else call.emit(found), call.dtype)
 
     return convert
 

@@ -81,6 +81,16 @@ def test_resized_in_double_precision_and_unfused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_16_bit_floats_are_rounded_once(tmp_path: Path, dtype: Any) -> None:
+    """Of whole numbers, whose means of four single precision holds."""
+    x = Drawn(f"once {dtype}").whole(-99, 100, 1, 2, 4, 6, dtype=torch.float32)
+    halved = {
+        "bilinear": lambda x: F.interpolate(x.to(dtype), scale_factor=0.5, mode="bilinear").float()
+    }
+    assert_like_pytorch(halved, [x], tmp_path, tolerance=0)
+
+
 @pytest.mark.parametrize("corners", [False, True])
 def test_sampled_at_a_grid(tmp_path: Path, corners: bool) -> None:
     drawn = Drawn("grid")
