@@ -123,7 +123,8 @@ FAMILIES = (
         "Time per kernel and its roofline",
         "The fastest configuration of each model. Upright mark: the least time that the "
         "hardware's roofline allows; at the right, that time divided by the measured time. The "
-        "numbers name the same kernels in the roofline plot below.",
+        "numbers name the same kernels in the roofline plot below. The peak is that of 32-bit "
+        "floats; products of bytes may exceed it.",
         "No configuration has kernel times.",
         kernels.draw,
     ),
