@@ -61,8 +61,9 @@ def dot4(data: te.Tensor, *at: Any, weights: Any) -> Any:
         value = tirx.Cast("int32", data[(*outer, first + byte)])
         if str(data.dtype) == "int8":
             value = tirx.bitwise_and(value, tirx.const(255, "int32"))
-        parts.append(tirx.shift_left(value, tirx.const(8 * byte, "int32")) if byte else value)
-    word = reduce(tirx.bitwise_or, parts)  # LLVM makes one load of it
+        value = tirx.Cast("uint32", value)  # which a padding of 128, shifted by 24, fits into
+        parts.append(tirx.shift_left(value, tirx.const(8 * byte, "uint32")) if byte else value)
+    word = tirx.reinterpret("int32", reduce(tirx.bitwise_or, parts))  # LLVM makes one load of it
     return tirx.call_intrin("int32", _NAMES[str(data.dtype)], word, weights)
 
 

@@ -220,7 +220,7 @@ class KernelSchedule:
             channels=extents[-1],
             vectors=extents[-1] // width,
             tile_rows=tile.rows,
-            tile_vectors=tile.channels // width,
+            tile_vectors=max(1, tile.channels // width),  # of fewer channels than lanes: a part
             shared=shared,
         )
         column_outer, column = schedule.split(loops[-1], [None, tile.channels])

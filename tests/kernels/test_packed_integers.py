@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_convolution import plain_conv2d
 
-from harness.compiler.api import te, tvm
+from harness.compiler.api import Schedule, te, tirx, tvm
 from harness.kernels import packed_integers
 from harness.kernels.lowering import use_our_lowering
 from harness.kernels.packed_integers import lanes_for, pack_integers
@@ -20,11 +20,16 @@ DTYPES = st.sampled_from(["uint8", "int8"])
 PADDING = st.lists(st.integers(0, 2), min_size=4, max_size=4)
 
 
-def run(kernel: Any, data: np.ndarray, weights: np.ndarray, **options: Any) -> np.ndarray:
+def run(
+    kernel: Any, data: np.ndarray, weights: np.ndarray, inline: str = "", **options: Any
+) -> np.ndarray:
     inputs = [te.placeholder(each.shape, str(each.dtype)) for each in (data, weights)]
     output = kernel(*inputs, **options)
     use_our_lowering()
-    module = tvm.IRModule({"main": te.create_prim_func([*inputs, output])})
+    schedule = Schedule(te.create_prim_func([*inputs, output]))
+    if inline:
+        schedule.compute_inline(inline)
+    module = schedule.mod
     shape = [int(extent) for extent in output.shape]
     found = tvm.runtime.tensor(np.zeros(shape, str(output.dtype)))
     library = tvm.compile(module, target=tvm.target.Target("llvm")).jit()
@@ -143,3 +148,16 @@ def test_words_have_four_inputs_of_a_channel() -> None:
     np.testing.assert_array_equal(held[0, 0, 1], weights[:4, 1])
     np.testing.assert_array_equal(held[1, 1, 0], [*weights[4:, 4], 0, 0])
     assert not held[1, :, 1:].any()
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("uint8", 200), ("int8", -100)])
+def test_data_may_be_known_where_they_are_read(dtype: str, value: int) -> None:
+    """As in padding: the highest bit of a byte becomes the sign of a word."""
+
+    def filled(data: te.Tensor, weights: te.Tensor) -> te.Tensor:
+        known = te.compute(data.shape, lambda *at: tirx.const(value, dtype), name="known")
+        return packed_integers.matmul(known, weights, channels=4, zero_point=0)
+
+    data, weights = np.full((2, 8), value, dtype), drawn(1, "int8", 8, 4)
+    found = run(filled, data, pack_integers(weights, 4), "known")
+    np.testing.assert_array_equal(found, data.astype(int) @ weights.astype(int))

@@ -52,3 +52,14 @@ def test_a_register_is_left_for_the_input_that_vectors_share() -> None:
     """7 x 4 sums and 4 weights would fill all 32: they were on the stack, 1.7 times slower."""
     tiling = Tiling(49, 128, 8, tile_rows=7, tile_vectors=2, shared=8)
     assert _uneven_tile(tiling, registers=32, threads=2) is None
+
+
+def test_fewer_channels_than_lanes_are_parted_for_the_threads() -> None:
+    """Of a long sum: tiles are narrower than a vector then."""
+    data = te.placeholder((1, 40_000), name="data")
+    weights = te.placeholder((40_000, 3), name="weights")
+    result = topi.add(topi.matmul(data, weights), te.placeholder((3,), name="bias"))
+    inputs = [data, weights, result.op.input_tensors[1]]
+    module = tvm.IRModule({"main": te.create_prim_func([*inputs, result])})
+    found = schedule_untuned(module, TARGET, 2)
+    assert difference(run_kernel(module, TARGET), run_kernel(found, TARGET)) is None
