@@ -212,7 +212,11 @@ class ComputeInIntegers(Rewriter):
         they are so."""
         data, *others = call.args
         if data in self._unsigned:
-            return self._also_unsigned(with_arguments(call, [self._unsigned[data], *others]))
+            moved = with_arguments(call, [self._unsigned[data], *others])
+            unsigned = self.emit(self.builder.normalize(moved))
+            signed = self.emit(_shifted(self.builder, unsigned, "int8"))
+            self._unsigned[signed] = unsigned
+            return signed
         source = self.source(data)
         if operator_name(source) != "relax.dequantize":
             return None
@@ -224,27 +228,16 @@ class ComputeInIntegers(Rewriter):
         read = with_arguments(source, [moved, *parameters])
         return self.dequantize(read) or read
 
-    # Signed integers become unsigned where they are made, and signed where they are read otherwise.
+    # What the target multiplies is unsigned: signed integers become so where they are made.
 
-    def _raises(self, dtype: object) -> bool:
-        return str(dtype) == "int8" and self._dtype == "uint8"
-
-    def quantize(self, call: relax.Call) -> relax.Expr | None:
-        data, scale, point = call.args
-        number = _number(point)
-        if not self._raises(call.attrs.out_dtype) or number is None:
+    def made(self, call: relax.Call) -> relax.Expr | None:
+        """Quantized numbers, which are read as unsigned ones where that is possible."""
+        values = self.builder.normalize(call)
+        if str(values.ty.dtype) != "int8" or self._dtype != "uint8":
             return None
-        moved = relax.const(int(number) + _OFFSET, "int32")
-        axis = int(call.attrs.axis)
-        return self._also_unsigned(
-            relax.op.quantize(data, scale, moved, axis=axis, out_dtype="uint8")
-        )
-
-    def astype(self, call: relax.Call) -> relax.Expr | None:
-        if not self._raises(call.attrs.dtype) or str(call.args[0].ty.dtype) != "int32":
-            return None
-        raised = self.emit(relax.op.add(call.args[0], relax.const(_OFFSET, "int32")))
-        return self._also_unsigned(relax.op.astype(raised, "uint8"))
+        signed = self.emit(values)
+        self._as_unsigned(signed)
+        return signed
 
     def dequantize(self, call: relax.Call) -> relax.Expr | None:
         data, scale, point = call.args
@@ -254,18 +247,12 @@ class ComputeInIntegers(Rewriter):
         moved = relax.const(int(number) + _OFFSET, "int32")
         return with_arguments(call, [self._unsigned[data], scale, moved])
 
-    def _also_unsigned(self, unsigned: relax.Expr) -> relax.Expr:
-        made = self.emit(self.builder.normalize(unsigned))
-        signed = self.emit(_shifted(self.builder, made, "int8"))
-        self._unsigned[signed] = made
-        return signed
-
 
 _MOVING = ("relax.reshape", "relax.permute_dims", "relax.strided_slice", "relax.nn.max_pool2d")
 _RULES: dict[str, Callable[[ComputeInIntegers, relax.Call], relax.Expr | None]] = {
-    "relax.quantize": ComputeInIntegers.quantize,
+    "relax.quantize": ComputeInIntegers.made,
     "relax.dequantize": ComputeInIntegers.dequantize,
-    "relax.astype": ComputeInIntegers.astype,
+    "relax.astype": ComputeInIntegers.made,
     **dict.fromkeys(_MOVING, ComputeInIntegers.move),
 }
 
