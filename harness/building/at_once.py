@@ -17,7 +17,7 @@ from itertools import accumulate, chain
 from typing import Any
 
 from harness.compiler.api import Constant, operator_name, relax, tvm
-from harness.passes.rewriter import MAIN
+from harness.passes.rewriter import MAIN, with_arguments
 
 AT_ONCE = "at_once"
 """The function of the virtual machine. It takes and gives what `main` does."""
@@ -63,7 +63,9 @@ class _Calls:
         self._tensors: dict[relax.Var, Any] = {}
         self._views: dict[relax.Var, Any] = {}
         """Tensors that are another with another shape."""
-        self._tuples: dict[relax.Var, Any] = {}
+        self._tuples: dict[relax.Var, relax.Tuple] = {}
+        self._same: dict[relax.Var, Any] = {}
+        """Other names of tensors, as those of a tuple's fields."""
         self._steps: list[tuple[str, list[Any]]] = []
         for block in main.body.blocks:
             for binding in block.bindings:
@@ -93,17 +95,27 @@ class _Calls:
         elif name == _VIEW:
             self._views[variable] = binding
         elif isinstance(value, relax.Tuple):
-            self._tuples[variable] = binding
+            self._tuples[variable] = value
+        elif isinstance(value, relax.TupleGetItem) and value.tuple_value in self._tuples:
+            fields = self._tuples[value.tuple_value].fields
+            self._same[variable] = self._named(fields[value.index])
+        elif isinstance(value, relax.Var):
+            self._same[variable] = self._named(value)
         elif isinstance(value, relax.Call) and isinstance(value.op, tvm.ir.GlobalVar):
-            self._steps.append((value.op.name_hint, list(value.args)))
+            self._steps.append((value.op.name_hint, [*map(self._named, value.args)]))
         elif name not in _LEFT_OUT:
             raise _Otherwise
+
+    def _named(self, tensor: Any) -> Any:
+        """A tensor by its first name."""
+        return self._same.get(tensor, tensor) if isinstance(tensor, relax.Var) else tensor
 
     def _returned(self) -> list[Any]:
         """What the network gives: tensors, or one."""
         result = self._main.body.body
-        fields = [*self._tuples.pop(result).value.fields] if result in self._tuples else [result]
-        if self._tuples or not all(isinstance(each, relax.Var | Constant) for each in fields):
+        fields = [*self._tuples[result].fields] if result in self._tuples else [result]
+        fields = [*map(self._named, fields)]
+        if not all(isinstance(each, relax.Var | Constant) for each in fields):
             raise _Otherwise
         return fields
 
@@ -119,8 +131,12 @@ class _Calls:
     def _base(self, tensor: Any) -> Any:
         """The tensor that another is a view of; itself where it is none."""
         while tensor in self._views:
-            tensor = self._views[tensor].value.args[0]
+            tensor = self._seen(tensor)
         return tensor
+
+    def _seen(self, view: relax.Var) -> Any:
+        """The tensor that a view shows in another shape."""
+        return self._named(self._views[view].value.args[0])
 
     def _storage_of(self, tensor: relax.Var) -> relax.Var:
         return self._tensors[tensor].value.args[0]
@@ -174,8 +190,15 @@ class _Calls:
         for each in self._results:
             while each in self._views:
                 found.add(each)
-                each = self._views[each].value.args[0]
-        return [binding for view, binding in self._views.items() if view in found]
+                each = self._seen(each)
+        return [
+            relax.VarBinding(
+                view,
+                with_arguments(binding.value, [self._seen(view), *binding.value.args[1:]]),
+            )
+            for view, binding in self._views.items()
+            if view in found
+        ]
 
     def source(self) -> str:
         """The C++ function with its tables: `at_once.cpp` says what they are."""

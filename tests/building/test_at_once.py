@@ -59,10 +59,29 @@ def types() -> onnx.ModelProto:
     )
 
 
+def parts() -> onnx.ModelProto:
+    """A kernel of several results, one of which is an output, one is reshaped and an output, and
+    one is read by two kernels."""
+    return onnx_model(
+        [
+            helper.make_node("Relu", ["x"], ["r"]),
+            helper.make_node("Split", ["r", "sizes"], ["a", "b", "c"], axis=1),
+            helper.make_node("Reshape", ["b", "flat"], ["d"]),
+            helper.make_node("MatMul", ["c", "w"], ["m"]),
+            helper.make_node("Softmax", ["c"], ["e"]),
+            helper.make_node("Concat", ["m", "e"], ["y"], axis=1),
+        ],
+        [("x", FLOAT, [2, 9])],
+        ["a", "d", "y"],
+        {"sizes": np.array([2, 3, 4]), "flat": np.array([6]), "w": weights(4, 5)},
+    )
+
+
 NETWORKS = {
     "convolutions": convolutional,
     "state": recurrent_step,
     "views": views,
+    "parts": parts,
     "types": types,
 }
 
