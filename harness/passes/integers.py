@@ -76,39 +76,58 @@ class ComputeInIntegers(Rewriter):
         data = self._data(layer.call.args[0])
         if data is None or (layer.operator == PRODUCT and len(shape_of(data.values)) < 2):
             return None
-        found = in_steps(layer.matrix) if data.scale is not None else as_bytes(layer.matrix)
+        if data.scale is None:
+            return None if depthwise else self._of_integers(layer, data)
+        found = in_steps(layer.matrix)
         if found is None or not _fits(layer, data, found[0]):
             return None
         steps, scales = found
-        if depthwise:
-            if data.scale is None or not isinstance(data.zero_point, int):
-                return None
-            total = self._summed_by_channel(layer, data.values, data.zero_point, steps)
-        else:
-            total = self._summed(layer, data, steps)
-        if data.scale is None:
-            return total
-        factors = (scales * data.scale).astype(np.float32)
-        real = total if depthwise else self.emit(relax.op.astype(total, "float32"))
-        return relax.op.multiply(real, constant(factors))
+        factors = constant((scales * data.scale).astype(np.float32))
+        if not depthwise:
+            total = self.emit(relax.op.astype(self._summed(layer, data, steps), "float32"))
+            return relax.op.multiply(total, factors)
+        if not isinstance(data.zero_point, int):
+            return None
+        total = self._summed_by_channel(layer, data.values, data.zero_point, steps)
+        return relax.op.multiply(total, factors)
 
-    def _summed(self, layer: Weighted, data: _Data, steps: np.ndarray) -> relax.Expr:
-        """The sums of products of data less their zero point, int32."""
+    def _of_integers(self, layer: Weighted, data: _Data) -> relax.Expr | None:
+        """A product of integers. Weights that bytes do not hold, as unsigned ones less their zero
+        point, are bytes and a number: of that the sum of the data is multiplied."""
+        found = as_bytes(layer.matrix)
+        if found is None or not _fits(layer, data, layer.matrix):
+            return None
+        steps, offsets = found
+        of_offsets = np.broadcast_to(offsets, steps.shape)
+        if not (_fits(layer, data, steps) and _fits(layer, data, of_offsets)):
+            return None
+        total = self._summed(layer, data, steps)
+        if not offsets.any():
+            return total
+        data_alone = self._summed(layer, data, np.ones((len(steps), 1), np.int8), own=False)
+        moved = self.emit(relax.op.multiply(data_alone, constant(offsets.astype("int32"))))
+        return relax.op.add(total, moved)
+
+    def _summed(
+        self, layer: Weighted, data: _Data, steps: np.ndarray, *, own: bool = True
+    ) -> relax.Expr:
+        """The sums of products of data less their zero point with steps `[edges, outputs]`, int32.
+        A layer's `own` weights have its name."""
+        outputs = steps.shape[1]
         known = isinstance(data.zero_point, int)
         values, point = self._multiplied(data.values, data.zero_point if known else 0)
-        lanes = packed_integers.lanes_for(layer.outputs, self._lanes)
-        words = packed_integers.pack_integers(steps.reshape(layer.weights.shape), lanes)
+        lanes = packed_integers.lanes_for(outputs, self._lanes)
+        shaped = steps.reshape(*layer.weights.shape[:-1], outputs)
+        words = packed_integers.pack_integers(shaped, lanes)
         kernel = (
-            partial(packed_integers.matmul, channels=layer.outputs, zero_point=point)
+            partial(packed_integers.matmul, channels=outputs, zero_point=point)
             if layer.operator == PRODUCT
             else partial(
-                packed_integers.conv2d,
-                channels=layer.outputs,
-                zero_point=point,
-                **_window(layer),
+                packed_integers.conv2d, channels=outputs, zero_point=point, **_window(layer)
             )
         )
-        total = self._called(kernel, values, words, layer)
+        weights = constant_like(layer.call.args[1], words) if own else constant(words)
+        total = self._called(kernel, values, weights, layer)
         columns = steps.sum(axis=0, dtype=np.int64)
         if point:
             total = self.emit(relax.op.subtract(total, constant((columns * point).astype("int32"))))
@@ -127,7 +146,7 @@ class ComputeInIntegers(Rewriter):
         kernel = partial(packed_integers.depthwise_conv2d, zero_point=point, **_window(layer))
         taps = [layer.weights.shape[axis] for axis in layer.axes[:-2]]
         weights = steps.reshape(*taps, layer.outputs).astype(np.float32)
-        total = self._called(kernel, values, weights, layer)
+        total = self._called(kernel, values, constant_like(layer.call.args[1], weights), layer)
         if not point:
             return total
         columns = steps.sum(axis=0, dtype=np.int64) * point
@@ -137,14 +156,14 @@ class ComputeInIntegers(Rewriter):
         self,
         kernel: Callable[..., te.Tensor],
         values: relax.Expr,
-        weights: np.ndarray,
+        weights: relax.Expr,
         layer: Weighted,
     ) -> relax.Expr:
         return self.emit(
             self.builder.call_te(
                 kernel,
                 values,
-                constant_like(layer.call.args[1], weights),
+                weights,
                 primfunc_name_hint=layer.operator.rpartition(".")[2],
                 primfunc_attrs={"op_pattern": OUT_FUSABLE},
             )

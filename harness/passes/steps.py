@@ -46,7 +46,13 @@ def _whole(weights: np.ndarray, scales: np.ndarray) -> np.ndarray:
 
 
 def as_bytes(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Weights of wider integers as int8, and scales of 1; None where they are out of its range."""
-    if weights.dtype.kind != "i" or weights.min() < _STEPS.min or weights.max() > _STEPS.max:
+    """Weights `[edges, outputs]` of wider integers as int8, and a number for each output that is
+    added to all of its weights; None where a byte's range is too short."""
+    if weights.dtype.kind != "i" or not weights.size:
         return None
-    return weights.astype(np.int8), np.ones(weights.shape[-1])
+    low, high = (find(axis=0).astype(np.int64) for find in (weights.min, weights.max))
+    inside = (low >= _STEPS.min) & (high <= _STEPS.max)
+    offsets = np.where(inside, 0, low - _STEPS.min)
+    if np.any(high - offsets > _STEPS.max):
+        return None
+    return (weights - offsets).astype(np.int8), offsets

@@ -35,19 +35,22 @@ def test_weights_between_steps_have_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("weights", "held"),
+    ("weights", "offsets"),
     [
-        (np.array([[-128, 127]], np.int32), True),
-        (np.array([[-129, 0]], np.int16), False),
-        (np.array([[0, 128]], np.int16), False),
-        (np.array([[1, 2]], np.uint8), False),
+        (np.array([[-128, 127, 5]], np.int32), [0, 0, 0]),
+        (np.array([[-200, 0], [55, 127]], np.int16), [-72, 0]),
+        (np.array([[255], [0]], np.int16), [128]),
+        (np.array([[256], [0]], np.int16), None),
+        (np.array([[1, 2]], np.uint8), None),
     ],
 )
-def test_wider_integers_are_bytes_where_these_have_them(weights: np.ndarray, held: bool) -> None:
+def test_wider_integers_are_bytes_and_a_number(
+    weights: np.ndarray, offsets: list[int] | None
+) -> None:
     found = as_bytes(weights)
-    assert (found is not None) == held
+    assert (None if found is None else found[1].tolist()) == offsets
     if found is not None:
-        np.testing.assert_array_equal(found[0], weights)
+        np.testing.assert_array_equal(found[0] + found[1], weights)
 
 
 def test_outputs_of_one_scale_are_found_in_a_large_layer() -> None:
