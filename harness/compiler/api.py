@@ -74,6 +74,12 @@ def constant_array(expr: relax.Expr) -> np.ndarray | None:
     return expr.value.numpy() if isinstance(expr, Constant) else None
 
 
+def constant_number(expr: relax.Expr) -> float | None:
+    """The value of a constant expression of one element; None of any other expression."""
+    array = constant_array(expr)
+    return float(array.item()) if array is not None and array.size == 1 else None
+
+
 def shape_of(expr: relax.Expr) -> tuple[int, ...]:
     """The static shape of a tensor expression; raises ValueError when it is not static."""
     try:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.compiler.api import te
-from harness.kernels.packed import padded
+from harness.kernels.packed import convolved, padded
 
 WIDE = 2
 """How many of a processor's vectors a wide block has: of 16 registers sums of six rows take 12."""
@@ -108,10 +108,9 @@ def conv2d(
     bottom, right.
     """
     data = padded(data, padding)
-    batch, height, width, channels = (int(extent) for extent in data.shape)
+    batch, _, width, channels = (int(extent) for extent in data.shape)
     vectors, kept, lanes = (int(extent) for extent in weights.shape)
-    out_height = (height - dilation[0] * (taps[0] - 1) - 1) // strides[0] + 1
-    out_width = (width - dilation[1] * (taps[1] - 1) - 1) // strides[1] + 1
+    out_height, out_width = convolved(data, taps, strides, dilation)
     block = te.reduce_axis((0, kept), name="block")
     across = width * channels
 

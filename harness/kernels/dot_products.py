@@ -142,7 +142,7 @@ def _intrinsic(name: str, data: str) -> Instruction:
         count = BYTES * _lanes(total)
         given, weights = (
             tirx.reinterpret(f"{dtype}x{count}", each)
-            for dtype, each in ((data, given), (("int8"), weights))
+            for dtype, each in ((data, given), ("int8", weights))
         )
         return tirx.call_llvm_pure_intrin(str(total.ty), name, total, given, weights)
 

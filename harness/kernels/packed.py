@@ -33,6 +33,19 @@ def padded(data: te.Tensor, padding: Sequence[int]) -> te.Tensor:
     return topi.nn.pad(data, [0, top, left, 0], [0, bottom, right, 0], name="pad_temp")
 
 
+def convolved(
+    data: te.Tensor, taps: Sequence[int], strides: Sequence[int], dilation: Sequence[int]
+) -> tuple[int, int]:
+    """Height and width of what a convolution of padded NHWC data gives."""
+    height, width = (
+        (int(extent) - spread * (count - 1) - 1) // stride + 1
+        for extent, count, stride, spread in zip(
+            data.shape[1:3], taps, strides, dilation, strict=True
+        )
+    )
+    return height, width
+
+
 def conv2d(
     data: te.Tensor,
     weights: te.Tensor,
@@ -45,10 +58,9 @@ def conv2d(
     `padding` is top, left, bottom, right.
     """
     data = padded(data, padding)
-    batch, height, width, inputs = (int(extent) for extent in data.shape)
+    batch, *_, inputs = (int(extent) for extent in data.shape)
     vectors, rows, columns, _, lanes = (int(extent) for extent in weights.shape)
-    out_height = (height - dilation[0] * (rows - 1) - 1) // strides[0] + 1
-    out_width = (width - dilation[1] * (columns - 1) - 1) // strides[1] + 1
+    out_height, out_width = convolved(data, (rows, columns), strides, dilation)
     row = te.reduce_axis((0, rows), name="row")
     column = te.reduce_axis((0, columns), name="column")
     channel = te.reduce_axis((0, inputs), name="channel")

@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.compiler.api import te, tirx, topi
 from harness.kernels.dot_products import BYTES, dot4, packed_words
-from harness.kernels.packed import first_channels, pack
+from harness.kernels.packed import convolved, first_channels, pack
 
 _LEAST_LANES = 4
 
@@ -61,10 +61,9 @@ def conv2d(
     `padding` is top, left, bottom, right.
     """
     data = _in_words(data, padding, zero_point)
-    batch, height, width, _ = (int(extent) for extent in data.shape)
+    batch = int(data.shape[0])
     vectors, rows, columns, words, lanes = (int(extent) for extent in weights.shape)
-    out_height = (height - dilation[0] * (rows - 1) - 1) // strides[0] + 1
-    out_width = (width - dilation[1] * (columns - 1) - 1) // strides[1] + 1
+    out_height, out_width = convolved(data, (rows, columns), strides, dilation)
     row = te.reduce_axis((0, rows), name="row")
     column = te.reduce_axis((0, columns), name="column")
     word = te.reduce_axis((0, words), name="word")
@@ -105,10 +104,9 @@ def depthwise_conv2d(
         value = tirx.const(zero_point, str(data.dtype))
         around = [0, top, left, 0], [0, bottom, right, 0]
         data = topi.nn.pad(data, *around, pad_value=value, name="pad_temp")
-    batch, height, width, _ = (int(extent) for extent in data.shape)
+    batch = int(data.shape[0])
     rows, columns, channels = (int(extent) for extent in weights.shape)
-    out_height = (height - dilation[0] * (rows - 1) - 1) // strides[0] + 1
-    out_width = (width - dilation[1] * (columns - 1) - 1) // strides[1] + 1
+    out_height, out_width = convolved(data, (rows, columns), strides, dilation)
     row = te.reduce_axis((0, rows), name="row")
     column = te.reduce_axis((0, columns), name="column")
     return te.compute(

@@ -18,7 +18,7 @@ import numpy as np
 from harness.compiler.api import (
     OUT_FUSABLE,
     constant,
-    constant_array,
+    constant_number,
     operator_name,
     relax,
     shape_of,
@@ -186,7 +186,7 @@ class ComputeInIntegers(Rewriter):
     def _data(self, value: relax.Expr) -> _Data | None:
         source = self.source(value)
         if operator_name(source) == "relax.dequantize":
-            values, scale, point = source.args[0], *map(_number, source.args[1:3])
+            values, scale, point = source.args[0], *map(constant_number, source.args[1:3])
             dtype = str(values.ty.dtype)
             if scale is None or point is None or dtype not in _BYTES:
                 return None
@@ -213,7 +213,7 @@ class ComputeInIntegers(Rewriter):
         return None if values is None else _Data(values, point, None)
 
     def _point(self, value: relax.Expr) -> int | relax.Expr | None:
-        number = _number(value)
+        number = constant_number(value)
         if number is not None:
             return int(number)
         found = self._narrow(value)
@@ -240,7 +240,7 @@ class ComputeInIntegers(Rewriter):
         if operator_name(source) != "relax.dequantize":
             return None
         integers, *parameters = source.args
-        scale, point = map(_number, parameters)
+        scale, point = map(constant_number, parameters)
         if scale is None or point is None or scale <= 0:  # a maximum would be another
             return None
         moved = self.emit(self.builder.normalize(with_arguments(call, [integers, *others])))
@@ -260,7 +260,7 @@ class ComputeInIntegers(Rewriter):
 
     def dequantize(self, call: relax.Call) -> relax.Expr | None:
         data, scale, point = call.args
-        number = _number(point)
+        number = constant_number(point)
         if data not in self._unsigned or number is None:
             return None
         moved = relax.const(int(number) + _OFFSET, "int32")
@@ -274,12 +274,6 @@ _RULES: dict[str, Callable[[ComputeInIntegers, relax.Call], relax.Expr | None]] 
     "relax.astype": ComputeInIntegers.made,
     **dict.fromkeys(_MOVING, ComputeInIntegers.move),
 }
-
-
-def _number(value: relax.Expr) -> float | None:
-    """The one number of a constant."""
-    array = constant_array(value)
-    return float(array.item()) if array is not None and array.size == 1 else None
 
 
 def _shifted(builder: relax.BlockBuilder, values: relax.Expr, dtype: str) -> relax.Expr:

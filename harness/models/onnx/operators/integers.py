@@ -17,7 +17,7 @@ from functools import reduce
 
 import numpy as np
 
-from harness.compiler.api import constant, constant_array, relax, shape_of
+from harness.compiler.api import constant, constant_array, constant_number, relax, shape_of
 from harness.models.onnx.operators.converter import Builder
 from harness.models.onnx.refusal import Unsupported
 
@@ -103,17 +103,11 @@ def centred(
     return builder.emit(relax.op.subtract(wide, cast(builder, zero_point, dtype)))
 
 
-def _number(value: relax.Expr) -> float | None:
-    """The one number of a constant."""
-    array = constant_array(value)
-    return float(array.item()) if array is not None and array.size == 1 else None
-
-
 def real(builder: Builder, values: Values) -> relax.Expr:
     """The numbers that integers stand for, in single precision. Passes know `dequantize`, which
     8-bit integers of one known scale become."""
-    scale = _number(values.scale)
-    point = 0 if values.zero_point is None else _number(values.zero_point)
+    scale = constant_number(values.scale)
+    point = 0 if values.zero_point is None else constant_number(values.zero_point)
     if dtype_of(values.data) in _BYTES and scale is not None and point is not None:
         parameters = relax.const(scale, "float32"), relax.const(int(point), "int32")
         return builder.emit(relax.op.dequantize(values.data, *parameters))
