@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,7 +15,7 @@ from harness.compiler.api import relax, tvm
 from harness.edges.masks import Appraise, channels_of, group_scores, masks_of, sparsities_of
 from harness.edges.patterns import group_of
 from harness.edges.shrinking import KeepChannels
-from harness.errors import CellFailure, unknown_name
+from harness.errors import CellFailure
 from harness.networks.calibration import Calibration, no_samples
 from harness.networks.layers import Layer, ReplaceConstants, grouped_layers_of, layers_of
 from harness.networks.reconstruction import reconstructed
@@ -275,23 +274,3 @@ def _described(layer: Layer, mask: np.ndarray | None) -> LayerCompression:
         parameters=layer.weights.size,
         parameters_kept=kept,
     )
-
-
-def with_excluded(edges: Edges, module: tvm.IRModule) -> Edges:
-    """The edges with the names of the layers of a canonical network that their `exclude` matches.
-    Raises InputError for a name or pattern that matches no layer."""
-    names = [layer.name for layer in (*layers_of(module), *grouped_layers_of(module))]
-    found: list[str] = []
-    for pattern in edges.exclude:
-        matching = [pattern] if pattern in names else _matching(names, pattern)
-        if not matching:
-            raise unknown_name("layer", pattern, names)
-        found += matching
-    return edges.model_copy(update={"exclude": tuple(found)})
-
-
-def _matching(names: Sequence[str], pattern: str) -> list[str]:
-    """The names that a pattern matches, in which `*` stands for any characters and all others for
-    themselves: names of nodes have brackets."""
-    expression = re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
-    return [name for name in names if expression.fullmatch(name)]

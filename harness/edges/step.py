@@ -30,17 +30,18 @@ def apply(
     CellFailure and InputError as `harness.edges.compress` does.
     """
     from harness.edges.bypass import bypass
-    from harness.edges.compress import compress, with_excluded
+    from harness.edges.compress import compress
     from harness.edges.merging import merge
     from harness.edges.ordering import reordered
     from harness.edges.patterns import group_of, require_pattern
     from harness.kernels.vectors import vector_lanes
     from harness.networks.calibration import Calibration
     from harness.networks.held_out import fitted_to
+    from harness.networks.layers import named_layers
 
     here, threads = context.here, context.threads
     lanes = vector_lanes(context.target)
-    edges = with_excluded(edges, canonical)
+    edges = edges.model_copy(update={"exclude": named_layers(edges.exclude, canonical)})
     require_pattern(edges.pattern, context.spec, lanes)
     group = group_of(edges.pattern, lanes)
     samples, bypassed = context.calibration(), 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -21,6 +22,8 @@ from harness.measure.inputs import cautious_inputs, verification_inputs
 from harness.measure.judge import NetworkJudge
 from harness.measure.judgement import Judge
 from harness.measure.member import Measured, Member, ProcessRunner, Runner
+from harness.measure.plain_reference import NAME as PLAIN
+from harness.measure.plain_reference import PlainReference
 from harness.measure.scoring import scored_otherwise
 from harness.measure.verification import OutputKind, verify
 from harness.models.accuracy.metrics import agreement
@@ -40,7 +43,6 @@ _KERNEL_RUNS, _LEAST_KERNEL_RUNS = 20, 3
 _KERNEL_SECONDS = 10.0
 """Runs that time the kernels of a network are fewer where they would take longer than this."""
 _INFERENCES_PER_KERNEL_RUN = 4
-_PLAIN = "the compressed network, compiled plainly"
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,6 @@ def kernel_runs(seconds: float) -> int:
     """How often the kernels of a network are timed whose inference takes so many seconds."""
     affordable = _KERNEL_SECONDS / (_INFERENCES_PER_KERNEL_RUN * max(seconds, 1e-9))
     return int(max(_LEAST_KERNEL_RUNS, min(_KERNEL_RUNS, affordable)))
-
-
-def _no_judge_of_compressed(_at: int, _others: bool) -> str:
-    return "a compressed network is evaluated in 32-bit floats only"
 
 
 class Group:
@@ -205,13 +203,15 @@ class Group:
         inputs, name = self._work / "inputs.npz", self._subject.reference_engine
         found = self._outputs(runner, inputs)
         if runner.member.reference is not None:
-            reference, name = (
-                self._reference(OWN_ENGINE, runner.member.reference, inputs),
-                _PLAIN,
-            )
-            judge = _no_judge_of_compressed
+            plain = self._plain(runner.member.reference, inputs)
+            reference, name, judge = plain.outputs, PLAIN, plain
         kinds = self._subject.outputs
         runner.measured.verification = verify(name, reference, found, real, kinds, judge)
+
+    def _plain(self, folder: Path, inputs: Path) -> PlainReference:
+        return PlainReference(
+            folder, inputs, self._work, self._seed, partial(self._reference, OWN_ENGINE, folder)
+        )
 
     def _prepare(self, runner: Runner, inputs: Path) -> None:
         answer = runner.ask(

@@ -29,6 +29,8 @@ _OF_REFERENCE = 4.0
 one value after the other round more often."""
 _OF_DOUBT = 8.0
 """The same, for changes by the rounding of intermediate results."""
+_OF_MOVED = 2.0
+"""The same, for values that were moved further than kernels move them."""
 _MOST = 1e-2
 """The share of a neighbourhood's size beyond which a reference's error excuses nobody's."""
 _NEAR = 2
@@ -47,6 +49,8 @@ class Opinion:
 
     value: np.ndarray
     others: tuple[np.ndarray, ...] = ()
+    anywhere: bool = False
+    """Whether any of the values may move as far as one of them does in `others`."""
 
     @property
     def doubt(self) -> Floats:
@@ -56,6 +60,10 @@ class Opinion:
             apart = errors(self.value, other)
             found = np.maximum(found, np.where(np.isfinite(apart), apart, 0.0))
         return found
+
+    def spread(self, doubt: Floats) -> Floats:
+        """A doubt of each value; of all of them the largest, if any may move as far."""
+        return np.full(doubt.shape, doubt.max(initial=0)) if self.anywhere else doubt
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ def rule(
         return _rule_floats(opinion, expected, found, allowed)
     exact = [opinion.value, *opinion.others]
     if quantized:
-        room = STEPS + opinion.doubt
+        room = STEPS + opinion.spread(opinion.doubt)
         ours = errors(opinion.value, found) <= room
         theirs = errors(opinion.value, expected) <= room
     else:
@@ -106,7 +114,8 @@ def _rule_floats(
     size = sizes(value)
     ours = relative(errors(value, found), size)
     theirs = relative(errors(value, expected), size)
-    doubt = _OF_DOUBT * relative(opinion.doubt, size)
+    times = _OF_MOVED if opinion.anywhere else _OF_DOUBT
+    doubt = opinion.spread(times * relative(opinion.doubt, size))
     if np.median(doubt) > _MOST:
         # As a softmax of huge logits that are equal but for rounding: any of them may be the one.
         doubt = np.full(size.shape, doubt.max())

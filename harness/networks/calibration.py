@@ -11,7 +11,7 @@ from harness.building.network import machine_of
 from harness.compiler.api import constant_array, operator_name, relax, tvm
 from harness.errors import CellFailure
 from harness.networks.gradients import Backward
-from harness.networks.layers import Bias, Layer, biases_of, layers_of
+from harness.networks.layers import Bias, Layer, biases_of, grouped_layers_of, layers_of
 from harness.passes.fusion import fuse
 from harness.passes.layout import to_channels_last
 from harness.passes.rewriter import MAIN, Rewriter, with_arguments
@@ -92,8 +92,11 @@ class Calibration:
         used = list(self._computed.values())
         observed = fuse(_Observe.apply(computed, used, self._biases), "full")
         self._machine = machine_of(observed, target, threads)
-        self.dense = self.inputs(layers, {})
+
+    @cached_property
+    def dense(self) -> dict[str, np.ndarray]:
         """The inputs of each layer in the present network, by the layer's name."""
+        return self.inputs(self.layers, {})
 
     @cached_property
     def _backward(self) -> Backward:
@@ -152,12 +155,16 @@ class Calibration:
         return np.concatenate([each.numpy().ravel().astype(np.float64) for each in found])
 
     def inputs(
-        self, wanted: Sequence[Layer], weights: Mapping[relax.Var, np.ndarray]
+        self,
+        wanted: Sequence[Layer],
+        weights: Mapping[relax.Var, np.ndarray],
+        samples: Sequence[Sequence[tvm.runtime.Tensor]] | None = None,
     ) -> dict[str, np.ndarray]:
         """The inputs of some layers, `[rows, taps * inputs]` by name, when the layers and biases
-        that `weights` has compute with those: the same places of the same samples each time."""
+        that `weights` has compute with those: the same places of the same samples each time. Of
+        other `samples` than the calibration's where some are given."""
         found: dict[str, list[np.ndarray]] = {layer.name: [] for layer in wanted}
-        for at, sample in enumerate(self.samples):
+        for at, sample in enumerate(self.samples if samples is None else samples):
             given = self.run(sample, weights)
             for layer, tensor in zip(self.layers, given, strict=False):
                 if layer.name in found:
@@ -172,7 +179,8 @@ def _in_fast_layout(
     """The network with channels last, which is several times as fast, its layers by the names of
     `layers` and its biases; as it is where another order of channels makes other matrices of it."""
     changed = to_channels_last(module)
-    found = layers_of(changed)
+    by_name = {layer.name: layer for layer in (*layers_of(changed), *grouped_layers_of(changed))}
+    found = [by_name[layer.name] for layer in layers if layer.name in by_name]
     added = biases_of(changed, found)
     same = (
         len(found) == len(layers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from harness.compiler.api import constant_array, operator_name, relax, shape_of, tvm
 from harness.compiler.names import constant_like, name_of
+from harness.errors import unknown_name
 from harness.passes.rewriter import MAIN, Rewriter, with_arguments
 from harness.passes.weighted import Weighted, weighted
 
@@ -49,15 +51,16 @@ def layers_of(module: tvm.IRModule) -> list[Layer]:
     Convolutions in groups, depthwise ones among them, have few edges for each output and stay as
     they are; so does a product of which both sides are computed.
     """
-    return [layer for layer in _fitted(module) if layer.prunable]
+    return [layer for layer in weighted_layers_of(module) if layer.prunable]
 
 
 def grouped_layers_of(module: tvm.IRModule) -> list[Layer]:
     """The convolutions in groups, of which no edge is dropped; their weights can be fitted too."""
-    return [layer for layer in _fitted(module) if not layer.prunable]
+    return [layer for layer in weighted_layers_of(module) if not layer.prunable]
 
 
-def _fitted(module: tvm.IRModule) -> list[Layer]:
+def weighted_layers_of(module: tvm.IRModule) -> list[Layer]:
+    """The layers of either kind, in the network's order."""
     found: list[Layer] = []
     for block in module[MAIN].body.blocks:
         for binding in block.bindings:
@@ -82,6 +85,25 @@ def weight_axes(call: relax.Expr) -> tuple[int, ...] | None:
     that is no layer with edges to prune."""
     operator = weighted(call)
     return operator.axes if operator is not None and operator.prunable else None
+
+
+def named_layers(patterns: Sequence[str], module: tvm.IRModule) -> tuple[str, ...]:
+    """The names of a canonical network's layers that are in `patterns` or match one, in which `*`
+    stands for any characters. Raises InputError for a pattern that matches no layer."""
+    names = [layer.name for layer in weighted_layers_of(module)]
+    found: list[str] = []
+    for pattern in patterns:
+        matching = [pattern] if pattern in names else _matching(names, pattern)
+        if not matching:
+            raise unknown_name("layer", pattern, names)
+        found += matching
+    return tuple(found)
+
+
+def _matching(names: Sequence[str], pattern: str) -> list[str]:
+    """All other characters stand for themselves: names of nodes have brackets."""
+    expression = re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
+    return [name for name in names if expression.fullmatch(name)]
 
 
 def biases_of(module: tvm.IRModule, layers: Sequence[Layer]) -> dict[str, Bias]:

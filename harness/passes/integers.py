@@ -197,7 +197,7 @@ class ComputeInIntegers(Rewriter):
 
     def _centred(self, source: relax.Expr) -> _Data | None:
         """Integers less their zero point, as the importers of quantized operators write them."""
-        if operator_name(source) in _MOVING:
+        if operator_name(source) in MOVING:
             found = self._centred(self.source(source.args[0]))
             if found is None:
                 return None
@@ -267,12 +267,13 @@ class ComputeInIntegers(Rewriter):
         return with_arguments(call, [self._unsigned[data], scale, moved])
 
 
-_MOVING = ("relax.reshape", "relax.permute_dims", "relax.strided_slice", "relax.nn.max_pool2d")
+MOVING = ("relax.reshape", "relax.permute_dims", "relax.strided_slice", "relax.nn.max_pool2d")
+"""Operators that pass values on, which they do in 8 bits where that is what they are read in."""
 _RULES: dict[str, Callable[[ComputeInIntegers, relax.Call], relax.Expr | None]] = {
     "relax.quantize": ComputeInIntegers.made,
     "relax.dequantize": ComputeInIntegers.dequantize,
     "relax.astype": ComputeInIntegers.made,
-    **dict.fromkeys(_MOVING, ComputeInIntegers.move),
+    **dict.fromkeys(MOVING, ComputeInIntegers.move),
 }
 
 

@@ -195,6 +195,8 @@ METRICS: tuple[Metric, ...] = (
     Metric("sparsity", _part("edges", "sparsity")),
     Metric("sparsity_measured", _part("edges", "sparsity_measured")),
     Metric("parameters_kept", _part("edges", "parameters_kept"), "count"),
+    Metric("weight_bits", _part("quantize", "bits")),
+    Metric("layers_quantized", _part("quantize", "layers_quantized"), "count"),
     Metric(
         "instructions",
         _part("instructions", "total"),

@@ -22,6 +22,7 @@ from harness.records.compiled_code import (
 )
 from harness.specs.documents import Frozen
 from harness.specs.patterns import Pattern
+from harness.specs.quantization import RangeMethod, Ranges, Rounding, Roundings
 from harness.specs.scores import Score
 from harness.specs.settings import Settings
 from harness.specs.sweep import Kind
@@ -216,11 +217,53 @@ class Compression(Frozen):
         return 1 - self.parameters_kept / self.parameters
 
 
+class LayerQuantization(Frozen):
+    """A layer of a quantized network: the bits of its weights and data, and why they are floats, if
+    they are. Otherwise the range of its data, the method that chose it, the share of the data that
+    calibration saw beyond it; how weights were rounded; and the change of the network's outputs
+    when this layer alone is quantized, relative to their size."""
+
+    name: str
+    shape: tuple[int, ...]
+    parameters: int
+    bits: int
+    floats_because: str | None = None
+    low: float | None = None
+    high: float | None = None
+    ranges: RangeMethod | None = None
+    saturated: float | None = None
+    rounding: Rounding | None = None
+    output_change: float | None = None
+
+
+class Quantization(Frozen):
+    """What quantization did: the requested methods, how many inputs it was calibrated on, and each
+    layer."""
+
+    ranges: Ranges
+    rounding: Roundings
+    bias: bool
+    calibration: int
+    layers: tuple[LayerQuantization, ...] = ()
+
+    @property
+    def layers_quantized(self) -> int:
+        """How many layers compute in integers."""
+        return sum(layer.floats_because is None for layer in self.layers)
+
+    @property
+    def bits(self) -> float:
+        """The bits of a weight, in the mean over the layers' weights."""
+        total = sum(layer.parameters for layer in self.layers)
+        return sum(layer.parameters * layer.bits for layer in self.layers) / max(total, 1)
+
+
 class StepEntries(Frozen):
     """What the steps of a configuration did, in fields by the keys of steps; None where a step is
     not asked for, or left the network as it was."""
 
     edges: Compression | None = None
+    quantize: Quantization | None = None
 
     @property
     def is_compressed(self) -> bool:

@@ -21,6 +21,7 @@ from harness.report.tables import (
     layer_table,
     loop_table,
     loss_table,
+    quantized_layer_table,
     result_tables,
     score_table,
     target_tables,
@@ -80,6 +81,7 @@ def compose(results: Results) -> Content:
         accuracy_table(results),
         galleries["sparsity"],
         *_about_edges(results, galleries),
+        *_about_quantization(results),
         galleries["waterfall"],
         galleries["memory"],
         galleries["kernels"],
@@ -109,6 +111,12 @@ def _about_discarded_schedules(results: Results) -> list[Section]:
     """Rejected schedules, if there are any."""
     discarded = discarded_table(results)
     return [discarded] if discarded.rows else []
+
+
+def _about_quantization(results: Results) -> list[Section]:
+    """Quantized layers, if there are any."""
+    layers = quantized_layer_table(results)
+    return [layers] if layers.rows else []
 
 
 def _about_edges(results: Results, galleries: Mapping[str, Gallery]) -> list[Section]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -25,7 +25,7 @@ from harness.errors import CellSkipped, in_words
 from harness.executors.executor import Executor
 from harness.executors.table import executor_of
 from harness.processes.child import Channel, Message, channel
-from harness.records.artifact import Artifact, StateTensor, reference_of
+from harness.records.artifact import ROUNDINGS, Artifact, StateTensor, reference_of
 from harness.run.import_stage import MODEL_STAGES, ImportOrder
 from harness.run.steps import steps_of
 from harness.specs.documents import Frozen
@@ -216,15 +216,25 @@ class _Cell:
     def _build_reference(self, canonical: tvm.IRModule) -> None:
         """Compile a compressed network without fused, sparse or tuned kernels, to verify the cell
         against: the model's own runtime computes the uncompressed network. No kernel is fused,
-        sparse or tuned.
+        sparse or tuned. Values that it rounds can be moved.
         """
+        import numpy as np
+
         from harness.building.network import Made, Scrutiny, build
+        from harness.models.tensors import TensorSpec
         from harness.passes.fusion import fuse, summarise
+        from harness.passes.roundings import RoundingsAsArgument, roundings
         from harness.tuning.database import database_of
 
+        imported, more = self._imported, []
+        if count := roundings(canonical):
+            canonical = RoundingsAsArgument.apply(canonical)
+            factors = TensorSpec(ROUNDINGS, (count,), "float32")
+            imported = replace(imported, inputs=(*imported.inputs, factors))
+            more = [np.ones(count, np.float32)]
         plain, folder = fuse(canonical, "none"), reference_of(self._order.artifact)
-        made = Made(self._imported, summarise(canonical, plain))
-        looked_at = Scrutiny(unsafe=self._memory_check(plain, self._here, runs_here=True))
+        made = Made(imported, summarise(canonical, plain))
+        looked_at = Scrutiny(unsafe=self._memory_check(plain, self._here, more, runs_here=True))
         build(plain, self._here, self._threads, database_of([], {}), folder, made, looked_at)
 
     def _scrutiny(self, fused: tvm.IRModule) -> Scrutiny:
@@ -234,8 +244,14 @@ class _Cell:
         )
 
     def _memory_check(
-        self, fused: tvm.IRModule, target: tvm.target.Target, *, runs_here: bool
+        self,
+        fused: tvm.IRModule,
+        target: tvm.target.Target,
+        more: Sequence[np.ndarray] = (),
+        *,
+        runs_here: bool,
     ) -> MemoryCheck:
+        """The check of a network that takes `more` after the model's inputs."""
         from harness.measure.inputs import verification_inputs
         from harness.measure.memory_safety import MemoryCheck
         from harness.passes.fusion import kernels
@@ -245,7 +261,9 @@ class _Cell:
             drawn, _ = verification_inputs(None, self._imported.inputs, 1, self._order.seed)
             feeds = [list(each.values()) for each in drawn]
         names = [kernel.name for kernel in kernels(fused)]
-        return MemoryCheck(names, feeds[0], target, self._here, runs_here, self._order.work)
+        return MemoryCheck(
+            names, [*feeds[0], *more], target, self._here, runs_here, self._order.work
+        )
 
     def _verified(self, fused: tvm.IRModule, scheduled: tvm.IRModule) -> KernelVerification | None:
         """How a network's schedules did for a device that is not here, where PoCL is there."""

@@ -25,6 +25,7 @@ from harness.specs.documents import (
     require_once,
 )
 from harness.specs.edges import Edges
+from harness.specs.quantization import Quantize
 from harness.specs.settings import AXES, Settings, Threads
 from harness.specs.steps import StepModule, StepOptions
 
@@ -52,6 +53,7 @@ class Configuration(Frozen):
     name: Name
     fusion: FusionLevel = "full"
     edges: Annotated[Edges | None, StepModule("harness.edges.step")] = None
+    quantize: Annotated[Quantize | None, StepModule("harness.quantization.step")] = None
     tune: Tune | None = None
 
     @property

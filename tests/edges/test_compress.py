@@ -13,11 +13,11 @@ from small_models import FLOAT, feeds, onnx_model, save, weights
 
 from harness.building.network import compile_scheduled
 from harness.compiler.api import relax, tvm
-from harness.edges.compress import check_outputs, compress, with_excluded
-from harness.errors import CellFailure, InputError
+from harness.edges.compress import check_outputs, compress
+from harness.errors import CellFailure
 from harness.models.frontends import import_model
 from harness.models.imported import Imported
-from harness.networks.layers import biases_of, layers_of
+from harness.networks.layers import biases_of, layers_of, named_layers
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 from harness.schedules.untuned import schedule_untuned
@@ -173,20 +173,13 @@ def test_budget_of_edges_is_kept_and_spent_unevenly(canonical: tvm.IRModule) -> 
 
 
 def test_layers_are_excluded_by_a_rule(canonical: tvm.IRModule) -> None:
-    asked = Edges(sparsity=0.5, pattern="unstructured", exclude=("p*", "s"))
-    edges = with_excluded(asked, canonical)
-    assert edges.exclude == ("p", "s")
+    excluded = named_layers(("p*", "s"), canonical)
+    assert excluded == ("p", "s")
+    edges = Edges(sparsity=0.5, pattern="unstructured", exclude=excluded)
     _, summary = compress(canonical, edges, LANES, seed=0)
     assert [layer.parameters_kept == layer.parameters for layer in summary.layers] == [
         True, True, False,
     ]  # fmt: skip
-
-
-def test_unknown_excluded_layer_is_an_error_that_names_the_nearest(
-    canonical: tvm.IRModule,
-) -> None:
-    with pytest.raises(InputError, match=r"no layer 'pp'.*'p'"):
-        with_excluded(Edges(sparsity=0.5, exclude=("pp",)), canonical)
 
 
 def test_network_without_a_fitting_layer_fails(canonical: tvm.IRModule) -> None:
@@ -205,27 +198,3 @@ def test_outputs_that_exploded_fail_the_cell(factor: float, said: str, tmp_path:
     check_outputs(calibration, {last.variable: 2 * last.weights})
     with pytest.raises(CellFailure, match=said):
         check_outputs(calibration, {last.variable: np.float32(factor) * last.weights})
-
-
-@pytest.mark.parametrize(
-    ("pattern", "matching"),
-    [("blk[1]*", ["blk[1]/fc"]), ("blk*", ["blk[1]/fc", "blk1/fc"]), ("b*/f?", []), ("*", None)],
-)
-def test_an_asterisk_stands_for_any_characters_and_brackets_for_themselves(
-    pattern: str, matching: list[str] | None, tmp_path: Path
-) -> None:
-    nodes = [
-        helper.make_node("MatMul", ["x", "a"], ["p"], name="blk[1]/fc"),
-        helper.make_node("Relu", ["p"], ["q"]),
-        helper.make_node("MatMul", ["q", "b"], ["y"], name="blk1/fc"),
-    ]
-    constants = {"a": weights(8, 8), "b": weights(8, 8, seed=1)}
-    model = onnx_model(nodes, [("x", FLOAT, [2, 8])], ["y"], constants)
-    read = import_model(save(model, tmp_path / "net.onnx"), {}, tmp_path)
-    module = canonicalise(read.module, read.layer_names)
-    edges = Edges(sparsity=0.5, exclude=(pattern,))
-    if matching == []:
-        with pytest.raises(InputError, match="no layer"):
-            with_excluded(edges, module)
-        return
-    assert list(with_excluded(edges, module).exclude) == (matching or ["blk[1]/fc", "blk1/fc"])

@@ -41,7 +41,7 @@ def draw(group: Group, _: Mapping[str, str]) -> Canvas | None:
     _draw_legend(canvas, shades, even, speeds)
     percentages = [dropped(cell) for cells in lines.values() for cell in cells]
     across = linear([0.0, *percentages], _LEFT, _RIGHT)
-    whole = next((c.accuracy for c in group.own if c.record.edges is None), None)
+    whole = next((c.accuracy for c in group.own if not c.record.is_compressed), None)
     scored = [c.accuracy for cells in lines.values() for c in cells if c.accuracy]
     said = "accuracy was not measured"
     if scored:

@@ -15,6 +15,7 @@ from harness.report.tables.layers import layer_table
 from harness.report.tables.loops import loop_table
 from harness.report.tables.losses import loss_table
 from harness.report.tables.model import Entry, Table
+from harness.report.tables.quantized_layers import quantized_layer_table
 from harness.report.tables.results import result_tables
 from harness.report.tables.scores import score_table
 from harness.report.tables.targets import target_tables
@@ -32,6 +33,7 @@ __all__ = [
     "layer_table",
     "loop_table",
     "loss_table",
+    "quantized_layer_table",
     "result_tables",
     "score_table",
     "target_tables",

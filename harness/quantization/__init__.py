@@ -1,0 +1,1 @@
+"""The step `quantize`: layers of a network compute in 8-bit integers."""

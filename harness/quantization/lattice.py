@@ -1,0 +1,50 @@
+"""The real numbers that 8-bit integers stand for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+LEVELS = 255
+"""Steps from the least to the largest integer of 8 bits."""
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Integers of 8 bits as real numbers: `scale * (integer - zero_point)`. 0 is one of them, which
+    padding needs."""
+
+    scale: float
+    zero_point: int
+    dtype: str
+
+    @classmethod
+    def over(cls, low: float, high: float, dtype: str) -> Lattice:
+        """The lattice from `low` to `high`, moved by less than a step so that 0 is in it.
+
+        Raises ValueError for a range that is not finite or has no width.
+        """
+        low, high = min(low, 0.0), max(high, 0.0)
+        scale = float(np.float32((high - low) / LEVELS))
+        if not np.isfinite(scale) or scale <= 0:
+            raise ValueError(f"a range from {low:g} to {high:g}")
+        least = int(np.iinfo(dtype).min)
+        return cls(scale, least + round(-low / scale), dtype)
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """The least and the largest number, in steps."""
+        limits = np.iinfo(self.dtype)
+        return int(limits.min) - self.zero_point, int(limits.max) - self.zero_point
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the largest number."""
+        low, high = self.steps
+        return low * self.scale, high * self.scale
+
+    def rounded(self, values: np.ndarray) -> np.ndarray:
+        """The nearest numbers of the lattice."""
+        steps = np.clip(np.rint(values / self.scale), *self.steps)
+        return np.asarray(steps * self.scale)

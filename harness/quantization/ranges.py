@@ -1,0 +1,151 @@
+"""The range of a tensor's values that 8 bits divide, from a histogram of what calibration saw.
+
+Values beyond a range are as its ends; within a narrower range, steps are smaller.
+
+Sources
+-------
+[Migacz]  S. Migacz, 8-bit inference with TensorRT, GTC 2017: the range of least relative entropy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.quantization.lattice import LEVELS
+from harness.specs.quantization import RangeMethod
+
+_BINS = 8 * (LEVELS + 1)
+_TAIL = 1e-4
+"""The share of values beyond each end of a percentile's range."""
+_SHARES = np.linspace(0.2, 1.0, 81)
+"""Ranges that are looked at, as shares of all values' range."""
+_LITTLE = 1e-9
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How many values (`counts`) were in each of some bins of equal width from `low` to `high`."""
+
+    low: float
+    high: float
+    counts: np.ndarray
+
+    @property
+    def middles(self) -> np.ndarray:
+        """The middle of each bin."""
+        width = (self.high - self.low) / len(self.counts)
+        return self.low + width * (np.arange(len(self.counts)) + 0.5)
+
+    def outside(self, low: float, high: float) -> float:
+        """The share of values beyond a range."""
+        middles = self.middles
+        beyond = self.counts[(middles < low) | (middles > high)].sum()
+        return float(beyond / max(self.counts.sum(), 1))
+
+
+class Observed:
+    """The values of one tensor, seen twice: first for the ends, then for a histogram."""
+
+    def __init__(self) -> None:
+        self.low, self.high = 0.0, 0.0
+        self._finite = True
+        self._counts = np.zeros(_BINS, np.int64)
+
+    def bound(self, values: np.ndarray) -> None:
+        """See values for the first time. 0 counts as one: padding is."""
+        low, high = float(values.min(initial=0)), float(values.max(initial=0))
+        self._finite = self._finite and bool(np.isfinite(high - low))
+        self.low, self.high = min(self.low, low), max(self.high, high)
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why there is no range; None if there is one."""
+        if not self._finite:
+            return "its data are not finite"
+        return None if self.high > self.low else "its data are 0 for all calibration inputs"
+
+    def count(self, values: np.ndarray) -> None:
+        """See values again."""
+        if self.obstacle is None:
+            self._counts += np.histogram(values, _BINS, (self.low, self.high))[0]
+
+    @property
+    def histogram(self) -> Histogram:
+        return Histogram(self.low, self.high, self._counts)
+
+
+def _minmax(seen: Histogram) -> tuple[float, float]:
+    return seen.low, seen.high
+
+
+def _percentile(seen: Histogram) -> tuple[float, float]:
+    share = np.cumsum(seen.counts) / max(seen.counts.sum(), 1)
+    middles = seen.middles
+    low = middles[np.searchsorted(share, _TAIL)]
+    high = middles[min(int(np.searchsorted(share, 1 - _TAIL)), len(middles) - 1)]
+    return min(float(low), 0.0), max(float(high), 0.0)
+
+
+def _least(seen: Histogram, loss: Callable[[float, float], float]) -> tuple[float, float]:
+    """The range of the least loss: of shares of both ends, and of either end alone."""
+    ranges = [
+        (low * seen.low, high * seen.high)
+        for share in _SHARES
+        for low, high in {(share, share), (1.0, share), (share, 1.0)}
+    ]
+    return min(ranges, key=lambda each: loss(*each))
+
+
+def _mse(seen: Histogram) -> tuple[float, float]:
+    middles, counts = seen.middles, seen.counts
+
+    def loss(low: float, high: float) -> float:
+        step = (high - low) / LEVELS
+        if step <= 0:
+            return np.inf
+        nearest = low + np.rint((np.clip(middles, low, high) - low) / step) * step
+        return float(counts @ np.square(nearest - middles))
+
+    return _least(seen, loss)
+
+
+def _entropy(seen: Histogram) -> tuple[float, float]:
+    """The divergence of the values' distribution from the one that levels tell, see [Migacz]: what
+    is beyond the range is in its last bins, and a level's values are spread over its bins that had
+    any."""
+    middles, counts = seen.middles, seen.counts.astype(np.float64)
+    total = max(counts.sum(), 1.0)
+
+    def loss(low: float, high: float) -> float:
+        step = (high - low) / LEVELS
+        if step <= 0:
+            return np.inf
+        bins = np.clip(np.rint((np.clip(middles, low, high) - low) / step), 0, LEVELS).astype(int)
+        inside = (middles >= low) & (middles <= high) & (counts > 0)
+        known = np.bincount(bins[inside], counts[inside], LEVELS + 1)
+        places = np.bincount(bins[inside], minlength=LEVELS + 1)
+        spread = np.where(inside, (known / np.maximum(places, 1))[bins], 0.0)
+        told = np.maximum(spread / max(spread.sum(), 1.0), _LITTLE)
+        ends = np.flatnonzero(inside)
+        if not ends.size:
+            return np.inf
+        found = np.where(inside, counts, 0.0)
+        found[ends[0]] += counts[: ends[0]].sum()
+        found[ends[-1]] += counts[ends[-1] + 1 :].sum()
+        share = found / total
+        some = share > 0
+        return float(np.sum(share[some] * np.log(share[some] / told[some])))
+
+    return _least(seen, loss)
+
+
+RANGES: Mapping[RangeMethod, Callable[[Histogram], tuple[float, float]]] = {
+    "minmax": _minmax,
+    "percentile": _percentile,
+    "mse": _mse,
+    "entropy": _entropy,
+}
+"""The methods: from a histogram to the least and the largest number, 0 between them."""

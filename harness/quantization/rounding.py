@@ -1,0 +1,88 @@
+"""Rounds a layer's weights to whole multiples of a scale for each output.
+
+`second_order` rounds one input's weights after the other, those that matter most first. The error
+is made up for by the weights that are left, as the second moments of the inputs say.
+
+Sources
+-------
+[GPTQ]  E. Frantar et al., GPTQ: accurate post-training quantization for generative pre-trained
+        transformers, ICLR 2023, section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from harness.networks.reconstruction import second_moments
+from harness.specs.quantization import Rounding
+
+MOST = 127
+"""The largest step: int8 without its least value, which has no opposite."""
+_SHARES = np.linspace(0.7, 1.0, 31)
+"""Scales that are looked at, as shares of what the largest weight needs."""
+
+
+def scales_of(matrix: np.ndarray, power: np.ndarray) -> np.ndarray:
+    """A scale for each output of weights `[inputs, outputs]`, of the least squared error. Errors
+    are weighed by the mean `power` of what the weights multiply, `[inputs, outputs or 1]`. 1 where
+    all weights are 0."""
+    largest = np.abs(matrix).max(axis=0, initial=0)
+    whole = np.where(largest > 0, largest / MOST, 1.0)
+    best, least = whole, np.full(whole.shape, np.inf)
+    for share in _SHARES[::-1]:
+        scales = whole * share
+        error = (power * np.square(nearest(matrix, scales) * scales - matrix)).sum(axis=0)
+        best = np.where(error < least, scales, best)
+        least = np.minimum(error, least)
+    return best
+
+
+def nearest(matrix: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """The nearest steps."""
+    return np.asarray(np.clip(np.rint(matrix / scales), -MOST, MOST))
+
+
+def second_order(matrix: np.ndarray, scales: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """The steps of [GPTQ]; `moments` are the inputs' second moments, which have an inverse. A
+    weight of 0 stays 0."""
+    order = np.argsort(-np.diag(moments), kind="stable")
+    left = matrix[order].astype(np.float64)
+    kept = left != 0
+    inverse = np.linalg.inv(moments[np.ix_(order, order)])
+    upper = np.linalg.cholesky((inverse + inverse.T) / 2).T
+    steps = np.zeros_like(left)
+    for at in range(len(left)):
+        steps[at] = nearest(left[at], scales) * kept[at]
+        error = (left[at] - steps[at] * scales) / upper[at, at]
+        left[at + 1 :] -= np.outer(upper[at, at + 1 :], error)
+    found = np.zeros_like(steps)
+    found[order] = steps
+    return found
+
+
+def _by_moments(matrix: np.ndarray, scales: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return second_order(matrix, scales, second_moments(rows))
+
+
+def _alone(matrix: np.ndarray, scales: np.ndarray, _: np.ndarray) -> np.ndarray:
+    return nearest(matrix, scales)
+
+
+Round = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""The steps of weights `[inputs, outputs]` at some scales, by inputs of the layer
+`[rows, inputs]`."""
+ROUNDINGS: Mapping[Rounding, Round] = {"nearest": _alone, "second-order": _by_moments}
+
+
+def best_rounding(matrix: np.ndarray, scales: np.ndarray, rows: np.ndarray) -> Rounding:
+    """What is nearest to the layer's outputs on the rows that it was not fitted to: every other
+    one."""
+    fitted, others = rows[::2], rows[1::2]
+
+    def error(name: Rounding) -> float:
+        apart = ROUNDINGS[name](matrix, scales, fitted) * scales - matrix
+        return float(np.square(others @ apart).sum())
+
+    return min(ROUNDINGS, key=error)

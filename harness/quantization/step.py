@@ -1,0 +1,33 @@
+"""The step `quantize`: layers that compute in 8-bit integers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.networks.context import Context
+from harness.records.record import Quantization
+from harness.specs.quantization import Quantize
+
+if TYPE_CHECKING:
+    from harness.compiler.api import tvm
+
+REVISION = 1
+"""In the fingerprint of cells: raised when the step comes to another network than before."""
+
+
+def apply(
+    canonical: tvm.IRModule, context: Context, options: Quantize
+) -> tuple[tvm.IRModule, Quantization]:
+    """The network with its layers' data and weights on the lattices of 8-bit integers, which the
+    target's kernels compute with.
+
+    Raises CellSkipped for a target without such kernels, InputError for an excluded layer that is
+    not there, and CellFailure where there are no inputs to calibrate on or no layer fits.
+    """
+    from harness.quantization.quantize import quantized
+    from harness.quantization.support import data_type_of
+
+    dtype = data_type_of(context.spec, context.target)
+    found, quantization = quantized(canonical, options, dtype, context)
+    context.keep_reference(found)
+    return found, quantization

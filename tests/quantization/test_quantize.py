@@ -1,0 +1,241 @@
+"""Networks whose layers compute in 8-bit integers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from calibrated_networks import convolutions, one_dimension, products
+from onnx import helper
+from small_models import FLOAT, onnx_model, save, weights
+
+from harness.building.network import machine_of, outputs_of
+from harness.compiler.api import operator_name, relax, target_of, tvm
+from harness.errors import CellFailure, CellSkipped, InputError
+from harness.hardware import load_target
+from harness.models.frontends import import_model
+from harness.models.imported import Imported
+from harness.networks.context import Context
+from harness.passes.adapt import adapt
+from harness.passes.canonicalise import canonicalise
+from harness.passes.fusion import fuse
+from harness.passes.rewriter import MAIN
+from harness.quantization.placement import placed
+from harness.quantization.step import apply
+from harness.records.record import Quantization
+from harness.specs.quantization import RANGE_METHODS, Quantize, RangeMethod, Rounding
+
+BOARD = load_target("raspberry-pi-5")
+"""A target that multiplies integers, whatever this machine does."""
+HERE = tvm.target.Target({"kind": "llvm", "num-cores": 2})
+
+
+def read(model: onnx.ModelProto, folder: Path) -> Imported:
+    return import_model(save(model, folder / "net.onnx"), {}, folder)
+
+
+def inputs(imported: Imported, count: int, seed: int = 0) -> list[list[np.ndarray]]:
+    random = np.random.default_rng(seed)
+    return [
+        [random.standard_normal(spec.shape).astype(spec.dtype) for spec in imported.inputs]
+        for _ in range(count)
+    ]
+
+
+def context(samples: list[list[np.ndarray]], spec: Any = BOARD) -> tuple[Context, list[Any]]:
+    """A context, and the list of what is kept as a reference."""
+    kept: list[Any] = []
+
+    def unused(*_: Any) -> Any:
+        raise AssertionError
+
+    made = Context(
+        spec=spec,
+        target=target_of(spec.tvm.as_tvm()),
+        here=HERE,
+        threads=2,
+        seed=0,
+        fusion="full",
+        inputs=lambda: samples[:1],
+        calibration=lambda: samples,
+        training=list,
+        tuning_database=Path("unused"),
+        folder=unused,
+        kernel_inputs=unused,
+        keep_reference=kept.append,
+        tell=lambda message: None,
+        progress=lambda message: None,
+    )
+    return made, kept
+
+
+def quantized(
+    model: onnx.ModelProto, folder: Path, **options: Any
+) -> tuple[tvm.IRModule, tvm.IRModule, Quantization, Imported]:
+    """The network before and after, and what was done."""
+    imported = read(model, folder)
+    canonical = canonicalise(imported.module, imported.layer_names)
+    made, kept = context(inputs(imported, 24))
+    found, entry = apply(canonical, made, Quantize(**options))
+    assert kept == [found]
+    return canonical, found, entry, imported
+
+
+def change(before: tvm.IRModule, after: tvm.IRModule, imported: Imported) -> float:
+    """The distance of the outputs on new inputs, relative to their size."""
+    machines = [machine_of(fuse(each, "full"), HERE, 2) for each in (before, after)]
+    apart = total = 0.0
+    for sample in inputs(imported, 8, seed=1):
+        one, other = (outputs_of(machine, sample) for machine in machines)
+        apart += float(np.square(other - one).sum())
+        total += float(np.square(one).sum())
+    return (apart / total) ** 0.5
+
+
+NETWORKS = [convolutions, products]
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_quantized_network_is_near_and_all_its_layers_are_integers(
+    network: Callable[[], onnx.ModelProto], tmp_path: Path
+) -> None:
+    before, after, entry, imported = quantized(network(), tmp_path)
+    assert change(before, after, imported) < 0.05
+    assert entry.bits == 8
+    assert entry.layers_quantized == len(entry.layers)
+    assert all(
+        each.output_change is not None and each.output_change < 0.05 for each in entry.layers
+    )
+    adapted = adapt(after, BOARD.passes, target_of(BOARD.tvm.as_tvm()))
+    left = [
+        operator_name(binding.value)
+        for block in adapted[MAIN].body.blocks
+        for binding in block.bindings
+    ]
+    assert not {"relax.nn.conv2d", "relax.matmul"} & set(left)
+
+
+def test_kernels_of_integers_give_what_the_reference_gives(tmp_path: Path) -> None:
+    _, after, _, imported = quantized(convolutions(), tmp_path)
+    here = load_target("x86-host")
+    if not here.tvm.as_tvm().get("mcpu"):
+        pytest.skip("the processor is not known")
+    target = target_of(here.tvm.as_tvm())
+    adapted = fuse(adapt(after, here.passes, target), "full", target)
+    assert change(after, adapted, imported) < 0.01
+
+
+def test_outputs_of_the_network_stay_floats(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("MatMul", ["r", "w"], ["y"]),
+    ]
+    model = onnx_model(nodes, [("x", FLOAT, [3, 8])], ["r", "y"], {"w": weights(8, 4)})
+    _, after, _, imported = quantized(model, tmp_path)
+    (sample,) = inputs(imported, 1, seed=5)
+    first = outputs_of(machine_of(fuse(after, "full"), HERE, 2), sample)[:24]
+    np.testing.assert_array_equal(first, np.maximum(sample[0], 0).ravel())
+
+
+@pytest.mark.parametrize("ranges", list(RANGE_METHODS))
+@pytest.mark.parametrize("rounding", ["nearest", "second-order"])
+def test_methods_are_recorded(ranges: RangeMethod, rounding: Rounding, tmp_path: Path) -> None:
+    before, after, entry, imported = quantized(
+        products(), tmp_path, ranges=ranges, rounding=rounding
+    )
+    assert {(each.ranges, each.rounding) for each in entry.layers} == {(ranges, rounding)}
+    assert change(before, after, imported) < 0.1
+
+
+def test_bias_makes_up_for_a_moved_mean(tmp_path: Path) -> None:
+    """Weights of one sign, which a coarse lattice rounds in one direction, on inputs of a mean."""
+    random = np.random.default_rng(0)
+    matrix = np.append(np.full((63, 8), 0.0139), np.ones((1, 8)), axis=0).astype(np.float32)
+    nodes = [
+        helper.make_node("Abs", ["x"], ["a"]),
+        helper.make_node("Gemm", ["a", "w", "b"], ["y"]),
+    ]
+    constants = {"w": matrix, "b": random.standard_normal(8).astype(np.float32)}
+    model = onnx_model(nodes, [("x", FLOAT, [4, 64])], ["y"], constants)
+    found = {}
+    for bias in (False, True):
+        before, after, _, imported = quantized(
+            model, tmp_path, bias=bias, rounding="nearest", ranges="minmax"
+        )
+        found[bias] = change(before, after, imported)
+    assert found[True] < 0.7 * found[False]
+
+
+def test_layers_that_stay_in_floats_say_why(tmp_path: Path) -> None:
+    _, _, entry, _ = quantized(convolutions(), tmp_path, exclude=["s"])
+    reasons = {each.name: each.floats_because for each in entry.layers}
+    assert reasons == {"p": None, "r": None, "s": "it is excluded", "y": None}
+    assert {each.name: each.bits for each in entry.layers} == {"p": 8, "r": 8, "s": 32, "y": 8}
+    assert 8 < entry.bits < 32
+
+
+def test_network_without_a_kernel_of_integers_fails_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(CellFailure, match=r"no layer can be quantized: p: conv1d has no kernel"):
+        quantized(one_dimension(), tmp_path)
+
+
+def test_data_that_are_always_zero_stay_floats(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Mul", ["x", "nothing"], ["z"]),
+        helper.make_node("MatMul", ["z", "w"], ["p"]),
+        helper.make_node("MatMul", ["x", "w"], ["q"]),
+        helper.make_node("Add", ["p", "q"], ["y"]),
+    ]
+    constants = {"nothing": np.zeros(8, np.float32), "w": weights(8, 4)}
+    model = onnx_model(nodes, [("x", FLOAT, [3, 8])], ["y"], constants)
+    _, _, entry, _ = quantized(model, tmp_path)
+    assert "0 for all" in str(entry.layers[0].floats_because)
+    assert entry.layers[1].floats_because is None
+
+
+def test_quantizing_needs_data(tmp_path: Path) -> None:
+    imported = read(products(), tmp_path)
+    made, _ = context([])
+    with pytest.raises(CellFailure, match="'quantize' needs inputs to calibrate on"):
+        apply(canonicalise(imported.module, imported.layer_names), made, Quantize())
+
+
+def test_unknown_excluded_layer_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no layer 'qq'"):
+        quantized(products(), tmp_path, exclude=["qq"])
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [("raspberry-pi-4", "has no kernels of 8-bit integers"), ("rtx-4090", "has no kernels")],
+)
+def test_target_without_kernels_of_integers_skips_the_cell(
+    target: str, said: str, tmp_path: Path
+) -> None:
+    imported = read(products(), tmp_path)
+    made, _ = context(inputs(imported, 2), load_target(target))
+    with pytest.raises(CellSkipped, match=said):
+        apply(canonicalise(imported.module, imported.layer_names), made, Quantize())
+
+
+def test_values_are_quantized_before_they_are_moved(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("MaxPool", ["r"], ["m"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Conv", ["m", "w"], ["y"]),
+    ]
+    model = onnx_model(nodes, [("x", FLOAT, [1, 3, 8, 8])], ["y"], {"w": weights(8, 3, 3, 3)})
+    imported = read(model, tmp_path)
+    canonical = canonicalise(imported.module, imported.layer_names)
+    (value,) = placed(canonical, ()).readers
+    bound = {
+        binding.var: operator_name(binding.value)
+        for block in canonical[MAIN].body.blocks
+        for binding in block.bindings
+    }
+    assert bound[value] == "relax.nn.relu"
+    assert isinstance(value, relax.Var)

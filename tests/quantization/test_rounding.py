@@ -1,0 +1,87 @@
+"""Weights rounded to steps of a scale for each output."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.networks.reconstruction import second_moments
+from harness.quantization.rounding import (
+    MOST,
+    ROUNDINGS,
+    best_rounding,
+    nearest,
+    scales_of,
+    second_order,
+)
+from harness.specs.quantization import Rounding
+
+
+def layer(seed: int, inputs: int, outputs: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights, and inputs that go together."""
+    random = np.random.default_rng(seed)
+    mixed = random.standard_normal((inputs, inputs)) * (random.random(inputs) + 0.05)
+    return random.standard_normal((inputs, outputs)), random.standard_normal((rows, inputs)) @ mixed
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    seed=st.integers(0, 1000),
+    inputs=st.integers(1, 40),
+    outputs=st.integers(1, 9),
+    rounding=st.sampled_from(list(ROUNDINGS)),
+)
+def test_steps_are_whole_and_of_8_bits_and_zeros_stay(
+    seed: int, inputs: int, outputs: int, rounding: Rounding
+) -> None:
+    matrix, rows = layer(seed, inputs, outputs, 20)
+    matrix[np.random.default_rng(seed).random(matrix.shape) < 0.3] = 0
+    scales = scales_of(matrix, np.ones((inputs, 1)))
+    steps = ROUNDINGS[rounding](matrix, scales, rows)
+    assert np.array_equal(steps, np.rint(steps))
+    assert np.abs(steps).max() <= MOST
+    assert not steps[matrix == 0].any()
+
+
+def test_second_order_rounding_is_nearer_to_the_outputs() -> None:
+    matrix, rows = layer(0, 64, 16, 2000)
+    scales = scales_of(matrix, np.ones((64, 1))) * 16  # as if there were four bits
+    errors = {
+        name: np.square(rows @ (ROUNDINGS[name](matrix, scales, rows) * scales - matrix)).sum()
+        for name in ROUNDINGS
+    }
+    assert errors["second-order"] < 0.8 * errors["nearest"]
+    assert best_rounding(matrix, scales, rows) == "second-order"
+
+
+def test_second_order_rounding_of_independent_inputs_is_to_the_nearest() -> None:
+    matrix, _ = layer(1, 12, 5, 1)
+    scales = scales_of(matrix, np.ones((12, 1)))
+    found = second_order(matrix, scales, np.diag(np.arange(1.0, 13.0)))
+    np.testing.assert_array_equal(found, nearest(matrix, scales))
+
+
+def test_scale_holds_the_largest_weight_unless_less_is_nearer() -> None:
+    matrix = np.array([[1.0, 0.0], [-0.5, 0.0]])
+    scales = scales_of(matrix, np.ones((2, 1)))
+    assert 0.7 / MOST <= scales[0] <= 1 / MOST
+    assert scales[1] == 1
+    outlier = np.append(np.full(1000, 0.5), 0.51)[:, None]
+    assert scales_of(outlier, np.ones((1001, 1)))[0] <= 0.51 / MOST
+
+
+def test_moments_of_few_rows_have_an_inverse() -> None:
+    matrix, rows = layer(2, 30, 3, 2)
+    scales = scales_of(matrix, np.ones((30, 1)))
+    assert np.isfinite(second_order(matrix, scales, second_moments(rows))).all()
+
+
+@pytest.mark.parametrize("rounding", list(ROUNDINGS))
+def test_weights_on_the_lattice_stay(rounding: Rounding) -> None:
+    random = np.random.default_rng(3)
+    steps = random.integers(-MOST, MOST + 1, (20, 4)).astype(float)
+    scales = np.array([0.1, 0.2, 0.5, 1.0])
+    found = ROUNDINGS[rounding](steps * scales, scales, random.standard_normal((50, 20)))
+    np.testing.assert_array_equal(found, steps)

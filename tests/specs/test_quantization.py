@@ -1,0 +1,59 @@
+"""The keys of the step `quantize`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import InputError
+from harness.specs.quantization import Quantize
+from harness.specs.sweep import Sweep
+
+
+def sweep(text: str, folder: Path) -> Sweep:
+    path = folder / "sweep.yaml"
+    path.write_text(
+        f"schema: 1\nmodels: [fashion-resnet8]\nconfigurations:\n  - {{name: int8, {text}}}\n"
+    )
+    return Sweep.read(path)
+
+
+def test_defaults_choose_by_measuring(tmp_path: Path) -> None:
+    (cell,) = sweep("quantize: {}", tmp_path).cells
+    assert cell.quantize is not None
+    assert cell.quantize.choice.ranges == cell.quantize.choice.rounding == "auto"
+    assert cell.quantize.samples == 64
+
+
+def test_several_methods_make_a_cell_each(tmp_path: Path) -> None:
+    found = sweep("quantize: {ranges: [mse, minmax], rounding: nearest}", tmp_path).cells
+    assert [cell.name for cell in found] == ["int8@mse", "int8@minmax"]
+    both = sweep("quantize: {ranges: [mse, auto], rounding: [nearest, auto]}", tmp_path).cells
+    assert [cell.name for cell in both] == [
+        "int8@mse@nearest", "int8@mse@auto", "int8@auto@nearest", "int8@auto@auto",
+    ]  # fmt: skip
+
+
+def test_edges_and_quantization_stand_in_one_configuration(tmp_path: Path) -> None:
+    (cell,) = sweep("edges: {sparsity: 0.8}, quantize: {}", tmp_path).cells
+    assert list(cell.steps) == ["edges", "quantize"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("{ranges: []}", "ranges"),
+        ("{ranges: [mse, mse]}", "mse"),
+        ("{ranges: mode}", "minmax"),
+        ("{calibration: 0}", "calibration"),
+        ("{round: nearest}", "rounding"),
+    ],
+)
+def test_mistakes_are_named(options: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=said):
+        sweep(f"quantize: {options}", tmp_path)
+
+
+def test_options_decide_the_network() -> None:
+    assert Quantize().decisive() != Quantize(bias=False).decisive()
