@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
@@ -155,22 +156,22 @@ class Calibration:
         return np.concatenate([each.numpy().ravel().astype(np.float64) for each in found])
 
     def inputs(
-        self,
-        wanted: Sequence[Layer],
-        weights: Mapping[relax.Var, np.ndarray],
-        samples: Sequence[Sequence[tvm.runtime.Tensor]] | None = None,
+        self, wanted: Sequence[Layer], weights: Mapping[relax.Var, np.ndarray]
     ) -> dict[str, np.ndarray]:
         """The inputs of some layers, `[rows, taps * inputs]` by name, when the layers and biases
-        that `weights` has compute with those: the same places of the same samples each time. Of
-        other `samples` than the calibration's where some are given."""
+        that `weights` has compute with those: the same places of the same samples each time."""
         found: dict[str, list[np.ndarray]] = {layer.name: [] for layer in wanted}
-        for at, sample in enumerate(self.samples if samples is None else samples):
+        for at, sample in enumerate(self.samples):
             given = self.run(sample, weights)
             for layer, tensor in zip(self.layers, given, strict=False):
                 if layer.name in found:
-                    rows = unfolded(self._computed[layer.name].call, tensor.numpy())
-                    found[layer.name].append(_some(rows, at))
+                    found[layer.name].append(self.rows(layer, tensor.numpy(), at))
         return {name: np.concatenate(rows) for name, rows in found.items()}
+
+    def rows(self, layer: Layer, data: np.ndarray, sample: int) -> np.ndarray:
+        """What a layer's weights are multiplied with, `[rows, taps * inputs]`, of its input in the
+        sample of such a number, as `run` gives it: some places where there are many."""
+        return _some_unfolded(self._computed[layer.name].call, data, sample)
 
 
 def _in_fast_layout(
@@ -192,17 +193,28 @@ def _in_fast_layout(
     return changed, {layer.name: layer for layer in found}, {name: added[name] for name in biases}
 
 
-def _some(rows: np.ndarray, seed: int) -> np.ndarray:
-    if len(rows) <= _ROWS:
-        return rows.copy()
-    return rows[np.random.default_rng(seed).choice(len(rows), _ROWS, replace=False)]
-
-
 def unfolded(call: relax.Call, data: np.ndarray) -> np.ndarray:
     """The factors of a layer's weights, for each position of its output:
     `[places, taps * inputs]`, in the order of the layer's matrix."""
+    windows, places = _windows(call, data)
+    return windows.reshape(math.prod(windows.shape[:places]), -1)
+
+
+def _some_unfolded(call: relax.Call, data: np.ndarray, seed: int) -> np.ndarray:
+    """The same of `_ROWS` places, drawn from a seed, where there are more."""
+    windows, places = _windows(call, data)
+    count = math.prod(windows.shape[:places])
+    if count <= _ROWS:
+        return windows.reshape(count, -1).copy()
+    drawn = np.random.default_rng(seed).choice(count, _ROWS, replace=False)
+    chosen: np.ndarray = windows[np.unravel_index(drawn, windows.shape[:places])]
+    return chosen.reshape(_ROWS, -1)
+
+
+def _windows(call: relax.Call, data: np.ndarray) -> tuple[np.ndarray, int]:
+    """A view of a layer's input, `[*places, *factors]`, and how many dimensions the places have."""
     if operator_name(call) == "relax.matmul":
-        return data.reshape(-1, data.shape[-1])
+        return data, data.ndim - 1
     attributes = call.attrs
     layout, kernel = str(attributes.data_layout), str(attributes.kernel_layout)
     spatial = [at for at, axis in enumerate(layout) if axis not in "NC"]
@@ -227,8 +239,7 @@ def unfolded(call: relax.Call, data: np.ndarray) -> np.ndarray:
             *(slice(None, None, step) for step in dilation),
         )
     ]
-    ordered = np.moveaxis(picked, count + 1, -1)
-    return ordered.reshape(-1, int(np.prod(ordered.shape[1 + count :])))
+    return np.moveaxis(picked, count + 1, -1), count + 1
 
 
 def folded(call: relax.Call, data: np.ndarray) -> np.ndarray:

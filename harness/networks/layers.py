@@ -13,7 +13,7 @@ from harness.compiler.api import constant_array, operator_name, relax, shape_of,
 from harness.compiler.names import constant_like, name_of
 from harness.errors import unknown_name
 from harness.passes.rewriter import MAIN, Rewriter, with_arguments
-from harness.passes.weighted import Weighted, weighted
+from harness.passes.weighted import Weighted, as_matrix, weighted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,10 @@ class Layer(Weighted):
     def flops(self) -> float:
         """Floating-point operations of one inference, dense."""
         return 2.0 * self.positions * self.weights.size
+
+    def matrix_of(self, stored: np.ndarray) -> np.ndarray:
+        """The matrix of weights as the operator keeps them: the inverse of `stored`."""
+        return as_matrix(stored, self.axes)
 
     def stored(self, matrix: np.ndarray) -> np.ndarray:
         """The weights that a matrix stands for, as the operator keeps them."""

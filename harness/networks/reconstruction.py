@@ -39,7 +39,7 @@ def reconstructed(
     now, then = seen.mean(axis=0), before.mean(axis=0)
     if biased:
         seen, before = seen - now, before - then
-    trust = _trust(seen)
+    trust = _trust(_power(seen), len(seen))
     moments = second_moments(seen)
     goal = seen.T @ (before @ weights) / len(seen) + trust[:, None] * weights
     found = _solved(mask, moments, goal)
@@ -73,13 +73,21 @@ def second_moments(inputs: np.ndarray, *, biased: bool = False) -> np.ndarray:
     if biased:
         inputs = inputs - inputs.mean(axis=0)
     found: np.ndarray = inputs.T @ inputs / len(inputs)
-    return found + np.diag(_trust(inputs))
+    return found + np.diag(_trust(_power(inputs), len(inputs)))
 
 
-def _trust(inputs: np.ndarray) -> np.ndarray:
-    """The addition to the second moments of each input, `[inputs]`."""
-    power = np.mean(np.square(inputs), axis=0)
-    found: np.ndarray = power * (inputs.shape[1] / len(inputs)) + _DAMPING * max(
-        power.mean(), 1e-12
-    )
+def damped(moments: np.ndarray, rows: int) -> np.ndarray:
+    """Second moments `[inputs, inputs]` of so many rows, with the trusted rows: they have an
+    inverse."""
+    return np.asarray(moments + np.diag(_trust(np.diag(moments), rows)))
+
+
+def _power(inputs: np.ndarray) -> np.ndarray:
+    return np.asarray(np.mean(np.square(inputs), axis=0))
+
+
+def _trust(power: np.ndarray, rows: int) -> np.ndarray:
+    """The addition to the second moments of each input, `[inputs]`, by the inputs' mean power in so
+    many rows."""
+    found: np.ndarray = power * (len(power) / rows) + _DAMPING * max(power.mean(), 1e-12)
     return found

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from harness.networks.reconstruction import second_moments
 from harness.specs.quantization import Rounding
 
 MOST = 127
@@ -62,27 +61,22 @@ def second_order(matrix: np.ndarray, scales: np.ndarray, moments: np.ndarray) ->
     return found
 
 
-def _by_moments(matrix: np.ndarray, scales: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    return second_order(matrix, scales, second_moments(rows))
-
-
 def _alone(matrix: np.ndarray, scales: np.ndarray, _: np.ndarray) -> np.ndarray:
     return nearest(matrix, scales)
 
 
 Round = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""The steps of weights `[inputs, outputs]` at some scales, by inputs of the layer
-`[rows, inputs]`."""
-ROUNDINGS: Mapping[Rounding, Round] = {"nearest": _alone, "second-order": _by_moments}
+"""The steps of weights `[inputs, outputs]` at some scales, by the moments of the inputs."""
+ROUNDINGS: Mapping[Rounding, Round] = {"nearest": _alone, "second-order": second_order}
 
 
-def best_rounding(matrix: np.ndarray, scales: np.ndarray, rows: np.ndarray) -> Rounding:
-    """What is nearest to the layer's outputs on the rows that it was not fitted to: every other
-    one."""
-    fitted, others = rows[::2], rows[1::2]
+def best_rounding(
+    matrix: np.ndarray, scales: np.ndarray, moments: np.ndarray, others: np.ndarray
+) -> Rounding:
+    """What is nearest to the layer's outputs for inputs of other moments than it was fitted to."""
 
     def error(name: Rounding) -> float:
-        apart = ROUNDINGS[name](matrix, scales, fitted) * scales - matrix
-        return float(np.square(others @ apart).sum())
+        apart = ROUNDINGS[name](matrix, scales, moments) * scales - matrix
+        return float(np.sum(apart * (others @ apart)))
 
     return min(ROUNDINGS, key=error)
