@@ -18,7 +18,14 @@ from harness.compiler.code_kinds import CODE_KINDS
 from harness.compiler.pair import KNOWN_PAIR
 from harness.devices.threads.fork_join import fork_join_library
 from harness.errors import InputError
-from harness.records.artifact import LIBRARY, Artifact, StateTensor, TensorDescription
+from harness.records.artifact import (
+    LIBRARY,
+    NETWORK,
+    Artifact,
+    StateTensor,
+    TensorDescription,
+    reference_of,
+)
 from harness.records.record import (
     Accuracy,
     CellKey,
@@ -65,7 +72,8 @@ class Deployment(Frozen):
 def export(results_dir: Path, record: Record, out: Path) -> Path:
     """Write the compiled network of `record`, a cell of `results_dir`, to the folder `out`.
 
-    The folder appears complete or not at all; `out` is returned. Raises InputError when `out` is
+    A compressed network is in it as ONNX too, if it could be written so. The folder appears
+    complete or not at all; `out` is returned. Raises InputError when `out` is
     there and not empty or cannot be written, when the cell has no compiled network, and when that
     is for a graphics processor, which the runner does not know, or of a model whose operators keep
     state; CellFailure where the threads that it runs in cannot be compiled for its processor.
@@ -93,6 +101,8 @@ def export(results_dir: Path, record: Record, out: Path) -> Path:
         part.chmod(0o755)  # a temporary folder is its owner's alone
         shutil.copyfile(artifact_folder / LIBRARY, part / LIBRARY)
         shutil.copyfile(threads, part / _THREADS)
+        if (compressed := reference_of(artifact_folder) / NETWORK).is_file():
+            shutil.copyfile(compressed, part / NETWORK)
         for name, text in _texts(about).items():
             (part / name).write_text(text, encoding="utf-8")
         os.replace(part, out)

@@ -114,9 +114,10 @@ def _rule_floats(
     size = sizes(value)
     ours = relative(errors(value, found), size)
     theirs = relative(errors(value, expected), size)
-    times = _OF_MOVED if opinion.anywhere else _OF_DOUBT
-    doubt = opinion.spread(times * relative(opinion.doubt, size))
-    if np.median(doubt) > _MOST:
+    doubt = _OF_DOUBT * relative(opinion.doubt, size)
+    if opinion.anywhere:
+        doubt = _doubt_anywhere(opinion, size, ours)
+    elif np.median(doubt) > _MOST:
         # As a softmax of huge logits that are equal but for rounding: any of them may be the one.
         doubt = np.full(size.shape, doubt.max())
     finite = theirs[np.isfinite(theirs) & (doubt <= _MOST)]
@@ -129,6 +130,20 @@ def _rule_floats(
     closer = (ours <= theirs) & (ours <= _MOST)
     right = np.where(believed, fits, allowed) | closer
     return Ruling(right, right & believed & (theirs > known))
+
+
+def _doubt_anywhere(opinion: Opinion, size: Floats, ours: Floats) -> Floats:
+    """The doubt of values of which any may move as far as one of them does, all alike. None where
+    `ours` are further from the judge's together than its others are: rounding does not do that."""
+    moved = [relative(errors(opinion.value, other), size) for other in opinion.others]
+    furthest = max(map(_root_mean_square, moved), default=0.0)
+    if _root_mean_square(ours) > _OF_MOVED * furthest:
+        return np.zeros(size.shape)
+    return np.full(size.shape, _OF_MOVED * max(float(each.max(initial=0)) for each in moved))
+
+
+def _root_mean_square(values: Floats) -> float:
+    return float(np.sqrt(np.mean(np.square(values)))) if values.size else 0.0
 
 
 def _around(values: Floats) -> Floats:

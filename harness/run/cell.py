@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -21,11 +21,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from harness.devices.servers.tracker import Servers
-from harness.errors import CellSkipped, in_words
+from harness.errors import CellFailure, CellSkipped, in_words
 from harness.executors.executor import Executor
 from harness.executors.table import executor_of
 from harness.processes.child import Channel, Message, channel
-from harness.records.artifact import ROUNDINGS, Artifact, StateTensor, reference_of
+from harness.records.artifact import NETWORK, ROUNDINGS, Artifact, StateTensor, reference_of
 from harness.run.import_stage import MODEL_STAGES, ImportOrder
 from harness.run.steps import steps_of
 from harness.specs.documents import Frozen
@@ -216,17 +216,18 @@ class _Cell:
     def _build_reference(self, canonical: tvm.IRModule) -> None:
         """Compile a compressed network without fused, sparse or tuned kernels, to verify the cell
         against: the model's own runtime computes the uncompressed network. No kernel is fused,
-        sparse or tuned. Values that it rounds can be moved.
+        sparse or tuned. Values that it rounds can be moved. The network is written as ONNX too.
         """
         import numpy as np
 
         from harness.building.network import Made, Scrutiny, build
+        from harness.deploy.onnx_network import write_onnx
         from harness.models.tensors import TensorSpec
         from harness.passes.fusion import fuse, summarise
         from harness.passes.roundings import RoundingsAsArgument, roundings
         from harness.tuning.database import database_of
 
-        imported, more = self._imported, []
+        imported, more, network = self._imported, [], canonical
         if count := roundings(canonical):
             canonical = RoundingsAsArgument.apply(canonical)
             factors = TensorSpec(ROUNDINGS, (count,), "float32")
@@ -236,6 +237,9 @@ class _Cell:
         made = Made(imported, summarise(canonical, plain))
         looked_at = Scrutiny(unsafe=self._memory_check(plain, self._here, more, runs_here=True))
         build(plain, self._here, self._threads, database_of([], {}), folder, made, looked_at)
+        with suppress(CellFailure):  # ONNX has no operators for all of them
+            found = self._imported
+            write_onnx(network, found.inputs, found.outputs, folder / NETWORK)
 
     def _scrutiny(self, fused: tvm.IRModule) -> Scrutiny:
         return self._executor.scrutiny(

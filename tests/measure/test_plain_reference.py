@@ -101,6 +101,16 @@ def test_values_that_are_further_apart_are_wrong(
         verify("it", plain.outputs, wrong, True, (), plain)
 
 
+def test_values_that_are_a_little_off_all_together_are_wrong(
+    reference: Callable[[int], PlainReference],
+) -> None:
+    """Each is within what rounding moves single values by."""
+    plain = reference(1)
+    wrong = [[each + np.float32(STEP / 2) for each in row] for row in plain.outputs]
+    with pytest.raises(CellFailure, match=r"wrong result: output '0' on input 1"):
+        verify("it", plain.outputs, wrong, True, (), plain)
+
+
 def test_network_that_rounds_nothing_is_no_judge(
     reference: Callable[[int], PlainReference],
 ) -> None:

@@ -1,0 +1,169 @@
+"""Writes a canonical network as an ONNX model, which other engines run.
+
+Quantized values and weights become QuantizeLinear and DequantizeLinear, weights as int8.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from harness.compiler.api import constant_array, operator_name, relax, tvm
+from harness.deploy.onnx_operators import OPERATORS, Writer
+from harness.errors import CellFailure
+from harness.files.atomic import write_atomically
+from harness.models.tensors import TensorSpec
+from harness.passes.rewriter import MAIN, variables_of
+
+_OPSET, _IR_VERSION = 21, 10
+
+
+def write_onnx(
+    canonical: tvm.IRModule,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    path: Path,
+) -> None:
+    """Write a canonical network with its inputs and outputs. Raises CellFailure, with the operator,
+    for one that ONNX has no operator for."""
+    model = onnx_network(canonical, inputs, outputs)
+    write_atomically(path, model.SerializeToString())
+
+
+def onnx_network(
+    canonical: tvm.IRModule, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+) -> onnx.ModelProto:
+    """The same as a model in memory."""
+    function = canonical[MAIN]
+    network = _Network(_uses(function))
+    for variable, spec in zip(function.params, inputs, strict=True):
+        network.names[variable] = spec.name
+        network.taken.add(spec.name)
+    network.taken.update(spec.name for spec in outputs)
+    for block in function.body.blocks:
+        for binding in block.bindings:
+            network.bind(binding.var, binding.value)
+    result = network.resolved(function.body.body)
+    fields = result.fields if isinstance(result, relax.Tuple) else [result]
+    for value, spec in zip(fields, outputs, strict=True):
+        network.nodes.append(helper.make_node("Identity", [network.name(value)], [spec.name]))
+    graph = helper.make_graph(
+        network.nodes, "network", _values(inputs), _values(outputs), network.constants
+    )
+    opset = [helper.make_opsetid("", _OPSET)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=_IR_VERSION)
+
+
+def _values(specs: Sequence[TensorSpec]) -> list[onnx.ValueInfoProto]:
+    return [
+        helper.make_tensor_value_info(
+            spec.name, helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype)), spec.shape
+        )
+        for spec in specs
+    ]
+
+
+def _uses(function: relax.Function) -> Counter[relax.Var]:
+    """How often each variable is read."""
+    found: Counter[relax.Var] = Counter(variables_of(function.body.body))
+    for block in function.body.blocks:
+        for binding in block.bindings:
+            found.update(variables_of(binding.value))
+    return found
+
+
+class _Network(Writer):
+    """A network that is written binding by binding."""
+
+    def __init__(self, uses: Mapping[relax.Var, int]) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self.names: dict[relax.Var, str] = {}
+        self.taken: set[str] = set()
+        self._uses = uses
+        self._tuples: dict[relax.Var, Sequence[str] | relax.Expr] = {}
+        self._made: dict[str, relax.Var] = {}
+
+    def bind(self, variable: relax.Var, value: relax.Expr) -> None:
+        """Write one binding."""
+        if isinstance(value, relax.Call):
+            found = self._called(variable, value)
+            if isinstance(found, str):
+                self.names[variable] = found
+            else:
+                self._tuples[variable] = found
+        elif isinstance(value, relax.TupleGetItem):
+            source = self._tuples[value.tuple_value]
+            if isinstance(source, relax.Tuple):
+                self.names[variable] = self.name(source.fields[value.index])
+            else:
+                self.names[variable] = source[value.index]
+        elif isinstance(value, relax.Tuple):
+            self._tuples[variable] = value
+        else:
+            self.names[variable] = self.name(value)
+
+    def _called(self, variable: relax.Var, call: relax.Call) -> str | Sequence[str]:
+        name = operator_name(call)
+        rule: Callable[..., str | Sequence[str]] | None = OPERATORS.get(name)
+        if rule is None:
+            what = name.removeprefix("relax.") or "a kernel of its own"
+            raise CellFailure(f"the network has {what}, which has no row in deploy/onnx_operators")
+        found = rule(self, call, variable)
+        if isinstance(found, str):
+            self._made[found] = variable
+        return found
+
+    def resolved(self, expr: relax.Expr) -> relax.Expr:
+        """A tuple that a variable stands for; any other expression as it is."""
+        bound = self._tuples.get(expr) if isinstance(expr, relax.Var) else None
+        return expr if bound is None or not isinstance(bound, relax.Tuple) else bound
+
+    def name(self, expr: relax.Expr) -> str:
+        if isinstance(expr, relax.Var):
+            return self.names[expr]
+        values = constant_array(expr)
+        if values is None:
+            raise CellFailure(f"the network reads {type(expr).__name__}, expected a tensor")
+        return self.constant(values)
+
+    def fields(self, expr: relax.Expr) -> list[str]:
+        found = self.resolved(expr)
+        assert isinstance(found, relax.Tuple)
+        return [self.name(each) for each in found.fields]
+
+    def constant(self, values: np.ndarray) -> str:
+        name = self._unique("constant")
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        return name
+
+    def add(
+        self, operator: str, inputs: Sequence[str], outputs: int = 1, **attributes: Any
+    ) -> list[str]:
+        names = [self._unique(operator) for _ in range(outputs)]
+        self.nodes.append(helper.make_node(operator, inputs, names, names[0], **attributes))
+        return names
+
+    def with_bias(self, name: str, bias: np.ndarray) -> bool:
+        """Add a bias `[channels]` to the convolution that made a value. False where a node of
+        another kind made it, where it has one, or where others read it."""
+        node = next((each for each in reversed(self.nodes) if name in each.output), None)
+        if node is None or node.op_type != "Conv" or len(node.input) > 2:
+            return False
+        if self._uses[self._made[name]] > 1:
+            return False
+        node.input.append(self.constant(bias))
+        return True
+
+    def _unique(self, operator: str) -> str:
+        name = f"{operator}_{len(self.taken)}"
+        while name in self.taken:
+            name += "_"
+        self.taken.add(name)
+        return name

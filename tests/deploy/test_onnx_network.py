@@ -1,0 +1,109 @@
+"""Networks written as ONNX give in ONNX Runtime what they give here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from calibrated_networks import convolutions, one_dimension, products
+from onnx import helper
+from small_models import FLOAT, convolutional, feeds, onnx_model, save, save_int8_tflite, weights
+
+from harness.building.network import machine_of, outputs_of
+from harness.compiler.api import tvm
+from harness.deploy.onnx_network import onnx_network
+from harness.errors import CellFailure
+from harness.models.frontends import import_model
+from harness.models.imported import Imported
+from harness.passes.canonicalise import canonicalise
+from harness.passes.fusion import fuse
+
+HERE = tvm.target.Target({"kind": "llvm", "num-cores": 2})
+
+
+def written(imported: Imported) -> tuple[tvm.IRModule, onnx.ModelProto]:
+    canonical = canonicalise(imported.module, imported.layer_names)
+    model = onnx_network(canonical, imported.inputs, imported.outputs)
+    onnx.checker.check_model(model, full_check=True)
+    return canonical, model
+
+
+def assert_same(imported: Imported, atol: float = 1e-5) -> onnx.ModelProto:
+    canonical, model = written(imported)
+    values = feeds(imported.inputs)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    assert [each.name for each in session.get_inputs()] == [each.name for each in imported.inputs]
+    assert [each.name for each in session.get_outputs()] == [each.name for each in imported.outputs]
+    found = np.concatenate([each.ravel() for each in session.run(None, values)])
+    machine = machine_of(fuse(canonical, "none"), HERE, 1)
+    np.testing.assert_allclose(found, outputs_of(machine, list(values.values())), atol=atol)
+    return model
+
+
+@pytest.mark.parametrize("network", [convolutional, convolutions, one_dimension, products])
+def test_networks_of_floats(network: Callable[[], onnx.ModelProto], tmp_path: Path) -> None:
+    assert_same(import_model(save(network(), tmp_path / "net.onnx"), {}, tmp_path))
+
+
+def test_movement_and_reductions(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[0, 2, 3, 1]),
+        helper.make_node("Split", ["t", "sizes"], ["a", "b"], axis=3),
+        helper.make_node("Slice", ["a", "from", "to", "axes", "steps"], ["s"]),
+        helper.make_node("ReduceMean", ["b"], ["m"], axes=[1], keepdims=1),
+        helper.make_node("Concat", ["s", "s"], ["c"], axis=3),
+        helper.make_node(
+            "MaxPool", ["x"], ["p"], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4
+        ),
+        helper.make_node("AveragePool", ["x"], ["q"], kernel_shape=[2, 2], ceil_mode=1),
+        helper.make_node("Resize", ["p", "", "scales"], ["r"], mode="nearest"),
+        helper.make_node("Softmax", ["m"], ["o"], axis=-1),
+    ]
+    constants = {
+        "sizes": np.array([2, 3]), "from": np.array([1, 0]), "to": np.array([7, 100]),
+        "axes": np.array([1, 2]), "steps": np.array([2, 1]),
+        "scales": np.array([1, 1, 2, 2], np.float32),
+    }  # fmt: skip
+    model = onnx_model(nodes, [("x", FLOAT, [1, 5, 8, 9])], ["c", "q", "r", "o"], constants)
+    assert_same(import_model(save(model, tmp_path / "net.onnx"), {}, tmp_path))
+
+
+def test_bias_is_part_of_its_convolution(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"]),
+        helper.make_node("Conv", ["x", "v"], ["d"]),
+        helper.make_node("Add", ["d", "e"], ["f"]),
+        helper.make_node("Add", ["d", "f"], ["y"]),
+    ]
+    constants = {
+        "w": weights(4, 3, 3, 3), "v": weights(4, 3, 3, 3, seed=1),
+        "b": weights(4), "e": weights(1, 4, 1, 1),
+    }  # fmt: skip
+    model = onnx_model(nodes, [("x", FLOAT, [1, 3, 8, 8])], ["c", "y"], constants)
+    found = assert_same(import_model(save(model, tmp_path / "net.onnx"), {}, tmp_path))
+    assert [len(node.input) for node in found.graph.node if node.op_type == "Conv"] == [3, 2]
+
+
+def test_quantized_layers_are_in_8_bits(tmp_path: Path) -> None:
+    imported = import_model(save_int8_tflite(tmp_path / "net.tflite"), {}, tmp_path)
+    _, model = written(imported)
+    values = feeds(imported.inputs)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    machine = machine_of(fuse(canonicalise(imported.module, imported.layer_names), "none"), HERE, 1)
+    found = np.concatenate([each.ravel() for each in session.run(None, values)]).astype(float)
+    assert np.abs(found - outputs_of(machine, list(values.values()))).max() <= 1
+    kinds = {node.op_type for node in model.graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    assert any(each.data_type == onnx.TensorProto.INT8 for each in model.graph.initializer)
+
+
+def test_operator_without_a_row_is_named(tmp_path: Path) -> None:
+    nodes = [helper.make_node("CumSum", ["x", "axis"], ["y"])]
+    model = onnx_model(nodes, [("x", FLOAT, [2, 3])], ["y"], {"axis": np.array(1)})
+    imported = import_model(save(model, tmp_path / "net.onnx"), {}, tmp_path)
+    with pytest.raises(CellFailure, match="no row in deploy/onnx_operators"):
+        written(imported)
