@@ -13,6 +13,7 @@ from harness.errors import CellFailure
 from harness.networks.calibration import no_samples
 from harness.networks.context import Context
 from harness.networks.layers import Layer, biases_of, named_layers, weighted_layers_of
+from harness.passes.steps import in_steps
 from harness.quantization.lattice import Lattice
 from harness.quantization.moments import Moments
 from harness.quantization.placement import InsertQuantizers, Placement, placed
@@ -63,8 +64,7 @@ def quantized(
     wanted = {layer.name for layer in placement.layers}
     layers = [layer for layer in trial.layers if layer.name in wanted]
     arrays, roundings = work.rounded(layers, lattices)
-    if options.bias:
-        arrays |= work.corrected(layers, lattices, arrays)
+    arrays |= work.biases(layers, lattices, arrays, corrected=options.bias)
     changes = work.changes(layers, lattices, arrays)
     described = [
         _described(layer, placement, ranges.get(trial.value_of.get(layer.name)), roundings, changes)
@@ -159,28 +159,40 @@ class _Work:
                 self._tell(len(roundings), len(layers), "layers rounded")
         return arrays, roundings
 
-    def corrected(
+    def biases(
         self,
         layers: Sequence[Layer],
         lattices: Mapping[relax.Var, Lattice],
         arrays: Mapping[relax.Var, np.ndarray],
+        *,
+        corrected: bool,
     ) -> dict[relax.Var, np.ndarray]:
-        """The biases of layers, such that the means of their outputs are what they were. Each layer
-        gets the inputs that the corrected layers before it leave."""
+        """The biases of layers, in steps of the sums of integers that they are added to. If they
+        are `corrected`, the means of the outputs are what they were: each layer gets the inputs
+        that the corrected layers before it leave."""
+        trial = self._trial
         found: dict[relax.Var, np.ndarray] = {}
-        biased = [layer for layer in layers if layer.name in self._trial.biases]
-        before = self._trial.mean_inputs(biased, {}, {}, _CENTRED_FOR) if biased else {}
+        biased = [layer for layer in layers if layer.name in trial.biases]
+        before = trial.mean_inputs(biased, {}, {}, _CENTRED_FOR) if corrected and biased else {}
         done = 0
         for _, together in groupby(biased, key=lambda layer: layer.call.args[0]):
             reading = list(together)
-            now = self._trial.mean_inputs(reading, lattices, {**arrays, **found}, _CENTRED_FOR)
+            now = (
+                trial.mean_inputs(reading, lattices, {**arrays, **found}, _CENTRED_FOR)
+                if corrected
+                else {}
+            )
             for layer in reading:
-                bias = self._trial.biases[layer.name]
+                bias = trial.biases[layer.name]
                 rounded = layer.matrix_of(arrays[layer.variable])
-                moved = _mean_output(layer, before[layer.name], layer.matrix)
-                moved -= _mean_output(layer, now[layer.name], rounded)
-                shifted = bias.values + moved.reshape(bias.values.shape)
-                found[bias.variable] = shifted.astype(np.float32)
+                values = bias.values.astype(np.float64)
+                if corrected:
+                    moved = _mean_output(layer, before[layer.name], layer.matrix)
+                    moved -= _mean_output(layer, now[layer.name], rounded)
+                    values = values + moved.reshape(values.shape)
+                step = lattices[trial.value_of[layer.name]].scale * _steps_of(rounded)
+                step = step.reshape(values.shape)
+                found[bias.variable] = (np.rint(values / step) * step).astype(np.float32)
             done += len(reading)
             self._tell(done, len(biased), "biases corrected")
         return found
@@ -223,6 +235,13 @@ def _mean_output(layer: Layer, means: np.ndarray, matrix: np.ndarray) -> np.ndar
     if layer.groups == 1:
         return np.asarray(means @ matrix.astype(np.float64))
     return np.asarray((means.reshape(matrix.shape) * matrix).sum(axis=0))
+
+
+def _steps_of(rounded: np.ndarray) -> np.ndarray:
+    """The scale of each output of rounded weights, `[outputs]`."""
+    found = in_steps(rounded)
+    assert found is not None, "weights were rounded to steps"
+    return found[1]
 
 
 def _own(
