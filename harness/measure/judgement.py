@@ -31,6 +31,8 @@ _OF_DOUBT = 8.0
 """The same, for changes by the rounding of intermediate results."""
 _OF_MOVED = 2.0
 """The same, for values that were moved further than kernels move them."""
+_QUANTILES = (0.5, 0.75, 0.9, 0.99, 1.0)
+"""Of the errors of an output's values, which are compared where any value may move."""
 _MOST = 1e-2
 """The share of a neighbourhood's size beyond which a reference's error excuses nobody's."""
 _NEAR = 2
@@ -116,7 +118,7 @@ def _rule_floats(
     theirs = relative(errors(value, expected), size)
     doubt = _OF_DOUBT * relative(opinion.doubt, size)
     if opinion.anywhere:
-        doubt = _doubt_anywhere(opinion, size, ours)
+        doubt = _doubt_anywhere(opinion, size, ours, tolerance.stated)
     elif np.median(doubt) > _MOST:
         # As a softmax of huge logits that are equal but for rounding: any of them may be the one.
         doubt = np.full(size.shape, doubt.max())
@@ -132,18 +134,17 @@ def _rule_floats(
     return Ruling(right, right & believed & (theirs > known))
 
 
-def _doubt_anywhere(opinion: Opinion, size: Floats, ours: Floats) -> Floats:
+def _doubt_anywhere(opinion: Opinion, size: Floats, ours: Floats, tolerance: float) -> Floats:
     """The doubt of values of which any may move as far as one of them does, all alike. None where
-    `ours` are further from the judge's together than its others are: rounding does not do that."""
-    moved = [relative(errors(opinion.value, other), size) for other in opinion.others]
-    furthest = max(map(_root_mean_square, moved), default=0.0)
-    if _root_mean_square(ours) > _OF_MOVED * furthest:
+    `ours` are further from the judge's than its others are, the middle ones or the furthest: that
+    is not what rounding does."""
+    if not opinion.others or not size.size or not np.isfinite(ours).all():
         return np.zeros(size.shape)
-    return np.full(size.shape, _OF_MOVED * max(float(each.max(initial=0)) for each in moved))
-
-
-def _root_mean_square(values: Floats) -> float:
-    return float(np.sqrt(np.mean(np.square(values)))) if values.size else 0.0
+    moved = [relative(errors(opinion.value, other), size) for other in opinion.others]
+    furthest = np.max([np.quantile(each, _QUANTILES) for each in moved], axis=0)
+    if np.any(np.quantile(ours, _QUANTILES) > np.maximum(_OF_MOVED * furthest, tolerance)):
+        return np.zeros(size.shape)
+    return np.full(size.shape, _OF_MOVED * furthest[-1])
 
 
 def _around(values: Floats) -> Floats:
