@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from harness.compiler.api import relax
 
 LEVELS = 255
 """Steps from the least to the largest integer of 8 bits."""
@@ -48,3 +53,17 @@ class Lattice:
         """The nearest numbers of the lattice."""
         steps = np.clip(np.rint(values / self.scale), *self.steps)
         return np.asarray(steps * self.scale)
+
+
+@dataclass(frozen=True, eq=False)
+class Quantizer:
+    """How one value is rounded: divided by the `factors` of its channels, if it has some, and then
+    to the nearest of a lattice. Layers that read it have their weights multiplied by the factors:
+    channels that are large no longer take the steps of those that are small."""
+
+    lattice: Lattice
+    factors: np.ndarray | None = None
+
+
+Quantizers = Mapping["relax.Var", Quantizer]
+"""By the values of the canonical network; others stay in floats."""

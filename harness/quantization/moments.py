@@ -39,6 +39,13 @@ class Moments:
             self._halves[half] += wide.T @ wide
         self._rows[half] += len(rows)
 
+    def divide(self, factors: np.ndarray) -> None:
+        """Divide the inputs that were seen by the factors of their channels."""
+        each = np.tile(factors, len(self._power) // len(factors))
+        self._power /= np.square(each)
+        if self.whole:
+            self._halves = [half / np.outer(each, each) for half in self._halves]
+
     @property
     def power(self) -> np.ndarray:
         """The mean power of what weights multiply, `[inputs, outputs or 1]`."""

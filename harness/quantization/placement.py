@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.compiler.api import operator_name, relax, shape_of, tvm
+from harness.compiler.api import constant, operator_name, relax, shape_of, tvm
 from harness.networks.layers import Layer, weighted_layers_of, with_constant
 from harness.passes.integers import MOVING
 from harness.passes.rewriter import MAIN, Rewriter, with_arguments
 from harness.passes.weighted import PRODUCT
-from harness.quantization.lattice import LEVELS, Lattice
+from harness.quantization.lattice import LEVELS, Quantizers
 from harness.quantization.rounding import MOST
 
 _LARGEST_SUM = 2**31 - 1
@@ -22,21 +22,37 @@ _LARGEST_WHOLE = 2**24
 @dataclass(frozen=True)
 class Placement:
     """The layers that read each value that is quantized, and why other layers stay in floats, by
-    their names."""
+    their names. `passing` are the results of calls that read the rounded value for a layer: the
+    layers, and what only moves values before them."""
 
-    readers: dict[relax.Var, list[Layer]]
+    readers: dict[relax.Var, list[Layer]] = field(default_factory=dict)
     floats: dict[str, str] = field(default_factory=dict)
+    passing: set[relax.Var] = field(default_factory=set)
 
     @property
     def layers(self) -> list[Layer]:
         """The layers that compute in integers."""
         return [layer for found in self.readers.values() for layer in found]
 
+    def alone(self, value: relax.Var) -> bool:
+        """Whether only layers read a value rounded: where all are products. A residual connection
+        around products, as transformers have, keeps its floats."""
+        return all(layer.operator == PRODUCT for layer in self.readers[value])
+
+    def channel_axis(self, value: relax.Var) -> int | None:
+        """The axis of a value whose channels its layers read as inputs; None where they read it
+        moved, or disagree."""
+        axes = {
+            _input_axis(layer) if layer.call.args[0] == value else None
+            for layer in self.readers[value]
+        }
+        return axes.pop() if len(axes) == 1 else None
+
     def without(self, reasons: Mapping[relax.Var, str]) -> Placement:
         """The same, but for values that cannot be quantized."""
         left = {value: found for value, found in self.readers.items() if value not in reasons}
         named = {layer.name: why for value, why in reasons.items() for layer in self.readers[value]}
-        return Placement(left, self.floats | named)
+        return Placement(left, self.floats | named, self.passing)
 
 
 def placed(module: tvm.IRModule, exclude: Collection[str]) -> Placement:
@@ -46,30 +62,36 @@ def placed(module: tvm.IRModule, exclude: Collection[str]) -> Placement:
         for block in module[MAIN].body.blocks
         for binding in block.bindings
     }
-    found = Placement({})
+    found = Placement()
     for layer in weighted_layers_of(module):
-        source = _source(layer.call.args[0], bindings)
+        source, path = _source(layer.call.args[0], bindings)
         why = "it is excluded" if layer.name in exclude else _obstacle(layer, source, bindings)
         if why is not None:
             found.floats[layer.name] = why
-        else:
-            assert isinstance(source, relax.Var)
-            found.readers.setdefault(source, []).append(layer)
+            continue
+        assert isinstance(source, relax.Var)
+        found.readers.setdefault(source, []).append(layer)
+        found.passing.update([layer.variable, *path])
     return found
 
 
-def _source(value: relax.Expr, bindings: Mapping[relax.Var, relax.Expr]) -> relax.Expr:
-    """The value that others are only moved from: so early is it quantized."""
+def _source(
+    value: relax.Expr, bindings: Mapping[relax.Var, relax.Expr]
+) -> tuple[relax.Expr, list[relax.Var]]:
+    """The value that others are only moved from, where it is quantized, and those others."""
+    path = []
     while operator_name(bindings.get(value)) in MOVING:
+        path.append(value)
         value = bindings[value].args[0]
-    return value
+    return value, path
 
 
 def _obstacle(
     layer: Layer, source: relax.Expr, bindings: Mapping[relax.Var, relax.Expr]
 ) -> str | None:
     """Why a layer has no kernel of integers; None if it has one."""
-    depthwise = layer.groups == layer.matrix.shape[1] == _channels(layer)
+    channels = shape_of(layer.call.args[0])[_input_axis(layer)]
+    depthwise = layer.groups == layer.matrix.shape[1] == channels
     if layer.operator == PRODUCT:
         if len(shape_of(layer.call.args[0])) < 2:
             return "it multiplies a single vector"
@@ -89,106 +111,150 @@ def _obstacle(
     return None
 
 
-def _channels(layer: Layer) -> int:
-    shape = shape_of(layer.call.args[0])
+def _input_axis(layer: Layer) -> int:
+    """The axis of a layer's data whose channels are its inputs."""
     if layer.operator == PRODUCT:
-        return shape[-1]
-    return shape[str(layer.call.attrs.data_layout).index("C")]
+        return len(shape_of(layer.call.args[0])) - 1
+    return str(layer.call.attrs.data_layout).index("C")
 
 
 class _Between(Rewriter):
-    """Every call that reads a value of `between` reads another in its place."""
+    """Calls that read a quantized value read another in its place: those of the placement, and
+    others too where it is not the placement's alone."""
 
-    def __init__(self, module: tvm.IRModule, between: Collection[relax.Var]) -> None:
+    def __init__(self, module: tvm.IRModule, placement: Placement) -> None:
         super().__init__(module)
-        self._between = frozenset(between)
-        self._read: dict[relax.Var, relax.Expr] = {}
-        self._in_call = False
+        self._placement = placement
+        self._read: dict[tuple[relax.Var, bool], relax.Expr] = {}
+        self._reader: relax.Var | None = None
 
-    def other(self, value: relax.Expr, variable: relax.Var) -> relax.Expr:
-        """What calls read instead of a value, which `variable` had in the network before."""
+    def other(self, value: relax.Expr, variable: relax.Var, of_layer: bool) -> relax.Expr:
+        """What a call reads instead of a value, which `variable` had in the network before. A call
+        of the placement is `of_layer`."""
         raise NotImplementedError
 
     def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
         return None
 
-    def substituted(self, value: relax.Expr) -> relax.Expr:
-        self._in_call = isinstance(value, relax.Call)  # outputs are what they were
-        try:
-            return super().substituted(value)
-        finally:
-            self._in_call = False
+    def visit(self, binding: relax.VarBinding) -> None:
+        self._reader = binding.var if isinstance(binding.value, relax.Call) else None
+        super().visit(binding)
+        self._reader = None  # outputs are what they were
 
     def value(self, expr: relax.Expr) -> relax.Expr:
-        if not (self._in_call and isinstance(expr, relax.Var) and expr in self._between):
-            return super().value(expr)
-        if expr not in self._read:
-            self._read[expr] = self.emit(self.other(super().value(expr), expr))
-        return self._read[expr]
+        found, placement = super().value(expr), self._placement
+        if self._reader is None or not isinstance(expr, relax.Var):
+            return found
+        if expr not in placement.readers:
+            return found
+        of_layer = self._reader in placement.passing
+        if not of_layer and placement.alone(expr):
+            return found
+        read = expr, of_layer
+        if read not in self._read:
+            self._read[read] = self.emitted(self.other(found, expr, of_layer))
+        return self._read[read]
 
 
 class InsertQuantizers(_Between):
-    """The same network with some values rounded to their lattices where calls read them, and other
-    weights and biases, by the variable that their layer or sum is bound to."""
+    """The same network with some values rounded where calls read them, and other weights and
+    biases, by the variable that their layer or sum is bound to."""
 
     def __init__(
         self,
         module: tvm.IRModule,
-        lattices: Mapping[relax.Var, Lattice],
+        placement: Placement,
+        quantizers: Quantizers,
         arrays: Mapping[relax.Var, np.ndarray],
     ) -> None:
-        super().__init__(module, lattices)
-        self._lattices = lattices
+        super().__init__(module, placement)
+        self._quantizers = quantizers
         self._arrays = arrays
+        self._rounded: dict[relax.Var, relax.Expr] = {}
 
     def rewrite(self, call: relax.Call, original: relax.VarBinding) -> relax.Expr | None:
         array = self._arrays.get(original.var)
         return None if array is None else with_arguments(call, with_constant(call, array))
 
-    def other(self, value: relax.Expr, variable: relax.Var) -> relax.Expr:
-        lattice = self._lattices[variable]
+    def other(self, value: relax.Expr, variable: relax.Var, of_layer: bool) -> relax.Expr:
+        quantizer = self._quantizers[variable]
+        lattice, factors = quantizer.lattice, quantizer.factors
         scale = relax.const(lattice.scale, "float32")
         point = relax.const(lattice.zero_point, "int32")
-        integers = self.emit(relax.op.quantize(value, scale, point, -1, lattice.dtype))
-        return relax.op.dequantize(integers, scale, point, -1)
+        along = None if factors is None else _along(factors, variable, self._placement)
+        if variable not in self._rounded:
+            if along is not None:
+                value = self.emit(relax.op.multiply(value, constant(1 / along)))
+            integers = self.emit(relax.op.quantize(value, scale, point, -1, lattice.dtype))
+            self._rounded[variable] = self.emit(relax.op.dequantize(integers, scale, point, -1))
+        rounded = self._rounded[variable]
+        if of_layer or along is None:
+            return rounded
+        return relax.op.multiply(rounded, constant(along))
+
+
+def _along(factors: np.ndarray, value: relax.Var, placement: Placement) -> np.ndarray:
+    """Factors of channels in a shape that goes with the value."""
+    shape = [1] * len(shape_of(value))
+    axis = placement.channel_axis(value)
+    assert axis is not None
+    shape[axis] = len(factors)
+    return factors.astype(np.float32).reshape(shape)
 
 
 class QuantizersAsArguments(_Between):
-    """The same network with some values rounded to lattices that are its last arguments: of each
-    value the scale, the least and the largest step, of shape [1, ...] as the value has dimensions.
-    A scale of 0 leaves a value as it is."""
+    """The same network with quantizers that are its last arguments: of each value the factors (1,
+    or one of each channel), the scale, the least and the largest step, in shapes that go with the
+    value. A scale of 0 leaves a value as it is. Weights are not multiplied by factors: the
+    rounded value is as large as the value."""
 
-    def __init__(self, module: tvm.IRModule, values: Sequence[relax.Var]) -> None:
-        super().__init__(module, values)
+    def __init__(self, module: tvm.IRModule, placement: Placement) -> None:
+        super().__init__(module, placement)
         self._arguments = {
             value: [
-                relax.Var(f"{name}_{at}", relax.TensorType([1] * len(shape_of(value)), "float32"))
-                for name in ("scale", "least", "most")
+                relax.Var(f"{name}_{at}", relax.TensorType(shape, "float32"))
+                for name, shape in _shapes(value, placement).items()
             ]
-            for at, value in enumerate(values)
+            for at, value in enumerate(placement.readers)
         }
 
     def parameters(self) -> list[relax.Var]:
         return [*super().parameters(), *(one for each in self._arguments.values() for one in each)]
 
-    def other(self, value: relax.Expr, variable: relax.Var) -> relax.Expr:
-        scale, least, most = self._arguments[variable]
+    def other(self, value: relax.Expr, variable: relax.Var, of_layer: bool) -> relax.Expr:
+        factors, scale, least, most = self._arguments[variable]
         emit = self.emit
         some = emit(relax.op.greater(scale, relax.const(0.0, "float32")))
         divisor = emit(relax.op.where(some, scale, relax.const(1.0, "float32")))
+        divisor = emit(relax.op.multiply(factors, divisor))
         steps = emit(relax.op.round(emit(relax.op.divide(value, divisor))))
         steps = emit(relax.op.minimum(emit(relax.op.maximum(steps, least)), most))
         return relax.op.where(some, emit(relax.op.multiply(steps, divisor)), value)
 
 
-def arguments_of(
-    values: Sequence[relax.Var], lattices: Mapping[relax.Var, Lattice]
-) -> list[np.ndarray]:
-    """The last arguments of a network of `QuantizersAsArguments`; values without a lattice stay."""
+def _shapes(value: relax.Var, placement: Placement) -> dict[str, list[int]]:
+    """The shapes of a quantizer's arguments."""
+    one = [1] * len(shape_of(value))
+    axis, factors = placement.channel_axis(value), list(one)
+    if axis is not None:
+        factors[axis] = shape_of(value)[axis]
+    return {"factors": factors, "scale": one, "least": one, "most": one}
+
+
+def arguments_of(placement: Placement, quantizers: Quantizers) -> list[np.ndarray]:
+    """The last arguments of a network of `QuantizersAsArguments`; other values stay."""
     found = []
-    for value in values:
-        lattice = lattices.get(value)
-        numbers = (0.0, 0.0, 0.0) if lattice is None else (lattice.scale, *lattice.steps)
-        shape = [1] * len(shape_of(value))
-        found += [np.full(shape, number, np.float32) for number in numbers]
+    for value in placement.readers:
+        quantizer = quantizers.get(value)
+        factors, *others = _shapes(value, placement).values()
+        numbers, along = (0.0, 0.0, 0.0), np.ones(factors, np.float32)
+        if quantizer is not None:
+            numbers = (quantizer.lattice.scale, *quantizer.lattice.steps)
+            if quantizer.factors is not None:
+                along = _along(quantizer.factors, value, placement)
+        found.append(along)
+        found += [
+            np.full(shape, number, np.float32)
+            for shape, number in zip(others, numbers, strict=True)
+        ]
     return found

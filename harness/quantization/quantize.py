@@ -1,9 +1,9 @@
-"""Quantizes a network: the ranges of its data, then weights, then biases layer by layer."""
+"""Quantizes a network: how its data are rounded, then weights, then biases layer by layer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 import numpy as np
@@ -14,14 +14,14 @@ from harness.networks.calibration import no_samples
 from harness.networks.context import Context
 from harness.networks.layers import Layer, biases_of, named_layers, weighted_layers_of
 from harness.passes.steps import in_steps
-from harness.quantization.lattice import Lattice
+from harness.quantization.choosing import Chosen, chosen, ends_of, spread
+from harness.quantization.lattice import Quantizer
 from harness.quantization.moments import Moments
 from harness.quantization.placement import InsertQuantizers, Placement, placed
-from harness.quantization.ranges import RANGES, Histogram, Observed
 from harness.quantization.rounding import ROUNDINGS, best_rounding, scales_of
 from harness.quantization.trial import Trial
 from harness.records.record import LayerQuantization, Quantization
-from harness.specs.quantization import Quantize, RangeMethod, Rounding
+from harness.specs.quantization import Quantize, Rounding
 
 _ROUNDED_FOR = 32
 """How many samples weights are rounded for, at most."""
@@ -33,13 +33,15 @@ _MOST_BYTES = 2**30
 _BITS, _FLOAT_BITS = 8, 32
 
 
-@dataclass(frozen=True)
-class _Range:
-    """The lattice of a value, and how it was chosen."""
+@dataclass
+class _Constants:
+    """The weights and biases of a quantized network: by the variables of the trial, whose data are
+    not divided by factors, and by the layer's name as the network has them."""
 
-    lattice: Lattice
-    method: RangeMethod
-    saturated: float
+    trial: dict[relax.Var, np.ndarray] = field(default_factory=dict)
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
+    biases: dict[str, np.ndarray] = field(default_factory=dict)
+    roundings: dict[str, Rounding] = field(default_factory=dict)
 
 
 def quantized(
@@ -52,33 +54,37 @@ def quantized(
     samples = context.calibration()
     if not samples:
         raise no_samples("'quantize'")
+
+    def progress(done: int, total: int, detail: str) -> None:
+        context.tell({"stage": "quantize", "done": done, "total": total, "detail": detail})
+
     trial = Trial(canonical, placement, samples, context.here, context.threads)
-    work = _Work(trial, options, dtype, context)
-    seen = work.observed(len(samples))
-    placement = placement.without(
-        {value: why for value, found in seen.items() if (why := found.obstacle) is not None}
-    )
+    ends = ends_of(trial, placement, progress)
+    obstacles = {value: why for value, found in ends.items() if (why := found.obstacle)}
+    placement = placement.without(obstacles)
     _require_layers(placement)
-    ranges = work.ranges({value: seen[value].histogram for value in placement.readers})
-    lattices = {value: found.lattice for value, found in ranges.items()}
-    wanted = {layer.name for layer in placement.layers}
-    layers = [layer for layer in trial.layers if layer.name in wanted]
-    arrays, roundings = work.rounded(layers, lattices)
-    arrays |= work.biases(layers, lattices, arrays, corrected=options.bias)
-    changes = work.changes(layers, lattices, arrays)
+    left = {value: found for value, found in ends.items() if value not in obstacles}
+    found = chosen(trial, placement, left, options, dtype, progress)
+    work = _Work(trial, placement, found, options, context)
+    constants = work.rounded()
+    work.add_biases(constants)
+    changes = work.changes(constants)
     described = [
-        _described(layer, placement, ranges.get(trial.value_of.get(layer.name)), roundings, changes)
+        _described(layer, placement, found.get(trial.value_of.get(layer.name)), constants, changes)
         for layer in weighted_layers_of(canonical)
     ]
     choice = options.choice
     entry = Quantization(
         ranges=choice.ranges,
         rounding=choice.rounding,
+        balance=options.balance,
         bias=options.bias,
         calibration=len(samples),
         layers=tuple(described),
     )
-    return InsertQuantizers.apply(canonical, lattices, _own(canonical, trial, arrays)), entry
+    quantizers = {value: each.quantizer for value, each in found.items()}
+    arrays = _own(canonical, constants)
+    return InsertQuantizers.apply(canonical, placement, quantizers, arrays), entry
 
 
 def _require_layers(placement: Placement) -> None:
@@ -92,124 +98,103 @@ def _require_layers(placement: Placement) -> None:
 
 
 class _Work:
-    """The parts of quantizing one network, as a step's context tells of them."""
+    """The layers of one network whose data are rounded as was chosen."""
 
-    def __init__(self, trial: Trial, options: Quantize, dtype: str, context: Context) -> None:
+    def __init__(
+        self,
+        trial: Trial,
+        placement: Placement,
+        found: Mapping[relax.Var, Chosen],
+        options: Quantize,
+        context: Context,
+    ) -> None:
         self._trial = trial
-        self._choice = options.choice
-        self._dtype = dtype
+        self._quantizers = {value: each.quantizer for value, each in found.items()}
+        self._options = options
         self._context = context
+        wanted = {layer.name for layer in placement.layers}
+        self._layers = [layer for layer in trial.layers if layer.name in wanted]
 
-    def observed(self, count: int) -> dict[relax.Var, Observed]:
-        """What `count` samples show of each value that is to be quantized."""
-        trial = self._trial
-        found = {value: Observed() for value in trial.value_of.values()}
-        for turn, see in enumerate((Observed.bound, Observed.count)):
-            for at, inputs in enumerate(trial.inputs({}, {})):
-                for name, data in inputs.items():
-                    see(found[trial.value_of[name]], data)
-                self._tell(turn * count + at + 1, 2 * count, "inputs observed")
-        return found
+    def _quantizer(self, layer: Layer) -> Quantizer:
+        return self._quantizers[self._trial.value_of[layer.name]]
 
-    def ranges(self, seen: Mapping[relax.Var, Histogram]) -> dict[relax.Var, _Range]:
-        """The range of each value; of several methods the one that changes the outputs least."""
-        asked = self._choice.ranges
-        found: dict[relax.Var, _Range] = {}
-        for at, (value, histogram) in enumerate(seen.items()):
-            if asked != "auto":
-                found[value] = self._range(histogram, asked)
-                continue
-            choices = [self._range(histogram, method) for method in RANGES]
-            lattices = {each.lattice: each for each in reversed(choices)}
-            errors = {lattice: self._trial.change({value: lattice}, {}) for lattice in lattices}
-            found[value] = lattices[min(errors, key=errors.__getitem__)]
-            self._tell(at + 1, len(seen), "ranges chosen")
-        return found
-
-    def _range(self, histogram: Histogram, method: RangeMethod) -> _Range:
-        lattice = Lattice.over(*RANGES[method](histogram), self._dtype)
-        half = lattice.scale / 2
-        low, high = lattice.bounds
-        return _Range(lattice, method, histogram.outside(low - half, high + half))
-
-    def rounded(
-        self, layers: Sequence[Layer], lattices: Mapping[relax.Var, Lattice]
-    ) -> tuple[dict[relax.Var, np.ndarray], dict[str, Rounding]]:
-        """The weights of layers by variable, and how each was rounded, by name."""
-        arrays: dict[relax.Var, np.ndarray] = {}
-        roundings: dict[str, Rounding] = {}
-        for together in _affordable(layers):
+    def rounded(self) -> _Constants:
+        """The weights of the layers, and how each was rounded."""
+        constants = _Constants()
+        asked = self._options.choice.rounding
+        for together in _affordable(self._layers):
             moments = {layer.name: Moments(layer) for layer in together}
-            for sample, inputs in enumerate(self._trial.inputs(lattices, {}, _ROUNDED_FOR)):
+            samples = self._trial.inputs(self._quantizers, {}, _ROUNDED_FOR)
+            for sample, inputs in enumerate(samples):
                 for layer in together:
                     rows = self._trial.rows(layer, inputs[layer.name], sample)
                     moments[layer.name].see(rows, sample)
             for layer in together:
-                found = moments.pop(layer.name)
-                scales = scales_of(layer.matrix, found.power)
-                asked = self._choice.rounding
+                found, factors = moments.pop(layer.name), self._quantizer(layer).factors
+                by = spread(layer, factors)
+                if factors is not None:
+                    found.divide(factors)
+                matrix = layer.matrix * by
+                scales = scales_of(matrix, found.power)
                 name: Rounding = (
                     "nearest" if not found.whole
-                    else best_rounding(layer.matrix, scales, *found.halves) if asked == "auto"
+                    else best_rounding(matrix, scales, *found.halves) if asked == "auto"
                     else asked
                 )  # fmt: skip
-                steps = ROUNDINGS[name](layer.matrix, scales, found.total)
-                arrays[layer.variable] = layer.stored((steps * scales).astype(np.float32))
-                roundings[layer.name] = name
-                self._tell(len(roundings), len(layers), "layers rounded")
-        return arrays, roundings
+                rounded = ROUNDINGS[name](matrix, scales, found.total) * scales
+                constants.weights[layer.name] = layer.stored(rounded.astype(np.float32))
+                constants.trial[layer.variable] = layer.stored((rounded / by).astype(np.float32))
+                constants.roundings[layer.name] = name
+                self._tell(len(constants.weights), len(self._layers), "layers rounded")
+        return constants
 
-    def biases(
-        self,
-        layers: Sequence[Layer],
-        lattices: Mapping[relax.Var, Lattice],
-        arrays: Mapping[relax.Var, np.ndarray],
-        *,
-        corrected: bool,
-    ) -> dict[relax.Var, np.ndarray]:
-        """The biases of layers, in steps of the sums of integers that they are added to. If they
-        are `corrected`, the means of the outputs are what they were: each layer gets the inputs
-        that the corrected layers before it leave."""
-        trial = self._trial
-        found: dict[relax.Var, np.ndarray] = {}
-        biased = [layer for layer in layers if layer.name in trial.biases]
-        before = trial.mean_inputs(biased, {}, {}, _CENTRED_FOR) if corrected and biased else {}
-        done = 0
+    def add_biases(self, constants: _Constants) -> None:
+        """Add the biases of the layers, in steps of the sums of integers that they are added to.
+        With `bias` the means of the outputs are what they were, where that brings the network's
+        outputs nearer: each layer gets the inputs that the layers before it leave."""
+        trial, corrects = self._trial, self._options.bias
+        biased = [layer for layer in self._layers if layer.name in trial.biases]
+        for layer in biased:
+            self._set_bias(layer, np.zeros(layer.outputs), constants)
+        if not (corrects and biased):
+            return
+        before = trial.mean_inputs(biased, {}, {}, _CENTRED_FOR)
+        change, done = trial.change(self._quantizers, constants.trial), 0
         for _, together in groupby(biased, key=lambda layer: layer.call.args[0]):
             reading = list(together)
-            now = (
-                trial.mean_inputs(reading, lattices, {**arrays, **found}, _CENTRED_FOR)
-                if corrected
-                else {}
-            )
+            now = trial.mean_inputs(reading, self._quantizers, constants.trial, _CENTRED_FOR)
+            kept = dict(constants.trial), dict(constants.biases)
             for layer in reading:
-                bias = trial.biases[layer.name]
-                rounded = layer.matrix_of(arrays[layer.variable])
-                values = bias.values.astype(np.float64)
-                if corrected:
-                    moved = _mean_output(layer, before[layer.name], layer.matrix)
-                    moved -= _mean_output(layer, now[layer.name], rounded)
-                    values = values + moved.reshape(values.shape)
-                step = lattices[trial.value_of[layer.name]].scale * _steps_of(rounded)
-                step = step.reshape(values.shape)
-                found[bias.variable] = (np.rint(values / step) * step).astype(np.float32)
+                rounded = layer.matrix_of(constants.trial[layer.variable])
+                moved = _mean_output(layer, before[layer.name], layer.matrix)
+                moved -= _mean_output(layer, now[layer.name], rounded)
+                self._set_bias(layer, moved, constants)
+            corrected = trial.change(self._quantizers, constants.trial)
+            if corrected < change:
+                change = corrected
+            else:
+                constants.trial, constants.biases = kept
             done += len(reading)
             self._tell(done, len(biased), "biases corrected")
-        return found
 
-    def changes(
-        self,
-        layers: Sequence[Layer],
-        lattices: Mapping[relax.Var, Lattice],
-        arrays: Mapping[relax.Var, np.ndarray],
-    ) -> dict[str, float]:
+    def _set_bias(self, layer: Layer, moved: np.ndarray, constants: _Constants) -> None:
+        """Set a layer's bias to what it was and `moved`, `[outputs]`, in steps."""
+        bias = self._trial.biases[layer.name]
+        found = in_steps(layer.matrix_of(constants.weights[layer.name]))
+        assert found is not None, "weights were rounded to steps"
+        step = (self._quantizer(layer).lattice.scale * found[1]).reshape(bias.values.shape)
+        values = bias.values + moved.reshape(step.shape)
+        rounded = (np.rint(values / step) * step).astype(np.float32)
+        constants.trial[bias.variable] = constants.biases[layer.name] = rounded
+
+    def changes(self, constants: _Constants) -> dict[str, float]:
         """What each layer alone changes of the network's outputs, by name."""
         found = {}
-        for at, layer in enumerate(layers):
+        for at, layer in enumerate(self._layers):
             value = self._trial.value_of[layer.name]
-            own = {layer.variable: arrays[layer.variable]}
-            found[layer.name] = self._trial.change({value: lattices[value]}, own)
-            self._tell(at + 1, len(layers), "layers' errors")
+            own = {layer.variable: constants.trial[layer.variable]}
+            found[layer.name] = self._trial.change({value: self._quantizers[value]}, own)
+            self._tell(at + 1, len(self._layers), "layers' errors")
         return found
 
     def _tell(self, done: int, total: int, detail: str) -> None:
@@ -237,35 +222,23 @@ def _mean_output(layer: Layer, means: np.ndarray, matrix: np.ndarray) -> np.ndar
     return np.asarray((means.reshape(matrix.shape) * matrix).sum(axis=0))
 
 
-def _steps_of(rounded: np.ndarray) -> np.ndarray:
-    """The scale of each output of rounded weights, `[outputs]`."""
-    found = in_steps(rounded)
-    assert found is not None, "weights were rounded to steps"
-    return found[1]
-
-
-def _own(
-    canonical: tvm.IRModule, trial: Trial, arrays: Mapping[relax.Var, np.ndarray]
-) -> dict[relax.Var, np.ndarray]:
-    """Arrays of a trial by the variables of the canonical network."""
-    layers = {layer.name: layer for layer in weighted_layers_of(canonical)}
-    biases = biases_of(canonical, list(layers.values()))
+def _own(canonical: tvm.IRModule, constants: _Constants) -> dict[relax.Var, np.ndarray]:
+    """The constants by the variables of the canonical network."""
+    layers = weighted_layers_of(canonical)
+    biases = biases_of(canonical, layers)
     found = {
-        layers[layer.name].variable: arrays[layer.variable]
-        for layer in trial.layers
-        if layer.variable in arrays
+        layer.variable: constants.weights[layer.name]
+        for layer in layers
+        if layer.name in constants.weights
     }
-    for name, bias in trial.biases.items():
-        if bias.variable in arrays:
-            found[biases[name].variable] = arrays[bias.variable]
-    return found
+    return found | {biases[name].variable: array for name, array in constants.biases.items()}
 
 
 def _described(
     layer: Layer,
     placement: Placement,
-    found: _Range | None,
-    roundings: Mapping[str, Rounding],
+    found: Chosen | None,
+    constants: _Constants,
     changes: Mapping[str, float],
 ) -> LayerQuantization:
     bare = LayerQuantization(
@@ -277,15 +250,16 @@ def _described(
     )
     if found is None:
         return bare
-    low, high = found.lattice.bounds
+    low, high = found.quantizer.lattice.bounds
     return bare.model_copy(
         update={
             "bits": _BITS,
             "low": low,
             "high": high,
             "ranges": found.method,
+            "balanced": found.quantizer.factors is not None,
             "saturated": found.saturated,
-            "rounding": roundings[layer.name],
+            "rounding": constants.roundings[layer.name],
             "output_change": changes[layer.name],
         }
     )

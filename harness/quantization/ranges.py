@@ -46,35 +46,53 @@ class Histogram:
         return float(beyond / max(self.counts.sum(), 1))
 
 
-class Observed:
-    """The values of one tensor, seen twice: first for the ends, then for a histogram."""
+class Ends:
+    """The least and the largest number of each channel of one value, 0 among them: padding is."""
 
-    def __init__(self) -> None:
-        self.low, self.high = 0.0, 0.0
+    def __init__(self, axis: int | None) -> None:
+        self._axis = axis
+        self.lows = np.zeros(1)
+        self.highs = np.zeros(1)
         self._finite = True
-        self._counts = np.zeros(_BINS, np.int64)
 
-    def bound(self, values: np.ndarray) -> None:
-        """See values for the first time. 0 counts as one: padding is."""
-        low, high = float(values.min(initial=0)), float(values.max(initial=0))
-        self._finite = self._finite and bool(np.isfinite(high - low))
-        self.low, self.high = min(self.low, low), max(self.high, high)
+    def see(self, values: np.ndarray) -> None:
+        """See the value in one sample, its channels along the axis; all as one without an axis."""
+        rows = values.reshape(-1, 1 if self._axis is None else values.shape[self._axis])
+        if self._axis is not None:
+            rows = np.moveaxis(values, self._axis, -1).reshape(rows.shape)
+        lows, highs = rows.min(axis=0, initial=0), rows.max(axis=0, initial=0)
+        self._finite = self._finite and bool(np.isfinite(highs - lows).all())
+        self.lows, self.highs = np.minimum(self.lows, lows), np.maximum(self.highs, highs)
 
     @property
     def obstacle(self) -> str | None:
         """Why there is no range; None if there is one."""
         if not self._finite:
             return "its data are not finite"
-        return None if self.high > self.low else "its data are 0 for all calibration inputs"
+        some = np.any(self.highs > self.lows)
+        return None if some else "its data are 0 for all calibration inputs"
 
-    def count(self, values: np.ndarray) -> None:
-        """See values again."""
-        if self.obstacle is None:
-            self._counts += np.histogram(values, _BINS, (self.low, self.high))[0]
+    def divided(self, factors: np.ndarray | None) -> tuple[float, float]:
+        """The least and the largest number, divided by the factors of channels."""
+        by = 1.0 if factors is None else factors
+        return float(np.min(self.lows / by)), float(np.max(self.highs / by))
+
+
+class Counted:
+    """A histogram that fills from one sample to the next."""
+
+    def __init__(self, low: float, high: float) -> None:
+        self._low, self._high = low, high
+        self._counts = np.zeros(_BINS, np.int64)
+
+    def see(self, values: np.ndarray) -> None:
+        """Count values."""
+        self._counts += np.histogram(values, _BINS, (self._low, self._high))[0]
 
     @property
     def histogram(self) -> Histogram:
-        return Histogram(self.low, self.high, self._counts)
+        """What was counted."""
+        return Histogram(self._low, self._high, self._counts)
 
 
 def _minmax(seen: Histogram) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""A network whose values are quantized to lattices that may change, on calibration data."""
+"""A network whose quantizers may change, on calibration data."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ import numpy as np
 from harness.compiler.api import relax, tvm
 from harness.networks.calibration import Calibration
 from harness.networks.layers import Bias, Layer, weighted_layers_of
-from harness.quantization.lattice import Lattice
+from harness.quantization.lattice import Quantizers
 from harness.quantization.placement import Placement, QuantizersAsArguments, arguments_of
 
 _COMPARED = 8
 """How many samples the network's outputs are compared for."""
 _LITTLE = 1e-12
 
-Lattices = Mapping[relax.Var, Lattice]
-"""By the values of the canonical network; others stay in floats."""
 Arrays = Mapping[relax.Var, np.ndarray]
 """Weights and biases, by the variables of the trial's layers; others are what they were."""
 
@@ -35,13 +33,13 @@ class Trial:
         here: tvm.target.Target,
         threads: int,
     ) -> None:
-        self._values = list(placement.readers)
+        self._placement = placement
         self._samples = samples
         self.value_of = {
             layer.name: value for value, layers in placement.readers.items() for layer in layers
         }
         """The value that a layer reads, by its name."""
-        network = QuantizersAsArguments.apply(canonical, self._values)
+        network = QuantizersAsArguments.apply(canonical, placement)
         self.layers = [
             layer for layer in weighted_layers_of(network) if layer.name in self.value_of
         ]
@@ -49,40 +47,49 @@ class Trial:
         self._calibration = Calibration(network, self.layers, [], here, threads)
 
     @property
+    def samples(self) -> int:
+        """How many samples there are."""
+        return len(self._samples)
+
+    @property
     def biases(self) -> Mapping[str, Bias]:
         """The biases of layers, by the layer's name."""
         return self._calibration.biases
 
     def inputs(
-        self, lattices: Lattices, arrays: Arrays, count: int | None = None
+        self, quantizers: Quantizers, arrays: Arrays, count: int | None = None
     ) -> Iterator[dict[str, np.ndarray]]:
         """The inputs of layers by name, for one sample after the other: the first `count`, or
         all."""
         names = [layer.name for layer in self.layers]
-        for sample in self._given(lattices, count):
+        for sample in self._given(quantizers, count):
             found = self._calibration.run(sample, arrays)
             yield {name: each.numpy() for name, each in zip(names, found, strict=False)}
+
+    def input_axis(self, layer: Layer) -> int:
+        """The axis of a layer's input, as `inputs` gives it, that has its channels."""
+        return self._calibration.input_axis(layer)
 
     def rows(self, layer: Layer, data: np.ndarray, sample: int) -> np.ndarray:
         """As `Calibration.rows`."""
         return self._calibration.rows(layer, data, sample)
 
     def mean_inputs(
-        self, layers: Sequence[Layer], lattices: Lattices, arrays: Arrays, count: int
+        self, layers: Sequence[Layer], quantizers: Quantizers, arrays: Arrays, count: int
     ) -> dict[str, np.ndarray]:
         """The means of layers' inputs over places of the first samples, `[taps * inputs]`."""
         means: dict[str, list[np.ndarray]] = {layer.name: [] for layer in layers}
-        for sample, inputs in enumerate(self.inputs(lattices, arrays, count)):
+        for sample, inputs in enumerate(self.inputs(quantizers, arrays, count)):
             for layer in layers:
                 rows = self.rows(layer, inputs[layer.name], sample)
                 means[layer.name].append(rows.mean(axis=0, dtype=np.float64))
         return {name: np.asarray(np.mean(found, axis=0)) for name, found in means.items()}
 
-    def change(self, lattices: Lattices, arrays: Arrays) -> float:
+    def change(self, quantizers: Quantizers, arrays: Arrays) -> float:
         """The distance of the network's outputs from those in floats, relative to their size: the
         root of the mean square over samples."""
         squares = []
-        samples = self._given(lattices, _COMPARED)
+        samples = self._given(quantizers, _COMPARED)
         for sample, wanted in zip(samples, self._outputs, strict=True):
             apart = self._calibration.outputs(sample, arrays) - wanted
             squares.append(np.square(apart).sum() / max(np.square(wanted).sum(), _LITTLE))
@@ -93,9 +100,9 @@ class Trial:
         """The network's outputs in floats."""
         return [self._calibration.outputs(each, {}) for each in self._given({}, _COMPARED)]
 
-    def _given(self, lattices: Lattices, count: int | None) -> list[list[tvm.runtime.Tensor]]:
+    def _given(self, quantizers: Quantizers, count: int | None) -> list[list[tvm.runtime.Tensor]]:
         """The first samples, and the arguments of the quantizers after each."""
-        arguments = [tvm.runtime.tensor(each) for each in arguments_of(self._values, lattices)]
+        arguments = [tvm.runtime.tensor(each) for each in arguments_of(self._placement, quantizers)]
         return [[*sample, *arguments] for sample in self._tensors[:count]]
 
     @cached_property

@@ -219,9 +219,10 @@ class Compression(Frozen):
 
 class LayerQuantization(Frozen):
     """A layer of a quantized network: the bits of its weights and data, and why they are floats, if
-    they are. Otherwise the range of its data, the method that chose it, the share of the data that
-    calibration saw beyond it; how weights were rounded; and the change of the network's outputs
-    when this layer alone is quantized, relative to their size."""
+    they are. Otherwise the range of its data, the method that chose it, whether channels were
+    `balanced` (divided by a factor each) before, and the share of the data that calibration saw
+    beyond it; how weights were rounded; and the change of the network's outputs when this layer
+    alone is quantized, relative to their size."""
 
     name: str
     shape: tuple[int, ...]
@@ -231,6 +232,7 @@ class LayerQuantization(Frozen):
     low: float | None = None
     high: float | None = None
     ranges: RangeMethod | None = None
+    balanced: bool = False
     saturated: float | None = None
     rounding: Rounding | None = None
     output_change: float | None = None
@@ -242,6 +244,7 @@ class Quantization(Frozen):
 
     ranges: Ranges
     rounding: Roundings
+    balance: bool
     bias: bool
     calibration: int
     layers: tuple[LayerQuantization, ...] = ()

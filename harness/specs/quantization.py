@@ -41,13 +41,16 @@ class Quantize(StepOptions):
     for each tensor the method that moves the network's outputs least. `rounding` to `nearest`
     rounds each weight by itself; `second-order` makes up for the error of a weight with those that
     are not rounded yet; `auto` takes for each layer what is nearer to its outputs on inputs that
-    neither was fitted to. `bias` adds to each bias by how much the mean of an output moved. Of
+    neither was fitted to. `balance` divides the channels of data by factors, and multiplies weights
+    by them, where that brings the outputs nearer: channels that are large no longer take the steps
+    of small ones. `bias` adds to each bias by how much the mean of an output moved. Of
     several `ranges` or `rounding`, each combination makes a cell of its own, named `name@mse`.
     """
 
     calibration: Count = 64
     ranges: Annotated[tuple[Ranges, ...], ONE_OR_SEVERAL, Field(min_length=1)] = ("auto",)
     rounding: Annotated[tuple[Roundings, ...], ONE_OR_SEVERAL, Field(min_length=1)] = ("auto",)
+    balance: bool = True
     bias: bool = True
     exclude: tuple[str, ...] = ()
 

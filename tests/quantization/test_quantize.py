@@ -164,10 +164,44 @@ def test_bias_makes_up_for_a_moved_mean(tmp_path: Path) -> None:
     found = {}
     for bias in (False, True):
         before, after, _, imported = quantized(
-            model, tmp_path, bias=bias, rounding="nearest", ranges="minmax"
+            model, tmp_path, bias=bias, rounding="nearest", ranges="minmax", balance=False
         )
         found[bias] = change(before, after, imported)
     assert found[True] < 0.7 * found[False]
+
+
+def test_channels_are_balanced_where_that_is_nearer(tmp_path: Path) -> None:
+    """One channel is a hundred times as large as the others, and its weights as small."""
+    size = np.append(np.ones(63), 300.0).astype(np.float32)
+    nodes = [
+        helper.make_node("Mul", ["x", "size"], ["a"]),
+        helper.make_node("MatMul", ["a", "w"], ["y"]),
+    ]
+    constants = {"size": size, "w": weights(64, 8) / size[:, None]}
+    model = onnx_model(nodes, [("x", FLOAT, [4, 64])], ["y"], constants)
+    found = {}
+    for balance in (False, True):
+        before, after, entry, imported = quantized(model, tmp_path, balance=balance)
+        found[balance] = change(before, after, imported)
+        assert entry.layers[0].balanced == balance
+    assert found[True] < 0.2 * found[False]
+
+
+def test_residual_of_products_stays_in_floats(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Tanh", ["x"], ["t"]),
+        helper.make_node("MatMul", ["t", "w"], ["p"]),
+        helper.make_node("Add", ["p", "t"], ["y"]),
+    ]
+    model = onnx_model(nodes, [("x", FLOAT, [4, 8])], ["y"], {"w": weights(8, 8)})
+    _, after, _, _ = quantized(model, tmp_path)
+    bound = {
+        binding.var: binding.value
+        for block in after[MAIN].body.blocks
+        for binding in block.bindings
+    }
+    (last,) = (each for each in bound.values() if operator_name(each) == "relax.add")
+    assert {operator_name(bound[each]) for each in last.args} == {"relax.matmul", "relax.tanh"}
 
 
 def test_layers_that_stay_in_floats_say_why(tmp_path: Path) -> None:

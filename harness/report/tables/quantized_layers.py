@@ -20,9 +20,10 @@ def quantized_layer_table(results: Results) -> Table:
         "quantized-layers",
         "Quantized layers",
         rows,
-        reading="Layers in the network's order. Range: of the layer's data, as 8 bits divide it. "
-        "Beyond: the share of the data that calibration saw outside it. Change: of the network's "
-        "outputs when this layer alone is quantized, relative to their size, on calibration data.",
+        reading="Layers in the network's order. Range: of the layer's data, as 8 bits divide it; "
+        "balanced: after channels were divided by factors. Beyond: the share of the data that "
+        "calibration saw outside it. Change: of the network's outputs when this layer alone is "
+        "quantized, relative to their size, on calibration data.",
         absent="No configuration quantizes layers.",
         without=results.without,
         folded=True,
@@ -53,8 +54,12 @@ def _layer(layer: LayerQuantization) -> dict[str, Entry]:
     assert layer.saturated is not None and layer.output_change is not None
     return {
         **common,
-        "Range": Entry(f"{number(layer.low)} to {number(layer.high)}", detail=layer.ranges or ""),
+        "Range": Entry(f"{number(layer.low)} to {number(layer.high)}", detail=_chosen(layer)),
         "Beyond": Entry(share(layer.saturated), sort=layer.saturated),
         "Rounding": Entry(layer.rounding or MISSING),
         "Change": Entry(share(layer.output_change), sort=layer.output_change),
     }
+
+
+def _chosen(layer: LayerQuantization) -> str:
+    return f"{layer.ranges}, balanced" if layer.balanced else f"{layer.ranges}"
