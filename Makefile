@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.test-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format imports check reference peers layeredge benchmarks clean
+.PHONY: help run test lint format imports check reference peers layeredge quantize benchmarks clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,9 @@ peers: $(STAMP) ## All eight models beside ONNX Runtime and OpenVINO, kept under
 layeredge: $(STAMP) ## Edges dropped by four scores and two controls, kept under results/reference/layeredge
 	$(BIN)/python -m pip install --quiet -e '.[torch]'
 	$(BIN)/layeredge run examples/layeredge.yaml --out results/reference/layeredge --fresh
+
+quantize: $(STAMP) ## Layers in 8-bit integers, kept under results/reference/quantize
+	$(BIN)/layeredge run examples/quantize.yaml --out results/reference/quantize --fresh
 
 benchmarks: $(TEST_STAMP) ## How well the verdicts and the harness itself measure
 	$(BIN)/python benchmarks/verdict_rates.py

@@ -150,6 +150,15 @@ class _Network(Writer):
         self.nodes.append(helper.make_node(operator, inputs, names, names[0], **attributes))
         return names
 
+    def divided(self, name: str) -> tuple[str, float] | None:
+        if self.nodes and self.nodes[-1].op_type == "Mul" and name in self.nodes[-1].output:
+            value, by = self.nodes[-1].input
+            number = next((each for each in self.constants if each.name == by), None)
+            if number is not None and not number.dims and self._uses[self._made[name]] == 1:
+                self.nodes.pop()
+                return value, 1 / float(numpy_helper.to_array(number))
+        return None
+
     def with_bias(self, name: str, bias: np.ndarray) -> bool:
         """Add a bias `[channels]` to the convolution that made a value. False where a node of
         another kind made it, where it has one, or where others read it."""

@@ -38,6 +38,11 @@ class Writer(Protocol):
         """The names of a new node's outputs."""
         ...
 
+    def divided(self, name: str) -> tuple[str, float] | None:
+        """The name of what the last node multiplied by a number to make a value, and the number
+        that this is a division by; the node is gone then. None of any other value."""
+        ...
+
     def with_bias(self, name: str, bias: np.ndarray) -> bool:
         """Whether the convolution that made a value has taken up a bias."""
         ...
@@ -188,8 +193,13 @@ def _between(operator: str, dtype: str, writer: Writer, call: relax.Call) -> str
     scale, point = (constant_array(each) for each in call.args[1:3])
     if scale is None or point is None:
         raise CellFailure("the network quantizes by a scale that it computes")
-    parameters = [writer.constant(scale), writer.constant(point.astype(dtype))]
-    inputs = [writer.name(call.args[0]), *parameters]
+    name = writer.name(call.args[0])
+    if operator == "QuantizeLinear" and scale.size == 1 and scale == 1:
+        divided = writer.divided(name)
+        if divided is not None:
+            name, number = divided
+            scale = np.array(number, np.float32)
+    inputs = [name, writer.constant(scale), writer.constant(point.astype(dtype))]
     if scale.size == 1:
         return writer.add(operator, inputs)[0]
     return writer.add(operator, inputs, axis=int(call.attrs.axis))[0]

@@ -85,43 +85,6 @@ def conv2d(
     return first_channels(result, channels)
 
 
-def depthwise_conv2d(
-    data: te.Tensor,
-    weights: te.Tensor,
-    zero_point: int,
-    strides: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-) -> te.Tensor:
-    """2-D convolution of each channel: data NHWC of 8 bits, weights [rows, columns, channels] whole
-    numbers in single precision, in which their sums are exact; result NHWC float32.
-
-    Processors have no instruction that sums products over places instead of channels. Data of 8
-    bits are a quarter of what floats would be to load.
-    """
-    top, left, bottom, right = padding
-    if any(padding):
-        value = tirx.const(zero_point, str(data.dtype))
-        around = [0, top, left, 0], [0, bottom, right, 0]
-        data = topi.nn.pad(data, *around, pad_value=value, name="pad_temp")
-    batch = int(data.shape[0])
-    rows, columns, channels = (int(extent) for extent in weights.shape)
-    out_height, out_width = convolved(data, (rows, columns), strides, dilation)
-    row = te.reduce_axis((0, rows), name="row")
-    column = te.reduce_axis((0, columns), name="column")
-    return te.compute(
-        (batch, out_height, out_width, channels),
-        lambda n, h, w, c: te.sum(
-            data[
-                n, h * strides[0] + row * dilation[0], w * strides[1] + column * dilation[1], c
-            ].astype("float32")
-            * weights[row, column, c],
-            axis=[row, column],
-        ),
-        name="depthwise_conv2d_integers",
-    )
-
-
 def matmul(data: te.Tensor, weights: te.Tensor, channels: int, zero_point: int) -> te.Tensor:
     """Matrix product: data `[..., inputs]`, weights packed from `[inputs, channels]`, result int32
     `[..., channels]`."""

@@ -13,7 +13,7 @@ from harness.compiler.api import constant_array, operator_name, relax, shape_of,
 from harness.compiler.names import constant_like, name_of
 from harness.errors import unknown_name
 from harness.passes.rewriter import MAIN, Rewriter, with_arguments
-from harness.passes.weighted import Weighted, as_matrix, weighted
+from harness.passes.weighted import Weighted, as_matrix, as_stored, weighted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +36,7 @@ class Layer(Weighted):
 
     def stored(self, matrix: np.ndarray) -> np.ndarray:
         """The weights that a matrix stands for, as the operator keeps them."""
-        ordered = matrix.reshape([self.weights.shape[axis] for axis in self.axes])
-        return np.ascontiguousarray(np.transpose(ordered, np.argsort(self.axes)))
+        return as_stored(matrix, self)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from harness.compiler.names import constant_like
 from harness.kernels import packed_integers
 from harness.passes.rewriter import Rewriter, with_arguments
 from harness.passes.steps import as_bytes, in_steps
-from harness.passes.weighted import PRODUCT, Weighted, weighted
+from harness.passes.weighted import PRODUCT, Weighted, as_stored, weighted
 
 _BYTES, _WIDER = ("int8", "uint8"), ("int16", "int32")
 _LARGEST_DATA = 255
@@ -70,26 +70,42 @@ class ComputeInIntegers(Rewriter):
         return self._product(found)
 
     def _product(self, layer: Weighted) -> relax.Expr | None:
-        depthwise = _is_depthwise(layer)
-        if not layer.channels_last and not depthwise:
+        grouped = layer.groups > 1 and layer.operator == "relax.nn.conv2d"
+        if not layer.channels_last and not grouped:
             return None
         data = self._data(layer.call.args[0])
         if data is None or (layer.operator == PRODUCT and len(shape_of(data.values)) < 2):
             return None
         if data.scale is None:
-            return None if depthwise else self._of_integers(layer, data)
+            return None if grouped else self._of_integers(layer, data)
         found = in_steps(layer.matrix)
         if found is None or not _fits(layer, data, found[0]):
             return None
         steps, scales = found
-        factors = constant((scales * data.scale).astype(np.float32))
-        if not depthwise:
-            total = self.emit(relax.op.astype(self._summed(layer, data, steps), "float32"))
-            return relax.op.multiply(total, factors)
+        factors = (scales * data.scale).astype(np.float32)
+        if grouped:
+            return self._in_groups(layer, data, steps, factors)
+        total = self.emit(relax.op.astype(self._summed(layer, data, steps), "float32"))
+        return relax.op.multiply(total, constant(factors))
+
+    def _in_groups(
+        self, layer: Weighted, data: _Data, steps: np.ndarray, factors: np.ndarray
+    ) -> relax.Expr | None:
+        """A convolution in groups. No instruction sums over places instead of channels: the numbers
+        are whole ones in single precision, in which the sums are exact."""
         if not isinstance(data.zero_point, int):
             return None
-        total = self._summed_by_channel(layer, data.values, data.zero_point, steps)
-        return relax.op.multiply(total, factors)
+        values, point = data.values, data.zero_point
+        if values in self._unsigned:
+            values, point = self._unsigned[values], point + _OFFSET
+        whole = self.emit(relax.op.astype(values, "float32"))
+        if point:
+            whole = self.emit(relax.op.subtract(whole, relax.const(float(point), "float32")))
+        stored = as_stored(steps.astype(np.float32), layer)
+        weights = constant_like(layer.call.args[1], stored)
+        total = self.emit(with_arguments(layer.call, [whole, weights]))
+        after = len(shape_of(total)) - layer.channel_axis - 1
+        return relax.op.multiply(total, constant(factors.reshape(-1, *[1] * after)))
 
     def _of_integers(self, layer: Weighted, data: _Data) -> relax.Expr | None:
         """A product of integers. Weights that bytes do not hold, as unsigned ones less their zero
@@ -136,21 +152,6 @@ class ComputeInIntegers(Rewriter):
             wide = self.emit(relax.op.multiply(wide, constant(columns.astype("int32"))))
             total = self.emit(relax.op.subtract(total, wide))
         return total
-
-    def _summed_by_channel(
-        self, layer: Weighted, values: relax.Expr, point: int, steps: np.ndarray
-    ) -> relax.Expr:
-        """The same of a depthwise convolution, whole numbers in single precision."""
-        if values in self._unsigned:
-            values, point = self._unsigned[values], point + _OFFSET
-        kernel = partial(packed_integers.depthwise_conv2d, zero_point=point, **_window(layer))
-        taps = [layer.weights.shape[axis] for axis in layer.axes[:-2]]
-        weights = steps.reshape(*taps, layer.outputs).astype(np.float32)
-        total = self._called(kernel, values, constant_like(layer.call.args[1], weights), layer)
-        if not point:
-            return total
-        columns = steps.sum(axis=0, dtype=np.int64) * point
-        return self.emit(relax.op.subtract(total, constant(columns.astype(np.float32))))
 
     def _called(
         self,
@@ -294,14 +295,6 @@ def _shifted(builder: relax.BlockBuilder, values: relax.Expr, dtype: str) -> rel
     return builder.call_te(of, values, primfunc_name_hint="shifted")
 
 
-def _is_depthwise(layer: Weighted) -> bool:
-    """Whether each output of a convolution reads its own channel, in NHWC."""
-    if layer.operator != "relax.nn.conv2d" or str(layer.call.attrs.data_layout) != "NHWC":
-        return False
-    channels = shape_of(layer.call.args[0])[-1]
-    return layer.groups == channels == layer.matrix.shape[1] and layer.groups > 1
-
-
 def _window(layer: Weighted) -> dict[str, list[int]]:
     attributes = layer.call.attrs
     return {
@@ -311,7 +304,7 @@ def _window(layer: Weighted) -> dict[str, list[int]]:
 
 
 def _fits(layer: Weighted, data: _Data, steps: np.ndarray) -> bool:
-    """Whether all sums have 32 bits, those of a depthwise convolution the 24 of a float; and
+    """Whether all sums have 32 bits, those of a convolution in groups the 24 of a float; and
     padding a value that is known."""
     largest = np.abs(steps.astype(np.int64)).sum(axis=0).max(initial=0) * _LARGEST_DATA
     most = _LARGEST_WHOLE if layer.groups > 1 else _LARGEST_SUM

@@ -75,6 +75,12 @@ def as_matrix(weights: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     return ordered.reshape(-1, ordered.shape[-1])
 
 
+def as_stored(matrix: np.ndarray, layer: Weighted) -> np.ndarray:
+    """The weights that a matrix stands for, as a layer's operator keeps them."""
+    ordered = matrix.reshape([layer.weights.shape[axis] for axis in layer.axes])
+    return np.ascontiguousarray(np.transpose(ordered, np.argsort(layer.axes)))
+
+
 _FITTED = ("relax.nn.conv1d", "relax.nn.conv2d", PRODUCT)
 
 

@@ -97,27 +97,21 @@ def chosen(
 
 def _factors(ends: Ends, layers: Sequence[Layer]) -> np.ndarray | None:
     """A factor for each channel, of geometric mean 1; None for a value whose channels are not the
-    inputs of its layers. Weights of depthwise convolutions have a scale for each channel anyway:
-    nothing is lost if channels are all as large."""
+    inputs of its layers."""
     largest = np.maximum(-ends.lows, ends.highs)
     if len(largest) == 1:
         return None
-    reduced = [layer for layer in layers if layer.groups == 1]
-    divided = largest > 0
-    if not reduced:
-        found = largest
-    else:
-        weights = np.max(
-            [
-                np.abs(layer.matrix).reshape(-1, len(largest), layer.outputs).max(axis=(0, 2))
-                for layer in reduced
-            ],
-            axis=0,
-        )
-        divided &= weights > 0
-        found = np.sqrt(largest / np.where(weights > 0, weights, 1))
+    weights = np.max(
+        [
+            np.abs(layer.matrix).reshape(-1, len(largest), layer.outputs).max(axis=(0, 2))
+            for layer in layers
+        ],
+        axis=0,
+    )
+    divided = (largest > 0) & (weights > 0)
     if not divided.any():
         return None
+    found = np.sqrt(largest / np.where(weights > 0, weights, 1))
     mean = np.exp(np.mean(np.log(found[divided])))
     return np.asarray(np.where(divided, found / mean, 1.0))
 
@@ -192,6 +186,4 @@ def spread(layer: Layer, factors: np.ndarray | None) -> np.ndarray:
     """Factors of a layer's input channels, in a shape that goes with its matrix."""
     if factors is None:
         return np.ones((1, 1))
-    if layer.groups > 1:
-        return factors[None]
     return np.tile(factors, len(layer.matrix) // len(factors))[:, None]

@@ -13,22 +13,20 @@ _MOST_INPUTS = 8192
 
 class Moments:
     """The second moments of one layer's inputs, `[inputs, inputs]`, of two halves of the samples;
-    of a depthwise convolution, and of very wide layers, only the mean power of each input."""
+    of very wide layers only the mean power of each input."""
 
     def __init__(self, layer: Layer) -> None:
-        self._shape = layer.matrix.shape
-        self._grouped = layer.groups > 1
         self.whole = _is_whole(layer)
         """Whether there are moments of pairs."""
         inputs = len(layer.matrix)
-        self._power = np.zeros(layer.weights.size if self._grouped else inputs)
+        self._power = np.zeros(inputs)
         self._halves = [np.zeros((inputs, inputs) if self.whole else (0, 0)) for _ in range(2)]
         self._rows = [0, 0]
 
     @staticmethod
     def size_of(layer: Layer) -> int:
         """The bytes that the moments take."""
-        return 2 * 8 * len(layer.matrix) ** 2 if _is_whole(layer) else 8 * layer.weights.size
+        return 2 * 8 * len(layer.matrix) ** 2 if _is_whole(layer) else 8 * len(layer.matrix)
 
     def see(self, rows: np.ndarray, sample: int) -> None:
         """Add the inputs `[rows, inputs]` of a sample."""
@@ -48,9 +46,8 @@ class Moments:
 
     @property
     def power(self) -> np.ndarray:
-        """The mean power of what weights multiply, `[inputs, outputs or 1]`."""
-        shape = self._shape if self._grouped else (self._shape[0], 1)
-        return np.asarray((self._power / max(sum(self._rows), 1)).reshape(shape))
+        """The mean power of each input, `[inputs, 1]`."""
+        return np.asarray(self._power[:, None] / max(sum(self._rows), 1))
 
     @property
     def halves(self) -> tuple[np.ndarray, np.ndarray]:
@@ -71,4 +68,4 @@ class Moments:
 
 
 def _is_whole(layer: Layer) -> bool:
-    return layer.groups == 1 and len(layer.matrix) <= _MOST_INPUTS
+    return len(layer.matrix) <= _MOST_INPUTS

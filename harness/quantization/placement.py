@@ -16,7 +16,6 @@ from harness.quantization.lattice import LEVELS, Quantizers
 from harness.quantization.rounding import MOST
 
 _LARGEST_SUM = 2**31 - 1
-_LARGEST_WHOLE = 2**24
 
 
 @dataclass(frozen=True)
@@ -90,21 +89,18 @@ def _obstacle(
     layer: Layer, source: relax.Expr, bindings: Mapping[relax.Var, relax.Expr]
 ) -> str | None:
     """Why a layer has no kernel of integers; None if it has one."""
-    channels = shape_of(layer.call.args[0])[_input_axis(layer)]
-    depthwise = layer.groups == layer.matrix.shape[1] == channels
     if layer.operator == PRODUCT:
         if len(shape_of(layer.call.args[0])) < 2:
             return "it multiplies a single vector"
     elif layer.operator != "relax.nn.conv2d":
         return f"{layer.operator.rpartition('.')[2]} has no kernel of integers"
-    elif layer.groups > 1 and not depthwise:
-        return "a convolution in groups has no kernel of integers"
+    elif layer.groups > 1:
+        return "convolutions in groups are faster in floats"
     if not isinstance(source, relax.Var) or str(source.ty.dtype) != "float32":
         return "its data are no 32-bit floats"
     if operator_name(bindings.get(source)) == "relax.dequantize":
         return "the model has quantized its data already"
-    most = _LARGEST_SUM if layer.groups == 1 else _LARGEST_WHOLE
-    if len(layer.matrix) * MOST * LEVELS > most:
+    if len(layer.matrix) * MOST * LEVELS > _LARGEST_SUM:
         return f"sums of {len(layer.matrix)} products could overflow"
     if not np.isfinite(layer.weights).all():
         return "its weights are not finite"
@@ -183,9 +179,11 @@ class InsertQuantizers(_Between):
         point = relax.const(lattice.zero_point, "int32")
         along = None if factors is None else _along(factors, variable, self._placement)
         if variable not in self._rounded:
-            if along is not None:
-                value = self.emit(relax.op.multiply(value, constant(1 / along)))
-            integers = self.emit(relax.op.quantize(value, scale, point, -1, lattice.dtype))
+            # A division would take longer than all else of a kernel that sums few products.
+            by = np.float32(1 / lattice.scale) / (np.float32(1) if along is None else along)
+            value = self.emit(relax.op.multiply(value, constant(np.asarray(by, np.float32))))
+            one = relax.const(1.0, "float32")
+            integers = self.emit(relax.op.quantize(value, one, point, -1, lattice.dtype))
             self._rounded[variable] = self.emit(relax.op.dequantize(integers, scale, point, -1))
         rounded = self._rounded[variable]
         if of_layer or along is None:

@@ -166,8 +166,7 @@ class _Work:
             kept = dict(constants.trial), dict(constants.biases)
             for layer in reading:
                 rounded = layer.matrix_of(constants.trial[layer.variable])
-                moved = _mean_output(layer, before[layer.name], layer.matrix)
-                moved -= _mean_output(layer, now[layer.name], rounded)
+                moved = before[layer.name] @ layer.matrix - now[layer.name] @ rounded
                 self._set_bias(layer, moved, constants)
             corrected = trial.change(self._quantizers, constants.trial)
             if corrected < change:
@@ -213,13 +212,6 @@ def _affordable(layers: Sequence[Layer]) -> Iterator[list[Layer]]:
         part.append(layer)
         held += size
     yield part
-
-
-def _mean_output(layer: Layer, means: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """The mean of a layer's outputs without bias, from the means of its inputs."""
-    if layer.groups == 1:
-        return np.asarray(means @ matrix.astype(np.float64))
-    return np.asarray((means.reshape(matrix.shape) * matrix).sum(axis=0))
 
 
 def _own(canonical: tvm.IRModule, constants: _Constants) -> dict[relax.Var, np.ndarray]:

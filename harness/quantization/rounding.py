@@ -25,8 +25,7 @@ _SHARES = np.linspace(0.7, 1.0, 31)
 
 def scales_of(matrix: np.ndarray, power: np.ndarray) -> np.ndarray:
     """A scale for each output of weights `[inputs, outputs]`, of the least squared error. Errors
-    are weighed by the mean `power` of what the weights multiply, `[inputs, outputs or 1]`. 1 where
-    all weights are 0."""
+    are weighed by the mean `power` of the inputs, `[inputs, 1]`. 1 where all weights are 0."""
     largest = np.abs(matrix).max(axis=0, initial=0)
     whole = np.where(largest > 0, largest / MOST, 1.0)
     best, least = whole, np.full(whole.shape, np.inf)

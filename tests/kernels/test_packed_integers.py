@@ -90,35 +90,6 @@ def test_convolution_is_that_of_integers(
 @settings(max_examples=10, deadline=None)
 @given(
     dtype=DTYPES,
-    kernel=st.sampled_from([1, 3]),
-    stride=st.integers(1, 2),
-    padding=PADDING,
-    channels=st.integers(2, 9),
-    point=st.integers(0, 127),
-)
-def test_depthwise_convolution_is_that_of_integers(
-    dtype: str, kernel: int, stride: int, padding: list[int], channels: int, point: int
-) -> None:
-    data = drawn(0, dtype, 1, 6, 7, channels)
-    weights = drawn(1, "int8", kernel, kernel, channels)
-    found = run(
-        packed_integers.depthwise_conv2d,
-        data,
-        weights.astype(np.float32),
-        zero_point=point,
-        strides=(stride, stride),
-        padding=padding,
-        dilation=(1, 1),
-    )
-    each = weights[..., None] * np.eye(channels)
-    centred = plain_conv2d(data.astype(float) - point, each, stride, padding, 1)
-    np.testing.assert_array_equal(found, centred + point * weights.sum((0, 1), dtype=int))
-
-
-@pytest.mark.slow
-@settings(max_examples=10, deadline=None)
-@given(
-    dtype=DTYPES,
     rows=st.integers(1, 3),
     inputs=st.integers(1, 21),
     channels=st.integers(1, 19),

@@ -15,7 +15,14 @@ from quantized_nodes import node, scales, whole
 from tvm_runs import operators_of
 
 from harness.building.network import machine_of
-from harness.compiler.api import PrimFunc, operator_name, structural_walk, target_of, tvm
+from harness.compiler.api import (
+    PrimFunc,
+    constant_array,
+    operator_name,
+    structural_walk,
+    target_of,
+    tvm,
+)
 from harness.hardware import HOST, load_target
 from harness.kernels.dot_products import FUNCTIONS, data_type
 from harness.passes.adapt import adapt
@@ -23,6 +30,7 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 from harness.passes.integers import ComputeInIntegers
 from harness.passes.layout import to_channels_last
+from harness.passes.rewriter import MAIN
 from harness.specs.target import Passes
 
 HERE = target_of(load_target(HOST).tvm.as_tvm())
@@ -157,8 +165,6 @@ _MODELS: Mapping[str, tuple[Callable[[], Model], int]] = {
     "signed data": (lambda: qdq_convolution("int8"), 1),
     "one channel": (lambda: qdq_convolution(inputs=1, outputs=1), 1),
     "whole vectors": (lambda: qdq_convolution(inputs=16, outputs=32, size=1), 1),
-    "depthwise": (lambda: qdq_convolution(inputs=6, outputs=6, groups=6), 0),
-    "depthwise, signed": (lambda: qdq_convolution("int8", 6, 6, 6), 0),
     "convolution of integers": (integer_convolution, 1),
     "signed convolution": (lambda: integer_convolution("int8"), 1),
     "unsigned weights": (lambda: integer_convolution("uint8", "uint8"), 1),
@@ -202,6 +208,29 @@ def test_quantized_layers_multiply_integers(case: str, dtype: str, tmp_path: Pat
         else:  # where a sum of floats lies between two steps, either may be taken
             differences = np.abs(array.astype(int) - right.astype(int))
             assert differences.max() <= 1 and differences.mean() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("dtype", "channels", "groups"), [("uint8", 6, 6), ("int8", 6, 6), ("int8", 6, 3)]
+)
+def test_convolutions_in_groups_sum_whole_numbers(
+    dtype: str, channels: int, groups: int, tmp_path: Path
+) -> None:
+    """Nothing is rounded before their scales: no sum lies between two steps."""
+    model, feeds = qdq_convolution(dtype, channels, channels, groups)
+    plain = to_channels_last(canonicalise(imported(model, tmp_path).module))
+    adapted = ComputeInIntegers.apply(plain, 4, "uint8")
+    (weights,) = (
+        constant_array(binding.value.args[1])
+        for block in adapted[MAIN].body.blocks
+        for binding in block.bindings
+        if operator_name(binding.value) == "relax.nn.conv2d"
+    )
+    assert weights is not None
+    np.testing.assert_array_equal(weights, np.rint(weights))
+    machine = machine_of(fuse(adapted, "full"), PLAIN, 2)
+    found = machine["main"](*map(tvm.runtime.tensor, feeds.values())).numpy().astype(int)
+    assert np.abs(found - reference(model, feeds)[0].astype(int)).max() <= 1
 
 
 def _weights_of_floats() -> Model:
