@@ -50,11 +50,17 @@ Amount = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 
 
 def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, (int, float, str)) else value
+    return [value] if isinstance(value, (int, float)) else value
+
+
+def _listed_word(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
 
 
 ONE_OR_SEVERAL = BeforeValidator(_listed)
-"""For lists in which one number or word may stand without brackets."""
+"""For lists in which one number may stand without brackets."""
+ONE_WORD_OR_SEVERAL = BeforeValidator(_listed_word)
+"""The same of words."""
 
 Document = TypeVar("Document", bound=BaseModel)
 

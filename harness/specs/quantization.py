@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from harness.specs.documents import ONE_OR_SEVERAL, Count, Frozen, require_once
+from harness.specs.documents import ONE_WORD_OR_SEVERAL, Count, Frozen, require_once
 from harness.specs.steps import StepOptions
 
 RangeMethod = Literal["minmax", "percentile", "mse", "entropy"]
@@ -48,8 +48,8 @@ class Quantize(StepOptions):
     """
 
     calibration: Count = 64
-    ranges: Annotated[tuple[Ranges, ...], ONE_OR_SEVERAL, Field(min_length=1)] = ("auto",)
-    rounding: Annotated[tuple[Roundings, ...], ONE_OR_SEVERAL, Field(min_length=1)] = ("auto",)
+    ranges: Annotated[tuple[Ranges, ...], ONE_WORD_OR_SEVERAL, Field(min_length=1)] = ("auto",)
+    rounding: Annotated[tuple[Roundings, ...], ONE_WORD_OR_SEVERAL, Field(min_length=1)] = ("auto",)
     balance: bool = True
     bias: bool = True
     exclude: tuple[str, ...] = ()

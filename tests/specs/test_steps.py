@@ -26,7 +26,7 @@ def test_edges_say_what_they_take() -> None:
 
 
 def test_configuration_has_its_steps_and_a_cell_for_each_variant() -> None:
-    assert list(STEP_MODULES) == ["edges"]
+    assert list(STEP_MODULES) == ["edges", "quantize"]
     assert Configuration(name="fused").steps == {}
     sparse = Configuration(name="sparse", edges=Edges(sparsity=(0.5, 0.8)))
     assert [cell.name for cell in sparse.cells()] == ["sparse@0.5", "sparse@0.8"]
