@@ -246,9 +246,14 @@ def machine_of(fused: tvm.IRModule, target: tvm.target.Target, threads: int) -> 
 
 def outputs_of(machine: Any, inputs: Sequence[np.ndarray]) -> np.ndarray:
     """All numbers that a network gives, in a row. `machine` as of `machine_of`."""
+    return np.concatenate([each.ravel().astype(np.float64) for each in arrays_of(machine, inputs)])
+
+
+def arrays_of(machine: Any, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The outputs of a network. `machine` as of `machine_of`."""
     found = machine[MAIN](*map(tvm.runtime.tensor, inputs))
     outputs = [found] if isinstance(found, tvm.runtime.Tensor) else list(found)
-    return np.concatenate([output.numpy().ravel().astype(np.float64) for output in outputs])
+    return [output.numpy() for output in outputs]
 
 
 def _tensor(spec: Any) -> TensorDescription:

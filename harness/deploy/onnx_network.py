@@ -5,7 +5,6 @@ Quantized values and weights become QuantizeLinear and DequantizeLinear, weights
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from harness.deploy.onnx_operators import OPERATORS, Writer
 from harness.errors import CellFailure
 from harness.files.atomic import write_atomically
 from harness.models.tensors import TensorSpec
-from harness.passes.rewriter import MAIN, variables_of
+from harness.passes.rewriter import MAIN, uses_of
 
 _OPSET, _IR_VERSION = 21, 10
 
@@ -41,7 +40,7 @@ def onnx_network(
 ) -> onnx.ModelProto:
     """The same as a model in memory."""
     function = canonical[MAIN]
-    network = _Network(_uses(function))
+    network = _Network(uses_of(function))
     for variable, spec in zip(function.params, inputs, strict=True):
         network.names[variable] = spec.name
         network.taken.add(spec.name)
@@ -67,15 +66,6 @@ def _values(specs: Sequence[TensorSpec]) -> list[onnx.ValueInfoProto]:
         )
         for spec in specs
     ]
-
-
-def _uses(function: relax.Function) -> Counter[relax.Var]:
-    """How often each variable is read."""
-    found: Counter[relax.Var] = Counter(variables_of(function.body.body))
-    for block in function.body.blocks:
-        for binding in block.bindings:
-            found.update(variables_of(binding.value))
-    return found
 
 
 class _Network(Writer):

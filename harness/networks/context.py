@@ -25,12 +25,12 @@ class Context:
     """The context of a step.
 
     `spec` describes the target and `target` is TVM's form of it. Meanwhile networks run on `here`
-    with `threads` threads. `inputs` are a few inputs of the model, `calibration` others that no
-    cell is scored on, and `training` more of those; each may be empty. `keep_reference` compiles a
-    network plainly, for the cell to be verified against the last one that was kept. `folder` gives
-    a folder that is removed afterwards, and `kernel_inputs` writes the inputs of a fused network's
-    kernels into one. `tell` hears the stages, `progress`
-    the tuner.
+    with `threads` threads. `state`: whether the network keeps state between inferences. `inputs`
+    are a few inputs of the model, `calibration` others that no cell is scored on, and `training`
+    more of those; each may be empty. `keep_reference` compiles a network plainly, for the cell to
+    be verified against the last one that was kept. `folder` gives a folder that is removed
+    afterwards, and `kernel_inputs` writes the inputs of a fused network's kernels into one. `tell`
+    hears the stages, `progress` the tuner.
     """
 
     spec: TargetSpec
@@ -38,6 +38,7 @@ class Context:
     here: tvm.target.Target
     threads: int
     seed: int
+    state: bool
     fusion: FusionLevel
     inputs: Callable[[], Samples]
     calibration: Callable[[], Samples]

@@ -23,7 +23,7 @@ class Rewriter:
         self.module = module
         self.function = module[MAIN]
         self.builder = relax.BlockBuilder(module.clone())
-        self.uses = _count_uses(self.function)
+        self.uses = uses_of(self.function)
         self._new: dict[relax.Var, relax.Expr] = {}
         self._at: relax.Expr | None = None
 
@@ -162,7 +162,7 @@ def variables_of(expr: relax.Expr) -> list[relax.Var]:
     return [variable for part in parts for variable in variables_of(part)]
 
 
-def _count_uses(function: relax.Function) -> Counter[relax.Var]:
+def uses_of(function: relax.Function) -> Counter[relax.Var]:
     uses = Counter(variables_of(function.body.body))
     for block in function.body.blocks:
         for binding in block.bindings:

@@ -10,7 +10,7 @@ import numpy as np
 from harness.compiler.api import constant, operator_name, relax, shape_of, tvm
 from harness.networks.layers import Layer, weighted_layers_of, with_constant
 from harness.passes.integers import MOVING
-from harness.passes.rewriter import MAIN, Rewriter, with_arguments
+from harness.passes.rewriter import MAIN, Rewriter, uses_of, with_arguments
 from harness.passes.weighted import PRODUCT
 from harness.quantization.lattice import LEVELS, Quantizers
 from harness.quantization.rounding import MOST
@@ -22,11 +22,13 @@ _LARGEST_SUM = 2**31 - 1
 class Placement:
     """The layers that read each value that is quantized, and why other layers stay in floats, by
     their names. `passing` are the results of calls that read the rounded value for a layer: the
-    layers, and what only moves values before them."""
+    layers, and what only moves values before them. The calls whose results are `exact` read floats:
+    layers that are excluded, and comparisons, which a rounded number decides otherwise."""
 
     readers: dict[relax.Var, list[Layer]] = field(default_factory=dict)
     floats: dict[str, str] = field(default_factory=dict)
     passing: set[relax.Var] = field(default_factory=set)
+    exact: set[relax.Var] = field(default_factory=set)
 
     @property
     def layers(self) -> list[Layer]:
@@ -51,7 +53,7 @@ class Placement:
         """The same, but for values that cannot be quantized."""
         left = {value: found for value, found in self.readers.items() if value not in reasons}
         named = {layer.name: why for value, why in reasons.items() for layer in self.readers[value]}
-        return Placement(left, self.floats | named, self.passing)
+        return Placement(left, self.floats | named, self.passing, self.exact)
 
 
 def placed(module: tvm.IRModule, exclude: Collection[str]) -> Placement:
@@ -61,27 +63,48 @@ def placed(module: tvm.IRModule, exclude: Collection[str]) -> Placement:
         for block in module[MAIN].body.blocks
         for binding in block.bindings
     }
+    uses = uses_of(module[MAIN])
     found = Placement()
     for layer in weighted_layers_of(module):
-        source, path = _source(layer.call.args[0], bindings)
-        why = "it is excluded" if layer.name in exclude else _obstacle(layer, source, bindings)
+        source, path = _source(layer, bindings, uses)
+        excluded = layer.name in exclude
+        why = "it is excluded" if excluded else _obstacle(layer, source, bindings)
         if why is not None:
             found.floats[layer.name] = why
+            if excluded:
+                found.exact.add(layer.variable)
             continue
         assert isinstance(source, relax.Var)
         found.readers.setdefault(source, []).append(layer)
         found.passing.update([layer.variable, *path])
+    found.exact.update(
+        variable for variable, value in bindings.items() if operator_name(value) in _COMPARING
+    )
     return found
 
 
+_COMPARING = frozenset(
+    f"relax.{name}"
+    for name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
+)
+
+
 def _source(
-    value: relax.Expr, bindings: Mapping[relax.Var, relax.Expr]
+    layer: Layer, bindings: Mapping[relax.Var, relax.Expr], uses: Mapping[relax.Var, int]
 ) -> tuple[relax.Expr, list[relax.Var]]:
-    """The value that others are only moved from, where it is quantized, and those others."""
-    path = []
-    while operator_name(bindings.get(value)) in MOVING:
+    """The value that is quantized for a layer, and those that only move it to the layer. It is what
+    a convolution reads, moved, where nothing else reads it: the kernel that makes it stores bytes
+    then. What others read has a range of its own."""
+    value: relax.Expr = layer.call.args[0]
+    path: list[relax.Var] = []
+    if layer.operator == PRODUCT:
+        return value, path
+    while operator_name(bindings.get(value)) in MOVING and uses[value] == 1:
+        before = bindings[value].args[0]
+        if not isinstance(before, relax.Var) or uses[before] > 1:
+            break
         path.append(value)
-        value = bindings[value].args[0]
+        value = before
     return value, path
 
 
@@ -144,7 +167,7 @@ class _Between(Rewriter):
         if expr not in placement.readers:
             return found
         of_layer = self._reader in placement.passing
-        if not of_layer and placement.alone(expr):
+        if not of_layer and (placement.alone(expr) or self._reader in placement.exact):
             return found
         read = expr, of_layer
         if read not in self._read:

@@ -8,18 +8,20 @@ from itertools import groupby
 
 import numpy as np
 
+from harness.building.network import arrays_of, machine_of
 from harness.compiler.api import relax, tvm
 from harness.errors import CellFailure
 from harness.networks.calibration import no_samples
 from harness.networks.context import Context
 from harness.networks.layers import Layer, biases_of, named_layers, weighted_layers_of
+from harness.passes.fusion import fuse
 from harness.passes.steps import in_steps
 from harness.quantization.choosing import Chosen, chosen, ends_of, spread
 from harness.quantization.lattice import Quantizer
 from harness.quantization.moments import Moments
 from harness.quantization.placement import InsertQuantizers, Placement, placed
 from harness.quantization.rounding import ROUNDINGS, best_rounding, scales_of
-from harness.quantization.trial import Trial
+from harness.quantization.trial import COMPARED, Trial, distance
 from harness.records.record import LayerQuantization, Quantization
 from harness.specs.quantization import Quantize, Rounding
 
@@ -30,6 +32,8 @@ _CENTRED_FOR = 16
 compared."""
 _MOST_BYTES = 2**30
 """Of the moments of layers that are taken together."""
+_SLACK = 1e-3
+"""Of the outputs' size: so far apart may two builds of a network be that rounds."""
 _BITS, _FLOAT_BITS = 8, 32
 
 
@@ -69,6 +73,15 @@ def quantized(
     constants = work.rounded()
     work.add_biases(constants)
     changes = work.changes(constants)
+    quantizers = {value: each.quantizer for value, each in found.items()}
+    result = InsertQuantizers.apply(canonical, placement, quantizers, _own(canonical, constants))
+    change = _change(result, trial, samples, context)
+    tried = trial.change(quantizers, constants.trial)
+    if not change <= 2 * tried + _SLACK:
+        raise CellFailure(
+            f"the quantized network's outputs are {change:.3g} of their size away from those in "
+            f"floats, where {tried:.3g} was found while it was chosen"
+        )
     described = [
         _described(layer, placement, found.get(trial.value_of.get(layer.name)), constants, changes)
         for layer in weighted_layers_of(canonical)
@@ -80,11 +93,18 @@ def quantized(
         balance=options.balance,
         bias=options.bias,
         calibration=len(samples),
+        output_change=change,
         layers=tuple(described),
     )
-    quantizers = {value: each.quantizer for value, each in found.items()}
-    arrays = _own(canonical, constants)
-    return InsertQuantizers.apply(canonical, placement, quantizers, arrays), entry
+    return result, entry
+
+
+def _change(
+    network: tvm.IRModule, trial: Trial, samples: Sequence[Sequence[np.ndarray]], context: Context
+) -> float:
+    """How far a network's outputs are from those that the trial has in floats."""
+    machine = machine_of(fuse(network, "full"), context.here, context.threads)
+    return distance([arrays_of(machine, sample) for sample in samples[:COMPARED]], trial.outputs)
 
 
 def _require_layers(placement: Placement) -> None:
@@ -93,7 +113,8 @@ def _require_layers(placement: Placement) -> None:
     reasons = [f"{name}: {why}" for name, why in placement.floats.items()]
     found = "; ".join(reasons[:3]) + ("; …" if len(reasons) > 3 else "")
     raise CellFailure(
-        f"no layer can be quantized: {found or 'there are none with constant weights'}"
+        "no layer can be quantized: "
+        + (found or "it has no convolution, and no product with a constant matrix")
     )
 
 
@@ -183,7 +204,8 @@ class _Work:
         assert found is not None, "weights were rounded to steps"
         step = (self._quantizer(layer).lattice.scale * found[1]).reshape(bias.values.shape)
         values = bias.values + moved.reshape(step.shape)
-        rounded = (np.rint(values / step) * step).astype(np.float32)
+        some = np.any(layer.matrix_of(constants.weights[layer.name]), axis=0).reshape(step.shape)
+        rounded = np.where(some, np.rint(values / step) * step, values).astype(np.float32)
         constants.trial[bias.variable] = constants.biases[layer.name] = rounded
 
     def changes(self, constants: _Constants) -> dict[str, float]:

@@ -23,6 +23,8 @@ _TAIL = 1e-4
 _SHARES = np.linspace(0.2, 1.0, 81)
 """Ranges that are looked at, as shares of all values' range."""
 _LITTLE = 1e-9
+_NOTHING = 1e-30
+"""Data that are no larger are 0."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Ends:
         """Why there is no range; None if there is one."""
         if not self._finite:
             return "its data are not finite"
-        some = np.any(self.highs > self.lows)
+        some = np.any(self.highs - self.lows > _NOTHING)
         return None if some else "its data are 0 for all calibration inputs"
 
     def divided(self, factors: np.ndarray | None) -> tuple[float, float]:

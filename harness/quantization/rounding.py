@@ -19,6 +19,8 @@ from harness.specs.quantization import Rounding
 
 MOST = 127
 """The largest step: int8 without its least value, which has no opposite."""
+_NOTHING = 1e-30
+"""Weights that are no larger are 0: of steps of denormal numbers little is left."""
 _SHARES = np.linspace(0.7, 1.0, 31)
 """Scales that are looked at, as shares of what the largest weight needs."""
 
@@ -27,7 +29,7 @@ def scales_of(matrix: np.ndarray, power: np.ndarray) -> np.ndarray:
     """A scale for each output of weights `[inputs, outputs]`, of the least squared error. Errors
     are weighed by the mean `power` of the inputs, `[inputs, 1]`. 1 where all weights are 0."""
     largest = np.abs(matrix).max(axis=0, initial=0)
-    whole = np.where(largest > 0, largest / MOST, 1.0)
+    whole = np.where(largest > _NOTHING, largest / MOST, 1.0)
     best, least = whole, np.full(whole.shape, np.inf)
     for share in _SHARES[::-1]:
         scales = whole * share

@@ -22,11 +22,18 @@ def apply(
     target's kernels compute with.
 
     Raises CellSkipped for a target without such kernels, InputError for an excluded layer that is
-    not there, and CellFailure where there are no inputs to calibrate on or no layer fits.
+    not there, and CellFailure where there are no inputs to calibrate on, where no layer fits,
+    and for a network that keeps state.
     """
+    from harness.errors import CellFailure
     from harness.quantization.quantize import quantized
     from harness.quantization.support import data_type_of
 
+    if context.state:
+        raise CellFailure(
+            "the network keeps state, of which calibration inputs have the first values alone: the "
+            "ranges of later ones are not known"
+        )
     dtype = data_type_of(context.spec, context.target)
     found, quantization = quantized(canonical, options, dtype, context)
     context.keep_reference(found)

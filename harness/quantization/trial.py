@@ -13,7 +13,7 @@ from harness.networks.layers import Bias, Layer, weighted_layers_of
 from harness.quantization.lattice import Quantizers
 from harness.quantization.placement import Placement, QuantizersAsArguments, arguments_of
 
-_COMPARED = 8
+COMPARED = 8
 """How many samples the network's outputs are compared for."""
 _LITTLE = 1e-12
 
@@ -86,25 +86,49 @@ class Trial:
         return {name: np.asarray(np.mean(found, axis=0)) for name, found in means.items()}
 
     def change(self, quantizers: Quantizers, arrays: Arrays) -> float:
-        """The distance of the network's outputs from those in floats, relative to their size: the
-        root of the mean square over samples."""
-        squares = []
-        samples = self._given(quantizers, _COMPARED)
-        for sample, wanted in zip(samples, self._outputs, strict=True):
-            apart = self._calibration.outputs(sample, arrays) - wanted
-            squares.append(np.square(apart).sum() / max(np.square(wanted).sum(), _LITTLE))
-        return float(np.sqrt(np.mean(squares)))
+        """The distance of the network's outputs from those in floats, see `distance`."""
+        found = [
+            self._calibration.run(sample, arrays)[len(self.layers) :]
+            for sample in self._given(quantizers, COMPARED)
+        ]
+        return distance([[each.numpy() for each in row] for row in found], self.outputs)
 
     @cached_property
-    def _outputs(self) -> list[np.ndarray]:
-        """The network's outputs in floats."""
-        return [self._calibration.outputs(each, {}) for each in self._given({}, _COMPARED)]
+    def outputs(self) -> list[list[np.ndarray]]:
+        """The network's outputs in floats, for the first samples."""
+        return [
+            [each.numpy() for each in self._calibration.run(sample, {})[len(self.layers) :]]
+            for sample in self._given({}, COMPARED)
+        ]
 
-    def _given(self, quantizers: Quantizers, count: int | None) -> list[list[tvm.runtime.Tensor]]:
+    def _given(
+        self, quantizers: Quantizers, count: int | None
+    ) -> Iterator[list[tvm.runtime.Tensor]]:
         """The first samples, and the arguments of the quantizers after each."""
         arguments = [tvm.runtime.tensor(each) for each in arguments_of(self._placement, quantizers)]
-        return [[*sample, *arguments] for sample in self._tensors[:count]]
+        for sample in self._samples[:count]:
+            yield [*map(tvm.runtime.tensor, sample), *arguments]
 
-    @cached_property
-    def _tensors(self) -> list[list[tvm.runtime.Tensor]]:
-        return [[tvm.runtime.tensor(array) for array in sample] for sample in self._samples]
+
+def distance(
+    found: Sequence[Sequence[np.ndarray]], wanted: Sequence[Sequence[np.ndarray]]
+) -> float:
+    """How far outputs `[samples][outputs]` are from others, relative to their size: the root of the
+    mean square over samples and outputs. Of floats, and of what is finite there; infinite where
+    something else is not."""
+    squares = [
+        _squared(one, other)
+        for ours, theirs in zip(found, wanted, strict=True)
+        for one, other in zip(ours, theirs, strict=True)
+        if other.dtype.kind == "f"
+    ]
+    return float(np.sqrt(np.mean(squares))) if squares else 0.0
+
+
+def _squared(found: np.ndarray, wanted: np.ndarray) -> float:
+    finite = np.isfinite(wanted)
+    theirs = wanted[finite].astype(np.float64)
+    apart = found[finite].astype(np.float64) - theirs
+    if not np.isfinite(apart).all():
+        return float(np.inf)
+    return float(np.square(apart).sum() / max(np.square(theirs).sum(), _LITTLE))

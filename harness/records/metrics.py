@@ -196,6 +196,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("sparsity_measured", _part("edges", "sparsity_measured")),
     Metric("parameters_kept", _part("edges", "parameters_kept"), "count"),
     Metric("weight_bits", _part("quantize", "bits")),
+    Metric("quantization_change", _part("quantize", "output_change")),
     Metric("layers_quantized", _part("quantize", "layers_quantized"), "count"),
     Metric(
         "instructions",

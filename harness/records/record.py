@@ -239,14 +239,15 @@ class LayerQuantization(Frozen):
 
 
 class Quantization(Frozen):
-    """What quantization did: the requested methods, how many inputs it was calibrated on, and each
-    layer."""
+    """What quantization did: the requested methods, how many inputs it was calibrated on, the
+    change of the network's outputs on some of these, relative to their size, and each layer."""
 
     ranges: Ranges
     rounding: Roundings
     balance: bool
     bias: bool
     calibration: int
+    output_change: float
     layers: tuple[LayerQuantization, ...] = ()
 
     @property

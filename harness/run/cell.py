@@ -140,6 +140,7 @@ class _Cell:
             here=self._here,
             threads=self._threads,
             seed=order.seed,
+            state=bool(self._imported.state),
             fusion=self._configuration.fusion,
             inputs=lambda: self._samples(order.inputs),
             calibration=lambda: self._samples(order.calibration),

@@ -9,6 +9,7 @@ from harness.files.arrays import write_arrays
 from harness.measure.inputs import verification_inputs
 from harness.models.data.task import SAMPLES_REVISION
 from harness.models.tensors import TensorSpec, ValueRange
+from harness.records.record import fingerprint
 from harness.run.model_process import DistantInputs, DistantTask, KnownModel
 from harness.specs.sweep import Configuration
 
@@ -48,7 +49,8 @@ class CellInputs:
     def _kept(
         self, name: str, source: DistantTask | DistantInputs, count: int | None = None
     ) -> Path:
-        path = self._work / f"{name}.npz"
+        shapes = fingerprint(self._model.shapes)  # cells of other batches are in the same folder
+        path = self._work / f"{name}-{shapes}.npz"
         if not path.exists():
             source.write(count, path)
         return path

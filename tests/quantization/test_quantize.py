@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 from harness.passes.rewriter import MAIN
-from harness.quantization.placement import placed
+from harness.quantization.placement import InsertQuantizers, placed
 from harness.quantization.step import apply
 from harness.records.record import Quantization
 from harness.specs.quantization import RANGE_METHODS, Quantize, RangeMethod, Rounding
@@ -59,6 +60,7 @@ def context(samples: list[list[np.ndarray]], spec: Any = BOARD) -> tuple[Context
         here=HERE,
         threads=2,
         seed=0,
+        state=False,
         fusion="full",
         inputs=lambda: samples[:1],
         calibration=lambda: samples,
@@ -199,6 +201,101 @@ def test_residual_of_products_stays_in_floats(tmp_path: Path) -> None:
     }
     (last,) = (each for each in bound.values() if operator_name(each) == "relax.add")
     assert {operator_name(bound[each]) for each in last.args} == {"relax.matmul", "relax.tanh"}
+
+
+def test_value_that_others_read_is_not_clipped_to_what_a_layer_reads(tmp_path: Path) -> None:
+    """As C2f blocks and U-Nets have it: a layer reads a part, or the maxima, of a value."""
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["p"]),
+        helper.make_node("Slice", ["p", "from", "to", "axes"], ["s"]),
+        helper.make_node("Conv", ["s", "b"], ["q"]),
+        helper.make_node("MaxPool", ["p"], ["m"], kernel_shape=[1, 1]),
+        helper.make_node("Conv", ["m", "c"], ["r"]),
+        helper.make_node("Concat", ["p", "q", "r"], ["y"], axis=1),
+    ]
+    large = weights(8, 3, 1, 1)
+    large[4:] *= 50
+    constants = {
+        "a": large, "b": weights(4, 4, 1, 1), "c": weights(4, 8, 1, 1),
+        "from": np.array([0]), "to": np.array([4]), "axes": np.array([1]),
+    }  # fmt: skip
+    model = onnx_model(nodes, [("x", FLOAT, [1, 3, 6, 6])], ["y"], constants)
+    before, after, _, imported = quantized(model, tmp_path)
+    assert change(before, after, imported) < 0.05
+
+
+def test_excluded_layers_and_comparisons_read_floats(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["p"]),
+        helper.make_node("Conv", ["x", "b"], ["q"]),
+        helper.make_node("Greater", ["x", "zero"], ["g"]),
+        helper.make_node("Cast", ["g"], ["h"], to=FLOAT),
+    ]
+    constants = {"a": weights(4, 3, 1, 1), "b": weights(4, 3, 1, 1, seed=1), "zero": np.float32(0)}
+    model = onnx_model(nodes, [("x", FLOAT, [1, 3, 6, 6])], ["p", "q", "h"], constants)
+    _, after, _, _ = quantized(model, tmp_path, exclude=["q"])
+    bound = {
+        binding.var: binding.value
+        for block in after[MAIN].body.blocks
+        for binding in block.bindings
+    }
+    read = [
+        operator_name(bound.get(each.args[0]))
+        for each in bound.values()
+        if operator_name(each) in ("relax.nn.conv2d", "relax.greater")
+    ]
+    assert read == ["relax.dequantize", "", ""]
+
+
+def test_outputs_that_are_infinite_do_not_hide_a_change(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["p"]),
+        helper.make_node("Relu", ["p"], ["r"]),
+        helper.make_node("Log", ["r"], ["y"]),
+    ]
+    model = onnx_model(nodes, [("x", FLOAT, [4, 16])], ["y", "p"], {"w": weights(16, 8)})
+    _, _, entry, _ = quantized(model, tmp_path)
+    assert np.isfinite(entry.output_change) or entry.output_change == np.inf
+    assert not np.isnan(entry.layers[0].output_change)
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_outputs_without_weights_keep_their_bias(biased: bool, tmp_path: Path) -> None:
+    matrix = weights(16, 4)
+    matrix[:, 1], matrix[:, 2] = 0, 1e-41
+    constants = {"w": matrix, "b": np.float32([0.3, 0.3, 0.3, 0.3])}
+    inputs_of = ["x", "w", "b"] if biased else ["x", "w"]
+    model = onnx_model([helper.make_node("Gemm", inputs_of, ["y"])], [("x", FLOAT, [2, 16])], ["y"],
+                       constants)  # fmt: skip
+    _, after, entry, imported = quantized(model, tmp_path)
+    assert entry.layers_quantized == 1
+    (sample,) = inputs(imported, 1, seed=5)
+    found = outputs_of(machine_of(fuse(after, "full"), HERE, 2), sample).reshape(2, 4)
+    np.testing.assert_allclose(found[:, 1:3], 0.3 if biased else 0.0, atol=1e-6)
+
+
+def test_network_with_state_is_refused(tmp_path: Path) -> None:
+    imported = read(products(), tmp_path)
+    made, _ = context(inputs(imported, 2))
+    with pytest.raises(CellFailure, match="keeps state"):
+        apply(
+            canonicalise(imported.module, imported.layer_names),
+            replace(made, state=True),
+            Quantize(),
+        )
+
+
+def test_another_network_than_was_tried_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = InsertQuantizers.other
+
+    def off(self: Any, value: Any, variable: Any, of_layer: bool) -> Any:
+        return relax.op.multiply(other(self, value, variable, of_layer), relax.const(1.1))
+
+    monkeypatch.setattr(InsertQuantizers, "other", off)
+    with pytest.raises(CellFailure, match="was found while it was chosen"):
+        quantized(products(), tmp_path)
 
 
 def test_layers_that_stay_in_floats_say_why(tmp_path: Path) -> None:

@@ -148,8 +148,10 @@ def verification_table(results: Results) -> Table:
         "Verification",
         rows,
         reading="The largest difference from the reference's outputs, as it is, and as a part of "
-        "the size of the values around it. Where that is more than is allowed, a float64 "
-        "evaluation of the network said that the reference is as far off, or further.",
+        "the size of the values around it. Where that is more than is allowed, a judge "
+        "said that the network's values are not more certain: a float64 evaluation, from which the "
+        "reference is as far off; or, of a compressed network that rounds to integers, runs with "
+        "its values moved before they are rounded.",
         absent="No network was verified as a whole.",
         without=results.without,
     )
