@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pytest
 import yaml
@@ -12,9 +13,12 @@ from places import HELPERS
 from small_models import convolutional, save
 from sweeps import FUSED, QUICK, Heard, write_sweep
 
+from harness.compiler.api import target_of
 from harness.errors import InputError
 from harness.hardware import load_target
 from harness.hardware.description import as_yaml
+from harness.kernels.dot_products import data_type
+from harness.records.artifact import NETWORK, reference_of
 from harness.records.export import write_exports
 from harness.records.store import FILE_NAME, Store
 from harness.run.sweep import Outcome, run_sweep
@@ -104,6 +108,31 @@ def test_compressed_cells_are_verified_against_their_own_network(tmp_path: Path)
         table = pd.read_csv(write_exports(store, out)[0])
     assert list(table["sparsity"].dropna()) == [0.5, 0.75]
     assert set(table["score"].dropna()) == {"random"}
+
+
+@pytest.mark.slow
+def test_quantized_cells_of_two_batches_agree_and_are_written_as_onnx(tmp_path: Path) -> None:
+    """Each batch is calibrated on samples of its own shape."""
+    if data_type(target_of(load_target("x86-host").tvm.as_tvm())) is None:
+        pytest.skip("this processor has no instruction for products of bytes")
+    save(convolutional(batch="n"), tmp_path / "free.onnx")
+    images = np.random.default_rng(0).standard_normal((24, 3, 8, 8)).astype(np.float32)
+    np.savez(tmp_path / "inputs.npz", inputs=images)
+    int8 = {"name": "int8", "quantize": {"calibration": 8}}
+    path = write_sweep(tmp_path, models=(), configurations=[FUSED, int8], batch=[1, 4])
+    sweep = yaml.safe_load(path.read_text())
+    sweep["models"] = [{"name": "free", "path": "free.onnx", "training": "inputs.npz"}]
+    path.write_text(yaml.safe_dump(sweep))
+    outcome, _ = run(path, tmp_path / "out")
+    assert [record.status for record in outcome.records] == ["ok"] * 6, outcome.failed
+    for record in outcome.records:
+        if record.key.configuration == "int8":
+            assert record.quantize is not None and record.artifact is not None
+            assert record.quantize.layers_quantized == 2
+            assert record.quantize.output_change < 0.1
+            network = reference_of(tmp_path / "out" / record.artifact) / NETWORK
+            session = onnxruntime.InferenceSession(network)
+            assert session.get_inputs()[0].shape[0] == record.key.settings.batch
 
 
 @pytest.mark.slow
