@@ -25,7 +25,14 @@ from harness.errors import CellFailure, CellSkipped, in_words
 from harness.executors.executor import Executor
 from harness.executors.table import executor_of
 from harness.processes.child import Channel, Message, channel
-from harness.records.artifact import NETWORK, ROUNDINGS, Artifact, StateTensor, reference_of
+from harness.records.artifact import (
+    LIBRARY,
+    NETWORK,
+    ROUNDINGS,
+    Artifact,
+    StateTensor,
+    reference_of,
+)
 from harness.run.import_stage import MODEL_STAGES, ImportOrder
 from harness.run.steps import steps_of
 from harness.specs.documents import Frozen
@@ -110,6 +117,7 @@ class _Cell:
         from harness.building.network import Made, build
         from harness.passes.canonicalise import canonicalise
         from harness.passes.fusion import summarise
+        from harness.passes.roundings import roundings
         from harness.tuning.database import database_of
 
         self._tell({"stage": "canonicalise"})
@@ -128,7 +136,27 @@ class _Cell:
         self._tell({"stage": "build"})
         made = Made(self._imported, summarise(adapted, fused), tuning, entries)
         threads, folder = self._spec.tvm.num_cores, self._order.artifact
-        return build(fused, self._target, threads, database, folder, made, self._scrutiny(fused))
+        artifact = build(
+            fused, self._target, threads, database, folder, made, self._scrutiny(fused)
+        )
+        if entries and roundings(canonical):
+            self._require_right_kernels(fused)
+        return artifact
+
+    def _require_right_kernels(self, fused: tvm.IRModule) -> None:
+        """Raise CellFailure for a kernel of the built network whose results are wrong. The outputs
+        of a network that rounds say little of single kernels."""
+        from harness.tuning.kernel_verification import first_wrong_kernel
+
+        if not self._executor.runs_engines:  # the code does not run here
+            return
+        self._tell({"stage": "verify"})
+        library = self._order.artifact / LIBRARY
+        with self._folder() as folder:
+            inputs = self._kernel_inputs(fused, folder)
+            why = first_wrong_kernel(fused, library, inputs, self._spec.tvm.as_tvm())
+        if why is not None:
+            raise CellFailure(f"wrong result: {why}")
 
     def _context(self) -> Context:
         from harness.networks.context import Context

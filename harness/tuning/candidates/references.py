@@ -3,7 +3,7 @@ against that."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from harness.tuning.candidates.arguments import given_in
 from harness.tuning.candidates.difference import Reference, admitted_errors
 
 _NAME = "unscheduled"
-_PLAINLY = {"opt-level": 1}
+PLAINLY = {"opt-level": 1}
 """How unscheduled kernels are compiled: they run a few times only, and at LLVM's highest level some
 take 16 seconds to compile."""
 _ROUNDINGS = 4
@@ -35,7 +35,7 @@ def references(
     that the kernel is given in an inference, where there is one. How far off a value may be goes by
     how far it moves when the kernel's inputs are rounded differently."""
     use_our_lowering()
-    target = target_of({**processor, **_PLAINLY})
+    target = target_of({**processor, **PLAINLY})
     kernel = module["main"].with_attr("global_symbol", _NAME)
     function = tvm.compile(tvm.IRModule({_NAME: kernel}), target=target).jit()[_NAME]
     given = [list(arrays[:-outputs])]
@@ -47,16 +47,20 @@ def references(
         function(*(tvm.runtime.tensor(array) for array in inputs), *results)
         return [result.numpy() for result in results]
 
-    found = []
-    for each in given:
-        expected = run(each)
-        moved = [run([_rounded_otherwise(array, seed) for array in each]) for seed in _SEEDS]
-        admitted = [
-            admitted_errors(one, np.max([errors(one, other) for other in others], axis=0))
-            for one, *others in zip(expected, *moved, strict=True)
-        ]
-        found.append(Reference(each, expected, admitted))
-    return found
+    return [reference_by(run, each) for each in given]
+
+
+def reference_by(
+    run: Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]], inputs: list[np.ndarray]
+) -> Reference:
+    """What `run`, an unscheduled kernel, gives for some inputs, and how far off a value may be."""
+    expected = list(run(inputs))
+    moved = [run([_rounded_otherwise(array, seed) for array in inputs]) for seed in _SEEDS]
+    admitted = [
+        admitted_errors(one, np.max([errors(one, other) for other in others], axis=0))
+        for one, *others in zip(expected, *moved, strict=True)
+    ]
+    return Reference(inputs, expected, admitted)
 
 
 def _rounded_otherwise(array: np.ndarray, seed: int) -> np.ndarray:
