@@ -12,7 +12,7 @@ from harness.building.network import machine_of
 from harness.compiler.api import constant_array, operator_name, relax, shape_of, tvm
 from harness.errors import CellFailure
 from harness.networks.gradients import Backward
-from harness.networks.layers import Bias, Layer, biases_of, grouped_layers_of, layers_of
+from harness.networks.layers import Bias, Layer, biases_of, layers_of
 from harness.passes.fusion import fuse
 from harness.passes.layout import to_channels_last
 from harness.passes.rewriter import MAIN, Rewriter, with_arguments
@@ -187,7 +187,7 @@ def _in_fast_layout(
     """The network with channels last, which is several times as fast, its layers by the names of
     `layers` and its biases; as it is where another order of channels makes other matrices of it."""
     changed = to_channels_last(module)
-    by_name = {layer.name: layer for layer in (*layers_of(changed), *grouped_layers_of(changed))}
+    by_name = {layer.name: layer for layer in layers_of(changed)}
     found = [by_name[layer.name] for layer in layers if layer.name in by_name]
     added = biases_of(changed, found)
     same = (

@@ -49,11 +49,6 @@ class Lattice:
         low, high = self.steps
         return low * self.scale, high * self.scale
 
-    def rounded(self, values: np.ndarray) -> np.ndarray:
-        """The nearest numbers of the lattice."""
-        steps = np.clip(np.rint(values / self.scale), *self.steps)
-        return np.asarray(steps * self.scale)
-
 
 @dataclass(frozen=True, eq=False)
 class Quantizer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from lattices import rounded
 
 from harness.quantization.lattice import Lattice
 from harness.quantization.ranges import RANGES, Counted, Ends, Histogram
@@ -22,7 +23,7 @@ def seen(values: np.ndarray) -> Histogram:
 
 def error(values: np.ndarray, method: RangeMethod) -> float:
     lattice = Lattice.over(*RANGES[method](seen(values)), "uint8")
-    return float(np.square(lattice.rounded(values) - values).mean())
+    return float(np.square(rounded(lattice, values) - values).mean())
 
 
 def test_each_method_has_a_summary() -> None:
