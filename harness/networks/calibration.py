@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from harness.building.network import machine_of
-from harness.compiler.api import constant_array, operator_name, relax, shape_of, tvm
+from harness.compiler.api import constant_array, operator_name, relax, tvm
 from harness.errors import CellFailure
 from harness.networks.gradients import Backward
 from harness.networks.layers import Bias, Layer, biases_of, layers_of
@@ -170,10 +170,7 @@ class Calibration:
 
     def input_axis(self, layer: Layer) -> int:
         """The axis of a layer's input, as `run` gives it, that has its channels."""
-        call = self._computed[layer.name].call
-        if operator_name(call) == "relax.matmul":
-            return len(shape_of(call.args[0])) - 1
-        return str(call.attrs.data_layout).index("C")
+        return self._computed[layer.name].input_axis
 
     def rows(self, layer: Layer, data: np.ndarray, sample: int) -> np.ndarray:
         """What a layer's weights are multiplied with, `[rows, taps * inputs]`, of its input in the

@@ -42,10 +42,17 @@ class Weighted:
         return as_matrix(self.weights, self.axes)
 
     @property
+    def input_axis(self) -> int:
+        """The axis of the input channels in the operator's data."""
+        if self.operator == PRODUCT:
+            return len(shape_of(self.call.args[0])) - 1
+        return str(self.call.attrs.data_layout).index("C")
+
+    @property
     def channel_axis(self) -> int:
         """The axis of the output channels in the operator's output."""
         if self.operator == PRODUCT:
-            return len(shape_of(self.call.args[0])) - 1
+            return self.input_axis
         return str(self.call.attrs.out_layout or self.call.attrs.data_layout).index("C")
 
     @property

@@ -40,7 +40,7 @@ class Chosen:
 def ends_of(trial: Trial, placement: Placement, progress: Progress) -> dict[relax.Var, Ends]:
     """The least and the largest number of each value that is to be quantized."""
     axes = {
-        value: trial.input_axis(_of_trial(layers[0], trial))
+        value: trial.calibration.input_axis(layers[0])
         if placement.channel_axis(value) is not None
         else None
         for value, layers in placement.readers.items()
@@ -51,10 +51,6 @@ def ends_of(trial: Trial, placement: Placement, progress: Progress) -> dict[rela
             found[trial.value_of[name]].see(data)
         progress(at + 1, trial.samples, "ranges observed")
     return found
-
-
-def _of_trial(layer: Layer, trial: Trial) -> Layer:
-    return next(each for each in trial.layers if each.name == layer.name)
 
 
 def chosen(
@@ -131,9 +127,9 @@ def _histograms(
         forms = [None] if divided is None else [None, divided]
         counted[value] = [(each, Counted(*ends[value].divided(each))) for each in forms]
     axes = {
-        layer.name: trial.input_axis(layer)
-        for layer in trial.layers
-        if trial.value_of[layer.name] in counted
+        name: trial.calibration.input_axis(layer)
+        for name, layer in trial.layers.items()
+        if trial.value_of[name] in counted
     }
     for at, inputs in enumerate(trial.inputs({}, {})):
         for name, axis in axes.items():
@@ -174,7 +170,7 @@ def _nearest(
 ) -> Iterator[tuple[relax.Var, np.ndarray]]:
     """The weights of layers, each rounded to the nearest."""
     for layer in layers:
-        own = _of_trial(layer, trial)
+        own = trial.layers[layer.name]
         by = spread(layer, quantizer.factors)
         matrix = layer.matrix * by
         scales = scales_of(matrix, np.ones((len(matrix), 1)))

@@ -44,7 +44,7 @@ class Placement:
         """The axis of a value whose channels its layers read as inputs; None where they read it
         moved, or disagree."""
         axes = {
-            _input_axis(layer) if layer.call.args[0] == value else None
+            layer.input_axis if layer.call.args[0] == value else None
             for layer in self.readers[value]
         }
         return axes.pop() if len(axes) == 1 else None
@@ -128,13 +128,6 @@ def _obstacle(
     if not np.isfinite(layer.weights).all():
         return "its weights are not finite"
     return None
-
-
-def _input_axis(layer: Layer) -> int:
-    """The axis of a layer's data whose channels are its inputs."""
-    if layer.operator == PRODUCT:
-        return len(shape_of(layer.call.args[0])) - 1
-    return str(layer.call.attrs.data_layout).index("C")
 
 
 class _Between(Rewriter):

@@ -134,7 +134,7 @@ class _Work:
         self._options = options
         self._context = context
         wanted = {layer.name for layer in placement.layers}
-        self._layers = [layer for layer in trial.layers if layer.name in wanted]
+        self._layers = [layer for name, layer in trial.layers.items() if name in wanted]
 
     def _quantizer(self, layer: Layer) -> Quantizer:
         return self._quantizers[self._trial.value_of[layer.name]]
@@ -148,7 +148,7 @@ class _Work:
             samples = self._trial.inputs(self._quantizers, {}, _ROUNDED_FOR)
             for sample, inputs in enumerate(samples):
                 for layer in together:
-                    rows = self._trial.rows(layer, inputs[layer.name], sample)
+                    rows = self._trial.calibration.rows(layer, inputs[layer.name], sample)
                     moments[layer.name].see(rows, sample)
             for layer in together:
                 found, factors = moments.pop(layer.name), self._quantizer(layer).factors
@@ -174,7 +174,7 @@ class _Work:
         With `bias` the means of the outputs are what they were, where that brings the network's
         outputs nearer: each layer gets the inputs that the layers before it leave."""
         trial, corrects = self._trial, self._options.bias
-        biased = [layer for layer in self._layers if layer.name in trial.biases]
+        biased = [layer for layer in self._layers if layer.name in trial.calibration.biases]
         for layer in biased:
             self._set_bias(layer, np.zeros(layer.outputs), constants)
         if not (corrects and biased):
@@ -199,7 +199,7 @@ class _Work:
 
     def _set_bias(self, layer: Layer, moved: np.ndarray, constants: _Constants) -> None:
         """Set a layer's bias to what it was and `moved`, `[outputs]`, in steps."""
-        bias = self._trial.biases[layer.name]
+        bias = self._trial.calibration.biases[layer.name]
         found = in_steps(layer.matrix_of(constants.weights[layer.name]))
         assert found is not None, "weights were rounded to steps"
         step = (self._quantizer(layer).lattice.scale * found[1]).reshape(bias.values.shape)

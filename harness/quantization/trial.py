@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.compiler.api import relax, tvm
 from harness.networks.calibration import Calibration
-from harness.networks.layers import Bias, Layer, weighted_layers_of
+from harness.networks.layers import Layer, weighted_layers_of
 from harness.quantization.lattice import Quantizers
 from harness.quantization.placement import Placement, QuantizersAsArguments, arguments_of
 
@@ -40,39 +40,28 @@ class Trial:
         }
         """The value that a layer reads, by its name."""
         network = QuantizersAsArguments.apply(canonical, placement)
-        self.layers = [
-            layer for layer in weighted_layers_of(network) if layer.name in self.value_of
-        ]
-        """The layers of the placement, in the network's order."""
-        self._calibration = Calibration(network, self.layers, [], here, threads)
+        self.layers = {
+            layer.name: layer
+            for layer in weighted_layers_of(network)
+            if layer.name in self.value_of
+        }
+        """The layers of the placement by name, in the network's order."""
+        self.calibration = Calibration(network, list(self.layers.values()), [], here, threads)
+        """What runs the network; it has no samples of its own."""
 
     @property
     def samples(self) -> int:
         """How many samples there are."""
         return len(self._samples)
 
-    @property
-    def biases(self) -> Mapping[str, Bias]:
-        """The biases of layers, by the layer's name."""
-        return self._calibration.biases
-
     def inputs(
         self, quantizers: Quantizers, arrays: Arrays, count: int | None = None
     ) -> Iterator[dict[str, np.ndarray]]:
         """The inputs of layers by name, for one sample after the other: the first `count`, or
         all."""
-        names = [layer.name for layer in self.layers]
         for sample in self._given(quantizers, count):
-            found = self._calibration.run(sample, arrays)
-            yield {name: each.numpy() for name, each in zip(names, found, strict=False)}
-
-    def input_axis(self, layer: Layer) -> int:
-        """The axis of a layer's input, as `inputs` gives it, that has its channels."""
-        return self._calibration.input_axis(layer)
-
-    def rows(self, layer: Layer, data: np.ndarray, sample: int) -> np.ndarray:
-        """As `Calibration.rows`."""
-        return self._calibration.rows(layer, data, sample)
+            found = self.calibration.run(sample, arrays)
+            yield {name: each.numpy() for name, each in zip(self.layers, found, strict=False)}
 
     def mean_inputs(
         self, layers: Sequence[Layer], quantizers: Quantizers, arrays: Arrays, count: int
@@ -81,14 +70,14 @@ class Trial:
         means: dict[str, list[np.ndarray]] = {layer.name: [] for layer in layers}
         for sample, inputs in enumerate(self.inputs(quantizers, arrays, count)):
             for layer in layers:
-                rows = self.rows(layer, inputs[layer.name], sample)
+                rows = self.calibration.rows(layer, inputs[layer.name], sample)
                 means[layer.name].append(rows.mean(axis=0, dtype=np.float64))
         return {name: np.asarray(np.mean(found, axis=0)) for name, found in means.items()}
 
     def change(self, quantizers: Quantizers, arrays: Arrays) -> float:
         """The distance of the network's outputs from those in floats, see `distance`."""
         found = [
-            self._calibration.run(sample, arrays)[len(self.layers) :]
+            self.calibration.run(sample, arrays)[len(self.layers) :]
             for sample in self._given(quantizers, COMPARED)
         ]
         return distance([[each.numpy() for each in row] for row in found], self.outputs)
@@ -97,7 +86,7 @@ class Trial:
     def outputs(self) -> list[list[np.ndarray]]:
         """The network's outputs in floats, for the first samples."""
         return [
-            [each.numpy() for each in self._calibration.run(sample, {})[len(self.layers) :]]
+            [each.numpy() for each in self.calibration.run(sample, {})[len(self.layers) :]]
             for sample in self._given({}, COMPARED)
         ]
 
