@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -78,7 +78,25 @@ def read_document(path: Path, model: type[Document]) -> Document:
     if not isinstance(data, dict):
         kind = "an empty file" if data is None else type(data).__name__
         raise InputError(f"{path}: expected a mapping of keys to values, found {kind}")
+    if empty := next(_without_value(data), None):
+        where = f"{path}:{lines[empty]}" if empty in lines else str(path)
+        raise InputError(
+            f"{where}: {empty[-1]!r} has no value: leave it out, or give it one ('{{}}' stands "
+            "for options that are all as by default)"
+        )
     return validate(data, model, str(path), lines)
+
+
+def _without_value(data: Any, at: Location = ()) -> Iterator[Location]:
+    """The keys with nothing after them, which would pass for keys that are not there."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            if value is None:
+                yield (*at, key)
+            yield from _without_value(value, (*at, key))
+    elif isinstance(data, list):
+        for place, value in enumerate(data):
+            yield from _without_value(value, (*at, place))
 
 
 def validate(

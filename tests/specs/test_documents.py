@@ -48,6 +48,8 @@ def test_document_is_read_when_it_is_right(tmp_path: Path) -> None:
         (GOOD + "  - {name: fused}\n", "the name 'fused' is given twice"),
         ("models: []\n", "'schema' is required"),
         ("schema: 1\nmodels: [null]\n", "expected a name, a path or keys such as `path`, found"),
+        (GOOD + "    quantize:\n", "sweep.yaml:6: 'quantize' has no value: leave it out, or give"),
+        (GOOD + "    tune: {trials: null}\n", "sweep.yaml:6: 'trials' has no value"),
         ("- a\n", "expected a mapping of keys to values, found list"),
         ("", "found an empty file"),
         ("a: [1\n", "not valid YAML"),
