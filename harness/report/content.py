@@ -79,7 +79,6 @@ def compose(results: Results) -> Content:
         unfinished_table(results),
         galleries["accuracy-latency"],
         accuracy_table(results),
-        galleries["sparsity"],
         *_about_edges(results, galleries),
         *_about_quantization(results),
         galleries["waterfall"],
@@ -120,11 +119,12 @@ def _about_quantization(results: Results) -> list[Section]:
 
 
 def _about_edges(results: Results, galleries: Mapping[str, Gallery]) -> list[Section]:
-    """Further tables for results with dropped edges."""
+    """Plots and tables for results with dropped edges."""
     if not any(compressed(group) for group in results.groups):
         return []
     budgets, scores = budget_table(results), score_table(results)
     return [
+        galleries["sparsity"],
         loss_table(results),
         *([budgets] if budgets.rows else []),
         galleries["controls"],
