@@ -33,8 +33,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from harness.compiler.api import tvm
-from harness.edges.patterns import group_of, mask_of
-from harness.edges.scores.groups import grouped
+from harness.edges.blocks import summed
+from harness.edges.patterns import block_of, mask_of
 from harness.hardware import HOST, load_target
 from harness.kernels.vectors import vector_lanes
 from harness.machine.environment import noise_warnings
@@ -104,7 +104,7 @@ def _is_number(text: str) -> bool:
 
 def masked(model: onnx.ModelProto, pattern: Pattern, sparsity: float, lanes: int) -> float:
     """Sets blocks of the weights of a network to zero; the share of all those weights that went."""
-    group = group_of(pattern, lanes)
+    block = block_of(pattern, lanes)
     weights = {each.name: each for each in model.graph.initializer}
     total = gone = 0
     for node in model.graph.node:
@@ -123,9 +123,9 @@ def masked(model: onnx.ModelProto, pattern: Pattern, sparsity: float, lanes: int
         total += array.size
         # [outputs, inputs, taps] or [inputs, outputs], as [inputs * taps, outputs]
         matrix = array.reshape(len(array), -1).T if outputs_first else array
-        if matrix.ndim != 2 or matrix.shape[1] % group:
+        if matrix.ndim != 2 or matrix.shape[0] % block.inputs or matrix.shape[1] % block.outputs:
             continue
-        mask = mask_of(grouped(matrix.astype(np.float64) ** 2, group), pattern, sparsity, group)
+        mask = mask_of(summed(matrix.astype(np.float64) ** 2, block), pattern, sparsity, block)
         kept = np.ascontiguousarray((matrix * mask).T if outputs_first else matrix * mask)
         gone += int(mask.size - np.count_nonzero(mask))
         initializer.CopyFrom(numpy_helper.from_array(kept.reshape(array.shape), initializer.name))

@@ -1,6 +1,7 @@
 """How much faster are block-sparse kernels than tuned dense ones, and how much can they be?
 
     python benchmarks/sparse_kernels.py --trials 64
+    python benchmarks/sparse_kernels.py --trials 64 --int8 --pattern quad-block
 
 Tunes dense layers and pointwise convolutions of EfficientNet-Lite0 and MiniLM, with bias and
 activation: dense and at several sparsities, in blocks and in wide blocks, with the same number of
@@ -33,9 +34,10 @@ from rich.table import Table
 from harness.building.network import flops, moved_bytes
 from harness.compiler.api import relax, tvm
 from harness.compiler.patches import load_tensor_intrinsics
-from harness.edges.patterns import group_of, mask_of
-from harness.edges.scores.groups import grouped
+from harness.edges.blocks import Block, summed
+from harness.edges.patterns import block_of, mask_of
 from harness.hardware import HOST, load_target
+from harness.kernels.dot_products import data_type
 from harness.kernels.lowering import use_our_lowering
 from harness.kernels.vectors import vector_lanes
 from harness.machine.environment import noise_warnings
@@ -56,6 +58,7 @@ from harness.tuning.rivals import scheduled
 from harness.tuning.tasks import tasks_of
 from harness.tuning.tuner import Tuner
 
+_BYTES = {"uint8": (0, 255), "int8": (-128, 127)}
 _ROUNDS = 60
 _PLACES = 5
 """How often kernels are opened anew: where their arguments lie in memory makes them faster or
@@ -110,18 +113,26 @@ LAYERS = [
 ]
 
 
-def network(shape: Shape, sparsity: float, group: int) -> tvm.IRModule:
-    """A layer with bias and activation, without this share of its blocks of `group` outputs."""
+def network(shape: Shape, sparsity: float, block: Block, dtype: str) -> tvm.IRModule:
+    """A layer with bias and activation, without this share of its blocks. Its data are of such a
+    type, and whole steps where that is one of integers, as its weights then are."""
     generator = np.random.default_rng(0)
     weights = generator.standard_normal((shape.inputs, shape.outputs)).astype(np.float32)
+    if dtype != "float32":
+        weights = np.clip(np.rint(32 * weights), -127, 127).astype(np.float32)
+        weights[0] = 127  # the scale is found by the largest
     if sparsity:
-        scores = grouped(weights.astype(np.float64) ** 2, group)
-        weights = weights * mask_of(scores, "block", sparsity, group)
+        scores = summed(weights.astype(np.float64) ** 2, block)
+        weights = weights * mask_of(scores, "block", sparsity, block)
     builder = relax.BlockBuilder()
-    data = relax.Var("data", relax.TensorType((1, shape.rows, shape.inputs), "float32"))
+    data = relax.Var("data", relax.TensorType((1, shape.rows, shape.inputs), dtype))
     with builder.function("main", [data]):
         with builder.dataflow():
-            product = builder.emit(relax.op.matmul(data, relax.const(weights)))
+            values = data
+            if dtype != "float32":
+                scale, point = relax.const(np.float32(0.05)), relax.const(np.int32(100))
+                values = builder.emit(relax.op.dequantize(data, scale, point, -1))
+            product = builder.emit(relax.op.matmul(values, relax.const(weights)))
             biased = builder.emit(relax.op.add(product, relax.const(weights[0].copy())))
             result = builder.emit_output(relax.op.nn.relu(biased))
         builder.emit_func_output(result)
@@ -186,7 +197,7 @@ class Layer:
 class Maker:
     """Tunes and compiles the kernels of layers."""
 
-    def __init__(self, trials: int, seed: int) -> None:
+    def __init__(self, trials: int, seed: int, *, integers: bool) -> None:
         load_tensor_intrinsics("x86")
         use_our_lowering()
         self.spec = with_measured_roofs(load_target(HOST))
@@ -195,10 +206,19 @@ class Maker:
         self._lanes = vector_lanes(self._target)
         self._trials = trials
         self._seed = seed
+        found = data_type(self._target) if integers else "float32"
+        if found is None:
+            raise click.ClickException("this processor has no products of 8-bit integers")
+        self._dtype = found
 
     def layer(self, shape: Shape, cases: Sequence[Case], probe: Kernel, folder: Path) -> Layer:
         """A layer, measured: dense, and in those cases whose blocks divide its outputs."""
-        fitting = [case for case in cases if shape.outputs % group_of(case[0], self._lanes) == 0]
+        blocks = {case: block_of(case[0], self._lanes) for case in cases}
+        fitting = [
+            case
+            for case, block in blocks.items()
+            if shape.inputs % block.inputs == 0 and shape.outputs % block.outputs == 0
+        ]
         dense = self.kernel(shape, ("block", 0.0), folder / "dense")
         sparse = {case: self.kernel(shape, case, folder / f"{case}") for case in fitting}
         *times, probed = self._in_turns([dense, *sparse.values(), probe])
@@ -207,11 +227,14 @@ class Maker:
     def kernel(self, shape: Shape, case: Case, folder: Path) -> Kernel:
         """A layer's one kernel, tuned; `folder` keeps what it is given."""
         pattern, sparsity = case
-        module = canonicalise(network(shape, sparsity, group_of(pattern, self._lanes)))
+        block = block_of(pattern, self._lanes)
+        module = canonicalise(network(shape, sparsity, block, self._dtype))
         fused = fuse(adapt(module, Passes(), self._target), "full")
         feed = np.random.default_rng(1).standard_normal((1, shape.rows, shape.inputs))
+        if self._dtype != "float32":
+            feed = np.clip(100 + 20 * feed, *_BYTES[self._dtype])
         inputs = record_kernel_inputs(
-            fused, self._target, self._threads, [feed.astype(np.float32)], folder
+            fused, self._target, self._threads, [feed.astype(self._dtype)], folder
         )
         (task,) = tasks_of(fused, self._target, inputs)
         tune = Tune(trials=self._trials)
@@ -239,8 +262,13 @@ def _deaf(progress: TuningProgress) -> None:
 @click.option("--trials", type=click.IntRange(min=1), default=64, show_default=True)
 @click.option("--sparsity", multiple=True, type=float, default=(0.35, 0.5, 0.75, 0.9))
 @click.option(
-    "--pattern", multiple=True, type=click.Choice(BLOCKS), default=BLOCKS, show_default=True
+    "--pattern",
+    multiple=True,
+    type=click.Choice(BLOCKS),
+    default=("block", "wide-block"),
+    show_default=True,
 )
+@click.option("--int8", "integers", is_flag=True, help="Layers of 8-bit integers, not floats.")
 @click.option("--layers", type=int, default=len(LAYERS), help="Only as many of the layers.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), default=None)
@@ -248,6 +276,7 @@ def main(
     trials: int,
     sparsity: tuple[float, ...],
     pattern: tuple[Pattern, ...],
+    integers: bool,
     layers: int,
     seed: int,
     plot: Path | None,
@@ -255,7 +284,7 @@ def main(
     """Measure block-sparse kernels beside dense ones."""
     for warning in noise_warnings():
         click.echo(f"warning: {warning}", err=True)
-    maker = Maker(trials, seed)
+    maker = Maker(trials, seed, integers=integers)
     bandwidth = 1e9 * (maker.spec.hardware.memory_bandwidth_gbs or float("inf"))
     cases = list(product(pattern, sparsity))
     layered: list[Layer] = []

@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.compiler.api import relax, tvm
 from harness.edges.masks import Appraise, channels_of, group_scores, masks_of, sparsities_of
-from harness.edges.patterns import group_of
+from harness.edges.patterns import block_of
 from harness.edges.shrinking import KeepChannels
 from harness.errors import CellFailure
 from harness.networks.calibration import Calibration, no_samples
@@ -99,9 +99,12 @@ class _Work:
                     layers, scores, edges, self.lanes, calibration, appraise, self._sensitivity
                 )
             if not sparsities:
-                group = group_of(edges.pattern, self.lanes)
+                block = block_of(edges.pattern, self.lanes)
+                inputs = (
+                    f"inputs in whole blocks of {block.inputs} and " if block.inputs > 1 else ""
+                )
                 saves = "" if edges.budget == "uniform" else " and saves anything at this budget"
-                why = f"none has outputs in whole blocks of {group}{saves}"
+                why = f"none has {inputs}outputs in whole blocks of {block.outputs}{saves}"
                 raise self._nothing_fits(layers, why)
             asked = {name: share * sparsity for name, sparsity in sparsities.items()}
             masks = masks_of(scores, asked, edges, self.lanes, self.seed, within=masks)

@@ -15,11 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from harness.compiler.api import relax, target_of, tvm
-from harness.edges.patterns import mask_of
+from harness.edges.patterns import block_of, mask_of
 from harness.errors import CellFailure
+from harness.kernels.vectors import vector_lanes
 from harness.networks.layers import Layer, ReplaceConstants
 from harness.passes.adapt import adapt
 from harness.passes.fusion import fuse, kernels_by_layer
+from harness.specs.patterns import Pattern
 from harness.specs.sweep import FusionLevel, Tune
 from harness.specs.target import TargetSpec
 from harness.tuning.candidates.process import Candidate, KernelFailed, KernelTask
@@ -46,13 +48,13 @@ KernelInputs = Callable[[tvm.IRModule, Path], Mapping[str, Path]]
 class Appraiser:
     """Finds the prices of layers on a target that is this machine.
 
-    Blocks are of a `group` of outputs each; `database` is the target's, `folder` for kernels'
+    Edges go in a `pattern`; `database` is the target's, `folder` for kernels'
     inputs.
     """
 
     spec: TargetSpec
     fusion: FusionLevel
-    group: int
+    pattern: Pattern
     database: TuningDatabase
     inputs_of: KernelInputs
     folder: Path
@@ -119,8 +121,11 @@ class Appraiser:
         """The kernel of each layer at each sparsity, by the layer's name, of those that have one at
         all of them."""
         found: dict[str, list[KernelTask]] = {layer.name: [] for layer in layers}
+        lanes = vector_lanes(target)
         for sparsity in sparsities:
-            weights = {layer.variable: _thinned(layer, sparsity, self.group) for layer in layers}
+            weights = {
+                layer.variable: _thinned(layer, sparsity, self.pattern, lanes) for layer in layers
+            }
             fused = self._fused(canonical, weights, target)
             inputs = self.inputs_of(fused, self.folder / f"{sparsity:g}")
             tasks = {task.name: task for task in tasks_of(fused, target, inputs)}
@@ -151,9 +156,10 @@ def _interleaved(
         raise CellFailure(f"the kernels of {name} could not be measured: {error}") from None
 
 
-def _thinned(layer: Layer, sparsity: float, group: int) -> np.ndarray:
+def _thinned(layer: Layer, sparsity: float, pattern: Pattern, lanes: int) -> np.ndarray:
     """A layer's weights as it stores them, without a share of their blocks, drawn at random."""
     if not sparsity:
         return layer.weights
-    blocks = np.random.default_rng(0).random((len(layer.matrix), layer.matrix.shape[1] // group))
-    return layer.stored(layer.matrix * mask_of(blocks, "block", sparsity, group))
+    block, (rows, outputs) = block_of(pattern, lanes), layer.matrix.shape
+    scores = np.random.default_rng(0).random((rows // block.inputs, outputs // block.outputs))
+    return layer.stored(layer.matrix * mask_of(scores, pattern, sparsity, block))

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from harness.compiler.api import operator_name, tvm
+from harness.edges.blocks import EDGE, Block
 from harness.edges.budgets import spend
 from harness.edges.channels import KeptChannels, kept_channels
 from harness.edges.costs import Prices
-from harness.edges.patterns import group_of, mask_of, shuffled
+from harness.edges.patterns import block_of, mask_of, shuffled
 from harness.edges.score_cache import cached_scores
 from harness.edges.sensitivity import Progress, output_losses
 from harness.files.cache import cache_folder
@@ -43,7 +44,7 @@ def channels_of(
     calibration: Calibration | None,
 ) -> KeptChannels:
     """The channels of a network that are kept, in the pattern `channel`."""
-    scores = cached_scores(cache_folder() / SCORES, layers, edges.score, 1, seed, calibration)
+    scores = cached_scores(cache_folder() / SCORES, layers, edges.score, EDGE, seed, calibration)
     (sparsity,) = edges.sparsity
     shuffle = np.random.default_rng(seed) if edges.shuffle else None
     flow = follow(module)
@@ -69,8 +70,8 @@ def group_scores(
             or operator_name(layer.call) in HAS_SPARSE_KERNELS
         )
     ]
-    group = group_of(edges.pattern, lanes)
-    return cached_scores(cache_folder() / SCORES, chosen, edges.score, group, seed, calibration)
+    block = block_of(edges.pattern, lanes)
+    return cached_scores(cache_folder() / SCORES, chosen, edges.score, block, seed, calibration)
 
 
 def sparsities_of(
@@ -92,8 +93,8 @@ def sparsities_of(
     price = _edges_left if edges.budget == "edges" else appraise
     assert price is not None
     prices = price(fitting, levels)
-    group = group_of(edges.pattern, lanes)
-    lost = _lost(fitting, scores, edges, group, calibration, levels, progress)
+    block = block_of(edges.pattern, lanes)
+    lost = _lost(fitting, scores, edges, block, calibration, levels, progress)
     asked = levels.index(sparsity)
     most = sum(float(prices[layer.name][asked]) for layer in fitting)
     return {name: levels[at] for name, at in spend(lost, prices, most).items() if levels[at]}
@@ -109,14 +110,18 @@ def masks_of(
 ) -> dict[str, np.ndarray]:
     """The mask of each layer that loses edges, by its name, in the other patterns: of those that
     are `within` the masks of an earlier stage, where there are some."""
-    group = group_of(edges.pattern, lanes)
+    block = block_of(edges.pattern, lanes)
     masks = {}
     for name, sparsity in sparsities.items():
         # Dropped edges score below all others: no score is below 0.
-        ranked = np.where(within[name][:, ::group], scores[name], -1) if within else scores[name]
-        masks[name] = mask_of(ranked, edges.pattern, sparsity, group)
+        ranked = (
+            np.where(within[name][:: block.inputs, :: block.outputs], scores[name], -1)
+            if within
+            else scores[name]
+        )
+        masks[name] = mask_of(ranked, edges.pattern, sparsity, block)
     if edges.shuffle:
-        return {name: shuffled(mask, edges.pattern, group, seed) for name, mask in masks.items()}
+        return {name: shuffled(mask, edges.pattern, block, seed) for name, mask in masks.items()}
     return masks
 
 
@@ -129,7 +134,7 @@ def _lost(
     layers: Sequence[Layer],
     scores: Mapping[str, np.ndarray],
     edges: Edges,
-    group: int,
+    block: Block,
     calibration: Calibration | None,
     levels: Sequence[float],
     progress: Progress,
@@ -144,13 +149,13 @@ def _lost(
             for layer in layers
         }
     masks = {
-        layer.name: [mask_of(scores[layer.name], edges.pattern, level, group) for level in levels]
+        layer.name: [mask_of(scores[layer.name], edges.pattern, level, block) for level in levels]
         for layer in layers
     }
     return output_losses(layers, masks, calibration, edges.reconstruct, progress)
 
 
 def _scored(scores: np.ndarray, pattern: Pattern, sparsity: float) -> float:
-    kept = mask_of(scores, pattern, sparsity, 1)
+    kept = mask_of(scores, pattern, sparsity, EDGE)
     total = scores.sum()
     return float(scores[~kept].sum() / total) if total else 0.0

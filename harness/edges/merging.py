@@ -18,7 +18,7 @@ import numpy as np
 from harness.compiler.api import constant, operator_name, relax, shape_of, tvm
 from harness.compiler.names import constant_like
 from harness.edges.linear_chains import MergeLinearChains
-from harness.edges.patterns import group_of
+from harness.edges.patterns import block_of
 from harness.edges.shrinking import KeepChannels
 from harness.networks.channel_groups import ChannelGroup, channel_groups, follow
 from harness.networks.channel_values import Known, channel_values
@@ -37,7 +37,7 @@ def merge(
 ) -> tuple[tvm.IRModule, Compression]:
     """A compressed network with fewer edges that computes the same, and its whole compression.
     `lanes` is the vector width of the target in weights."""
-    width = max(lanes, group_of(summary.pattern, lanes))
+    width = max(lanes, block_of(summary.pattern, lanes).outputs)
     smaller = merged(module, width, in_vectors=traits_of(summary.pattern).in_blocks)
     gone = _edges(module, np.count_nonzero) - _edges(smaller, np.count_nonzero)
     return smaller, summary.model_copy(update={"parameters_merged": gone})

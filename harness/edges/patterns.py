@@ -7,6 +7,8 @@ hardware can make use of:
   dropped together, and each such vector keeps as many as the others. Loops over kept edges are
   static, and each kept weight is used by whole vector instructions.
 - `wide-block`: the same for two such vectors, where those multiply each input that is loaded.
+- `quad-block`: the same for four neighbouring inputs (under one tap) and one vector: instructions
+  for 8-bit integers multiply and add four at once.
 - `N:M`: the same as `block`, but N are kept of every M neighbouring inputs: the inputs of a
   vector lies closer together, and each part of the input is seen by all outputs.
 - `unstructured`: any edge. No kernel here is faster for it: it is for accuracy curves.
@@ -18,16 +20,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.edges.blocks import EDGE, Block
 from harness.errors import CellFailure
 from harness.specs.patterns import Pattern, traits_of
 from harness.specs.target import TargetSpec
 
 
-def group_of(pattern: Pattern, lanes: int) -> int:
-    """How many neighbouring outputs' edges from one input are kept or dropped together, on a target
-    whose vectors have so many lanes."""
-    vectors = traits_of(pattern).vectors
-    return 1 if vectors is None else vectors * lanes
+def block_of(pattern: Pattern, lanes: int) -> Block:
+    """The edges that are kept or dropped together, on a target whose vectors have so many lanes."""
+    traits = traits_of(pattern)
+    return EDGE if traits.vectors is None else Block(traits.inputs, traits.vectors * lanes)
 
 
 def require_pattern(pattern: Pattern, spec: TargetSpec, lanes: int) -> None:
@@ -45,11 +47,11 @@ def require_pattern(pattern: Pattern, spec: TargetSpec, lanes: int) -> None:
     )
 
 
-def mask_of(scores: np.ndarray, pattern: Pattern, sparsity: float, group: int) -> np.ndarray:
+def mask_of(scores: np.ndarray, pattern: Pattern, sparsity: float, block: Block) -> np.ndarray:
     """Which edges to keep, True for those, `[taps * inputs, outputs]`, such that the share of the
     others is `sparsity` (rounded to the pattern, never more).
 
-    `scores` are those of the groups, as `scores_of` gives them.
+    `scores` are those of the blocks, as `scores_of` gives them.
     """
     traits = traits_of(pattern)
     if traits.channels:
@@ -63,10 +65,10 @@ def mask_of(scores: np.ndarray, pattern: Pattern, sparsity: float, group: int) -
         for begin in range(0, len(scores), every):
             order = np.argsort(-scores[begin : begin + every], axis=0, kind="stable")
             np.put_along_axis(found, begin + order[:kept], True, axis=0)
-    return np.repeat(found, group, axis=1)
+    return np.repeat(np.repeat(found, block.inputs, axis=0), block.outputs, axis=1)
 
 
-def shuffled(mask: np.ndarray, pattern: Pattern, group: int, seed: int) -> np.ndarray:
+def shuffled(mask: np.ndarray, pattern: Pattern, block: Block, seed: int) -> np.ndarray:
     """A mask with as many edges in each layer and column of blocks, but others: the control that
     tells whether it matters which edges of a layer are kept [Frankle].
 
@@ -79,12 +81,14 @@ def shuffled(mask: np.ndarray, pattern: Pattern, group: int, seed: int) -> np.nd
     traits = traits_of(pattern)
     if not traits.in_blocks:
         return generator.permutation(mask.ravel()).reshape(mask.shape)
-    _, every = traits.every or (0, len(mask))
+    blocks = mask[:: block.inputs, :: block.outputs]
+    _, every = traits.every or (0, len(blocks))
     parts = [
-        generator.permuted(mask[begin : begin + every, ::group], axis=0)
-        for begin in range(0, len(mask), every)
+        generator.permuted(blocks[begin : begin + every], axis=0)
+        for begin in range(0, len(blocks), every)
     ]
-    return np.repeat(np.concatenate(parts), group, axis=1)
+    found = np.concatenate(parts)
+    return np.repeat(np.repeat(found, block.inputs, axis=0), block.outputs, axis=1)
 
 
 def kept_of(count: int, sparsity: float) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.edges.blocks import Block
 from harness.edges.scores.table import score_module, scores_of
 from harness.errors import InputError
 from harness.files.atomic import write_atomically
@@ -24,18 +25,18 @@ def cached_scores(
     folder: Path,
     layers: Sequence[Layer],
     method: Score,
-    group: int,
+    block: Block,
     seed: int,
     calibration: Calibration | None,
 ) -> dict[str, np.ndarray]:
     """The scores of `scores_of`, kept in `folder` by the weights, the samples and the method. A
     file that is damaged is as good as none."""
     if not SCORES[method].needs_data or calibration is None:
-        return scores_of(layers, method, group, seed, calibration)
-    path = folder / f"{_key(layers, method, group, seed, calibration)}.npz"
+        return scores_of(layers, method, block, seed, calibration)
+    path = folder / f"{_key(layers, method, block, seed, calibration)}.npz"
     with suppress(InputError):
         return read_npz(path)
-    scores = scores_of(layers, method, group, seed, calibration)
+    scores = scores_of(layers, method, block, seed, calibration)
     packed = io.BytesIO()
     np.savez_compressed(packed, **scores)  # type: ignore[arg-type]
     write_atomically(path, packed.getvalue())
@@ -43,7 +44,7 @@ def cached_scores(
 
 
 def _key(
-    layers: Sequence[Layer], method: Score, group: int, seed: int, calibration: Calibration
+    layers: Sequence[Layer], method: Score, block: Block, seed: int, calibration: Calibration
 ) -> str:
     """A hash of everything that decides scores: the weights and inputs of every layer, and the
     method.
@@ -51,7 +52,7 @@ def _key(
     The layers' inputs on the samples represent the operators between them, and the network's
     outputs those after the last one.
     """
-    said = f"{score_module(method).REVISION} {version('apache-tvm')} {method} {group} {seed}"
+    said = f"{score_module(method).REVISION} {version('apache-tvm')} {method} {block} {seed}"
     digest = hashlib.sha256(said.encode())
     for layer in calibration.layers:
         digest.update(layer.name.encode())

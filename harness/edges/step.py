@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from harness.networks.context import Context
 from harness.records.record import Compression
 from harness.specs.edges import Edges
-from harness.specs.patterns import traits_of
+from harness.specs.patterns import Pattern, traits_of
 
 if TYPE_CHECKING:
     from harness.compiler.api import tvm
@@ -33,7 +33,7 @@ def apply(
     from harness.edges.compress import compress
     from harness.edges.merging import merge
     from harness.edges.ordering import reordered
-    from harness.edges.patterns import group_of, require_pattern
+    from harness.edges.patterns import block_of, require_pattern
     from harness.kernels.vectors import vector_lanes
     from harness.networks.calibration import Calibration
     from harness.networks.held_out import fitted_to
@@ -43,14 +43,14 @@ def apply(
     lanes = vector_lanes(context.target)
     edges = edges.model_copy(update={"exclude": named_layers(edges.exclude, canonical)})
     require_pattern(edges.pattern, context.spec, lanes)
-    group = group_of(edges.pattern, lanes)
     samples, bypassed = context.calibration(), 0
     if edges.bypass is not None:
         context.tell({"stage": "bypass"})
         canonical, bypassed = bypass(canonical, edges.bypass, samples, here, threads, edges.exclude)
     if traits_of(edges.pattern).in_blocks:
         context.tell({"stage": "order"})
-        canonical = reordered(canonical, group, samples or context.inputs(), here, threads)
+        vector = block_of(edges.pattern, lanes).outputs
+        canonical = reordered(canonical, vector, samples or context.inputs(), here, threads)
     training, seen = context.training() or samples, samples
     if edges.finetune:
         # Calibration inputs are the first training inputs, of which some are held out.
@@ -63,7 +63,7 @@ def apply(
         (lambda module, layers: Calibration(module, layers, seen, here, threads)) if seen else None,
         training,
         context.tell,
-        partial(_prices, context, canonical, group),
+        partial(_prices, context, canonical, edges.pattern),
     )
     compression = compression.model_copy(
         update={
@@ -81,11 +81,11 @@ def apply(
 def _prices(
     context: Context,
     canonical: tvm.IRModule,
-    group: int,
+    pattern: Pattern,
     layers: Sequence[Layer],
     sparsities: Sequence[float],
 ) -> Prices:
-    """The costs of layers on the target at some sparsities, in blocks of a group of outputs."""
+    """The costs of layers on the target at some sparsities."""
     from harness.edges.costs import Appraiser
     from harness.tuning.database import TuningDatabase
 
@@ -94,7 +94,7 @@ def _prices(
         return Appraiser(
             context.spec,
             context.fusion,
-            group,
+            pattern,
             database,
             context.kernel_inputs,
             folder,

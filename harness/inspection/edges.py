@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.compiler.api import constant_array, operator_name, relax, shape_of, target_of, tvm
 from harness.compiler.names import name_of
+from harness.edges.blocks import EDGE, Block
 from harness.edges.patterns import mask_of
 from harness.edges.scores.table import scores_of
 from harness.inspection.kernels import import_named, reported_as
@@ -205,7 +206,7 @@ def _why_no_block(layer: Layer, lanes: int) -> str | None:
 
 def _scores(layer: Layer, lanes: int) -> BlockScores:
     """By magnitude, the only score that takes no data, of a layer that has whole blocks."""
-    blocks = scores_of([layer], "magnitude", lanes, 0)[layer.name]
+    blocks = scores_of([layer], "magnitude", Block(1, lanes), 0)[layer.name]
     bins = np.digitize(blocks.ravel(), np.array(SCORE_BINS) * blocks.mean())
     return BlockScores(
         blocks=blocks.size,
@@ -217,5 +218,5 @@ def _scores(layer: Layer, lanes: int) -> BlockScores:
 
 def _dropped_share(blocks: np.ndarray, sparsity: float) -> float:
     whole = float(blocks.sum())
-    dropped = blocks[~mask_of(blocks, "block", sparsity, 1)]
+    dropped = blocks[~mask_of(blocks, "block", sparsity, EDGE)]
     return float(dropped.sum()) / whole if whole else 0.0

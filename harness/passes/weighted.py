@@ -37,6 +37,11 @@ class Weighted:
         return int(self.weights.shape[self.axes[-1]])
 
     @property
+    def inputs(self) -> int:
+        """How many input channels each output has weights from, under each tap."""
+        return int(self.weights.shape[self.axes[-2]])
+
+    @property
     def matrix(self) -> np.ndarray:
         """The weights, `[taps * inputs, outputs]`."""
         return as_matrix(self.weights, self.axes)

@@ -51,9 +51,10 @@ class Finetune(Frozen):
 class Edges(StepOptions):
     """Which edges of a model are dropped: those that `score` least, in a pattern that the hardware
     can make use of, up to a share of `sparsity` of each layer's weights. In a `block` an input's
-    edges to a vector of outputs go together, in a `wide-block` those to two. The pattern `channel`
-    drops that share of the channels of each group that goes only together; shapes shrink. `N:M`
-    keeps N of every M neighbouring inputs for each vector of outputs: its sparsity is 1 - N/M.
+    edges to a vector of outputs go together, in a `wide-block` those to two; in a `quad-block`
+    those of four neighbouring inputs, which pays beside `quantize`. The pattern `channel` drops
+    that share of the channels of each group that goes only together; shapes shrink. `N:M` keeps N
+    of every M neighbouring inputs for each vector of outputs: its sparsity is 1 - N/M.
 
     With the budget `uniform` each layer is as sparse as the others. Otherwise layers differ, to
     lose as little as can be: together they have no more `edges`, or by the times that were measured

@@ -18,14 +18,15 @@ _OF_EVERY = re.compile(r"([1-9]\d*):([1-9]\d*)")
 class PatternTraits:
     """The traits of a pattern.
 
-    `vectors` is the number of neighbouring vectors of outputs to which an input's edges go
-    together; each such block is kept or dropped whole, and all vectors keep as many. None: single
-    edges or channels. `every` is (N, M) if N of every M neighbouring inputs are kept, which decides
-    the sparsity. `channels`: channels of all layers that share them go together. `staged`: edges
-    may be dropped in stages of fine-tuning.
+    `vectors` is the number of neighbouring vectors of outputs, and `inputs` that of neighbouring
+    inputs, between which edges go together; each such block is kept or dropped whole, and all
+    vectors keep as many. None: single edges or channels. `every` is (N, M) if N of every M
+    neighbouring inputs are kept, which decides the sparsity. `channels`: channels of all layers
+    that share them go together. `staged`: edges may be dropped in stages of fine-tuning.
     """
 
     vectors: int | None = None
+    inputs: int = 1
     every: tuple[int, int] | None = None
     channels: bool = False
     staged: bool = False
@@ -43,6 +44,7 @@ class PatternTraits:
 PATTERNS: Mapping[str, PatternTraits] = {
     "block": PatternTraits(vectors=1, staged=True),
     "wide-block": PatternTraits(vectors=2, staged=True),
+    "quad-block": PatternTraits(vectors=1, inputs=4, staged=True),
     "channel": PatternTraits(channels=True),
     "unstructured": PatternTraits(staged=True),
 }

@@ -26,6 +26,7 @@ from small_models import FLOAT, onnx_model, save, weights
 
 from harness.compiler.api import constant_array, relax, tvm
 from harness.compiler.names import constant_like
+from harness.edges.blocks import EDGE
 from harness.edges.channels import KeptChannels, kept_channels, kept_count
 from harness.edges.scores.table import scores_of
 from harness.edges.shrinking import KeepChannels
@@ -61,7 +62,7 @@ class Silenced(Rewriter):
 
 def kept_of(module: tvm.IRModule, sparsity: float, lanes: int = LANES) -> KeptChannels:
     layers, flow = layers_of(module), follow(module)
-    scores = scores_of(layers, "random", 1, 0)
+    scores = scores_of(layers, "random", EDGE, 0)
     return KeptChannels(flow, kept_channels(flow, layers, scores, sparsity, lanes))
 
 

@@ -11,11 +11,10 @@ from compiling import imported
 from onnx import helper
 from small_models import FLOAT, onnx_model, weights
 
-from harness.compiler.api import target_of, tvm
+from harness.compiler.api import tvm
 from harness.edges import costs as costs_module
 from harness.edges.costs import Appraiser
 from harness.hardware import HOST, load_target
-from harness.kernels.vectors import vector_lanes
 from harness.networks.layers import layers_of
 from harness.passes.canonicalise import canonicalise
 from harness.tuning.database import TuningDatabase
@@ -40,11 +39,10 @@ def three_products(folder: Path) -> tvm.IRModule:
 def appraiser(
     target: str, database: TuningDatabase, folder: Path, heard: list[object]
 ) -> Appraiser:
-    lanes = vector_lanes(target_of(load_target(target).tvm.as_tvm()))
     return Appraiser(
         load_target(target),
         "full",
-        lanes,
+        "block",
         database,
         lambda fused, into: {},
         folder,

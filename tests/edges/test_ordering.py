@@ -14,9 +14,9 @@ from onnx import helper
 
 from harness.compiler.api import tvm
 from harness.edges import ordering
+from harness.edges.blocks import Block, summed
 from harness.edges.ordering import check_same, neighbours, reordered, side_by_side
 from harness.edges.patterns import mask_of
-from harness.edges.scores.groups import grouped
 from harness.errors import CellFailure
 from harness.models.catalog.embedded_models import embedded_file
 from harness.models.frontends import import_model
@@ -32,7 +32,8 @@ def kept(module: tvm.IRModule, vector: int) -> list[float]:
     for layer in layers_of(module):
         squares = np.square(layer.matrix)
         if squares.shape[1] % vector == 0:
-            mask = mask_of(grouped(squares, vector), "block", 0.5, vector)
+            block = Block(1, vector)
+            mask = mask_of(summed(squares, block), "block", 0.5, block)
             found.append(float(squares[mask].sum() / squares.sum()))
     return found
 

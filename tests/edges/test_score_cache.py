@@ -9,8 +9,11 @@ import pytest
 from calibrated_networks import calibrated, products
 from onnx import helper
 
+from harness.edges.blocks import Block
 from harness.edges.score_cache import cached_scores
 from harness.networks.calibration import Calibration
+
+BLOCK = Block(1, 4)
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +23,10 @@ def calibration(tmp_path_factory: pytest.TempPathFactory) -> Calibration:
 
 def test_scores_are_read_again(calibration: Calibration, tmp_path: Path) -> None:
     layers = calibration.layers
-    first = cached_scores(tmp_path, layers, "activation", 4, 0, calibration)
+    first = cached_scores(tmp_path, layers, "activation", BLOCK, 0, calibration)
     (path,) = tmp_path.iterdir()
     written = path.stat().st_mtime_ns
-    again = cached_scores(tmp_path, layers, "activation", 4, 0, calibration)
+    again = cached_scores(tmp_path, layers, "activation", BLOCK, 0, calibration)
     assert path.stat().st_mtime_ns == written
     assert first.keys() == again.keys()
     for name in first:
@@ -32,24 +35,28 @@ def test_scores_are_read_again(calibration: Calibration, tmp_path: Path) -> None
 
 def test_others_are_computed_anew(calibration: Calibration, tmp_path: Path) -> None:
     layers = calibration.layers
-    for method, group, seed in (
-        ("activation", 4, 0), ("second-order", 4, 0), ("activation", 8, 0), ("activation", 4, 1),
-    ):  # fmt: skip
-        cached_scores(tmp_path, layers, method, group, seed, calibration)
-    cached_scores(tmp_path, layers[1:], "activation", 4, 0, calibration)
-    assert len(list(tmp_path.iterdir())) == 5
+    for method, block, seed in (
+        ("activation", BLOCK, 0),
+        ("second-order", BLOCK, 0),
+        ("activation", Block(1, 8), 0),
+        ("activation", Block(4, 4), 0),
+        ("activation", BLOCK, 1),
+    ):
+        cached_scores(tmp_path, layers, method, block, seed, calibration)
+    cached_scores(tmp_path, layers[1:], "activation", BLOCK, 0, calibration)
+    assert len(list(tmp_path.iterdir())) == 6
 
 
 def test_damaged_file_is_as_good_as_none(calibration: Calibration, tmp_path: Path) -> None:
-    first = cached_scores(tmp_path, calibration.layers, "activation", 4, 0, calibration)
+    first = cached_scores(tmp_path, calibration.layers, "activation", BLOCK, 0, calibration)
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:100])
-    again = cached_scores(tmp_path, calibration.layers, "activation", 4, 0, calibration)
+    again = cached_scores(tmp_path, calibration.layers, "activation", BLOCK, 0, calibration)
     assert first.keys() == again.keys()
 
 
 def test_what_takes_no_time_is_not_kept(calibration: Calibration, tmp_path: Path) -> None:
-    cached_scores(tmp_path, calibration.layers, "magnitude", 4, 0, calibration)
+    cached_scores(tmp_path, calibration.layers, "magnitude", BLOCK, 0, calibration)
     assert not list(tmp_path.iterdir())
 
 
@@ -64,5 +71,5 @@ def test_what_comes_after_the_last_layer_decides_gradients(tmp_path: Path) -> No
     for at, model in enumerate(models):
         (folder := tmp_path / str(at)).mkdir()
         found = calibrated(model, folder)
-        cached_scores(tmp_path / "scores", found.layers, "gradient", 4, 0, found)
+        cached_scores(tmp_path / "scores", found.layers, "gradient", BLOCK, 0, found)
     assert len(list((tmp_path / "scores").iterdir())) == 2

@@ -9,6 +9,7 @@ from compiling import imported
 from onnx import helper
 from small_models import FLOAT, onnx_model, weights
 
+from harness.edges.blocks import Block
 from harness.edges.patterns import mask_of
 from harness.edges.scores.table import scores_of
 from harness.edges.sensitivity import output_losses
@@ -16,7 +17,7 @@ from harness.networks.calibration import Calibration
 from harness.networks.layers import layers_of
 from harness.passes.canonicalise import canonicalise
 
-GROUP = 4
+BLOCK = Block(1, 4)
 COUNTS = 0
 """The place of the layer that does."""
 LEVELS = (0.0, 0.25, 0.5, 0.75)
@@ -51,9 +52,9 @@ def calibration(tmp_path_factory: pytest.TempPathFactory) -> Calibration:
 
 def lost(calibration: Calibration, fit: bool) -> dict[str, np.ndarray]:
     heard: list[tuple[int, int]] = []
-    scores = scores_of(calibration.layers, "magnitude", GROUP, 0)
+    scores = scores_of(calibration.layers, "magnitude", BLOCK, 0)
     masks = {
-        name: [mask_of(found, "block", level, GROUP) for level in LEVELS]
+        name: [mask_of(found, "block", level, BLOCK) for level in LEVELS]
         for name, found in scores.items()
     }
     found = output_losses(
@@ -74,7 +75,7 @@ def test_what_hardly_counts_loses_little(calibration: Calibration) -> None:
 def test_loss_is_that_of_the_outputs(calibration: Calibration) -> None:
     layer = calibration.layers[COUNTS]
     found = lost(calibration, fit=False)[layer.name][2]
-    mask = mask_of(scores_of([layer], "magnitude", GROUP, 0)[layer.name], "block", 0.5, GROUP)
+    mask = mask_of(scores_of([layer], "magnitude", BLOCK, 0)[layer.name], "block", 0.5, BLOCK)
     wrong = []
     for (sample,) in calibration.samples[:32]:
         rows = sample.numpy().astype(np.float64)

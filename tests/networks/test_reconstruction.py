@@ -6,11 +6,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.edges.blocks import Block, summed
 from harness.edges.patterns import mask_of
-from harness.edges.scores.groups import grouped
 from harness.networks.reconstruction import reconstructed
 
 LANES = 4
+BLOCK = Block(1, LANES)
 
 
 def correlated(rows: int, inputs: int, generator: np.random.Generator) -> np.ndarray:
@@ -31,7 +32,7 @@ def test_fitted_layer_is_closer_and_as_sparse(
     generator = np.random.default_rng(seed)
     dense = generator.standard_normal((inputs, vectors * LANES))
     data = correlated(100, inputs, generator)
-    mask = mask_of(grouped(dense**2, LANES), "block", sparsity, LANES)
+    mask = mask_of(summed(dense**2, BLOCK), "block", sparsity, BLOCK)
     fitted, _ = reconstructed(dense, mask, data, data)
     assert (fitted[~mask] == 0).all()
 
@@ -75,7 +76,8 @@ def test_bias_makes_up_for_what_is_missing_in_the_mean() -> None:
     generator = np.random.default_rng(0)
     dense = generator.standard_normal((12, 4))
     data = np.abs(generator.standard_normal((500, 12))) + 1
-    mask = mask_of(grouped(dense**2, 4), "block", 0.5, 4)
+    block = Block(1, 4)
+    mask = mask_of(summed(dense**2, block), "block", 0.5, block)
     without, none = reconstructed(dense, mask, data, data)
     fitted, shift = reconstructed(dense, mask, data, data, biased=True)
     assert not none.any() and (fitted[~mask] == 0).all()
@@ -90,7 +92,8 @@ def test_few_rows_are_not_trusted_with_how_inputs_go_together() -> None:
     dense = generator.standard_normal((120, 8))
     data = correlated(30, 120, generator)
     others = correlated(400, 120, np.random.default_rng(1))
-    mask = mask_of(grouped(dense**2, 8), "block", 0.5, 8)
+    block = Block(1, 8)
+    mask = mask_of(summed(dense**2, block), "block", 0.5, block)
     fitted, _ = reconstructed(dense, mask, data, data)
 
     def error(weights: np.ndarray) -> float:

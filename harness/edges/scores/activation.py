@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.edges.scores.groups import grouped
+from harness.edges.blocks import Block, summed
 from harness.networks.calibration import Calibration
 from harness.networks.layers import Layer
 
@@ -19,13 +19,13 @@ REVISION = 2
 
 
 def scores(
-    layers: Sequence[Layer], group: int, _seed: int, calibration: Calibration
+    layers: Sequence[Layer], block: Block, _seed: int, calibration: Calibration
 ) -> dict[str, np.ndarray]:
-    """The sums over each group of squared weights times the mean squares of their inputs."""
+    """The sums over each block of squared weights times the mean squares of their inputs."""
     found = {}
     for layer in layers:
         inputs = calibration.dense[layer.name].astype(np.float64)
         power = np.mean(np.square(inputs), axis=0)
         squares = np.square(layer.matrix.astype(np.float64))
-        found[layer.name] = grouped(squares * power[:, None], group)
+        found[layer.name] = summed(squares * power[:, None], block)
     return found

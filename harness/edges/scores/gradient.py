@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from harness.edges.scores.groups import grouped
+from harness.edges.blocks import Block, summed
 from harness.networks.calibration import Calibration
 from harness.networks.layers import Layer
 
@@ -19,9 +19,9 @@ REVISION = 2
 
 
 def scores(
-    layers: Sequence[Layer], group: int, seed: int, calibration: Calibration
+    layers: Sequence[Layer], block: Block, seed: int, calibration: Calibration
 ) -> dict[str, np.ndarray]:
-    """The mean over samples of (sum over the group of weight * gradient)².
+    """The mean over samples of (sum over the block of weight * gradient)².
 
     The loss is the squared distance of the network's outputs from the present ones, relative to
     their norm. Its gradient vanishes there, but not its curvature, J' J with the outputs' Jacobian
@@ -29,17 +29,14 @@ def scores(
     gradients is that [a matrix's diagonal from random probes, as in Hutchinson's estimator].
     """
     generator = np.random.default_rng(seed)
-    found = {
-        layer.name: np.zeros((layer.matrix.shape[0], layer.matrix.shape[1] // group))
-        for layer in layers
-    }
+    found = {layer.name: np.zeros_like(summed(layer.matrix, block), np.float64) for layer in layers}
     for sample in calibration.samples:
         inputs, outputs = calibration.observed(sample)
         probes = [_probe(output, generator) for output in outputs]
         gradients: Mapping[str, np.ndarray] = calibration.gradients(sample, probes)
         for layer in layers:
             gradient = calibration.of_weights(layer, inputs, gradients)
-            effect = grouped((layer.matrix * gradient).astype(np.float64), group)
+            effect = summed((layer.matrix * gradient).astype(np.float64), block)
             found[layer.name] += np.square(effect) / len(calibration.samples)
     return found
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.edges.scores.groups import grouped
+from harness.edges.blocks import Block, summed
 from harness.networks.calibration import Calibration
 from harness.networks.layers import Layer
 
@@ -14,9 +14,9 @@ REVISION = 2
 
 
 def scores(
-    layers: Sequence[Layer], group: int, _seed: int, _calibration: Calibration | None
+    layers: Sequence[Layer], block: Block, _seed: int, _calibration: Calibration | None
 ) -> dict[str, np.ndarray]:
-    """The sums of squares of the weights of each group."""
+    """The sums of squares of the weights of each block."""
     return {
-        layer.name: grouped(np.square(layer.matrix.astype(np.float64)), group) for layer in layers
+        layer.name: summed(np.square(layer.matrix.astype(np.float64)), block) for layer in layers
     }

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.edges.scores.groups import grouped
+from harness.edges.blocks import Block, summed
 from harness.networks.calibration import Calibration
 from harness.networks.layers import Layer
 
@@ -14,12 +14,12 @@ REVISION = 2
 
 
 def scores(
-    layers: Sequence[Layer], group: int, seed: int, _calibration: Calibration | None
+    layers: Sequence[Layer], block: Block, seed: int, _calibration: Calibration | None
 ) -> dict[str, np.ndarray]:
-    """Sums over each group of random numbers, the same ones for a layer's name and a seed."""
+    """Sums over each block of random numbers, the same ones for a layer's name and a seed."""
     return {
-        layer.name: grouped(
-            np.random.default_rng([seed, *layer.name.encode()]).random(layer.matrix.shape), group
+        layer.name: summed(
+            np.random.default_rng([seed, *layer.name.encode()]).random(layer.matrix.shape), block
         )
         for layer in layers
     }

@@ -1,8 +1,8 @@
-"""How much edges matter: larger for more, by layer, for each group of edges that goes together.
+"""How much edges matter: larger for more, by layer, for each block of edges that goes together.
 
-A group is the edges from one input (under one tap) to `group` neighbouring outputs: a pattern keeps
-or drops them as one. Scores are `[taps * inputs, outputs / group]`. Those of different methods are
-not comparable; of one method they are within a layer.
+A pattern keeps or drops a block as one. Scores are
+`[taps * inputs / block.inputs, outputs / block.outputs]`. Those of different methods are not
+comparable; of one method they are within a layer.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from types import ModuleType
 
 import numpy as np
 
+from harness.edges.blocks import Block
 from harness.networks.calibration import Calibration
 from harness.networks.layers import Layer
 from harness.specs.scores import Score
@@ -27,14 +28,18 @@ def score_module(method: Score) -> ModuleType:
 def scores_of(
     layers: Sequence[Layer],
     method: Score,
-    group: int,
+    block: Block,
     seed: int,
     calibration: Calibration | None = None,
 ) -> dict[str, np.ndarray]:
-    """The scores of all layers whose outputs are in whole groups, by the layer's name.
+    """The scores of all layers that are in whole blocks, by the layer's name.
 
     `harness.specs.scores.SCORES` has the methods; `calibration` is given where a method takes data.
     """
-    fitting = [layer for layer in layers if layer.matrix.shape[1] % group == 0]
-    found: dict[str, np.ndarray] = score_module(method).scores(fitting, group, seed, calibration)
+    fitting = [
+        layer
+        for layer in layers
+        if layer.inputs % block.inputs == 0 and layer.outputs % block.outputs == 0
+    ]
+    found: dict[str, np.ndarray] = score_module(method).scores(fitting, block, seed, calibration)
     return found
