@@ -24,17 +24,22 @@ def lanes_for(channels: int, lanes: int) -> int:
     return min(lanes, max(_LEAST_LANES, 1 << (channels - 1).bit_length()))
 
 
-def pack_integers(weights: np.ndarray, lanes: int) -> np.ndarray:
-    """Weights int8 `[..., inputs, channels]` as words `[vectors, ..., words, lanes]`."""
-    inputs = weights.shape[-2]
-    vectors = pack(weights, lanes)
+def words_of(weights: np.ndarray) -> np.ndarray:
+    """Weights int8 `[..., inputs, channels]` as words `[..., words, channels]`, zeros in the
+    last."""
+    *outer, inputs, channels = weights.shape
     fill = -inputs % BYTES
-    vectors = np.pad(vectors, [(0, 0)] * (vectors.ndim - 2) + [(0, fill), (0, 0)])
-    words = vectors.reshape(*vectors.shape[:-2], (inputs + fill) // BYTES, BYTES, lanes)
+    whole = np.pad(weights, [*[(0, 0)] * len(outer), (0, fill), (0, 0)])
+    words = whole.reshape(*outer, (inputs + fill) // BYTES, BYTES, channels)
     return packed_words(np.moveaxis(words, -2, -1))
 
 
-def _in_words(data: te.Tensor, padding: Sequence[int], zero_point: int) -> te.Tensor:
+def pack_integers(weights: np.ndarray, lanes: int) -> np.ndarray:
+    """Weights int8 `[..., inputs, channels]` as words `[vectors, ..., words, lanes]`."""
+    return pack(words_of(weights), lanes)
+
+
+def in_words(data: te.Tensor, padding: Sequence[int], zero_point: int) -> te.Tensor:
     """NHWC data, or rows, in whole words of channels, the zero point around them."""
     *places, channels = (int(extent) for extent in data.shape)
     before, after = [0] * len(places), [0] * len(places)
@@ -60,7 +65,7 @@ def conv2d(
 
     `padding` is top, left, bottom, right.
     """
-    data = _in_words(data, padding, zero_point)
+    data = in_words(data, padding, zero_point)
     batch = int(data.shape[0])
     vectors, rows, columns, words, lanes = (int(extent) for extent in weights.shape)
     out_height, out_width = convolved(data, (rows, columns), strides, dilation)
@@ -88,7 +93,7 @@ def conv2d(
 def matmul(data: te.Tensor, weights: te.Tensor, channels: int, zero_point: int) -> te.Tensor:
     """Matrix product: data `[..., inputs]`, weights packed from `[inputs, channels]`, result int32
     `[..., channels]`."""
-    data = _in_words(data, (), zero_point)
+    data = in_words(data, (), zero_point)
     vectors, words, lanes = (int(extent) for extent in weights.shape)
     word = te.reduce_axis((0, words), name="word")
     result = te.compute(

@@ -30,7 +30,8 @@ def adapt(
         return adapted
     dtype = data_type(target)
     if passes.integer_kernels and dtype is not None:
-        adapted = ComputeInIntegers.apply(adapted, lanes, dtype)
+        of_integers = dense if passes.sparse_kernels else None
+        adapted = ComputeInIntegers.apply(adapted, lanes, dtype, of_integers)
     if passes.sparse_kernels:
         adapted = LowerSparse.apply(adapted, lanes, dense)
     return PackWeights.apply(adapted, lanes) if passes.pack_weights else adapted

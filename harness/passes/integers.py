@@ -9,9 +9,8 @@ scales. A layer that the model computes in integers less their zero points becom
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 
@@ -26,8 +25,8 @@ from harness.compiler.api import (
     tirx,
     tvm,
 )
-from harness.compiler.names import constant_like
-from harness.kernels import packed_integers
+from harness.compiler.names import constant_like, name_of
+from harness.passes.integer_kernels import Kernel, dense_kernel, sparse_kernel, window_of
 from harness.passes.rewriter import Rewriter, with_arguments
 from harness.passes.steps import as_bytes, in_steps
 from harness.passes.weighted import PRODUCT, Weighted, as_stored, weighted
@@ -51,12 +50,20 @@ class _Data:
 
 class ComputeInIntegers(Rewriter):
     """Convolutions (NHWC, one group) and matrix products of 8-bit data and weights. `dtype` is the
-    type of data that the target multiplies."""
+    type of data that the target multiplies. Blocks of zeros are left out, except in the layers that
+    `dense` names; None stands for all layers."""
 
-    def __init__(self, module: tvm.IRModule, lanes: int, dtype: str) -> None:
+    def __init__(
+        self,
+        module: tvm.IRModule,
+        lanes: int,
+        dtype: str,
+        dense: Collection[str] | None = None,
+    ) -> None:
         super().__init__(module)
         self._lanes = lanes
         self._dtype = dtype
+        self._dense = dense
         self._unsigned: dict[relax.Var, relax.Expr] = {}
         """Signed integers to the same numbers in unsigned ones."""
 
@@ -129,21 +136,13 @@ class ComputeInIntegers(Rewriter):
     ) -> relax.Expr:
         """The sums of products of data less their zero point with steps `[edges, outputs]`, int32.
         A layer's `own` weights have its name."""
-        outputs = steps.shape[1]
         known = isinstance(data.zero_point, int)
         values, point = self._multiplied(data.values, data.zero_point if known else 0)
-        lanes = packed_integers.lanes_for(outputs, self._lanes)
-        shaped = steps.reshape(*layer.weights.shape[:-1], outputs)
-        words = packed_integers.pack_integers(shaped, lanes)
-        kernel = (
-            partial(packed_integers.matmul, channels=outputs, zero_point=point)
-            if layer.operator == PRODUCT
-            else partial(
-                packed_integers.conv2d, channels=outputs, zero_point=point, **_window(layer)
-            )
-        )
+        found = self._sparse(layer, steps, point) if own else None
+        kernel, (words, *places) = found or dense_kernel(layer, steps, point, self._lanes)
         weights = constant_like(layer.call.args[1], words) if own else constant(words)
-        total = self._called(kernel, values, weights, layer)
+        arguments = [values, weights, *map(constant, places)]
+        total = self._called(kernel, arguments, layer, "sparse_" if found else "")
         columns = steps.sum(axis=0, dtype=np.int64)
         if point:
             total = self.emit(relax.op.subtract(total, constant((columns * point).astype("int32"))))
@@ -153,19 +152,21 @@ class ComputeInIntegers(Rewriter):
             total = self.emit(relax.op.subtract(total, wide))
         return total
 
+    def _sparse(
+        self, layer: Weighted, steps: np.ndarray, point: int
+    ) -> tuple[Kernel, list[np.ndarray]] | None:
+        if self._dense is None or name_of(layer.call.args[1]) in self._dense:
+            return None
+        return sparse_kernel(layer, steps, point, self._lanes)
+
     def _called(
-        self,
-        kernel: Callable[..., te.Tensor],
-        values: relax.Expr,
-        weights: relax.Expr,
-        layer: Weighted,
+        self, kernel: Kernel, arguments: list[relax.Expr], layer: Weighted, prefix: str
     ) -> relax.Expr:
         return self.emit(
             self.builder.call_te(
                 kernel,
-                values,
-                weights,
-                primfunc_name_hint=layer.operator.rpartition(".")[2],
+                *arguments,
+                primfunc_name_hint=prefix + layer.operator.rpartition(".")[2],
                 primfunc_attrs={"op_pattern": OUT_FUSABLE},
             )
         )
@@ -295,18 +296,10 @@ def _shifted(builder: relax.BlockBuilder, values: relax.Expr, dtype: str) -> rel
     return builder.call_te(of, values, primfunc_name_hint="shifted")
 
 
-def _window(layer: Weighted) -> dict[str, list[int]]:
-    attributes = layer.call.attrs
-    return {
-        name: [int(value) for value in getattr(attributes, name)]
-        for name in ("strides", "padding", "dilation")
-    }
-
-
 def _fits(layer: Weighted, data: _Data, steps: np.ndarray) -> bool:
     """Whether all sums have 32 bits, those of a convolution in groups the 24 of a float; and
     padding a value that is known."""
     largest = np.abs(steps.astype(np.int64)).sum(axis=0).max(initial=0) * _LARGEST_DATA
     most = _LARGEST_WHOLE if layer.groups > 1 else _LARGEST_SUM
-    padded = layer.operator != PRODUCT and any(_window(layer)["padding"])
+    padded = layer.operator != PRODUCT and any(window_of(layer)["padding"])
     return largest <= most and (isinstance(data.zero_point, int) or not padded)

@@ -2,48 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from integer_kernels import drawn, run
 from plain_convolution import plain_conv2d
 
-from harness.compiler.api import Schedule, te, tirx, tvm
+from harness.compiler.api import te, tirx
 from harness.kernels import packed_integers
-from harness.kernels.lowering import use_our_lowering
 from harness.kernels.packed_integers import lanes_for, pack_integers
 
 LANES = 8
 DTYPES = st.sampled_from(["uint8", "int8"])
 PADDING = st.lists(st.integers(0, 2), min_size=4, max_size=4)
-
-
-def run(
-    kernel: Any, data: np.ndarray, weights: np.ndarray, inline: str = "", **options: Any
-) -> np.ndarray:
-    inputs = [te.placeholder(each.shape, str(each.dtype)) for each in (data, weights)]
-    output = kernel(*inputs, **options)
-    use_our_lowering()
-    schedule = Schedule(te.create_prim_func([*inputs, output]))
-    if inline:
-        schedule.compute_inline(inline)
-    module = schedule.mod
-    shape = [int(extent) for extent in output.shape]
-    found = tvm.runtime.tensor(np.zeros(shape, str(output.dtype)))
-    library = tvm.compile(module, target=tvm.target.Target("llvm")).jit()
-    library["main"](*(tvm.runtime.tensor(each) for each in (data, weights)), found)
-    return found.numpy()
-
-
-def drawn(seed: int, dtype: str, *shape: int) -> np.ndarray:
-    """Integers of all of a type's range, its ends among them."""
-    limits, random = np.iinfo(dtype), np.random.default_rng(seed)
-    found = random.integers(limits.min, limits.max + 1, shape).astype(dtype)
-    ends = random.random(shape)
-    found[ends < 0.1], found[ends > 0.9] = limits.min, limits.max
-    return found
 
 
 @pytest.mark.slow
@@ -130,5 +102,5 @@ def test_data_may_be_known_where_they_are_read(dtype: str, value: int) -> None:
         return packed_integers.matmul(known, weights, channels=4, zero_point=0)
 
     data, weights = np.full((2, 8), value, dtype), drawn(1, "int8", 8, 4)
-    found = run(filled, data, pack_integers(weights, 4), "known")
+    found = run(filled, data, pack_integers(weights, 4), inline="known")
     np.testing.assert_array_equal(found, data.astype(int) @ weights.astype(int))

@@ -25,6 +25,7 @@ from harness.compiler.api import (
 )
 from harness.hardware import HOST, load_target
 from harness.kernels.dot_products import FUNCTIONS, data_type
+from harness.networks.layers import weighted_layers_of
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
@@ -278,3 +279,44 @@ def test_hardware_can_do_without(tmp_path: Path) -> None:
     model, _ = qdq_convolution()
     canonical = canonicalise(imported(model, tmp_path).module)
     assert products_of(adapt(canonical, Passes(integer_kernels=False), AVX2)) == 0
+
+
+def _without_blocks(model: Model, kept: int) -> Model:
+    """The same with so many quads of each output's inputs left, under the first taps."""
+    proto, feeds = model
+    (weights,) = (each for each in proto.graph.initializer if each.name == "w")
+    array = onnx.numpy_helper.to_array(weights).copy()
+    outputs_first = np.moveaxis(array, 1, -1) if array.ndim == 4 else array.T
+    rows = outputs_first.reshape(len(outputs_first), -1)
+    rows[:, kept * 4 :] = 0
+    array = rows.reshape(outputs_first.shape)
+    array = np.moveaxis(array, -1, 1) if array.ndim == 4 else array.T
+    weights.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(array), "w"))
+    return proto, feeds
+
+
+@pytest.mark.parametrize("kept", [1, 8, 13])
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_blocks_of_zeros_are_left_out(dtype: str, kept: int, tmp_path: Path) -> None:
+    """Nine taps of two quads: with 13 of 18 left, all are multiplied."""
+    model, feeds = _without_blocks(qdq_convolution(dtype, 8, 16), kept)
+    adapted = adapt(canonicalise(imported(model, tmp_path).module), Passes(), AVX2)
+    names = [variable.name_hint for variable in adapted.get_global_vars()]
+    assert any("sparse" in name for name in names) == (kept < 13)
+    assert products_of(adapted) == 1
+    plain = to_channels_last(canonicalise(imported(model, tmp_path).module))
+    lanes_of_plain = ComputeInIntegers.apply(plain, 4, dtype, ())
+    machine = machine_of(fuse(lanes_of_plain, "full"), PLAIN, 2)
+    found = machine["main"](*map(tvm.runtime.tensor, feeds.values())).numpy().astype(int)
+    assert np.abs(found - reference(model, feeds)[0].astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("how", ["dense layer", "dense target"])
+def test_blocks_of_zeros_are_multiplied_where_that_is_faster(how: str, tmp_path: Path) -> None:
+    model, _ = _without_blocks(qdq_convolution("uint8", 8, 16), 1)
+    canonical = canonicalise(imported(model, tmp_path).module)
+    (layer,) = weighted_layers_of(canonical)
+    passes = Passes(sparse_kernels=how == "dense layer")
+    adapted = adapt(canonical, passes, AVX2, [layer.name] if how == "dense layer" else [])
+    assert not any("sparse" in each.name_hint for each in adapted.get_global_vars())
+    assert products_of(adapted) == 1

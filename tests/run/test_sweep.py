@@ -9,8 +9,9 @@ import onnxruntime
 import pandas as pd
 import pytest
 import yaml
+from onnx import helper
 from places import HELPERS
-from small_models import convolutional, save
+from small_models import FLOAT, convolutional, onnx_model, save, weights
 from sweeps import FUSED, QUICK, Heard, write_sweep
 
 from harness.compiler.api import target_of
@@ -133,6 +134,34 @@ def test_quantized_cells_of_two_batches_agree_and_are_written_as_onnx(tmp_path: 
             network = reference_of(tmp_path / "out" / record.artifact) / NETWORK
             session = onnxruntime.InferenceSession(network)
             assert session.get_inputs()[0].shape[0] == record.key.settings.batch
+
+
+@pytest.mark.slow
+def test_edges_that_are_dropped_are_left_out_beside_8_bits(tmp_path: Path) -> None:
+    if data_type(target_of(load_target("x86-host").tvm.as_tvm())) is None:
+        pytest.skip("this processor has no instruction for products of bytes")
+    nodes = [
+        helper.make_node("MatMul", ["x", "a"], ["p"]),
+        helper.make_node("Relu", ["p"], ["q"]),
+        helper.make_node("MatMul", ["q", "b"], ["y"]),
+    ]
+    constants = {"a": weights(64, 64), "b": weights(64, 32, seed=1)}
+    save(onnx_model(nodes, [("x", FLOAT, [1, 16, 64])], ["y"], constants), tmp_path / "net.onnx")
+    np.savez(
+        tmp_path / "inputs.npz", inputs=np.random.default_rng(0).random((16, 16, 64), np.float32)
+    )
+    edges = {"pattern": "quad-block", "score": "second-order", "sparsity": 0.75, "calibration": 8}
+    both = {"name": "both", "edges": edges, "quantize": {"calibration": 8}}
+    path = write_sweep(tmp_path, models=(), configurations=[both], baselines=[])
+    sweep = yaml.safe_load(path.read_text())
+    sweep["models"] = [{"name": "net", "path": "net.onnx", "training": "inputs.npz"}]
+    path.write_text(yaml.safe_dump(sweep))
+    outcome, _ = run(path, tmp_path / "out")
+    (record,) = outcome.records
+    assert record.status == "ok", record.reason
+    assert record.edges is not None and record.edges.sparsity_measured == 0.75
+    assert record.quantize is not None and record.quantize.layers_quantized == 2
+    assert sum(kernel.calls for kernel in record.kernels if "sparse" in kernel.name) == 2
 
 
 @pytest.mark.slow
