@@ -42,7 +42,13 @@ def byte_offsets(
     return found.astype(np.int32)
 
 
-def matmul(data: te.Tensor, weights: te.Tensor, indices: te.Tensor, zero_point: int) -> te.Tensor:
+def matmul(
+    data: te.Tensor,
+    weights: te.Tensor,
+    indices: te.Tensor,
+    zero_point: int,
+    pairs: bool = False,
+) -> te.Tensor:
     """Matrix product: data `[..., inputs]`, weights as in `sparse_words`, indices of the first
     input of each block. The result is int32."""
     data = in_words(data, (), zero_point)
@@ -56,6 +62,7 @@ def matmul(data: te.Tensor, weights: te.Tensor, indices: te.Tensor, zero_point: 
                 *at[:-1],
                 indices[at[-1] // lanes, block],
                 weights=weights[at[-1] // lanes, block, at[-1] % lanes],
+                pairs=pairs,
             ),
             axis=block,
         ),
@@ -72,6 +79,7 @@ def conv2d(
     strides: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
+    pairs: bool = False,
 ) -> te.Tensor:
     """2-D convolution: data NHWC, result NHWC int32, weights as in `sparse_words` of HWIO weights,
     indices as `byte_offsets` has them. `taps` are rows and columns, `padding` is top, left, bottom,
@@ -97,6 +105,7 @@ def conv2d(
                 w * strides[1] + column,
                 channel,
                 weights=weights[c // lanes, block, c % lanes],
+                pairs=pairs,
             ),
             axis=block,
         )

@@ -5,7 +5,11 @@ holds four neighbouring bytes of the data, the other the four weights that they 
 step, lowering makes of its addition to a sum what the target's instruction set has. `_SETS` has a
 row for each. All of them are exact.
 
-Sources: Intel's and Arm's manuals of the instructions (`VPDPBUSD`, `VPMADDWD`, `SDOT`).
+Where the products of the first two bytes, and of the others, have sums of 16 bits, processors
+without `VPDPBUSD` are faster: `layeredge.dot4_pairs` says so.
+
+Sources: Intel's and Arm's manuals of the instructions (`VPDPBUSD`, `VPMADDUBSW`, `VPMADDWD`,
+`SDOT`).
 """
 
 from __future__ import annotations
@@ -33,16 +37,18 @@ from harness.kernels.arithmetic import Value, constant, like
 
 BYTES = 4
 """How many products one sum has."""
-_UNSIGNED, _SIGNED = "layeredge.dot4_unsigned", "layeredge.dot4_signed"
-_NAMES = {"uint8": _UNSIGNED, "int8": _SIGNED}
-"""The function, by the type of the data. Weights are signed."""
-FUNCTIONS = frozenset(_NAMES.values())
+_UNSIGNED, _PAIRS, _SIGNED = (f"layeredge.dot4_{form}" for form in ("unsigned", "pairs", "signed"))
+_DATA = {_UNSIGNED: "uint8", _PAIRS: "uint8", _SIGNED: "int8"}
+"""The type of the data, by the function. Weights are signed."""
+FUNCTIONS = frozenset(_DATA)
+PAIR = 128
+"""Two weights with absolute values of this sum, times unsigned bytes, have a sum of 16 bits."""
 
 
 @cache  # TVM takes one registration of a name
 def register_dot_products() -> None:
     """Make the functions known to TVM."""
-    for name in _NAMES.values():
+    for name in FUNCTIONS:
         register_operator(name)
 
 
@@ -51,9 +57,15 @@ def packed_words(weights: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(weights, "<i1").view("<i4")[..., 0]
 
 
-def dot4(data: te.Tensor, *at: Any, weights: Any) -> Any:
+def in_pairs(words: np.ndarray) -> bool:
+    """Whether the sums of pairs of products have 16 bits, for words int32 of weights."""
+    weights = np.ascontiguousarray(words, "<i4").view("<i1").astype(np.int32)
+    return bool((np.abs(weights).reshape(-1, 2).sum(axis=1) <= PAIR).all())
+
+
+def dot4(data: te.Tensor, *at: Any, weights: Any, pairs: bool = False) -> Any:
     """The products of four neighbours of 8-bit data, the first of which is `at` the indices, and of
-    a word of weights, summed in 32 bits."""
+    a word of weights, summed in 32 bits; with `pairs` see `in_pairs`."""
     register_dot_products()
     *outer, first = at
     parts = []
@@ -64,7 +76,8 @@ def dot4(data: te.Tensor, *at: Any, weights: Any) -> Any:
         value = tirx.Cast("uint32", value)  # which a padding of 128, shifted by 24, fits into
         parts.append(tirx.shift_left(value, tirx.const(8 * byte, "uint32")) if byte else value)
     word = tirx.reinterpret("int32", reduce(tirx.bitwise_or, parts))  # LLVM makes one load of it
-    return tirx.call_intrin("int32", _NAMES[str(data.dtype)], word, weights)
+    name = _SIGNED if str(data.dtype) == "int8" else _PAIRS if pairs else _UNSIGNED
+    return tirx.call_intrin("int32", name, word, weights)
 
 
 def lower_dot_products(function: PrimFunc, module: Any, context: Any) -> PrimFunc:
@@ -116,7 +129,7 @@ def arithmetic(name: str, data: Value, weights: Value) -> Value:
         lowered = tirx.shift_right(value, constant(8 * byte, value))
         return tirx.bitwise_and(lowered, constant(255, value))
 
-    of_data = unsigned if name == _UNSIGNED else signed
+    of_data = signed if name == _SIGNED else unsigned
     products = [of_data(data, byte) * signed(weights, byte) for byte in range(BYTES)]
     return reduce(lambda one, other: one + other, products)
 
@@ -145,6 +158,22 @@ def _intrinsic(name: str, data: str) -> Instruction:
             for dtype, each in ((data, given), ("int8", weights))
         )
         return tirx.call_llvm_pure_intrin(str(total.ty), name, total, given, weights)
+
+    return add
+
+
+def _in_two_steps(multiply: str, add_pairs: str) -> Instruction:
+    """`VPMADDUBSW` multiplies bytes and adds neighbours, in 16 bits; `VPMADDWD` by ones adds
+    those."""
+
+    def add(total: Value, given: Value, weights: Value) -> Value:
+        lanes = _lanes(total)
+        halves = f"int16x{2 * lanes}"
+        of_data = tirx.reinterpret(f"uint8x{BYTES * lanes}", given)
+        of_weights = tirx.reinterpret(f"int8x{BYTES * lanes}", weights)
+        sums = tirx.call_llvm_pure_intrin(halves, multiply, of_data, of_weights)
+        ones = tirx.const(1, halves)
+        return total + tirx.call_llvm_pure_intrin(str(total.ty), add_pairs, sums, ones)
 
     return add
 
@@ -182,6 +211,19 @@ _SETS = (
         _UNSIGNED,
         {lanes: _intrinsic(f"llvm.x86.avx512.vpdpbusd.{32 * lanes}", "uint8") for lanes in (4, 8)},
     ),
+    _Set(
+        frozenset({"avx512bw"}),
+        _PAIRS,
+        {16: _in_two_steps("llvm.x86.avx512.pmaddubs.w.512", "llvm.x86.avx512.pmaddw.d.512")},
+    ),
+    _Set(
+        frozenset({"avx2"}),
+        _PAIRS,
+        {
+            4: _in_two_steps("llvm.x86.ssse3.pmadd.ub.sw.128", "llvm.x86.sse2.pmadd.wd"),
+            8: _in_two_steps("llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"),
+        },
+    ),
     _Set(frozenset({"avx512bw"}), _UNSIGNED, {16: _of_pairs("llvm.x86.avx512.pmaddw.d.512")}),
     _Set(
         frozenset({"avx2"}),
@@ -202,13 +244,20 @@ def _sets_of(target: tvm.target.Target) -> list[_Set]:
     return [each for each in _SETS if each.features <= features]
 
 
-def data_type(target: tvm.target.Target) -> str | None:
-    """The 8-bit type of data that a target multiplies with signed weights; None where it has no
-    instruction for that: floats are faster there."""
+@dataclass(frozen=True)
+class Products:
+    """How a target multiplies 8-bit integers: with data of type `dtype`, and signed weights. Where
+    it is faster to add pairs of products in 16 bits, `pairs` is set."""
+
+    dtype: str
+    pairs: bool = False
+
+
+def products_of(target: tvm.target.Target) -> Products | None:
+    """How a target multiplies 8-bit integers; None where it has no instruction for that: floats are
+    faster there."""
     sets = _sets_of(target)
-    return next(
-        (dtype for each in sets for dtype in _NAMES if _NAMES[dtype] == each.function), None
-    )
+    return Products(_DATA[sets[0].function], sets[0].function == _PAIRS) if sets else None
 
 
 def _instruction(name: str, product: Value, sets: Collection[_Set]) -> Instruction | None:

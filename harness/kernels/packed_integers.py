@@ -60,6 +60,7 @@ def conv2d(
     strides: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
+    pairs: bool = False,
 ) -> te.Tensor:
     """2-D convolution: data NHWC, weights packed from HWIO, result NHWC int32 of `channels`.
 
@@ -82,6 +83,7 @@ def conv2d(
                 w * strides[1] + column * dilation[1],
                 word * BYTES,
                 weights=weights[c // lanes, row, column, word, c % lanes],
+                pairs=pairs,
             ),
             axis=[row, column, word],
         ),
@@ -90,7 +92,9 @@ def conv2d(
     return first_channels(result, channels)
 
 
-def matmul(data: te.Tensor, weights: te.Tensor, channels: int, zero_point: int) -> te.Tensor:
+def matmul(
+    data: te.Tensor, weights: te.Tensor, channels: int, zero_point: int, pairs: bool = False
+) -> te.Tensor:
     """Matrix product: data `[..., inputs]`, weights packed from `[inputs, channels]`, result int32
     `[..., channels]`."""
     data = in_words(data, (), zero_point)
@@ -104,6 +108,7 @@ def matmul(data: te.Tensor, weights: te.Tensor, channels: int, zero_point: int) 
                 *at[:-1],
                 word * BYTES,
                 weights=weights[at[-1] // lanes, word, at[-1] % lanes],
+                pairs=pairs,
             ),
             axis=word,
         ),

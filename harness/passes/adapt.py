@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from harness.compiler.api import tvm
-from harness.kernels.dot_products import data_type
+from harness.kernels.dot_products import products_of
 from harness.kernels.vectors import vector_lanes
 from harness.passes.integers import ComputeInIntegers
 from harness.passes.layout import to_channels_last
@@ -28,10 +28,10 @@ def adapt(
     lanes = vector_lanes(target)
     if lanes == 1:
         return adapted
-    dtype = data_type(target)
-    if passes.integer_kernels and dtype is not None:
+    products = products_of(target)
+    if passes.integer_kernels and products is not None:
         of_integers = dense if passes.sparse_kernels else None
-        adapted = ComputeInIntegers.apply(adapted, lanes, dtype, of_integers)
+        adapted = ComputeInIntegers.apply(adapted, lanes, products, of_integers)
     if passes.sparse_kernels:
         adapted = LowerSparse.apply(adapted, lanes, dense)
     return PackWeights.apply(adapted, lanes) if passes.pack_weights else adapted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,13 +21,19 @@ _MOST_KEPT = 0.65
 where the dense kernel has several share it."""
 
 
-def window_of(layer: Weighted) -> dict[str, list[int]]:
-    """Strides, padding and dilation of a convolution."""
+class Window(NamedTuple):
+    """Strides, padding (top, left, bottom, right) and dilation of a convolution."""
+
+    strides: list[int]
+    padding: list[int]
+    dilation: list[int]
+
+
+def window_of(layer: Weighted) -> Window:
+    """The window of a convolution."""
     attributes = layer.call.attrs
-    return {
-        name: [int(value) for value in getattr(attributes, name)]
-        for name in ("strides", "padding", "dilation")
-    }
+    named = (getattr(attributes, name) for name in Window._fields)
+    return Window(*([int(value) for value in values] for values in named))
 
 
 def dense_kernel(
@@ -39,8 +46,14 @@ def dense_kernel(
     if layer.operator == PRODUCT:
         kernel = partial(packed_integers.matmul, channels=outputs, zero_point=zero_point)
         return kernel, [words]
+    window = window_of(layer)
     kernel = partial(
-        packed_integers.conv2d, channels=outputs, zero_point=zero_point, **window_of(layer)
+        packed_integers.conv2d,
+        channels=outputs,
+        zero_point=zero_point,
+        strides=window.strides,
+        padding=window.padding,
+        dilation=window.dilation,
     )
     return kernel, [words]
 
@@ -67,8 +80,15 @@ def sparse_kernel(
         found.indices,
         layer.weights.shape[:-1],
         shape_of(layer.call.args[0])[2],
-        window["padding"],
-        window["dilation"],
+        window.padding,
+        window.dilation,
     )
-    kernel = partial(block_sparse_integers.conv2d, taps=taps, zero_point=zero_point, **window)
+    kernel = partial(
+        block_sparse_integers.conv2d,
+        taps=taps,
+        zero_point=zero_point,
+        strides=window.strides,
+        padding=window.padding,
+        dilation=window.dilation,
+    )
     return kernel, [found.weights, places]

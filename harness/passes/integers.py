@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from harness.compiler.api import (
     tvm,
 )
 from harness.compiler.names import constant_like, name_of
+from harness.kernels.dot_products import Products, in_pairs
 from harness.passes.integer_kernels import Kernel, dense_kernel, sparse_kernel, window_of
 from harness.passes.rewriter import Rewriter, with_arguments
 from harness.passes.steps import as_bytes, in_steps
@@ -49,20 +51,20 @@ class _Data:
 
 
 class ComputeInIntegers(Rewriter):
-    """Convolutions (NHWC, one group) and matrix products of 8-bit data and weights. `dtype` is the
-    type of data that the target multiplies. Blocks of zeros are left out, except in the layers that
+    """Convolutions (NHWC, one group) and matrix products of 8-bit data and weights, as the target
+    has the `products`. Blocks of zeros are left out, except in the layers that
     `dense` names; None stands for all layers."""
 
     def __init__(
         self,
         module: tvm.IRModule,
         lanes: int,
-        dtype: str,
+        products: Products,
         dense: Collection[str] | None = None,
     ) -> None:
         super().__init__(module)
         self._lanes = lanes
-        self._dtype = dtype
+        self._products = products
         self._dense = dense
         self._unsigned: dict[relax.Var, relax.Expr] = {}
         """Signed integers to the same numbers in unsigned ones."""
@@ -140,6 +142,7 @@ class ComputeInIntegers(Rewriter):
         values, point = self._multiplied(data.values, data.zero_point if known else 0)
         found = self._sparse(layer, steps, point) if own else None
         kernel, (words, *places) = found or dense_kernel(layer, steps, point, self._lanes)
+        kernel = partial(kernel, pairs=self._products.pairs and in_pairs(words))
         weights = constant_like(layer.call.args[1], words) if own else constant(words)
         arguments = [values, weights, *map(constant, places)]
         total = self._called(kernel, arguments, layer, "sparse_" if found else "")
@@ -174,7 +177,7 @@ class ComputeInIntegers(Rewriter):
     def _multiplied(self, values: relax.Expr, point: int) -> tuple[relax.Expr, int]:
         """Integers of the type that the target multiplies, and their zero point."""
         dtype = str(values.ty.dtype)
-        if dtype == self._dtype:
+        if dtype == self._products.dtype:
             return values, point
         if dtype == "int8":
             return self._as_unsigned(values), point + _OFFSET
@@ -254,7 +257,7 @@ class ComputeInIntegers(Rewriter):
     def made(self, call: relax.Call) -> relax.Expr | None:
         """Quantized numbers, which are read as unsigned ones where that is possible."""
         values = self.builder.normalize(call)
-        if str(values.ty.dtype) != "int8" or self._dtype != "uint8":
+        if str(values.ty.dtype) != "int8" or self._products.dtype != "uint8":
             return None
         signed = self.emit(values)
         self._as_unsigned(signed)
@@ -301,5 +304,5 @@ def _fits(layer: Weighted, data: _Data, steps: np.ndarray) -> bool:
     padding a value that is known."""
     largest = np.abs(steps.astype(np.int64)).sum(axis=0).max(initial=0) * _LARGEST_DATA
     most = _LARGEST_WHOLE if layer.groups > 1 else _LARGEST_SUM
-    padded = layer.operator != PRODUCT and any(window_of(layer)["padding"])
+    padded = layer.operator != PRODUCT and any(window_of(layer).padding)
     return largest <= most and (isinstance(data.zero_point, int) or not padded)

@@ -16,7 +16,8 @@ def in_steps(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     multiples; None where they are not.
 
     The scale of an output is its largest weight divided by a whole number: by the first, from 128
-    down, of which all weights are multiples within their rounding to single precision.
+    down, of which all weights are multiples within their rounding to single precision. The steps
+    have no common divisor.
     """
     if weights.dtype != np.float32:
         return None
@@ -33,7 +34,8 @@ def in_steps(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         steps[:, found] = np.rint(exact[:, found] / scales[found])
         left = np.setdiff1d(left, found, assume_unique=True)
         if not left.size:
-            return steps, scales
+            common = np.maximum(np.gcd.reduce(np.abs(steps.astype(np.int64)), axis=0), 1)
+            return (steps // common).astype(np.int8), scales * common
     return None
 
 

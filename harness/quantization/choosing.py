@@ -19,7 +19,7 @@ from harness.networks.layers import Layer
 from harness.quantization.lattice import Lattice, Quantizer
 from harness.quantization.placement import Placement
 from harness.quantization.ranges import RANGES, Counted, Ends, Histogram
-from harness.quantization.rounding import nearest, scales_of
+from harness.quantization.rounding import Steps, nearest, scales_of
 from harness.quantization.trial import Trial
 from harness.specs.quantization import Quantize, RangeMethod
 
@@ -58,7 +58,7 @@ def chosen(
     placement: Placement,
     ends: dict[relax.Var, Ends],
     options: Quantize,
-    dtype: str,
+    steps: Steps,
     progress: Progress,
 ) -> dict[relax.Var, Chosen]:
     """The quantizer of each value. Of several, the one that changes the network's outputs least
@@ -74,7 +74,7 @@ def chosen(
     found: dict[relax.Var, Chosen] = {}
     for at, (value, layers) in enumerate(placement.readers.items()):
         candidates = [
-            _candidate(histogram, method, divided, dtype)
+            _candidate(histogram, method, divided, steps.data)
             for divided, histogram in seen[value]
             for method in methods
         ]
@@ -84,7 +84,9 @@ def chosen(
         }
         choices = list(different.values())
         if len(choices) > 1:
-            changes = [_change(trial, value, layers, each.quantizer) for each in choices]
+            changes = [
+                _change(trial, value, layers, each.quantizer, steps.most) for each in choices
+            ]
             choices = [choices[int(np.argmin(changes))]]
         (found[value],) = choices
         progress(at + 1, len(placement.readers), "ranges chosen")
@@ -160,21 +162,23 @@ def _candidate(
     return Chosen(Quantizer(lattice, factors), method, beyond)
 
 
-def _change(trial: Trial, value: relax.Var, layers: Sequence[Layer], quantizer: Quantizer) -> float:
-    arrays = dict(_nearest(trial, layers, quantizer))
+def _change(
+    trial: Trial, value: relax.Var, layers: Sequence[Layer], quantizer: Quantizer, most: int
+) -> float:
+    arrays = dict(_nearest(trial, layers, quantizer, most))
     return trial.change({value: quantizer}, arrays)
 
 
 def _nearest(
-    trial: Trial, layers: Sequence[Layer], quantizer: Quantizer
+    trial: Trial, layers: Sequence[Layer], quantizer: Quantizer, most: int
 ) -> Iterator[tuple[relax.Var, np.ndarray]]:
     """The weights of layers, each rounded to the nearest."""
     for layer in layers:
         own = trial.layers[layer.name]
         by = spread(layer, quantizer.factors)
         matrix = layer.matrix * by
-        scales = scales_of(matrix, np.ones((len(matrix), 1)))
-        rounded = nearest(matrix, scales) * scales / by
+        scales = scales_of(matrix, np.ones((len(matrix), 1)), most)
+        rounded = nearest(matrix, scales, most) * scales / by
         yield own.variable, own.stored(rounded.astype(np.float32))
 
 

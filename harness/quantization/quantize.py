@@ -11,6 +11,7 @@ import numpy as np
 from harness.building.network import arrays_of, machine_of
 from harness.compiler.api import relax, tvm
 from harness.errors import CellFailure
+from harness.kernels.dot_products import Products
 from harness.networks.calibration import no_samples
 from harness.networks.context import Context
 from harness.networks.layers import Layer, biases_of, named_layers, weighted_layers_of
@@ -20,7 +21,7 @@ from harness.quantization.choosing import Chosen, chosen, ends_of, spread
 from harness.quantization.lattice import Quantizer
 from harness.quantization.moments import Moments
 from harness.quantization.placement import InsertQuantizers, Placement, placed
-from harness.quantization.rounding import ROUNDINGS, best_rounding, scales_of
+from harness.quantization.rounding import ROUNDINGS, best_rounding, scales_of, steps_for
 from harness.quantization.trial import COMPARED, Trial, distance
 from harness.records.record import LayerQuantization, Quantization
 from harness.specs.quantization import Quantize, Rounding
@@ -49,10 +50,11 @@ class _Constants:
 
 
 def quantized(
-    canonical: tvm.IRModule, options: Quantize, dtype: str, context: Context
+    canonical: tvm.IRModule, options: Quantize, products: Products, context: Context
 ) -> tuple[tvm.IRModule, Quantization]:
-    """A canonical network whose layers have data of `dtype` and int8 weights, as real numbers, and
-    what was done. Raises InputError and CellFailure."""
+    """A canonical network whose layers have data and weights, as real numbers, that the target
+    multiplies as 8-bit integers, and what was done. Raises InputError and CellFailure."""
+    steps = steps_for(products, options.reduce_range)
     placement = placed(canonical, named_layers(options.exclude, canonical))
     _require_layers(placement)
     samples = context.calibration()
@@ -68,8 +70,8 @@ def quantized(
     placement = placement.without(obstacles)
     _require_layers(placement)
     left = {value: found for value, found in ends.items() if value not in obstacles}
-    found = chosen(trial, placement, left, options, dtype, progress)
-    work = _Work(trial, placement, found, options, context)
+    found = chosen(trial, placement, left, options, steps, progress)
+    work = _Work(trial, placement, found, options, steps.most, context)
     constants = work.rounded()
     work.add_biases(constants)
     changes = work.changes(constants)
@@ -92,6 +94,7 @@ def quantized(
         rounding=choice.rounding,
         balance=options.balance,
         bias=options.bias,
+        weight_steps=steps.most,
         calibration=len(samples),
         output_change=change,
         layers=tuple(described),
@@ -127,11 +130,13 @@ class _Work:
         placement: Placement,
         found: Mapping[relax.Var, Chosen],
         options: Quantize,
+        most: int,
         context: Context,
     ) -> None:
         self._trial = trial
         self._quantizers = {value: each.quantizer for value, each in found.items()}
         self._options = options
+        self._most = most
         self._context = context
         wanted = {layer.name for layer in placement.layers}
         self._layers = [layer for name, layer in trial.layers.items() if name in wanted]
@@ -156,13 +161,13 @@ class _Work:
                 if factors is not None:
                     found.divide(factors)
                 matrix = layer.matrix * by
-                scales = scales_of(matrix, found.power)
+                scales = scales_of(matrix, found.power, self._most)
                 name: Rounding = (
                     "nearest" if not found.whole
-                    else best_rounding(matrix, scales, *found.halves) if asked == "auto"
+                    else best_rounding(matrix, scales, self._most, *found.halves) if asked == "auto"
                     else asked
                 )  # fmt: skip
-                rounded = ROUNDINGS[name](matrix, scales, found.total) * scales
+                rounded = ROUNDINGS[name](matrix, scales, self._most, found.total) * scales
                 constants.weights[layer.name] = layer.stored(rounded.astype(np.float32))
                 constants.trial[layer.variable] = layer.stored((rounded / by).astype(np.float32))
                 constants.roundings[layer.name] = name

@@ -12,41 +12,63 @@ Sources
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+from harness.kernels.dot_products import PAIR, Products
 from harness.specs.quantization import Rounding
 
 MOST = 127
 """The largest step: int8 without its least value, which has no opposite."""
+MOST_IN_PAIRS = PAIR // 2
+"""The largest step of which any two fit into sums of 16 bits."""
 _NOTHING = 1e-30
 """Weights that are no larger are 0: of steps of denormal numbers little is left."""
 _SHARES = np.linspace(0.7, 1.0, 31)
 """Scales that are looked at, as shares of what the largest weight needs."""
 
 
-def scales_of(matrix: np.ndarray, power: np.ndarray) -> np.ndarray:
-    """A scale for each output of weights `[inputs, outputs]`, of the least squared error. Errors
-    are weighed by the mean `power` of the inputs, `[inputs, 1]`. 1 where all weights are 0."""
+@dataclass(frozen=True)
+class Steps:
+    """The type of data, and the largest step of weights."""
+
+    data: str
+    most: int
+
+
+def steps_for(products: Products, reduce_range: bool | Literal["auto"]) -> Steps:
+    """The steps that a target multiplies, `auto`: in a reduced range where that is faster."""
+    reduced = products.pairs if reduce_range == "auto" else reduce_range
+    return Steps(products.dtype, MOST_IN_PAIRS if reduced else MOST)
+
+
+def scales_of(matrix: np.ndarray, power: np.ndarray, most: int) -> np.ndarray:
+    """A scale for each output of weights `[inputs, outputs]`, of the least squared error with steps
+    up to `most`. Errors are weighed by the mean `power` of the inputs, `[inputs, 1]`. 1 where all
+    weights are 0."""
     largest = np.abs(matrix).max(axis=0, initial=0)
-    whole = np.where(largest > _NOTHING, largest / MOST, 1.0)
+    whole = np.where(largest > _NOTHING, largest / most, 1.0)
     best, least = whole, np.full(whole.shape, np.inf)
     for share in _SHARES[::-1]:
         scales = whole * share
-        error = (power * np.square(nearest(matrix, scales) * scales - matrix)).sum(axis=0)
+        error = (power * np.square(nearest(matrix, scales, most) * scales - matrix)).sum(axis=0)
         best = np.where(error < least, scales, best)
         least = np.minimum(error, least)
     return best
 
 
-def nearest(matrix: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """The nearest steps."""
-    return np.asarray(np.clip(np.rint(matrix / scales), -MOST, MOST))
+def nearest(matrix: np.ndarray, scales: np.ndarray, most: int) -> np.ndarray:
+    """The nearest steps, up to `most`."""
+    return np.asarray(np.clip(np.rint(matrix / scales), -most, most))
 
 
-def second_order(matrix: np.ndarray, scales: np.ndarray, moments: np.ndarray) -> np.ndarray:
-    """The steps of [GPTQ]; `moments` are the inputs' second moments, which have an inverse. A
-    weight of 0 stays 0."""
+def second_order(
+    matrix: np.ndarray, scales: np.ndarray, most: int, moments: np.ndarray
+) -> np.ndarray:
+    """The steps of [GPTQ], up to `most`; `moments` are the inputs' second moments, which have an
+    inverse. A weight of 0 stays 0."""
     order = np.argsort(-np.diag(moments), kind="stable")
     left = matrix[order].astype(np.float64)
     kept = left != 0
@@ -54,7 +76,7 @@ def second_order(matrix: np.ndarray, scales: np.ndarray, moments: np.ndarray) ->
     upper = np.linalg.cholesky((inverse + inverse.T) / 2).T
     steps = np.zeros_like(left)
     for at in range(len(left)):
-        steps[at] = nearest(left[at], scales) * kept[at]
+        steps[at] = nearest(left[at], scales, most) * kept[at]
         error = (left[at] - steps[at] * scales) / upper[at, at]
         left[at + 1 :] -= np.outer(upper[at, at + 1 :], error)
     found = np.zeros_like(steps)
@@ -62,22 +84,23 @@ def second_order(matrix: np.ndarray, scales: np.ndarray, moments: np.ndarray) ->
     return found
 
 
-def _alone(matrix: np.ndarray, scales: np.ndarray, _: np.ndarray) -> np.ndarray:
-    return nearest(matrix, scales)
+def _alone(matrix: np.ndarray, scales: np.ndarray, most: int, _: np.ndarray) -> np.ndarray:
+    return nearest(matrix, scales, most)
 
 
-Round = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""The steps of weights `[inputs, outputs]` at some scales, by the moments of the inputs."""
+Round = Callable[[np.ndarray, np.ndarray, int, np.ndarray], np.ndarray]
+"""The steps of weights `[inputs, outputs]` at some scales, up to the most, by the moments of the
+inputs."""
 ROUNDINGS: Mapping[Rounding, Round] = {"nearest": _alone, "second-order": second_order}
 
 
 def best_rounding(
-    matrix: np.ndarray, scales: np.ndarray, moments: np.ndarray, others: np.ndarray
+    matrix: np.ndarray, scales: np.ndarray, most: int, moments: np.ndarray, others: np.ndarray
 ) -> Rounding:
     """What is nearest to the layer's outputs for inputs of other moments than it was fitted to."""
 
     def error(name: Rounding) -> float:
-        apart = ROUNDINGS[name](matrix, scales, moments) * scales - matrix
+        apart = ROUNDINGS[name](matrix, scales, most, moments) * scales - matrix
         return float(np.sum(apart * (others @ apart)))
 
     return min(ROUNDINGS, key=error)

@@ -11,7 +11,7 @@ from harness.specs.quantization import Quantize
 if TYPE_CHECKING:
     from harness.compiler.api import tvm
 
-REVISION = 1
+REVISION = 2
 """In the fingerprint of cells: raised when the step comes to another network than before."""
 
 
@@ -27,14 +27,14 @@ def apply(
     """
     from harness.errors import CellFailure
     from harness.quantization.quantize import quantized
-    from harness.quantization.support import data_type_of
+    from harness.quantization.support import integer_products
 
     if context.state:
         raise CellFailure(
             "the network keeps state, of which calibration inputs have the first values alone: the "
             "ranges of later ones are not known"
         )
-    dtype = data_type_of(context.spec, context.target)
-    found, quantization = quantized(canonical, options, dtype, context)
+    products = integer_products(context.spec, context.target)
+    found, quantization = quantized(canonical, options, products, context)
     context.keep_reference(found)
     return found, quantization

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from harness.compiler.api import tvm
 from harness.errors import CellSkipped
-from harness.kernels.dot_products import data_type
+from harness.kernels.dot_products import Products, products_of
 from harness.kernels.vectors import vector_lanes
 from harness.specs.target import TargetSpec
 
 
-def data_type_of(spec: TargetSpec, target: tvm.target.Target) -> str:
-    """The type of data that a target multiplies with 8-bit weights. Raises CellSkipped where it has
+def integer_products(spec: TargetSpec, target: tvm.target.Target) -> Products:
+    """How a target multiplies 8-bit integers. Raises CellSkipped where it has
     no kernels for that, or its description does not use them."""
-    found = data_type(target) if vector_lanes(target) > 1 else None
+    found = products_of(target) if vector_lanes(target) > 1 else None
     if found is None:
         raise CellSkipped(
             f"target {spec.name} has no kernels of 8-bit integers: expected an x86 processor with "

@@ -240,7 +240,8 @@ class LayerQuantization(Frozen):
 
 class Quantization(Frozen):
     """What quantization did: the requested methods, how many inputs it was calibrated on, the
-    change of the network's outputs on some of these, relative to their size, and each layer."""
+    change of the network's outputs on some of these, relative to their size, the largest step of
+    weights, and each layer."""
 
     ranges: Ranges
     rounding: Roundings
@@ -248,6 +249,7 @@ class Quantization(Frozen):
     bias: bool
     calibration: int
     output_change: float
+    weight_steps: int = 127
     layers: tuple[LayerQuantization, ...] = ()
 
     @property

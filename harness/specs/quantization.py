@@ -43,8 +43,10 @@ class Quantize(StepOptions):
     are not rounded yet; `auto` takes for each layer what is nearer to its outputs on inputs that
     neither was fitted to. `balance` divides the channels of data by factors, and multiplies weights
     by them, where that brings the outputs nearer: channels that are large no longer take the steps
-    of small ones. `bias` adds to each bias by how much the mean of an output moved. Of
-    several `ranges` or `rounding`, each combination makes a cell of its own, named `name@mse`.
+    of small ones. `bias` adds to each bias by how much the mean of an output moved.
+    `reduce_range` gives weights 7 bits, which processors without `VPDPBUSD` multiply faster; `auto`
+    does so on those. Of several `ranges` or `rounding`, each combination makes a cell of its own,
+    named `name@mse`.
     """
 
     calibration: Count = 64
@@ -52,6 +54,7 @@ class Quantize(StepOptions):
     rounding: Annotated[tuple[Roundings, ...], ONE_WORD_OR_SEVERAL, Field(min_length=1)] = ("auto",)
     balance: bool = True
     bias: bool = True
+    reduce_range: bool | Literal["auto"] = "auto"
     exclude: tuple[str, ...] = ()
 
     @property

@@ -11,9 +11,12 @@ from harness.hardware import HOST, load_target
 from harness.kernels.dot_products import (
     BYTES,
     FUNCTIONS,
-    data_type,
+    PAIR,
+    Products,
     dot4,
+    in_pairs,
     packed_words,
+    products_of,
 )
 from harness.kernels.lowering import use_our_lowering
 
@@ -25,6 +28,8 @@ HERE = features_of(tvm.target.Target(load_target(HOST).tvm.as_tvm()))
 _SETS = [
     ("vpdpbusd", _X86, "+avx512vnni,+avx512vl,+avx512bw,+avx512f", (4, 8, 16)),
     ("vpdpbusd", _X86, "+avxvnni,+avx2", (4, 8)),
+    ("vpmaddubsw", _X86, "+avx512bw,+avx512f", (16,)),
+    ("vpmaddubsw", _X86, "+avx2", (4, 8)),
     ("vpmaddwd", _X86, "+avx512bw,+avx512f", (16,)),
     ("vpmaddwd", _X86, "+avx2", (4, 8)),
     ("sdot", _ARM, "+neon,+dotprod", (4,)),
@@ -35,14 +40,16 @@ def _target(triple: str, features: str) -> tvm.target.Target:
     return tvm.target.Target({"kind": "llvm", "mtriple": triple, "mattr": features.split(",")})
 
 
-def _compiled(target: tvm.target.Target, lanes: int, dtype: str) -> tvm.runtime.Module:
+def _compiled(
+    target: tvm.target.Target, lanes: int, dtype: str, *, pairs: bool = False
+) -> tvm.runtime.Module:
     data = te.placeholder((ROWS, WORDS * BYTES), dtype, "data")
     weights = te.placeholder((WORDS, lanes), "int32", "weights")
     word = te.reduce_axis((0, WORDS), "word")
     sums = te.compute(
         (ROWS, lanes),
         lambda row, lane: te.sum(
-            dot4(data, row, word * BYTES, weights=weights[word, lane]), axis=word
+            dot4(data, row, word * BYTES, weights=weights[word, lane], pairs=pairs), axis=word
         ),
         name="sums",
     )
@@ -55,20 +62,27 @@ def _compiled(target: tvm.target.Target, lanes: int, dtype: str) -> tvm.runtime.
     return tvm.compile(schedule.mod, target=target)
 
 
-def _drawn(dtype: str, lanes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Data [rows, inputs] and weights [inputs, lanes], extreme ones among them."""
+def _drawn(dtype: str, lanes: int, *, pairs: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Data [rows, inputs] and weights [inputs, lanes], extreme ones among them; of pairs that add
+    up to no more than they may."""
     random = np.random.default_rng(0)
     limits = np.iinfo(dtype)
     data = random.integers(limits.min, limits.max + 1, (ROWS, WORDS * BYTES)).astype(dtype)
     weights = random.integers(-128, 128, (WORDS * BYTES, lanes)).astype(np.int8)
     data[0], data[1] = limits.max, limits.min
     weights[:, 0], weights[:, -1] = -128, 127
+    if pairs:
+        size = np.abs(weights[::2].astype(int))
+        weights[1::2] = np.sign(weights[1::2]) * (PAIR - size)
+        weights[1::2, 0] = -(PAIR - size[:, 0])
+        weights[0::2, 1 % lanes], weights[1::2, 1 % lanes] = -64, -64
     return data, weights
 
 
-def _check(module: tvm.runtime.Module, dtype: str, lanes: int) -> None:
-    data, weights = _drawn(dtype, lanes)
+def _check(module: tvm.runtime.Module, dtype: str, lanes: int, *, pairs: bool = False) -> None:
+    data, weights = _drawn(dtype, lanes, pairs=pairs)
     words = packed_words(weights.reshape(WORDS, BYTES, lanes).transpose(0, 2, 1))
+    assert in_pairs(words) == pairs
     found = tvm.runtime.tensor(np.zeros((ROWS, lanes), np.int32))
     module.jit()["main"](tvm.runtime.tensor(data), tvm.runtime.tensor(words), found)
     np.testing.assert_array_equal(found.numpy(), data.astype(np.int64) @ weights.astype(np.int64))
@@ -82,13 +96,13 @@ def test_instructions_give_the_sums_of_integers(
     instruction: str, triple: str, features: str, lanes: int
 ) -> None:
     target = _target(triple, features)
-    dtype = data_type(target)
-    assert dtype is not None
-    module = _compiled(target, lanes, dtype)
+    products, pairs = products_of(target), instruction == "vpmaddubsw"
+    assert products is not None and products.pairs == (pairs or instruction == "vpmaddwd")
+    module = _compiled(target, lanes, products.dtype, pairs=pairs)
     assert instruction in module.mod.inspect_source("asm")
     if not frozenset(features.replace("+", "").split(",")) <= HERE:
         pytest.skip(f"this machine lacks some of {features}: compiled, not run")
-    _check(module, dtype, lanes)
+    _check(module, products.dtype, lanes, pairs=pairs)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8"])
@@ -99,18 +113,19 @@ def test_any_target_has_the_sums(dtype: str, lanes: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("triple", "features", "dtype"),
+    ("triple", "features", "products"),
     [
-        (_X86, "+avx2", "uint8"),
+        (_X86, "+avx2", Products("uint8", pairs=True)),
+        (_X86, "+avx2,+avxvnni", Products("uint8")),
         (_X86, "+sse4.2", None),
         (_ARM, "+neon", None),
-        (_ARM, "+neon,+dotprod", "int8"),
+        (_ARM, "+neon,+dotprod", Products("int8")),
     ],
 )
 def test_data_have_the_type_that_instructions_take(
-    triple: str, features: str, dtype: str | None
+    triple: str, features: str, products: Products | None
 ) -> None:
-    assert data_type(_target(triple, features)) == dtype
+    assert products_of(_target(triple, features)) == products
 
 
 def test_no_function_of_ours_is_left_to_link() -> None:

@@ -24,7 +24,8 @@ from harness.compiler.api import (
     tvm,
 )
 from harness.hardware import HOST, load_target
-from harness.kernels.dot_products import FUNCTIONS, data_type
+from harness.kernels.dot_products import FUNCTIONS, Products
+from harness.kernels.dot_products import products_of as target_products
 from harness.networks.layers import weighted_layers_of
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
@@ -191,12 +192,12 @@ def test_quantized_layers_multiply_integers(case: str, dtype: str, tmp_path: Pat
     model, feeds = make()
     target = HERE if dtype == "as here" else PLAIN
     if dtype == "as here":
-        if data_type(HERE) is None:
+        if target_products(HERE) is None:
             pytest.skip("this processor has no instruction for products of bytes")
         adapted = adapted_of(model, tmp_path, HERE)
     else:
         plain = to_channels_last(canonicalise(imported(model, tmp_path).module))
-        adapted = ComputeInIntegers.apply(plain, 4, dtype)
+        adapted = ComputeInIntegers.apply(plain, 4, Products(dtype))
     assert not set(operators_of(adapted)) & {"relax.nn.conv2d", "relax.matmul"}
     assert products_of(adapted) == products
     machine = machine_of(fuse(adapted, "full"), target, 2)
@@ -220,7 +221,7 @@ def test_convolutions_in_groups_sum_whole_numbers(
     """Nothing is rounded before their scales: no sum lies between two steps."""
     model, feeds = qdq_convolution(dtype, channels, channels, groups)
     plain = to_channels_last(canonicalise(imported(model, tmp_path).module))
-    adapted = ComputeInIntegers.apply(plain, 4, "uint8")
+    adapted = ComputeInIntegers.apply(plain, 4, Products("uint8"))
     (weights,) = (
         constant_array(binding.value.args[1])
         for block in adapted[MAIN].body.blocks
@@ -257,7 +258,7 @@ def test_sums_beyond_32_bits_stay_in_floats(tmp_path: Path) -> None:
     constants = {
         "s": np.float32(0.1),
         "z": np.asarray(0, np.uint8),
-        "w": np.full((inputs, 2), 127, np.int8),
+        "w": np.where(np.arange(inputs)[:, None] < 9, 126, np.full((1, 2), 127)).astype(np.int8),
         "wz": np.asarray(0, np.int8),
     }
     nodes = [
@@ -267,6 +268,22 @@ def test_sums_beyond_32_bits_stay_in_floats(tmp_path: Path) -> None:
     ]
     model = network(nodes, ["y"], feeds, constants)
     assert products_of(adapted_of(model, tmp_path, AVX2)) == 0
+
+
+@pytest.mark.parametrize("bits", [7, 8])
+def test_weights_of_seven_bits_are_summed_in_pairs(bits: int, tmp_path: Path) -> None:
+    model, _ = qdq_convolution()
+    (weights,) = (each for each in model.graph.initializer if each.name == "w")
+    array = onnx.numpy_helper.to_array(weights) // 2 ** (8 - bits)
+    weights.CopyFrom(onnx.numpy_helper.from_array(array, "w"))
+    found: set[str] = set()
+    for kernel in adapted_of(model, tmp_path, AVX2).functions.values():
+        if isinstance(kernel, PrimFunc):
+            structural_walk(kernel.body, (tvm.ir.Call, lambda call: found.add(operator_name(call))))
+    assert ("layeredge.dot4_pairs" in found, "layeredge.dot4_unsigned" in found) == (
+        bits == 7,
+        bits == 8,
+    )
 
 
 def test_targets_with_the_instructions_alone_multiply_integers(tmp_path: Path) -> None:
@@ -305,7 +322,7 @@ def test_blocks_of_zeros_are_left_out(dtype: str, kept: int, tmp_path: Path) -> 
     assert any("sparse" in name for name in names) == (kept < 13)
     assert products_of(adapted) == 1
     plain = to_channels_last(canonicalise(imported(model, tmp_path).module))
-    lanes_of_plain = ComputeInIntegers.apply(plain, 4, dtype, ())
+    lanes_of_plain = ComputeInIntegers.apply(plain, 4, Products(dtype), ())
     machine = machine_of(fuse(lanes_of_plain, "full"), PLAIN, 2)
     found = machine["main"](*map(tvm.runtime.tensor, feeds.values())).numpy().astype(int)
     assert np.abs(found - reference(model, feeds)[0].astype(int)).max() <= 1

@@ -21,14 +21,17 @@ from harness.hardware import load_target
 from harness.models.frontends import import_model
 from harness.models.imported import Imported
 from harness.networks.context import Context
+from harness.networks.layers import weighted_layers_of
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 from harness.passes.rewriter import MAIN
+from harness.passes.steps import in_steps
 from harness.quantization.placement import InsertQuantizers, placed
 from harness.quantization.step import apply
 from harness.records.record import Quantization
 from harness.specs.quantization import RANGE_METHODS, Quantize, RangeMethod, Rounding
+from harness.specs.target import TargetSpec
 
 BOARD = load_target("raspberry-pi-5")
 """A target that multiplies integers, whatever this machine does."""
@@ -76,12 +79,12 @@ def context(samples: list[list[np.ndarray]], spec: Any = BOARD) -> tuple[Context
 
 
 def quantized(
-    model: onnx.ModelProto, folder: Path, **options: Any
+    model: onnx.ModelProto, folder: Path, spec: TargetSpec = BOARD, **options: Any
 ) -> tuple[tvm.IRModule, tvm.IRModule, Quantization, Imported]:
     """The network before and after, and what was done."""
     imported = read(model, folder)
     canonical = canonicalise(imported.module, imported.layer_names)
-    made, kept = context(inputs(imported, 24))
+    made, kept = context(inputs(imported, 24), spec)
     found, entry = apply(canonical, made, Quantize(**options))
     assert kept == [found]
     return canonical, found, entry, imported
@@ -126,6 +129,30 @@ def test_kernels_of_integers_give_what_the_reference_gives(tmp_path: Path) -> No
     target = target_of(here.tvm.as_tvm())
     adapted = fuse(adapt(after, here.passes, target), "full", target)
     assert change(after, adapted, imported) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "most"),
+    [
+        ("haswell", {}, 64),
+        ("haswell", {"reduce_range": False}, 127),
+        ("znver4", {}, 127),
+        ("znver4", {"reduce_range": True, "rounding": "nearest"}, 64),
+        ("raspberry-pi-5", {}, 127),
+    ],
+)
+def test_weights_have_seven_bits_where_that_is_faster(
+    target: str, options: dict[str, Any], most: int, tmp_path: Path
+) -> None:
+    before, after, entry, imported = quantized(products(), tmp_path, load_target(target), **options)
+    assert entry.weight_steps == most
+    assert change(before, after, imported) < 0.05
+    largest = []
+    for layer in weighted_layers_of(after):
+        found = in_steps(layer.matrix)
+        assert found is not None
+        largest.append(int(np.abs(found[0].astype(int)).max()))
+    assert max(largest) <= most and (most == 64 or max(largest) > 64)
 
 
 def test_outputs_of_the_network_stay_floats(tmp_path: Path) -> None:

@@ -38,8 +38,8 @@ def test_steps_are_whole_and_of_8_bits_and_zeros_stay(
 ) -> None:
     matrix, rows = layer(seed, inputs, outputs, 20)
     matrix[np.random.default_rng(seed).random(matrix.shape) < 0.3] = 0
-    scales = scales_of(matrix, np.ones((inputs, 1)))
-    steps = ROUNDINGS[rounding](matrix, scales, second_moments(rows))
+    scales = scales_of(matrix, np.ones((inputs, 1)), MOST)
+    steps = ROUNDINGS[rounding](matrix, scales, MOST, second_moments(rows))
     assert np.array_equal(steps, np.rint(steps))
     assert np.abs(steps).max() <= MOST
     assert not steps[matrix == 0].any()
@@ -47,36 +47,38 @@ def test_steps_are_whole_and_of_8_bits_and_zeros_stay(
 
 def test_second_order_rounding_is_nearer_to_the_outputs() -> None:
     matrix, rows = layer(0, 64, 16, 2000)
-    scales = scales_of(matrix, np.ones((64, 1))) * 16  # as if there were four bits
+    scales = scales_of(matrix, np.ones((64, 1)), MOST) * 16  # as if there were four bits
     moments = second_moments(rows)
     errors = {
-        name: np.square(rows @ (ROUNDINGS[name](matrix, scales, moments) * scales - matrix)).sum()
+        name: np.square(
+            rows @ (ROUNDINGS[name](matrix, scales, MOST, moments) * scales - matrix)
+        ).sum()
         for name in ROUNDINGS
     }
     assert errors["second-order"] < 0.8 * errors["nearest"]
-    assert best_rounding(matrix, scales, second_moments(rows[::2]), moments) == "second-order"
+    assert best_rounding(matrix, scales, MOST, second_moments(rows[::2]), moments) == "second-order"
 
 
 def test_second_order_rounding_of_independent_inputs_is_to_the_nearest() -> None:
     matrix, _ = layer(1, 12, 5, 1)
-    scales = scales_of(matrix, np.ones((12, 1)))
-    found = second_order(matrix, scales, np.diag(np.arange(1.0, 13.0)))
-    np.testing.assert_array_equal(found, nearest(matrix, scales))
+    scales = scales_of(matrix, np.ones((12, 1)), MOST)
+    found = second_order(matrix, scales, MOST, np.diag(np.arange(1.0, 13.0)))
+    np.testing.assert_array_equal(found, nearest(matrix, scales, MOST))
 
 
 def test_scale_holds_the_largest_weight_unless_less_is_nearer() -> None:
     matrix = np.array([[1.0, 0.0], [-0.5, 0.0]])
-    scales = scales_of(matrix, np.ones((2, 1)))
+    scales = scales_of(matrix, np.ones((2, 1)), MOST)
     assert 0.7 / MOST <= scales[0] <= 1 / MOST
     assert scales[1] == 1
     outlier = np.append(np.full(1000, 0.5), 0.51)[:, None]
-    assert scales_of(outlier, np.ones((1001, 1)))[0] <= 0.51 / MOST
+    assert scales_of(outlier, np.ones((1001, 1)), MOST)[0] <= 0.51 / MOST
 
 
 def test_moments_of_few_rows_have_an_inverse() -> None:
     matrix, rows = layer(2, 30, 3, 2)
-    scales = scales_of(matrix, np.ones((30, 1)))
-    assert np.isfinite(second_order(matrix, scales, second_moments(rows))).all()
+    scales = scales_of(matrix, np.ones((30, 1)), MOST)
+    assert np.isfinite(second_order(matrix, scales, MOST, second_moments(rows))).all()
 
 
 @pytest.mark.parametrize("rounding", list(ROUNDINGS))
@@ -85,5 +87,5 @@ def test_weights_on_the_lattice_stay(rounding: Rounding) -> None:
     steps = random.integers(-MOST, MOST + 1, (20, 4)).astype(float)
     scales = np.array([0.1, 0.2, 0.5, 1.0])
     moments = second_moments(random.standard_normal((50, 20)))
-    found = ROUNDINGS[rounding](steps * scales, scales, moments)
+    found = ROUNDINGS[rounding](steps * scales, scales, MOST, moments)
     np.testing.assert_array_equal(found, steps)

@@ -18,7 +18,7 @@ from harness.compiler.api import target_of
 from harness.errors import InputError
 from harness.hardware import load_target
 from harness.hardware.description import as_yaml
-from harness.kernels.dot_products import data_type
+from harness.kernels.dot_products import products_of
 from harness.records.artifact import NETWORK, reference_of
 from harness.records.export import write_exports
 from harness.records.store import FILE_NAME, Store
@@ -114,7 +114,7 @@ def test_compressed_cells_are_verified_against_their_own_network(tmp_path: Path)
 @pytest.mark.slow
 def test_quantized_cells_of_two_batches_agree_and_are_written_as_onnx(tmp_path: Path) -> None:
     """Each batch is calibrated on samples of its own shape."""
-    if data_type(target_of(load_target("x86-host").tvm.as_tvm())) is None:
+    if products_of(target_of(load_target("x86-host").tvm.as_tvm())) is None:
         pytest.skip("this processor has no instruction for products of bytes")
     save(convolutional(batch="n"), tmp_path / "free.onnx")
     images = np.random.default_rng(0).standard_normal((24, 3, 8, 8)).astype(np.float32)
@@ -138,7 +138,7 @@ def test_quantized_cells_of_two_batches_agree_and_are_written_as_onnx(tmp_path: 
 
 @pytest.mark.slow
 def test_edges_that_are_dropped_are_left_out_beside_8_bits(tmp_path: Path) -> None:
-    if data_type(target_of(load_target("x86-host").tvm.as_tvm())) is None:
+    if products_of(target_of(load_target("x86-host").tvm.as_tvm())) is None:
         pytest.skip("this processor has no instruction for products of bytes")
     nodes = [
         helper.make_node("MatMul", ["x", "a"], ["p"]),
