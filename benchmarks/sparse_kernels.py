@@ -27,42 +27,23 @@ from pathlib import Path
 import click
 import matplotlib
 import numpy as np
+from layer_kernels import LAYERS, ROUNDS, Form, Kernel, Maker, Shape
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from harness.building.network import flops, moved_bytes
-from harness.compiler.api import relax, tvm
-from harness.compiler.patches import load_tensor_intrinsics
-from harness.edges.blocks import Block, summed
-from harness.edges.patterns import block_of, mask_of
+from harness.compiler.api import target_of
+from harness.edges.blocks import Block
+from harness.edges.patterns import block_of
 from harness.hardware import HOST, load_target
-from harness.kernels.dot_products import data_type
-from harness.kernels.lowering import use_our_lowering
+from harness.kernels.dot_products import products_of
 from harness.kernels.vectors import vector_lanes
 from harness.machine.environment import noise_warnings
 from harness.machine.roofline import with_measured_roofs
-from harness.passes.adapt import adapt
-from harness.passes.canonicalise import canonicalise
-from harness.passes.fusion import fuse
 from harness.report.plots.style import INK, SMALL_SIZE, TITLE_SIZE, colors
 from harness.specs.patterns import BLOCKS, Pattern
-from harness.specs.sweep import Tune
-from harness.specs.target import Passes
-from harness.tuning.candidates.process import Candidate, KernelTask
-from harness.tuning.candidates.real_inputs import record_kernel_inputs
-from harness.tuning.database import TuningDatabase
-from harness.tuning.measurers.local import KernelMeasurer
-from harness.tuning.progress import TuningProgress
-from harness.tuning.rivals import scheduled
-from harness.tuning.tasks import tasks_of
-from harness.tuning.tuner import Tuner
+from harness.specs.target import TargetSpec
 
-_BYTES = {"uint8": (0, 255), "int8": (-128, 127)}
-_ROUNDS = 60
-_PLACES = 5
-"""How often kernels are opened anew: where their arguments lie in memory makes them faster or
-slower for as long as they lie there."""
 _UNDISTURBED = 1.15
 """How much longer than at its best, see `_BEST`, the probe may take where nobody is beside it."""
 _BEST = 0.01
@@ -71,82 +52,11 @@ _LEAST_TURNS = 10
 """So many undisturbed turns it takes to say something of a layer."""
 
 
-@dataclass(frozen=True)
-class Shape:
-    """A layer: `rows` places of the output, each with `inputs` × `outputs` edges."""
-
-    model: str
-    rows: int
-    inputs: int
-    outputs: int
-
-    def __str__(self) -> str:
-        return f"{self.model} {self.rows}×{self.inputs}×{self.outputs}"
-
-
 PROBE = Shape("MiniLM", 32, 384, 384)
 
 Case = tuple[Pattern, float]
 """A pattern, and the share of blocks that are left out."""
 PROBED: Case = ("block", 0.9)
-
-LAYERS = [
-    *(
-        Shape("EfficientNet-Lite0", side * side, inputs, outputs)
-        for side, inputs, outputs in (
-            (56, 24, 144),
-            (28, 40, 240),
-            (14, 240, 80),
-            (14, 80, 480),
-            (14, 480, 80),
-            (14, 480, 112),
-            (14, 112, 672),
-            (14, 672, 112),
-            (7, 672, 192),
-            (7, 192, 1152),
-            (7, 1152, 192),
-            (7, 1152, 320),
-            (7, 320, 1280),
-        )
-    ),
-    *(Shape("MiniLM", 32, *edges) for edges in ((384, 384), (384, 1536), (1536, 384))),
-]
-
-
-def network(shape: Shape, sparsity: float, block: Block, dtype: str) -> tvm.IRModule:
-    """A layer with bias and activation, without this share of its blocks. Its data are of such a
-    type, and whole steps where that is one of integers, as its weights then are."""
-    generator = np.random.default_rng(0)
-    weights = generator.standard_normal((shape.inputs, shape.outputs)).astype(np.float32)
-    if dtype != "float32":
-        weights = np.clip(np.rint(32 * weights), -127, 127).astype(np.float32)
-        weights[0] = 127  # the scale is found by the largest
-    if sparsity:
-        scores = summed(weights.astype(np.float64) ** 2, block)
-        weights = weights * mask_of(scores, "block", sparsity, block)
-    builder = relax.BlockBuilder()
-    data = relax.Var("data", relax.TensorType((1, shape.rows, shape.inputs), dtype))
-    with builder.function("main", [data]):
-        with builder.dataflow():
-            values = data
-            if dtype != "float32":
-                scale, point = relax.const(np.float32(0.05)), relax.const(np.int32(100))
-                values = builder.emit(relax.op.dequantize(data, scale, point, -1))
-            product = builder.emit(relax.op.matmul(values, relax.const(weights)))
-            biased = builder.emit(relax.op.add(product, relax.const(weights[0].copy())))
-            result = builder.emit_output(relax.op.nn.relu(biased))
-        builder.emit_func_output(result)
-    return builder.get()
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """A tuned kernel as a candidate to measure, with what a call of it computes and moves."""
-
-    task: KernelTask
-    module: tvm.IRModule
-    flops: float
-    bytes: float
 
 
 @dataclass(frozen=True)
@@ -176,7 +86,7 @@ class Layer:
         a process, before."""
         before: np.ndarray = self.probed <= most
         after = np.roll(before, -1)
-        after[_ROUNDS - 1 :: _ROUNDS] = True
+        after[ROUNDS - 1 :: ROUNDS] = True
         found: np.ndarray = before & after
         return found
 
@@ -194,68 +104,33 @@ class Layer:
         return Figures(times.shape[1], float(dense), float(rate), found)
 
 
-class Maker:
-    """Tunes and compiles the kernels of layers."""
+class SparseKernels:
+    """The kernels of layers, dense and sparse, in floats or in integers."""
 
-    def __init__(self, trials: int, seed: int, *, integers: bool) -> None:
-        load_tensor_intrinsics("x86")
-        use_our_lowering()
-        self.spec = with_measured_roofs(load_target(HOST))
-        self._target = tvm.target.Target(self.spec.tvm.as_tvm())
-        self._threads = self.spec.tvm.num_cores
-        self._lanes = vector_lanes(self._target)
-        self._trials = trials
-        self._seed = seed
-        found = data_type(self._target) if integers else "float32"
-        if found is None:
+    def __init__(self, spec: TargetSpec, trials: int, seed: int, *, integers: bool) -> None:
+        target = target_of(spec.tvm.as_tvm())
+        self._products = products_of(target) if integers else None
+        if integers and self._products is None:
             raise click.ClickException("this processor has no products of 8-bit integers")
-        self._dtype = found
+        self._lanes = vector_lanes(target)
+        self._maker = Maker(spec, trials, seed)
 
     def layer(self, shape: Shape, cases: Sequence[Case], probe: Kernel, folder: Path) -> Layer:
-        """A layer, measured: dense, and in those cases whose blocks divide its outputs."""
-        blocks = {case: block_of(case[0], self._lanes) for case in cases}
-        fitting = [
-            case
-            for case, block in blocks.items()
-            if shape.inputs % block.inputs == 0 and shape.outputs % block.outputs == 0
-        ]
+        """A layer, measured: dense, and in those cases whose blocks divide it."""
+        fitting = [case for case in cases if self._fits(shape, block_of(case[0], self._lanes))]
         dense = self.kernel(shape, ("block", 0.0), folder / "dense")
         sparse = {case: self.kernel(shape, case, folder / f"{case}") for case in fitting}
-        *times, probed = self._in_turns([dense, *sparse.values(), probe])
+        *times, probed = self._maker.in_turns([dense, *sparse.values(), probe])
         return Layer(shape, dense, sparse, np.array(times), probed)
 
     def kernel(self, shape: Shape, case: Case, folder: Path) -> Kernel:
-        """A layer's one kernel, tuned; `folder` keeps what it is given."""
+        """A layer's kernel in one case."""
         pattern, sparsity = case
-        block = block_of(pattern, self._lanes)
-        module = canonicalise(network(shape, sparsity, block, self._dtype))
-        fused = fuse(adapt(module, Passes(), self._target), "full")
-        feed = np.random.default_rng(1).standard_normal((1, shape.rows, shape.inputs))
-        if self._dtype != "float32":
-            feed = np.clip(100 + 20 * feed, *_BYTES[self._dtype])
-        inputs = record_kernel_inputs(
-            fused, self._target, self._threads, [feed.astype(self._dtype)], folder
-        )
-        (task,) = tasks_of(fused, self._target, inputs)
-        tune = Tune(trials=self._trials)
-        with TuningDatabase(folder / "tuning") as database:
-            Tuner([task], self._target, self._threads, database, tune, self._seed, _deaf).run()
-            best = scheduled(task, self._target, self._threads, database.chosen())
-        function = task.module["main"]
-        return Kernel(task, best, flops(function), moved_bytes(function))
+        form = Form(self._products, sparsity, block_of(pattern, self._lanes))
+        return self._maker.kernel(shape, form, folder)
 
-    def _in_turns(self, kernels: Sequence[Kernel]) -> np.ndarray:
-        """Seconds per call, [kernels][rounds], in several processes one after another."""
-        entries = [(kernel.task, Candidate(module=kernel.module)) for kernel in kernels]
-        found = []
-        for _ in range(_PLACES):
-            with KernelMeasurer(self._target, self._threads) as measurer:
-                found.append(np.array(measurer.rivals(entries, _ROUNDS)))
-        return np.concatenate(found, axis=1)
-
-
-def _deaf(progress: TuningProgress) -> None:
-    """Of a tuning that takes seconds nothing is shown."""
+    def _fits(self, shape: Shape, block: Block) -> bool:
+        return shape.inputs % block.inputs == 0 and shape.outputs % block.outputs == 0
 
 
 @click.command()
@@ -284,8 +159,9 @@ def main(
     """Measure block-sparse kernels beside dense ones."""
     for warning in noise_warnings():
         click.echo(f"warning: {warning}", err=True)
-    maker = Maker(trials, seed, integers=integers)
-    bandwidth = 1e9 * (maker.spec.hardware.memory_bandwidth_gbs or float("inf"))
+    spec = with_measured_roofs(load_target(HOST))
+    maker = SparseKernels(spec, trials, seed, integers=integers)
+    bandwidth = 1e9 * (spec.hardware.memory_bandwidth_gbs or float("inf"))
     cases = list(product(pattern, sparsity))
     layered: list[Layer] = []
     with Progress(transient=True) as progress, tempfile.TemporaryDirectory() as probe_folder:
