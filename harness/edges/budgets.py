@@ -11,13 +11,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
+Prices = Mapping[str, np.ndarray]
+"""What a layer costs at each of some sparsities, `[sparsities]` by the layer's name: seconds, or
+edges."""
+
 _STEPS = 2000
 """How finely the budget is divided."""
 
 
-def spend(
-    losses: Mapping[str, np.ndarray], prices: Mapping[str, np.ndarray], most: float
-) -> dict[str, int]:
+def spend(losses: Mapping[str, np.ndarray], prices: Prices, most: float) -> dict[str, int]:
     """Which of its levels each layer gets; `losses` and `prices` are `[levels]` by the layer's
     name, `most` the limit of their sum. The cheapest levels where even those cost more.
 

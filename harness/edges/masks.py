@@ -8,9 +8,8 @@ import numpy as np
 
 from harness.compiler.api import operator_name, tvm
 from harness.edges.blocks import EDGE, Block
-from harness.edges.budgets import spend
+from harness.edges.budgets import Prices, spend
 from harness.edges.channels import KeptChannels, kept_channels
-from harness.edges.costs import Prices
 from harness.edges.patterns import block_of, mask_of, shuffled
 from harness.edges.score_cache import cached_scores
 from harness.edges.sensitivity import Progress, output_losses

@@ -13,7 +13,7 @@ from harness.specs.patterns import Pattern, traits_of
 
 if TYPE_CHECKING:
     from harness.compiler.api import tvm
-    from harness.edges.costs import Prices
+    from harness.edges.budgets import Prices
     from harness.networks.layers import Layer
 
 REVISION = 3
@@ -63,7 +63,7 @@ def apply(
         (lambda module, layers: Calibration(module, layers, seen, here, threads)) if seen else None,
         training,
         context.tell,
-        partial(_prices, context, canonical, edges.pattern),
+        partial(_prices, context, canonical, edges.pattern, lanes),
     )
     compression = compression.model_copy(
         update={
@@ -82,22 +82,24 @@ def _prices(
     context: Context,
     canonical: tvm.IRModule,
     pattern: Pattern,
+    lanes: int,
     layers: Sequence[Layer],
     sparsities: Sequence[float],
 ) -> Prices:
-    """The costs of layers on the target at some sparsities."""
-    from harness.edges.costs import Appraiser
+    """The seconds of layers on the target at some sparsities, of which the first is 0."""
+    from harness.edges.thinning import thinned
     from harness.tuning.database import TuningDatabase
+    from harness.tuning.layer_times import LayerTimer
 
     context.tell({"stage": "appraise"})
+    forms = [thinned(canonical, layers, each, pattern, lanes) for each in sparsities]
     with TuningDatabase(context.tuning_database) as database, context.folder() as folder:
-        return Appraiser(
+        return LayerTimer(
             context.spec,
             context.fusion,
-            pattern,
             database,
             context.kernel_inputs,
             folder,
             context.seed,
             context.progress,
-        ).prices(canonical, layers, sparsities)
+        ).seconds(forms, [layer.name for layer in layers])

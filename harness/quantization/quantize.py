@@ -1,10 +1,11 @@
-"""Quantizes a network: how its data are rounded, then weights, then biases layer by layer."""
+"""Quantizes a network: how its data are rounded, its weights and biases, and which layers stay in
+floats."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,39 +15,23 @@ from harness.errors import CellFailure
 from harness.kernels.dot_products import Products
 from harness.networks.calibration import no_samples
 from harness.networks.context import Context
-from harness.networks.layers import Layer, biases_of, named_layers, weighted_layers_of
+from harness.networks.layers import Layer, named_layers, weighted_layers_of
 from harness.passes.fusion import fuse
-from harness.passes.steps import in_steps
-from harness.quantization.choosing import Chosen, chosen, ends_of, spread
+from harness.quantization.choosing import Chosen, chosen, ends_of
+from harness.quantization.constants import Constants, Fitting
 from harness.quantization.lattice import Quantizer
-from harness.quantization.moments import Moments
+from harness.quantization.mixed import Rounded, back_to_floats
 from harness.quantization.placement import InsertQuantizers, Placement, placed
-from harness.quantization.rounding import ROUNDINGS, best_rounding, scales_of, steps_for
+from harness.quantization.rounding import steps_for
 from harness.quantization.trial import COMPARED, Trial, distance
 from harness.records.record import LayerQuantization, Quantization
-from harness.specs.quantization import Quantize, Rounding
+from harness.specs.quantization import Quantize
+from harness.tuning.database import TuningDatabase
+from harness.tuning.layer_times import LayerTimer
 
-_ROUNDED_FOR = 32
-"""How many samples weights are rounded for, at most."""
-_CENTRED_FOR = 16
-"""How many samples biases are corrected for: the means of the same samples, before and after, are
-compared."""
-_MOST_BYTES = 2**30
-"""Of the moments of layers that are taken together."""
 _SLACK = 1e-3
 """Of the outputs' size: so far apart may two builds of a network be that rounds."""
 _BITS, _FLOAT_BITS = 8, 32
-
-
-@dataclass
-class _Constants:
-    """The weights and biases of a quantized network: by the variables of the trial, whose data are
-    not divided by factors, and by the layer's name as the network has them."""
-
-    trial: dict[relax.Var, np.ndarray] = field(default_factory=dict)
-    weights: dict[str, np.ndarray] = field(default_factory=dict)
-    biases: dict[str, np.ndarray] = field(default_factory=dict)
-    roundings: dict[str, Rounding] = field(default_factory=dict)
 
 
 def quantized(
@@ -71,21 +56,25 @@ def quantized(
     _require_layers(placement)
     left = {value: found for value, found in ends.items() if value not in obstacles}
     found = chosen(trial, placement, left, options, steps, progress)
-    work = _Work(trial, placement, found, options, steps.most, context)
-    constants = work.rounded()
-    work.add_biases(constants)
-    changes = work.changes(constants)
-    quantizers = {value: each.quantizer for value, each in found.items()}
-    result = InsertQuantizers.apply(canonical, placement, quantizers, _own(canonical, constants))
+    fitting = Fitting(trial, placement, found, options, steps.most, progress)
+    constants = fitting.rounded()
+    fitting.add_biases(constants)
+    changes = fitting.changes(constants)
+    network = _Network(
+        placement, {value: each.quantizer for value, each in found.items()}, constants
+    )
+    if (most := options.choice.max_change) is not None:
+        network = _within(most, canonical, network, trial, changes, context)
+    result = network.of(canonical)
     change = _change(result, trial, samples, context)
-    tried = trial.change(quantizers, constants.trial)
+    tried = network.change(trial)
     if not change <= 2 * tried + _SLACK:
         raise CellFailure(
             f"the quantized network's outputs are {change:.3g} of their size away from those in "
             f"floats, where {tried:.3g} was found while it was chosen"
         )
     described = [
-        _described(layer, placement, found.get(trial.value_of.get(layer.name)), constants, changes)
+        _described(layer, network, found.get(trial.value_of.get(layer.name)), changes)
         for layer in weighted_layers_of(canonical)
     ]
     choice = options.choice
@@ -95,11 +84,103 @@ def quantized(
         balance=options.balance,
         bias=options.bias,
         weight_steps=steps.most,
+        max_change=choice.max_change,
         calibration=len(samples),
         output_change=change,
         layers=tuple(described),
     )
     return result, entry
+
+
+@dataclass(frozen=True)
+class _Network:
+    """A network whose values are rounded where they are placed, with such weights and biases."""
+
+    placement: Placement
+    quantizers: dict[relax.Var, Quantizer]
+    constants: Constants
+
+    def of(self, canonical: tvm.IRModule) -> tvm.IRModule:
+        """The quantized form of a canonical network."""
+        constants = self.constants.of(canonical)
+        return InsertQuantizers.apply(canonical, self.placement, self.quantizers, constants)
+
+    def change(self, trial: Trial) -> float:
+        """What it changes of the outputs, relative to their size."""
+        return trial.change(self.quantizers, self.constants.trial)
+
+    def without(self, reasons: Mapping[relax.Var, str], trial: Trial) -> _Network:
+        """The same with some values, and the layers that read them, in floats."""
+        layers = {layer.name for value in reasons for layer in self.placement.readers[value]}
+        left = {value: each for value, each in self.quantizers.items() if value not in reasons}
+        constants = self.constants.without(layers, trial)
+        return _Network(self.placement.without(reasons), left, constants)
+
+
+def _within(
+    most: float,
+    canonical: tvm.IRModule,
+    network: _Network,
+    trial: Trial,
+    changes: Mapping[str, float],
+    context: Context,
+) -> _Network:
+    """A network with as many layers in floats as it takes to change the outputs by no more than
+    `most`, the least worthwhile ones. `changes` are those of single layers."""
+    readers = network.placement.readers
+    saved = _seconds_saved(canonical, network, context)
+    rounded = {
+        value: Rounded(
+            value,
+            math.hypot(*(changes[layer.name] for layer in layers)),
+            sum(saved[layer.name] for layer in layers),
+        )
+        for value, layers in readers.items()
+    }
+    context.tell({"stage": "quantize"})
+    back = back_to_floats(
+        rounded,
+        most,
+        lambda values: network.without(dict.fromkeys(values, ""), trial).change(trial),
+        lambda done, total: context.tell(
+            {"stage": "quantize", "done": done, "total": total, "detail": "layers weighed"}
+        ),
+    )
+    found = network.without(
+        {
+            value: f"in 8 bits its value changes the outputs by {rounded[value].change:.2%} and "
+            f"saves {1e6 * rounded[value].saved:.1f} µs"
+            for value in back.values
+        },
+        trial,
+    )
+    if not found.placement.readers:
+        least = min(each.change for each in rounded.values())
+        raise CellFailure(
+            f"no layer can be quantized with 'max_change: {most:g}': the outputs change by "
+            f"{least:.3g} of their size at least"
+        )
+    return found
+
+
+def _seconds_saved(
+    canonical: tvm.IRModule, network: _Network, context: Context
+) -> dict[str, float]:
+    """How much less time each layer takes on the target in 8 bits, by its name; of a layer that
+    shares its kernel with others this is not known, and 0."""
+    context.tell({"stage": "appraise"})
+    layers = [layer.name for layer in network.placement.layers]
+    with TuningDatabase(context.tuning_database) as database, context.folder() as folder:
+        seconds = LayerTimer(
+            context.spec,
+            context.fusion,
+            database,
+            context.kernel_inputs,
+            folder,
+            context.seed,
+            context.progress,
+        ).seconds([canonical, network.of(canonical)], layers)
+    return {name: float(in_floats - in_bytes) for name, (in_floats, in_bytes) in seconds.items()}
 
 
 def _change(
@@ -121,143 +202,10 @@ def _require_layers(placement: Placement) -> None:
     )
 
 
-class _Work:
-    """The layers of one network whose data are rounded as was chosen."""
-
-    def __init__(
-        self,
-        trial: Trial,
-        placement: Placement,
-        found: Mapping[relax.Var, Chosen],
-        options: Quantize,
-        most: int,
-        context: Context,
-    ) -> None:
-        self._trial = trial
-        self._quantizers = {value: each.quantizer for value, each in found.items()}
-        self._options = options
-        self._most = most
-        self._context = context
-        wanted = {layer.name for layer in placement.layers}
-        self._layers = [layer for name, layer in trial.layers.items() if name in wanted]
-
-    def _quantizer(self, layer: Layer) -> Quantizer:
-        return self._quantizers[self._trial.value_of[layer.name]]
-
-    def rounded(self) -> _Constants:
-        """The weights of the layers, and how each was rounded."""
-        constants = _Constants()
-        asked = self._options.choice.rounding
-        for together in _affordable(self._layers):
-            moments = {layer.name: Moments(layer) for layer in together}
-            samples = self._trial.inputs(self._quantizers, {}, _ROUNDED_FOR)
-            for sample, inputs in enumerate(samples):
-                for layer in together:
-                    rows = self._trial.calibration.rows(layer, inputs[layer.name], sample)
-                    moments[layer.name].see(rows, sample)
-            for layer in together:
-                found, factors = moments.pop(layer.name), self._quantizer(layer).factors
-                by = spread(layer, factors)
-                if factors is not None:
-                    found.divide(factors)
-                matrix = layer.matrix * by
-                scales = scales_of(matrix, found.power, self._most)
-                name: Rounding = (
-                    "nearest" if not found.whole
-                    else best_rounding(matrix, scales, self._most, *found.halves) if asked == "auto"
-                    else asked
-                )  # fmt: skip
-                rounded = ROUNDINGS[name](matrix, scales, self._most, found.total) * scales
-                constants.weights[layer.name] = layer.stored(rounded.astype(np.float32))
-                constants.trial[layer.variable] = layer.stored((rounded / by).astype(np.float32))
-                constants.roundings[layer.name] = name
-                self._tell(len(constants.weights), len(self._layers), "layers rounded")
-        return constants
-
-    def add_biases(self, constants: _Constants) -> None:
-        """Add the biases of the layers, in steps of the sums of integers that they are added to.
-        With `bias` the means of the outputs are what they were, where that brings the network's
-        outputs nearer: each layer gets the inputs that the layers before it leave."""
-        trial, corrects = self._trial, self._options.bias
-        biased = [layer for layer in self._layers if layer.name in trial.calibration.biases]
-        for layer in biased:
-            self._set_bias(layer, np.zeros(layer.outputs), constants)
-        if not (corrects and biased):
-            return
-        before = trial.mean_inputs(biased, {}, {}, _CENTRED_FOR)
-        change, done = trial.change(self._quantizers, constants.trial), 0
-        for _, together in groupby(biased, key=lambda layer: layer.call.args[0]):
-            reading = list(together)
-            now = trial.mean_inputs(reading, self._quantizers, constants.trial, _CENTRED_FOR)
-            kept = dict(constants.trial), dict(constants.biases)
-            for layer in reading:
-                rounded = layer.matrix_of(constants.trial[layer.variable])
-                moved = before[layer.name] @ layer.matrix - now[layer.name] @ rounded
-                self._set_bias(layer, moved, constants)
-            corrected = trial.change(self._quantizers, constants.trial)
-            if corrected < change:
-                change = corrected
-            else:
-                constants.trial, constants.biases = kept
-            done += len(reading)
-            self._tell(done, len(biased), "biases corrected")
-
-    def _set_bias(self, layer: Layer, moved: np.ndarray, constants: _Constants) -> None:
-        """Set a layer's bias to what it was and `moved`, `[outputs]`, in steps."""
-        bias = self._trial.calibration.biases[layer.name]
-        found = in_steps(layer.matrix_of(constants.weights[layer.name]))
-        assert found is not None, "weights were rounded to steps"
-        step = (self._quantizer(layer).lattice.scale * found[1]).reshape(bias.values.shape)
-        values = bias.values + moved.reshape(step.shape)
-        some = np.any(layer.matrix_of(constants.weights[layer.name]), axis=0).reshape(step.shape)
-        rounded = np.where(some, np.rint(values / step) * step, values).astype(np.float32)
-        constants.trial[bias.variable] = constants.biases[layer.name] = rounded
-
-    def changes(self, constants: _Constants) -> dict[str, float]:
-        """What each layer alone changes of the network's outputs, by name."""
-        found = {}
-        for at, layer in enumerate(self._layers):
-            value = self._trial.value_of[layer.name]
-            own = {layer.variable: constants.trial[layer.variable]}
-            found[layer.name] = self._trial.change({value: self._quantizers[value]}, own)
-            self._tell(at + 1, len(self._layers), "layers' errors")
-        return found
-
-    def _tell(self, done: int, total: int, detail: str) -> None:
-        self._context.tell({"stage": "quantize", "done": done, "total": total, "detail": detail})
-
-
-def _affordable(layers: Sequence[Layer]) -> Iterator[list[Layer]]:
-    """Layers whose moments fit into memory together, in their order."""
-    part: list[Layer] = []
-    held = 0
-    for layer in layers:
-        size = Moments.size_of(layer)
-        if part and held + size > _MOST_BYTES:
-            yield part
-            part, held = [], 0
-        part.append(layer)
-        held += size
-    yield part
-
-
-def _own(canonical: tvm.IRModule, constants: _Constants) -> dict[relax.Var, np.ndarray]:
-    """The constants by the variables of the canonical network."""
-    layers = weighted_layers_of(canonical)
-    biases = biases_of(canonical, layers)
-    found = {
-        layer.variable: constants.weights[layer.name]
-        for layer in layers
-        if layer.name in constants.weights
-    }
-    return found | {biases[name].variable: array for name, array in constants.biases.items()}
-
-
 def _described(
     layer: Layer,
-    placement: Placement,
+    network: _Network,
     found: Chosen | None,
-    constants: _Constants,
     changes: Mapping[str, float],
 ) -> LayerQuantization:
     bare = LayerQuantization(
@@ -265,9 +213,9 @@ def _described(
         shape=layer.weights.shape,
         parameters=layer.weights.size,
         bits=_FLOAT_BITS,
-        floats_because=placement.floats.get(layer.name),
+        floats_because=network.placement.floats.get(layer.name),
     )
-    if found is None:
+    if found is None or layer.name not in network.constants.weights:
         return bare
     low, high = found.quantizer.lattice.bounds
     return bare.model_copy(
@@ -278,7 +226,7 @@ def _described(
             "ranges": found.method,
             "balanced": found.quantizer.factors is not None,
             "saturated": found.saturated,
-            "rounding": constants.roundings[layer.name],
+            "rounding": network.constants.roundings[layer.name],
             "output_change": changes[layer.name],
         }
     )

@@ -241,7 +241,7 @@ class LayerQuantization(Frozen):
 class Quantization(Frozen):
     """What quantization did: the requested methods, how many inputs it was calibrated on, the
     change of the network's outputs on some of these, relative to their size, the largest step of
-    weights, and each layer."""
+    weights, the change that was asked for, and each layer."""
 
     ranges: Ranges
     rounding: Roundings
@@ -250,6 +250,7 @@ class Quantization(Frozen):
     calibration: int
     output_change: float
     weight_steps: int = 127
+    max_change: float | None = None
     layers: tuple[LayerQuantization, ...] = ()
 
     @property

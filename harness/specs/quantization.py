@@ -8,7 +8,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from harness.specs.documents import ONE_WORD_OR_SEVERAL, Count, Frozen, require_once
+from harness.specs.documents import (
+    ONE_OR_SEVERAL,
+    ONE_WORD_OR_SEVERAL,
+    Count,
+    Frozen,
+    require_once,
+)
 from harness.specs.steps import StepOptions
 
 RangeMethod = Literal["minmax", "percentile", "mse", "entropy"]
@@ -25,11 +31,15 @@ RANGE_METHODS: Mapping[RangeMethod, str] = {
 """How the range of a tensor is chosen from what calibration saw of it."""
 
 
+Change = Annotated[float, Field(gt=0, lt=1)]
+
+
 class Choice(Frozen):
     """One choice for each open option of the step."""
 
     ranges: Ranges
     rounding: Roundings
+    max_change: float | None
 
 
 class Quantize(StepOptions):
@@ -45,8 +55,10 @@ class Quantize(StepOptions):
     by them, where that brings the outputs nearer: channels that are large no longer take the steps
     of small ones. `bias` adds to each bias by how much the mean of an output moved.
     `reduce_range` gives weights 7 bits, which processors without `VPDPBUSD` multiply faster; `auto`
-    does so on those. Of several `ranges` or `rounding`, each combination makes a cell of its own,
-    named `name@mse`.
+    does so on those. With `max_change` layers go back to floats until the network's outputs change
+    by no more than this share of their size: first those that change them most for the time that
+    they save, as measured on the target. Of several `ranges`, `rounding` or `max_change`, each
+    combination makes a cell of its own, named `name@mse`.
     """
 
     calibration: Count = 64
@@ -55,6 +67,7 @@ class Quantize(StepOptions):
     balance: bool = True
     bias: bool = True
     reduce_range: bool | Literal["auto"] = "auto"
+    max_change: Annotated[tuple[Change, ...], ONE_OR_SEVERAL] = ()
     exclude: tuple[str, ...] = ()
 
     @property
@@ -64,26 +77,35 @@ class Quantize(StepOptions):
     @property
     def choice(self) -> Choice:
         """The choices of one cell."""
-        (ranges,), (rounding,) = self.ranges, self.rounding
-        return Choice(ranges=ranges, rounding=rounding)
+        (ranges,), (rounding,), (change,) = self.ranges, self.rounding, self.max_change or (None,)
+        return Choice(ranges=ranges, rounding=rounding, max_change=change)
+
+    @property
+    def times_kernels(self) -> str | None:
+        if not self.max_change:
+            return None
+        return "'max_change' weighs layers by kernel times; 'exclude' names layers instead"
 
     def decisive(self) -> dict[str, Any]:
         return self.model_dump()
 
     def variants(self) -> Mapping[str, Quantize]:
         """A cell for each combination; the choices of an option that has several end its name."""
-        found = {}
-        for ranges, rounding in product(self.ranges, self.rounding):
-            suffix = "".join(
-                f"@{chosen}"
-                for chosen, all_of in ((ranges, self.ranges), (rounding, self.rounding))
-                if len(all_of) > 1
+        several = {name: getattr(self, name) for name in ("ranges", "rounding", "max_change")}
+        several = {name: values for name, values in several.items() if len(values) > 1}
+        return {
+            "".join(f"@{_written(each)}" for each in chosen): self.model_copy(
+                update={name: (each,) for name, each in zip(several, chosen, strict=True)}
             )
-            found[suffix] = self.model_copy(update={"ranges": (ranges,), "rounding": (rounding,)})
-        return found
+            for chosen in product(*several.values())
+        }
 
-    @field_validator("ranges", "rounding")
+    @field_validator("ranges", "rounding", "max_change")
     @classmethod
-    def _once_each(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        require_once(list(value))
+    def _once_each(cls, value: tuple[str | float, ...]) -> tuple[str | float, ...]:
+        require_once([f"@{_written(each)}" for each in value])
         return value
+
+
+def _written(option: str | float) -> str:
+    return option if isinstance(option, str) else f"{option:g}"

@@ -21,6 +21,7 @@ from harness.hardware.description import as_yaml
 from harness.kernels.dot_products import products_of
 from harness.records.artifact import NETWORK, reference_of
 from harness.records.export import write_exports
+from harness.records.record import Quantization
 from harness.records.store import FILE_NAME, Store
 from harness.run.sweep import Outcome, run_sweep
 from harness.specs.sweep import Sweep
@@ -162,6 +163,39 @@ def test_edges_that_are_dropped_are_left_out_beside_8_bits(tmp_path: Path) -> No
     assert record.edges is not None and record.edges.sparsity_measured == 0.75
     assert record.quantize is not None and record.quantize.layers_quantized == 2
     assert sum(kernel.calls for kernel in record.kernels if "sparse" in kernel.name) == 2
+
+
+@pytest.mark.slow
+def test_layers_go_back_to_floats_for_the_change_that_is_asked_for(tmp_path: Path) -> None:
+    if products_of(target_of(load_target("x86-host").tvm.as_tvm())) is None:
+        pytest.skip("this processor has no instruction for products of bytes")
+    constants = {name: weights(32, 32, seed=at) for at, name in enumerate("abcd")}
+    names = ["x", "p", "q", "r", "y"]
+    nodes = [
+        helper.make_node("MatMul", [names[at], matrix], [names[at + 1]])
+        for at, matrix in enumerate(constants)
+    ]
+    save(onnx_model(nodes, [("x", FLOAT, [1, 8, 32])], ["y"], constants), tmp_path / "net.onnx")
+    samples = np.random.default_rng(0).standard_normal((16, 8, 32)).astype(np.float32)
+    np.savez(tmp_path / "inputs.npz", inputs=samples)
+
+    def quantized(**options: float) -> Quantization:
+        int8 = {"name": "int8", "quantize": {"calibration": 8, **options}}
+        path = write_sweep(tmp_path, models=(), configurations=[int8], baselines=[])
+        sweep = yaml.safe_load(path.read_text())
+        sweep["models"] = [{"name": "net", "path": "net.onnx", "training": "inputs.npz"}]
+        path.write_text(yaml.safe_dump(sweep))
+        outcome, _ = run(path, tmp_path / f"out{len(options)}")
+        (record,) = outcome.records
+        assert record.status == "ok" and record.quantize is not None, record.reason
+        return record.quantize
+
+    everything = quantized()
+    some = quantized(max_change=0.8 * everything.output_change)
+    assert some.output_change <= 0.81 * everything.output_change
+    assert 0 < some.layers_quantized < everything.layers_quantized == 4
+    why = next(each.floats_because for each in some.layers if each.floats_because)
+    assert "changes the outputs by" in why and "saves" in why
 
 
 @pytest.mark.slow

@@ -35,6 +35,16 @@ def test_several_methods_make_a_cell_each(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_several_limits_make_a_cell_each(tmp_path: Path) -> None:
+    found = sweep("quantize: {max_change: [0.05, 0.1], rounding: [nearest, auto]}", tmp_path).cells
+    assert [cell.name for cell in found] == [
+        "int8@nearest@0.05", "int8@nearest@0.1", "int8@auto@0.05", "int8@auto@0.1",
+    ]  # fmt: skip
+    one = sweep("quantize: {max_change: 0.05}", tmp_path).cells
+    assert [cell.name for cell in one] == ["int8"]
+    assert one[0].quantize is not None and one[0].quantize.choice.max_change == 0.05
+
+
 def test_edges_and_quantization_stand_in_one_configuration(tmp_path: Path) -> None:
     (cell,) = sweep("edges: {sparsity: 0.8}, quantize: {}", tmp_path).cells
     assert list(cell.steps) == ["edges", "quantize"]
@@ -48,6 +58,9 @@ def test_edges_and_quantization_stand_in_one_configuration(tmp_path: Path) -> No
         ("{ranges: mode}", "minmax"),
         ("{calibration: 0}", "calibration"),
         ("{round: nearest}", "rounding"),
+        ("{max_change: 0}", "max_change"),
+        ("{max_change: [0.1, 0.1]}", "@0.1"),
+        ("{reduce_range: some}", "reduce_range"),
     ],
 )
 def test_mistakes_are_named(options: str, said: str, tmp_path: Path) -> None:

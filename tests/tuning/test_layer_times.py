@@ -1,8 +1,7 @@
-"""Layers have prices that were measured, and a sparse one never costs more than the dense one."""
+"""Layers have times that were measured, and one never counts for more than its first form."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +10,15 @@ from compiling import imported
 from onnx import helper
 from small_models import FLOAT, onnx_model, weights
 
-from harness.compiler.api import tvm
-from harness.edges import costs as costs_module
-from harness.edges.costs import Appraiser
+from harness.compiler.api import target_of, tvm
+from harness.edges.thinning import thinned
 from harness.hardware import HOST, load_target
+from harness.kernels.vectors import vector_lanes
 from harness.networks.layers import layers_of
 from harness.passes.canonicalise import canonicalise
+from harness.tuning import layer_times
 from harness.tuning.database import TuningDatabase
+from harness.tuning.layer_times import LayerTimer
 
 SPARSITIES = (0.0, 0.5, 0.75)
 
@@ -36,13 +37,16 @@ def three_products(folder: Path) -> tvm.IRModule:
     return canonicalise(imported(model, folder).module)
 
 
-def appraiser(
-    target: str, database: TuningDatabase, folder: Path, heard: list[object]
-) -> Appraiser:
-    return Appraiser(
-        load_target(target),
+def forms_of(canonical: tvm.IRModule) -> list[tvm.IRModule]:
+    lanes = vector_lanes(target_of(load_target(HOST).tvm.as_tvm()))
+    layers = layers_of(canonical)
+    return [thinned(canonical, layers, each, "block", lanes) for each in SPARSITIES]
+
+
+def timer(database: TuningDatabase, folder: Path, heard: list[object]) -> LayerTimer:
+    return LayerTimer(
+        load_target(HOST),
         "full",
-        "block",
         database,
         lambda fused, into: {},
         folder,
@@ -55,14 +59,14 @@ def appraiser(
 def test_kernels_of_the_network_are_measured_once_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(costs_module, "_TRIALS", 4)
+    monkeypatch.setattr(layer_times, "_TRIALS", 4)
     canonical, heard = three_products(tmp_path), list[object]()
-    layers = layers_of(canonical)
+    names = [layer.name for layer in layers_of(canonical)]
     with TuningDatabase(tmp_path / "tuning") as database:
-        prices = appraiser(HOST, database, tmp_path, heard).prices(canonical, layers, SPARSITIES)
+        seconds = timer(database, tmp_path, heard).seconds(forms_of(canonical), names)
         known = database.chosen()
-    assert list(prices) == [layer.name for layer in layers]
-    found = np.array([prices[layer.name] for layer in layers])
+    assert list(seconds) == names
+    found = np.array(list(seconds.values()))
     assert found.shape == (3, 3) and (found > 0).all()
     assert (found <= found[:, :1]).all(), "a sparse layer costs no more than the dense one"
     assert (found[0] == found[1]).all() and (found[0] != found[2]).any()
@@ -70,9 +74,7 @@ def test_kernels_of_the_network_are_measured_once_each(
 
 
 def test_layer_without_a_kernel_of_its_own_is_free(tmp_path: Path) -> None:
-    canonical = three_products(tmp_path)
-    (layer,) = layers_of(canonical)[2:]
-    foreign = [replace(layer, name="of another network")]
+    forms = forms_of(three_products(tmp_path))
     with TuningDatabase(tmp_path / "tuning") as database:
-        prices = appraiser(HOST, database, tmp_path, []).prices(canonical, foreign, SPARSITIES)
-    assert list(prices["of another network"]) == [0.0] * 3
+        found = timer(database, tmp_path, []).seconds(forms, ["of another network"])
+    assert list(found["of another network"]) == [0.0] * 3
