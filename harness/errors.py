@@ -4,14 +4,17 @@ line."""
 from __future__ import annotations
 
 import difflib
+import errno
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 _MOST_COMPARED = 200
 _MOST_KNOWN = 40
 _SOURCE = re.compile(r"/\S+\.(?:h|cc|cpp):\d+ \S[^)]*\) |^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 """Where C++ code failed, and ONNX Runtime's codes."""
 _LINE_CHARACTERS = 300
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_TEXTS = ("No space left on device", "Disk quota exceeded")
 
 
 class HarnessError(Exception):
@@ -61,6 +64,25 @@ def in_words(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return f"it takes more memory than there is ({first_line(error)})"
     return f"{type(error).__name__}: {first_line(error)}"
+
+
+def is_of_full_disk(error: BaseException) -> bool:
+    """Whether an error came of a full disk. Compilers, and libraries that call us back, say so in
+    their text alone."""
+    return any(
+        (isinstance(each, OSError) and each.errno in _FULL)
+        or any(text in str(each) for text in _FULL_TEXTS)
+        for each in _causes(error)
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    left: BaseException | None = error
+    while left is not None and id(left) not in seen:
+        seen.add(id(left))
+        yield left
+        left = left.__cause__ or left.__context__
 
 
 def first_line(said: Exception | str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from harness.errors import (
     did_you_mean,
     first_line,
     in_words,
+    is_of_full_disk,
     kind_of,
     last_line,
     of_kind,
@@ -83,3 +86,15 @@ def test_errors_of_others_are_said_with_their_kind() -> None:
 def test_of_many_known_names_the_first_are_given() -> None:
     said = did_you_mean("n9x", [f"n{at:03}" for at in range(100)] + ["n9"])
     assert said.startswith("; did you mean 'n9'? known: n000, n001") and said.endswith("61 more")
+
+
+def test_full_disk_is_found_among_causes() -> None:
+    try:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError as error:
+            raise RuntimeError("the callback failed") from error
+    except RuntimeError as found:
+        assert is_of_full_disk(found)
+    assert is_of_full_disk(RuntimeError("ld: final link failed: No space left on device"))
+    assert not is_of_full_disk(OSError(errno.EACCES, "Permission denied"))

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from harness.building.network import machine_of
 from harness.compiler.api import operator_name, relax, structural_hash, target_of, tvm
-from harness.errors import CellFailure, HarnessError, NoKernel
+from harness.errors import CellFailure, HarnessError, NoKernel, is_of_full_disk
 from harness.models.imported import Imported, Node
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
@@ -29,14 +29,14 @@ _SECONDS = 120.0
 @contextmanager
 def blaming(imported: Imported, target: TvmTarget) -> Iterator[None]:
     """Turn TVM's error about a network into a CellFailure in our own words: the operator and
-    node that it fails on, or that it fails on none of them alone. Other errors pass. Operators are
-    compiled for `target`."""
+    node that it fails on, or that it fails on none of them alone. Other errors pass, and those of a
+    full disk. Operators are compiled for `target`."""
     try:
         yield
     except NoKernel as error:
         raise _blamed(imported, target) or error from error
     except Exception as error:
-        if not _is_from_tvm(error):
+        if not _is_from_tvm(error) or is_of_full_disk(error):
             raise
         raise _blamed(imported, target) or CellFailure(
             f"TVM fails on the network ({type(error).__name__}), though it compiles each of its "

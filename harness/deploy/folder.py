@@ -21,6 +21,7 @@ from harness.errors import InputError
 from harness.records.artifact import (
     LIBRARY,
     NETWORK,
+    NO_NETWORK,
     Artifact,
     StateTensor,
     TensorDescription,
@@ -101,8 +102,9 @@ def export(results_dir: Path, record: Record, out: Path) -> Path:
         part.chmod(0o755)  # a temporary folder is its owner's alone
         shutil.copyfile(artifact_folder / LIBRARY, part / LIBRARY)
         shutil.copyfile(threads, part / _THREADS)
-        if (compressed := reference_of(artifact_folder) / NETWORK).is_file():
-            shutil.copyfile(compressed, part / NETWORK)
+        for name in (NETWORK, NO_NETWORK):
+            if (compressed := reference_of(artifact_folder) / name).is_file():
+                shutil.copyfile(compressed, part / name)
         for name, text in _texts(about).items():
             (part / name).write_text(text, encoding="utf-8")
         os.replace(part, out)

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
+from onnxruntime import InferenceSession
 
 from harness.compiler.api import constant_array, operator_name, relax, tvm
 from harness.deploy.onnx_operators import OPERATORS, Writer
-from harness.errors import CellFailure
+from harness.errors import CellFailure, first_line
 from harness.files.atomic import write_atomically
 from harness.models.tensors import TensorSpec
 from harness.passes.rewriter import MAIN, uses_of
@@ -28,11 +29,23 @@ def write_onnx(
     inputs: Sequence[TensorSpec],
     outputs: Sequence[TensorSpec],
     path: Path,
+    feeds: Sequence[np.ndarray],
 ) -> None:
     """Write a canonical network with its inputs and outputs. Raises CellFailure, with the operator,
-    for one that ONNX has no operator for."""
+    for one that ONNX has no operator for, and where ONNX Runtime does not run the model on `feeds`,
+    the inputs in their order."""
     model = onnx_network(canonical, inputs, outputs)
-    write_atomically(path, model.SerializeToString())
+    try:
+        content = model.SerializeToString()
+        found = InferenceSession(content, providers=["CPUExecutionProvider"]).run(
+            None, {spec.name: array for spec, array in zip(inputs, feeds, strict=True)}
+        )
+    except Exception as error:  # ONNX Runtime's have no common base, and protobuf's limit another
+        raise CellFailure(f"ONNX Runtime does not run it: {first_line(error)}") from error
+    for spec, output in zip(outputs, found, strict=True):
+        if (tuple(output.shape), str(output.dtype)) != (tuple(spec.shape), spec.dtype):
+            raise CellFailure(f"ONNX Runtime gives another '{spec.name}': {output.shape}")
+    write_atomically(path, content)
 
 
 def onnx_network(

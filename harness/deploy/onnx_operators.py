@@ -87,6 +87,8 @@ def _sum(writer: Writer, call: relax.Call, variable: relax.Var) -> str:
         if bias is None or constant_array(call.args[at]) is not None:
             continue
         name, shape = writer.name(call.args[at]), shape_of(variable)
+        if shape_of(call.args[at]) != shape:  # the other side makes it wider
+            continue
         along = [1, shape[1], *[1] * (len(shape) - 2)] if len(shape) > 2 else []
         padded = [1] * (len(shape) - bias.ndim) + list(bias.shape)
         if padded == along and writer.with_bias(name, bias.ravel()):

@@ -13,7 +13,8 @@ from harness.records.artifact import ROUNDINGS, Artifact
 
 NAME = "the compressed network, compiled plainly"
 _JUDGE = "the compressed network with its values moved before they are rounded to integers"
-_VARIANTS = 8
+_PAIRS = 8
+"""How many ways of moving values are looked at; each is taken in both directions."""
 _MOVED = 2.0**-18
 """By which share values are moved: about as far as sums in single precision are from each other
 that are added up in another order, and several times as far as fused kernels move one of them."""
@@ -47,13 +48,8 @@ class PlainReference:
         if not self._roundings:
             return "a compressed network is evaluated in 32-bit floats only"
         if others and not self._moved:
-            random = np.random.default_rng(self._seed)
-            self._moved = self._on(
-                [
-                    (1 + random.choice([-_MOVED, _MOVED], self._roundings)).astype(np.float32)
-                    for _ in range(_VARIANTS)
-                ]
-            )
+            moves = directions(self._roundings, np.random.default_rng(self._seed))
+            self._moved = self._on([(1 + _MOVED * each).astype(np.float32) for each in moves])
         moved = [variant[at] for variant in self._moved] if others else []
         return Opinions(
             _JUDGE,
@@ -80,3 +76,20 @@ class PlainReference:
             path.unlink(missing_ok=True)
         count = len(self._feeds)
         return [rows[at : at + count] for at in range(0, len(rows), count)]
+
+
+def directions(places: int, random: np.random.Generator) -> list[np.ndarray]:
+    """Which way the values of each place are moved, 1, -1 or not at all, in each of some runs.
+
+    Every run has its opposite. In half of them all places are moved. But a value that is moved
+    takes those after it away from where they lay between two steps: what a place does by itself
+    shows where others stay. In the other half few places are moved one by one, and of many, half.
+    """
+    half = _PAIRS // 2
+    ways = list(random.choice([-1.0, 1.0], (half, places)))
+    if places <= half:
+        ways += list(np.eye(places))
+    else:
+        moved = random.permuted(np.tile(np.arange(half) < half // 2, (places, 1)), axis=1)
+        ways += list((moved * random.choice([-1.0, 1.0], moved.shape)).T)
+    return [sign * way for way in ways for sign in (1, -1)]

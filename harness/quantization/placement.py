@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -72,7 +72,7 @@ def placed(module: tvm.IRModule, exclude: Collection[str]) -> Placement:
         if why is not None:
             found.floats[layer.name] = why
             if excluded:
-                found.exact.add(layer.variable)
+                found.exact.update([layer.variable, *_moved_to(layer, bindings)])
             continue
         assert isinstance(source, relax.Var)
         found.readers.setdefault(source, []).append(layer)
@@ -108,10 +108,20 @@ def _source(
     return value, path
 
 
+def _moved_to(layer: Layer, bindings: Mapping[relax.Var, relax.Expr]) -> Iterator[relax.Var]:
+    """The values that are moved on the way to a layer, whatever else reads them."""
+    value = layer.call.args[0]
+    while operator_name(bindings.get(value)) in MOVING:
+        yield value
+        value = bindings[value].args[0]
+
+
 def _obstacle(
     layer: Layer, source: relax.Expr, bindings: Mapping[relax.Var, relax.Expr]
 ) -> str | None:
     """Why a layer has no kernel of integers; None if it has one."""
+    if operator_name(bindings.get(source)) == "relax.dequantize":
+        return "the model has quantized its data already"
     if layer.operator == PRODUCT:
         if len(shape_of(layer.call.args[0])) < 2:
             return "it multiplies a single vector"
@@ -121,8 +131,6 @@ def _obstacle(
         return "convolutions in groups are faster in floats"
     if not isinstance(source, relax.Var) or str(source.ty.dtype) != "float32":
         return "its data are no 32-bit floats"
-    if operator_name(bindings.get(source)) == "relax.dequantize":
-        return "the model has quantized its data already"
     if len(layer.matrix) * MOST * LEVELS > _LARGEST_SUM:
         return f"sums of {len(layer.matrix)} products could overflow"
     if not np.isfinite(layer.weights).all():

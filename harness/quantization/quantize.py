@@ -19,6 +19,7 @@ from harness.networks.layers import Layer, named_layers, weighted_layers_of
 from harness.passes.fusion import fuse
 from harness.quantization.choosing import Chosen, chosen, ends_of
 from harness.quantization.constants import Constants, Fitting
+from harness.quantization.decided import WithDecidingFloats
 from harness.quantization.lattice import Quantizer
 from harness.quantization.mixed import Rounded, back_to_floats
 from harness.quantization.placement import InsertQuantizers, Placement, placed
@@ -187,7 +188,8 @@ def _change(
     network: tvm.IRModule, trial: Trial, samples: Sequence[Sequence[np.ndarray]], context: Context
 ) -> float:
     """How far a network's outputs are from those that the trial has in floats."""
-    machine = machine_of(fuse(network, "full"), context.here, context.threads)
+    compared = fuse(WithDecidingFloats.apply(network), "full")
+    machine = machine_of(compared, context.here, context.threads)
     return distance([arrays_of(machine, sample) for sample in samples[:COMPARED]], trial.outputs)
 
 

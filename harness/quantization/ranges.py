@@ -106,7 +106,9 @@ def _percentile(seen: Histogram) -> tuple[float, float]:
     middles = seen.middles
     low = middles[np.searchsorted(share, _TAIL)]
     high = middles[min(int(np.searchsorted(share, 1 - _TAIL)), len(middles) - 1)]
-    return min(float(low), 0.0), max(float(high), 0.0)
+    found = min(float(low), 0.0), max(float(high), 0.0)
+    # Of data that are 0 but for a few, the percentiles are 0 too.
+    return found if found[1] - found[0] > _NOTHING else _minmax(seen)
 
 
 def _least(seen: Histogram, loss: Callable[[float, float], float]) -> tuple[float, float]:

@@ -10,6 +10,7 @@ import numpy as np
 from harness.compiler.api import relax, tvm
 from harness.networks.calibration import Calibration
 from harness.networks.layers import Layer, weighted_layers_of
+from harness.quantization.decided import WithDecidingFloats
 from harness.quantization.lattice import Quantizers
 from harness.quantization.placement import Placement, QuantizersAsArguments, arguments_of
 
@@ -39,7 +40,7 @@ class Trial:
             layer.name: value for value, layers in placement.readers.items() for layer in layers
         }
         """The value that a layer reads, by its name."""
-        network = QuantizersAsArguments.apply(canonical, placement)
+        network = WithDecidingFloats.apply(QuantizersAsArguments.apply(canonical, placement))
         self.layers = {
             layer.name: layer
             for layer in weighted_layers_of(network)
@@ -84,7 +85,8 @@ class Trial:
 
     @cached_property
     def outputs(self) -> list[list[np.ndarray]]:
-        """The network's outputs in floats, for the first samples."""
+        """The network's outputs in floats, for the first samples, as `WithDecidingFloats` has
+        them."""
         return [
             [each.numpy() for each in self.calibration.run(sample, {})[len(self.layers) :]]
             for sample in self._given({}, COMPARED)
@@ -103,18 +105,19 @@ def distance(
     found: Sequence[Sequence[np.ndarray]], wanted: Sequence[Sequence[np.ndarray]]
 ) -> float:
     """How far outputs `[samples][outputs]` are from others, relative to their size: the root of the
-    mean square over samples and outputs. Of floats, and of what is finite there; infinite where
-    something else is not."""
+    mean square over samples and outputs. Of floats, what is finite there counts, and it is infinite
+    where something else is not; of other numbers, the share that differs."""
     squares = [
         _squared(one, other)
         for ours, theirs in zip(found, wanted, strict=True)
         for one, other in zip(ours, theirs, strict=True)
-        if other.dtype.kind == "f"
     ]
     return float(np.sqrt(np.mean(squares))) if squares else 0.0
 
 
 def _squared(found: np.ndarray, wanted: np.ndarray) -> float:
+    if wanted.dtype.kind != "f":
+        return float(np.mean(found != wanted)) if wanted.size else 0.0
     finite = np.isfinite(wanted)
     theirs = wanted[finite].astype(np.float64)
     apart = found[finite].astype(np.float64) - theirs

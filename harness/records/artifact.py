@@ -18,8 +18,9 @@ KERNELS = "kernels.so"
 one, so that each can be timed."""
 DESCRIPTION = "artifact.json"
 REFERENCE_SUFFIX = ".reference"
-NETWORK = "network.onnx"
-"""The compressed network as an ONNX model, beside its plain build, where ONNX has its operators."""
+NETWORK, NO_NETWORK = "network.onnx", "network.onnx.missing.txt"
+"""The compressed network as an ONNX model, beside its plain build, where ONNX has its operators;
+and where it has not, the reason."""
 ROUNDINGS = "(roundings)"
 """The last input of a compressed network that is compiled plainly, if it rounds values to integers:
 factors of these values, float32 [roundings], all 1 for the network itself."""

@@ -6,6 +6,7 @@ Write-ahead logging, so that a killed process loses at most the record it had no
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -61,6 +62,8 @@ _WAYS_OUT = (
     ("full", "free some space; the same command goes on then"),
 )
 """Advice by a part of SQLite's error text."""
+_LEAST_FREE = 2**16
+"""Bytes: with less, SQLite cannot write."""
 _OTHERWISE = (
     "it is damaged: take it back from a copy, or start over with `layeredge run SWEEP --out FOLDER "
     "--fresh`"
@@ -114,8 +117,15 @@ class Store:
         try:
             yield
         except (sqlite3.Error, ValueError) as error:  # also for text that is not UTF-8
-            advice = next((way for sign, way in _WAYS_OUT if sign in str(error)), _OTHERWISE)
+            said = "full" if self._disk_is_full() else str(error)  # "disk I/O error", sometimes
+            advice = next((way for sign, way in _WAYS_OUT if sign in said), _OTHERWISE)
             raise InputError(f"{self.path}: cannot be {done}: {error}; {advice}") from None
+
+    def _disk_is_full(self) -> bool:
+        try:
+            return shutil.disk_usage(self.path.parent).free < _LEAST_FREE
+        except OSError:
+            return False
 
     def _rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         with self._reported("read"):

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from harness.devices.servers.tracker import Servers
-from harness.errors import CellSkipped, in_words
+from harness.errors import CellSkipped, in_words, is_of_full_disk
 from harness.executors.executor import Executor
 from harness.executors.table import executor_of
 from harness.processes.child import Channel, Message, channel
@@ -233,6 +233,7 @@ def main() -> None:
                 {
                     "error": in_words(error),
                     "skipped": isinstance(error, CellSkipped),
+                    "full": is_of_full_disk(error),
                     "trace": "".join(traceback.format_exception(error)),
                 }
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from time import monotonic
 
@@ -37,7 +38,8 @@ class CellProcess:
     def carry_out(self, do: str, order: Message, label: str, tune: Tune | None = None) -> Message:
         """The answer to an order, which may take the sweep's limit and the requested tuning time.
 
-        Raises CellFailure or CellSkipped with the child's reason.
+        Raises CellFailure or CellSkipped with the child's reason, and OSError where the disk is
+        full: that is no failure of the cell.
         """
         self.stage = "import"
         allowed = self._seconds(tune)
@@ -54,6 +56,8 @@ class CellProcess:
                         answer: Message = message["answer"]
                         return answer
                     if "error" in message:
+                        if message["full"]:
+                            raise _full(self._failures.parent)
                         self._keep_trace(label, message["trace"])
                         kind = CellSkipped if message["skipped"] else CellFailure
                         raise kind(message["error"])
@@ -83,3 +87,8 @@ class CellProcess:
     def _keep_trace(self, label: str, trace: str) -> None:
         with self._failures.open("a", encoding="utf-8") as log:
             log.write(f"--- {label}: {self.stage}\n{trace}\n")
+
+
+def _full(folder: Path) -> OSError:
+    advice = "no space is left there, or for temporary files; free some, and run the command again"
+    return OSError(errno.ENOSPC, advice, str(folder))

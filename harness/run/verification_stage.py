@@ -5,7 +5,6 @@ and schedules for a device that is not here. Builds what a compressed network is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,13 +18,14 @@ from harness.deploy.onnx_network import write_onnx
 from harness.devices.graphics.pocl import pocl_version
 from harness.errors import CellFailure
 from harness.executors.executor import Executor
+from harness.files.atomic import write_atomically
 from harness.measure.inputs import verification_inputs
 from harness.measure.memory_safety import MemoryCheck
 from harness.models.imported import Imported
 from harness.models.tensors import TensorSpec
 from harness.passes.fusion import fuse, kernels, summarise
 from harness.passes.roundings import RoundingsAsArgument, roundings
-from harness.records.artifact import LIBRARY, NETWORK, ROUNDINGS, reference_of
+from harness.records.artifact import LIBRARY, NETWORK, NO_NETWORK, ROUNDINGS, reference_of
 from harness.tuning.candidates.opencl_verification import verify_schedules
 from harness.tuning.database import database_of
 from harness.tuning.kernel_verification import first_wrong_kernel
@@ -63,9 +63,11 @@ class Verification:
         made = Made(imported, summarise(canonical, plain))
         looked_at = Scrutiny(unsafe=self._memory_check(plain, here, more, runs_here=True))
         build(plain, here, threads, database_of([], {}), folder, made, looked_at)
-        with suppress(CellFailure):  # ONNX has no operators for all of them
+        try:
             found = self._imported
-            write_onnx(network, found.inputs, found.outputs, folder / NETWORK)
+            write_onnx(network, found.inputs, found.outputs, folder / NETWORK, self._feeds())
+        except CellFailure as error:  # ONNX has no operators for all of them
+            write_atomically(folder / NO_NETWORK, f"{error}\n".encode())
 
     def scrutiny(self, fused: tvm.IRModule) -> Scrutiny:
         """The checks of a fused network's code when it is built."""
@@ -98,13 +100,16 @@ class Verification:
         runs_here: bool,
     ) -> MemoryCheck:
         """The check of a network that takes `more` after the model's inputs."""
-        context = self._context
-        feeds = context.inputs()
-        if not feeds:
-            drawn, _ = verification_inputs(None, self._imported.inputs, 1, context.seed)
-            feeds = [list(each.values()) for each in drawn]
+        here, feeds = self._context.here, [*self._feeds(), *more]
         names = [kernel.name for kernel in kernels(fused)]
-        return MemoryCheck(names, [*feeds[0], *more], target, context.here, runs_here, self._work)
+        return MemoryCheck(names, feeds, target, here, runs_here, self._work)
+
+    def _feeds(self) -> list[np.ndarray]:
+        """The model's inputs for one inference."""
+        if given := self._context.inputs():
+            return list(given[0])
+        (drawn,), _ = verification_inputs(None, self._imported.inputs, 1, self._context.seed)
+        return list(drawn.values())
 
     def _verified(self, fused: tvm.IRModule, scheduled: tvm.IRModule) -> KernelVerification | None:
         """How a network's schedules did for a device that is not here, where PoCL is there."""

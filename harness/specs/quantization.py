@@ -19,8 +19,8 @@ from harness.specs.steps import StepOptions
 
 RangeMethod = Literal["minmax", "percentile", "mse", "entropy"]
 Rounding = Literal["nearest", "second-order"]
-Ranges = RangeMethod | Literal["auto"]
-Roundings = Rounding | Literal["auto"]
+Ranges = Literal[RangeMethod, "auto"]
+Roundings = Literal[Rounding, "auto"]
 
 RANGE_METHODS: Mapping[RangeMethod, str] = {
     "minmax": "all values that were seen",

@@ -15,7 +15,7 @@ from small_models import FLOAT, convolutional, feeds, onnx_model, save, save_int
 
 from harness.building.network import machine_of, outputs_of
 from harness.compiler.api import tvm
-from harness.deploy.onnx_network import onnx_network
+from harness.deploy.onnx_network import onnx_network, write_onnx
 from harness.errors import CellFailure
 from harness.models.frontends import import_model
 from harness.models.imported import Imported
@@ -86,6 +86,34 @@ def test_bias_is_part_of_its_convolution(tmp_path: Path) -> None:
     model = onnx_model(nodes, [("x", FLOAT, [1, 3, 8, 8])], ["c", "y"], constants)
     found = assert_same(import_model(save(model, tmp_path / "net.onnx"), {}, tmp_path))
     assert [len(node.input) for node in found.graph.node if node.op_type == "Conv"] == [3, 2]
+
+
+def test_sum_that_is_wider_than_the_convolution_is_no_bias(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("Add", ["c", "e"], ["y"]),
+    ]
+    constants = {"w": weights(1, 3, 3, 3), "e": weights(1, 8, 1, 1)}
+    model = onnx_model(nodes, [("x", FLOAT, [1, 3, 8, 8])], ["y"], constants)
+    assert_same(import_model(save(model, tmp_path / "net.onnx"), {}, tmp_path))
+
+
+def test_model_that_onnx_runtime_does_not_run_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imported = import_model(save(convolutional(), tmp_path / "net.onnx"), {}, tmp_path)
+    canonical = canonicalise(imported.module, imported.layer_names)
+    given = list(feeds(imported.inputs).values())
+    path = tmp_path / "network.onnx"
+    broken = onnx_network(canonical, imported.inputs, imported.outputs)
+    broken.graph.node[0].input.append("nothing has this name")
+    monkeypatch.setattr("harness.deploy.onnx_network.onnx_network", lambda *_: broken)
+    with pytest.raises(CellFailure, match="ONNX Runtime does not run it"):
+        write_onnx(canonical, imported.inputs, imported.outputs, path, given)
+    assert not path.exists()
+    monkeypatch.undo()
+    write_onnx(canonical, imported.inputs, imported.outputs, path, given)
+    onnx.checker.check_model(path)
 
 
 def test_quantized_layers_are_in_8_bits(tmp_path: Path) -> None:

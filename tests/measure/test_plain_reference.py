@@ -11,7 +11,7 @@ import pytest
 from harness.errors import CellFailure
 from harness.files.arrays import read_arrays, write_arrays
 from harness.measure.judgement import Opinions
-from harness.measure.plain_reference import PlainReference
+from harness.measure.plain_reference import PlainReference, directions
 from harness.measure.verification import verify
 from harness.records.artifact import DESCRIPTION, ROUNDINGS, Artifact, TensorDescription
 from harness.records.record import Fusion
@@ -118,3 +118,39 @@ def test_network_that_rounds_nothing_is_no_judge(
     said = plain(0, True)
     assert not isinstance(said, Opinions)
     assert "32-bit floats" in said
+
+
+@pytest.mark.parametrize("places", [1, 2, 3, 4, 5, 20, 100])
+def test_each_place_is_moved_both_ways_and_where_others_stay(places: int) -> None:
+    for seed in range(20):
+        moves = directions(places, np.random.default_rng(seed))
+        found = np.array(moves)
+        assert {-1, 1} <= set(found.ravel()) <= {-1, 0, 1}
+        for place in range(places):
+            assert {-1, 1} <= set(found[:, place])
+            alone = [list(np.flatnonzero(row)) for row in found]
+            assert [place] in alone if places <= 4 else np.count_nonzero(found[8:, place]) == 4
+
+
+def test_value_that_another_moves_away_from_between_two_steps_is_in_doubt(tmp_path: Path) -> None:
+    """The second place rounds what the first has rounded: both moved alike, it never lies between
+    two steps."""
+    described(tmp_path, 2)
+    x = np.full(SIZE, 1.5 * STEP, np.float32)  # the first place decides between 1 and 2 steps
+    write_arrays(tmp_path / "inputs.npz", [[("x", x)]])
+
+    def network(x: np.ndarray, factors: np.ndarray) -> np.ndarray:
+        first = np.rint(x * factors[0] / np.float32(STEP))
+        return np.rint((2.5 - 0.5 * (first - 2)) * factors[1]) * np.float32(STEP)
+
+    def run(path: Path) -> list[list[np.ndarray]]:
+        return [
+            [network(row["x"], row.get(ROUNDINGS, np.ones(2, np.float32)))]
+            for row in read_arrays(path)
+        ]
+
+    for seed in range(10):
+        plain = PlainReference(tmp_path, tmp_path / "inputs.npz", tmp_path, seed, run)
+        other = [[network(x, np.float32([1, 1 + 1e-6]))]]
+        assert not np.array_equal(other[0][0], plain.outputs[0][0])
+        assert verify("it", plain.outputs, other, True, (), plain).right

@@ -274,6 +274,45 @@ def test_excluded_layers_and_comparisons_read_floats(tmp_path: Path) -> None:
     assert read == ["relax.dequantize", "", ""]
 
 
+def test_excluded_layer_reads_floats_that_are_moved_to_it(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("Transpose", ["r"], ["t"], perm=[0, 1, 3, 2]),
+        helper.make_node("Conv", ["t", "a"], ["p"]),
+        helper.make_node("Conv", ["r", "b"], ["q"]),
+    ]
+    constants = {"a": weights(4, 3, 1, 1), "b": weights(4, 3, 1, 1, seed=1)}
+    model = onnx_model(nodes, [("x", FLOAT, [1, 3, 6, 6])], ["p", "q"], constants)
+    before, after, _, imported = quantized(model, tmp_path, exclude=["p"])
+    (sample,) = inputs(imported, 1, seed=3)
+    one, other = (
+        outputs_of(machine_of(fuse(each, "full"), HERE, 2), sample) for each in (before, after)
+    )
+    np.testing.assert_array_equal(one[: 4 * 36], other[: 4 * 36])
+    assert (one != other).any()
+
+
+def test_network_that_gives_labels_is_compared_by_what_decides_them(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["p"]),
+        helper.make_node("Relu", ["p"], ["r"]),
+        helper.make_node("Conv", ["r", "b"], ["q"]),
+        helper.make_node("ArgMax", ["q"], ["y"], axis=1),
+    ]
+    constants = {"a": weights(16, 3, 3, 3), "b": weights(6, 16, 1, 1, seed=1)}
+    model = onnx_model(nodes, [("x", FLOAT, [1, 3, 12, 12])], ["y"], constants)
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    before, after, entry, imported = quantized(model, tmp_path)
+    assert 0 < entry.output_change < 0.05
+    assert all(each.output_change for each in entry.layers)
+    machines = [machine_of(fuse(each, "full"), HERE, 2) for each in (before, after)]
+    others = [
+        np.mean(np.not_equal(*(outputs_of(machine, sample) for machine in machines)))
+        for sample in inputs(imported, 8, seed=1)
+    ]
+    assert np.mean(others) < 0.03
+
+
 def test_outputs_that_are_infinite_do_not_hide_a_change(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["p"]),

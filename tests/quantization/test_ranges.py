@@ -35,6 +35,16 @@ def test_minmax_holds_all_values() -> None:
     assert RANGES["minmax"](seen(values)) == (values.min(), values.max())
 
 
+def test_data_that_are_zero_but_for_a_few_have_a_range() -> None:
+    """As of a sensor's picture with one sentinel: both percentiles are 0."""
+    values = np.zeros(100_000, np.float32)
+    values[7], values[8] = -1, 4095
+    for method in RANGES.values():
+        low, high = method(seen(values))
+        assert low <= 0 <= high and high - low > 0
+        assert Lattice.over(low, high, "uint8").scale > 0
+
+
 def test_percentile_leaves_out_a_single_outlier() -> None:
     values = np.append(np.random.default_rng(0).standard_normal(100_000), 1000.0)
     low, high = RANGES["percentile"](seen(values))

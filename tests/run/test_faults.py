@@ -68,6 +68,24 @@ def test_good_cells_finish_when_others_crash_hang_and_eat_memory(tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("fault", ["full-disk", "full-disk-of-the-linker"])
+def test_full_disk_is_no_failure_of_the_cell(fault: str, tmp_path: Path) -> None:
+    """The same command goes on once there is space."""
+    path = write_sweep(tmp_path, ["first", "net"], configurations=[FUSED], baselines=[])
+    faulty = {**os.environ, "PYTHONPATH": str(FAULTS), "FAULTS": f"net={fault}"}
+    done = subprocess.run(
+        command(path, tmp_path / "out"), env=faulty, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "no space is left there, or for temporary files; free some, and run" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [record.key.model for record in records(tmp_path / "out")] == ["first"]
+    again = subprocess.run(command(path, tmp_path / "out"), capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert [record.status for record in records(tmp_path / "out")] == ["ok", "ok"]
+
+
+@pytest.mark.slow
 def test_nothing_finished_is_lost_or_run_again_when_killed(tmp_path: Path) -> None:
     tuned = {**FUSED, "name": "tuned", "tune": {"trials": 16}}
     path = write_sweep(tmp_path, ["one", "two"], configurations=[PLAIN, tuned])

@@ -68,5 +68,12 @@ def test_mistakes_are_named(options: str, said: str, tmp_path: Path) -> None:
         sweep(f"quantize: {options}", tmp_path)
 
 
+def test_unknown_method_is_named_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as raised:
+        sweep("quantize: {ranges: foo}", tmp_path)
+    (line,) = str(raised.value).splitlines()
+    assert "known: auto, entropy, minmax, mse, percentile" in line
+
+
 def test_options_decide_the_network() -> None:
     assert Quantize().decisive() != Quantize(bias=False).decisive()

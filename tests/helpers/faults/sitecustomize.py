@@ -4,6 +4,7 @@ Python imports this at start when its folder is on PYTHONPATH. `FAULTS` is `mode
 model of that file name is to be compiled, the fault happens instead.
 """
 
+import errno
 import importlib.machinery
 import os
 import signal
@@ -16,6 +17,13 @@ _FAULTS = dict(item.split("=") for item in os.environ.get("FAULTS", "").split(",
 def _happen(fault):
     if fault == "segfault":
         os.kill(os.getpid(), signal.SIGSEGV)
+    elif fault == "full-disk":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
+    elif fault == "full-disk-of-the-linker":
+        try:
+            raise RuntimeError("ld: final link failed: No space left on device")
+        except RuntimeError as error:
+            raise ValueError("cannot be linked") from error
     elif fault == "hang":
         while True:
             time.sleep(1)
