@@ -70,10 +70,14 @@ def is_of_full_disk(error: BaseException) -> bool:
     """Whether an error came of a full disk. Compilers, and libraries that call us back, say so in
     their text alone."""
     return any(
-        (isinstance(each, OSError) and each.errno in _FULL)
-        or any(text in str(each) for text in _FULL_TEXTS)
+        (isinstance(each, OSError) and each.errno in _FULL) or says_disk_is_full(str(each))
         for each in _causes(error)
     )
+
+
+def says_disk_is_full(text: str) -> bool:
+    """Whether a program's output says so."""
+    return any(each in text for each in _FULL_TEXTS)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

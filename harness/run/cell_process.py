@@ -6,7 +6,7 @@ import errno
 from pathlib import Path
 from time import monotonic
 
-from harness.errors import CellFailure, CellSkipped
+from harness.errors import CellFailure, CellSkipped, says_disk_is_full
 from harness.processes.child import Child, ChildLost, Message
 from harness.processes.limits import answer_seconds, lost_reason
 from harness.run.listener import Listener
@@ -63,7 +63,10 @@ class CellProcess:
                         raise kind(message["error"])
                     self._tell(label, message)
             except ChildLost as error:
-                raise CellFailure(f"the {self.stage} stage {lost_reason(error)}") from None
+                reason = lost_reason(error)
+                if says_disk_is_full(reason):  # LLVM ends the process
+                    raise _full(self._failures.parent) from None
+                raise CellFailure(f"the {self.stage} stage {reason}") from None
             except KeyboardInterrupt:
                 child.interrupt(_INTERRUPT_SECONDS)
                 raise

@@ -68,7 +68,7 @@ def test_good_cells_finish_when_others_crash_hang_and_eat_memory(tmp_path: Path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["full-disk", "full-disk-of-the-linker"])
+@pytest.mark.parametrize("fault", ["full-disk", "full-disk-of-the-linker", "full-disk-of-llvm"])
 def test_full_disk_is_no_failure_of_the_cell(fault: str, tmp_path: Path) -> None:
     """The same command goes on once there is space."""
     path = write_sweep(tmp_path, ["first", "net"], configurations=[FUSED], baselines=[])

@@ -24,6 +24,10 @@ def _happen(fault):
             raise RuntimeError("ld: final link failed: No space left on device")
         except RuntimeError as error:
             raise ValueError("cannot be linked") from error
+    elif fault == "full-disk-of-llvm":
+        print("LLVM ERROR: IO failure on output stream: No space left on device", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(1)
     elif fault == "hang":
         while True:
             time.sleep(1)
