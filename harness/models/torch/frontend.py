@@ -25,14 +25,14 @@ def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path)
     from harness.compiler.torch_frontend import ExportedProgramImporter, from_exported_program
     from harness.models.torch.archive import CHANGES_STATE, load_exported_program, user_inputs
     from harness.models.torch.decomposed import NotReplaced, decomposed
+    from harness.models.torch.operators.spectral import COMPLEX
     from harness.models.torch.operators.table import CONVERTERS
 
     program = load_exported_program(path)
     inputs = user_inputs(program)
     outputs = program.graph_signature.user_outputs
     require_shapes(shapes, inputs, path)
-    _require_real(program, path)
-    converters = ExportedProgramImporter().convert_map.keys() | CONVERTERS.keys()
+    converters = ExportedProgramImporter().convert_map.keys() | CONVERTERS.keys() | COMPLEX.keys()
     with warnings.catch_warnings():
         # PyTorch warns of deprecated parts that it uses itself; a user cannot act on it.
         warnings.simplefilter("ignore", FutureWarning)
@@ -44,6 +44,7 @@ def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path)
     signature = program.graph_signature
     if signature.buffers_to_mutate or signature.user_inputs_to_mutate:
         raise InputError(f"{path}: {CHANGES_STATE}")
+    _require_real(program, path)
     unsupported = [
         (str(node.target), str(node.name))
         for node in program.graph.nodes
@@ -84,12 +85,18 @@ def require_torch(path: Path) -> None:
 
 
 def _require_real(program: Any, path: Path) -> None:
-    """Raise OperatorsRefused for complex numbers, of which TVM has none."""
+    """Raise InputError for inputs, weights and outputs of complex numbers, of which TVM has
+    none."""
+    from harness.models.torch.operators.spectral import is_complex
+
     for node in program.graph.nodes:
-        found = node.meta.get("val")
-        if node.op == "call_function" and getattr(found, "is_complex", bool)():
-            named = Node(_operator(node), node.name, "")
-            raise OperatorsRefused.form(path, named, "its result has complex numbers")
+        outer = [node] if node.op == "placeholder" else []
+        outer += node.all_input_nodes if node.op == "output" else []
+        for each in filter(is_complex, outer):
+            raise InputError(
+                f"{path}: '{each.name}' has complex numbers; expected inputs, weights and outputs "
+                "of real ones (torch.view_as_real)"
+            )
 
 
 class _ConversionError(Exception):
@@ -107,19 +114,26 @@ def _naming(
     remembers in `converted` the nodes of variables."""
     from harness.models.torch.operators.converter import Call
     from harness.models.torch.operators.narrow import widened
+    from harness.models.torch.operators.spectral import converted as with_parts
+    from harness.models.torch.operators.spectral import is_complex
     from harness.models.torch.operators.table import CONVERTERS
     from harness.models.torch.refusal import Unsupported
 
     own = CONVERTERS.get(name)
 
+    def plain(node: Any, importer: Any) -> Any:
+        if own is not None:
+            return own(Call.of(node, importer))
+        return type(importer).create_convert_map(importer)[name](node)
+
     def convert(node: Any, importer: Any) -> Any:
         named = Node(_operator(node), node.name, _layer_name(node, parameters))
         try:
             with widened(node, importer) as narrow:
-                if own is not None:
-                    result = own(Call.of(node, importer))
+                if any(map(is_complex, [node, *node.all_input_nodes])):
+                    result = with_parts(node, importer, lambda: plain(node, importer))
                 else:
-                    result = type(importer).create_convert_map(importer)[name](node)
+                    result = plain(node, importer)
                 result = narrow(result)
             _check_result(node, result, importer)
         except Unsupported as error:
@@ -138,16 +152,22 @@ def _naming(
 def _check_result(node: Any, result: Any, importer: Any) -> None:
     """Raise Unsupported for a result that is of another type than PyTorch says."""
     from harness.compiler.api import relax
+    from harness.models.torch.operators.converter import dtype_name
+    from harness.models.torch.operators.spectral import Complex
     from harness.models.torch.refusal import Unsupported
 
     if node.target is operator.getitem:
         source, at = importer.env[node.args[0]], node.args[1]
         if at and isinstance(getattr(source, "ty", None), relax.TensorType):
             raise Unsupported(f"result number {at + 1} of '{node.args[0].name}'")
+    if isinstance(result, Complex):
+        for part in (result.real, result.imaginary):
+            _check_result(node, part, importer)
+        return
     expected, found = node.meta.get("val"), getattr(result, "ty", None)
     if hasattr(expected, "dtype") and isinstance(found, relax.TensorType):
         shape = [int(extent) for extent in found.shape]
-        dtype = str(expected.dtype).removeprefix("torch.")
+        dtype = dtype_name(expected.dtype)
         if shape != list(expected.shape) or str(found.dtype) != dtype:
             raise Unsupported(
                 f"its converter gives {found.dtype}{shape}, expected {dtype}{list(expected.shape)}"

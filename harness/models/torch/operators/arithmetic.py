@@ -160,7 +160,7 @@ def _copysign(left: relax.Expr, right: relax.Expr) -> relax.Expr:
     return op.where(_negative(right), op.negative(size), size)
 
 
-def _hypotenuse(left: relax.Expr, right: relax.Expr) -> relax.Expr:
+def hypotenuse(left: relax.Expr, right: relax.Expr) -> relax.Expr:
     """√(left² + right²), without squares that overflow; infinite where one is, beside NaN too."""
     one, zero, infinity = _like(1, left), _like(0, left), _like(math.inf, left)
     left, right = op.abs(left), op.abs(right)
@@ -319,7 +319,7 @@ _BINARY: dict[str, tuple[Converter, Sequence[str]]] = {
     "fmax": (_binary(_one_that_is_a_number(op.maximum)), _PLAIN),
     "fmin": (_binary(_one_that_is_a_number(op.minimum)), _PLAIN),
     "atan2": (_binary(op.atan2), _PLAIN),
-    "hypot": (_binary(_hypotenuse), _PLAIN),
+    "hypot": (_binary(hypotenuse), _PLAIN),
     "copysign": (_binary(_copysign), _BOTH),
     "bitwise_and": (_binary(op.bitwise_and, op.logical_and), _EITHER),
     "bitwise_or": (_binary(op.bitwise_or, op.logical_or), _EITHER),

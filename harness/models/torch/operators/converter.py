@@ -74,11 +74,13 @@ class Call:
 
 
 Converter: TypeAlias = Callable[[Call], relax.Expr]
+_PARTS = {"complex64": "float32", "complex128": "float64"}
 
 
 def dtype_name(dtype: Any) -> str:
-    """A data type of PyTorch as TVM names it."""
-    return str(dtype).removeprefix("torch.")
+    """A data type of PyTorch as TVM names it; of complex numbers that of their parts."""
+    name = str(dtype).removeprefix("torch.")
+    return _PARTS.get(name, name)
 
 
 def axes_of(dim: Any, rank: int) -> list[int]:
