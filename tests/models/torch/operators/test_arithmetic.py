@@ -89,16 +89,6 @@ def test_operators_of_two_floats_that_are_special(tmp_path: Path) -> None:
     assert_like_pytorch(OF_FLOATS, [odd[:, None].clone(), odd], tmp_path)
 
 
-def test_complex_numbers_are_refused_by_node(tmp_path: Path) -> None:
-    def turned(x: Any) -> Any:
-        found = torch.view_as_complex(x) * torch.polar(torch.ones(3), torch.ones(3))
-        return torch.view_as_real(found)
-
-    text = refusal({"turn": turned}, [torch.ones(2, 3, 2)], tmp_path)
-    assert "operator aten.view_as_complex.default of node" in text
-    assert text.endswith("its result has complex numbers")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_arithmetic_of_narrow_floats_is_rounded_once(tmp_path: Path, dtype: Any) -> None:
