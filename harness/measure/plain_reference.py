@@ -15,7 +15,7 @@ NAME = "the compressed network, compiled plainly"
 _JUDGE = "the compressed network with its values moved before they are rounded to integers"
 _PAIRS = 8
 """How many ways of moving values are looked at; each is taken in both directions."""
-_MOVED = 2.0**-18
+MOVED = 2.0**-18
 """By which share values are moved: about as far as sums in single precision are from each other
 that are added up in another order, and several times as far as fused kernels move one of them."""
 
@@ -49,7 +49,7 @@ class PlainReference:
             return "a compressed network is evaluated in 32-bit floats only"
         if others and not self._moved:
             moves = directions(self._roundings, np.random.default_rng(self._seed))
-            self._moved = self._on([(1 + _MOVED * each).astype(np.float32) for each in moves])
+            self._moved = self._on([(1 + MOVED * each).astype(np.float32) for each in moves])
         moved = [variant[at] for variant in self._moved] if others else []
         return Opinions(
             _JUDGE,

@@ -263,8 +263,11 @@ def _shapes(value: relax.Var, placement: Placement) -> dict[str, list[int]]:
     return {"factors": factors, "scale": one, "least": one, "most": one}
 
 
-def arguments_of(placement: Placement, quantizers: Quantizers) -> list[np.ndarray]:
-    """The last arguments of a network of `QuantizersAsArguments`; other values stay."""
+def arguments_of(
+    placement: Placement, quantizers: Quantizers, moved: Mapping[relax.Var, float]
+) -> list[np.ndarray]:
+    """The last arguments of a network of `QuantizersAsArguments`; other values stay. Some values
+    are `moved` before they are rounded: divided by these numbers, which are nearly 1."""
     found = []
     for value in placement.readers:
         quantizer = quantizers.get(value)
@@ -274,7 +277,7 @@ def arguments_of(placement: Placement, quantizers: Quantizers) -> list[np.ndarra
             numbers = (quantizer.lattice.scale, *quantizer.lattice.steps)
             if quantizer.factors is not None:
                 along = _along(quantizer.factors, value, placement)
-        found.append(along)
+        found.append((along * moved.get(value, 1.0)).astype(np.float32))
         found += [
             np.full(shape, number, np.float32)
             for shape, number in zip(others, numbers, strict=True)

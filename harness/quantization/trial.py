@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 
@@ -75,11 +76,17 @@ class Trial:
                 means[layer.name].append(rows.mean(axis=0, dtype=np.float64))
         return {name: np.asarray(np.mean(found, axis=0)) for name, found in means.items()}
 
-    def change(self, quantizers: Quantizers, arrays: Arrays) -> float:
-        """The distance of the network's outputs from those in floats, see `distance`."""
+    def change(
+        self,
+        quantizers: Quantizers,
+        arrays: Arrays,
+        moved: Mapping[relax.Var, float] = MappingProxyType({}),
+    ) -> float:
+        """The distance of the network's outputs from those in floats, see `distance`; `moved` is
+        as in `arguments_of`."""
         found = [
             self.calibration.run(sample, arrays)[len(self.layers) :]
-            for sample in self._given(quantizers, COMPARED)
+            for sample in self._given(quantizers, COMPARED, moved)
         ]
         return distance([[each.numpy() for each in row] for row in found], self.outputs)
 
@@ -93,10 +100,14 @@ class Trial:
         ]
 
     def _given(
-        self, quantizers: Quantizers, count: int | None
+        self,
+        quantizers: Quantizers,
+        count: int | None,
+        moved: Mapping[relax.Var, float] = MappingProxyType({}),
     ) -> Iterator[list[tvm.runtime.Tensor]]:
         """The first samples, and the arguments of the quantizers after each."""
-        arguments = [tvm.runtime.tensor(each) for each in arguments_of(self._placement, quantizers)]
+        found = arguments_of(self._placement, quantizers, moved)
+        arguments = [tvm.runtime.tensor(each) for each in found]
         for sample in self._samples[:count]:
             yield [*map(tvm.runtime.tensor, sample), *arguments]
 
