@@ -18,6 +18,7 @@ from harness.building.network import machine_of, outputs_of
 from harness.compiler.api import operator_name, relax, target_of, tvm
 from harness.errors import CellFailure, CellSkipped, InputError
 from harness.hardware import load_target
+from harness.measure.plain_reference import MOVED
 from harness.models.frontends import import_model
 from harness.models.imported import Imported
 from harness.networks.context import Context
@@ -27,8 +28,10 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 from harness.passes.rewriter import MAIN
 from harness.passes.steps import in_steps
+from harness.quantization.lattice import Lattice, Quantizer
 from harness.quantization.placement import InsertQuantizers, placed
 from harness.quantization.step import apply
+from harness.quantization.trial import Trial
 from harness.records.record import Quantization
 from harness.specs.quantization import RANGE_METHODS, Quantize, RangeMethod, Rounding
 from harness.specs.target import TargetSpec
@@ -362,6 +365,23 @@ def test_another_network_than_was_tried_is_refused(
     monkeypatch.setattr(InsertQuantizers, "other", off)
     with pytest.raises(CellFailure, match="was found while it was chosen"):
         quantized(products(), tmp_path)
+
+
+def test_moved_values_show_what_rounding_decides(tmp_path: Path) -> None:
+    """Another build may give those that lie between two steps the other one."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    model = onnx_model(nodes, [("x", FLOAT, [3, 8])], ["y"], {"w": weights(8, 4)})
+    imported = read(model, tmp_path)
+    canonical = canonicalise(imported.module, imported.layer_names)
+    placement = placed(canonical, ())
+    between = (np.arange(24, dtype=np.float32).reshape(3, 8) + 0.5) / 64
+    trial = Trial(canonical, placement, [[between]], HERE, 2)
+    (value,) = placement.readers
+    quantizer = {value: Quantizer(Lattice(1 / 64, 0, "int8"))}
+    change = trial.change(quantizer, {})
+    assert trial.change(quantizer, {}, {value: 1.0}) == change
+    for move in (MOVED, -MOVED):
+        assert abs(trial.change(quantizer, {}, {value: 1 + move}) - change) > 0.1 * change
 
 
 def test_layers_that_stay_in_floats_say_why(tmp_path: Path) -> None:
