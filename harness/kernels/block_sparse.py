@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -94,6 +95,15 @@ def offsets(
     return found.astype(np.int32)
 
 
+def place_of(offset: te.PrimExpr, taps: Sequence[int], width: int, channels: int) -> list[Any]:
+    """Row, column and channel of an offset, as `offsets` has them, in a padded image of so many
+    columns and channels. TVM adds the parts up again, to the offset."""
+    across = width * channels
+    row = offset // across if taps[0] > 1 else 0
+    column = offset % across // channels if taps[1] > 1 else 0
+    return [row, column, offset % channels if max(taps) > 1 else offset]
+
+
 def conv2d(
     data: te.Tensor,
     weights: te.Tensor,
@@ -112,14 +122,9 @@ def conv2d(
     vectors, kept, lanes = (int(extent) for extent in weights.shape)
     out_height, out_width = convolved(data, taps, strides, dilation)
     block = te.reduce_axis((0, kept), name="block")
-    across = width * channels
 
     def product(n: te.Var, h: te.Var, w: te.Var, c: te.Var) -> te.PrimExpr:
-        # TVM adds the parts of the offset up again, to the offset.
-        offset = indices[c // lanes, block]
-        row = offset // across if taps[0] > 1 else 0
-        column = offset % across // channels if taps[1] > 1 else 0
-        channel = offset % channels if max(taps) > 1 else offset
+        row, column, channel = place_of(indices[c // lanes, block], taps, width, channels)
         value = data[n, h * strides[0] + row, w * strides[1] + column, channel]
         return te.sum(value * weights[c // lanes, block, c % lanes], axis=block)
 

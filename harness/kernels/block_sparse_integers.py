@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.compiler.api import te
-from harness.kernels.block_sparse import BlockSparse, block_sparse, offsets
+from harness.kernels.block_sparse import BlockSparse, block_sparse, offsets, place_of
 from harness.kernels.dot_products import BYTES, dot4
 from harness.kernels.packed import convolved
 from harness.kernels.packed_integers import in_words, words_of
@@ -89,14 +89,9 @@ def conv2d(
     vectors, kept, lanes = (int(extent) for extent in weights.shape)
     out_height, out_width = convolved(data, taps, strides, dilation)
     block = te.reduce_axis((0, kept), name="block")
-    across = width * channels
 
     def products(n: te.Var, h: te.Var, w: te.Var, c: te.Var) -> te.PrimExpr:
-        # TVM adds the parts of the offset up again, to the offset.
-        offset = indices[c // lanes, block]
-        row = offset // across if taps[0] > 1 else 0
-        column = offset % across // channels if taps[1] > 1 else 0
-        channel = offset % channels if max(taps) > 1 else offset
+        row, column, channel = place_of(indices[c // lanes, block], taps, width, channels)
         return te.sum(
             dot4(
                 data,

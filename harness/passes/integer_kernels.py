@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,6 +36,11 @@ def window_of(layer: Weighted) -> Window:
     return Window(*([int(value) for value in values] for values in named))
 
 
+def _windowed(kernel: Kernel, layer: Weighted, **options: Any) -> Kernel:
+    """The kernel of a convolution with its window and other options."""
+    return partial(kernel, **window_of(layer)._asdict(), **options)
+
+
 def dense_kernel(
     layer: Weighted, steps: np.ndarray, zero_point: int, lanes: int
 ) -> tuple[Kernel, list[np.ndarray]]:
@@ -46,16 +51,8 @@ def dense_kernel(
     if layer.operator == PRODUCT:
         kernel = partial(packed_integers.matmul, channels=outputs, zero_point=zero_point)
         return kernel, [words]
-    window = window_of(layer)
-    kernel = partial(
-        packed_integers.conv2d,
-        channels=outputs,
-        zero_point=zero_point,
-        strides=window.strides,
-        padding=window.padding,
-        dilation=window.dilation,
-    )
-    return kernel, [words]
+    windowed = _windowed(packed_integers.conv2d, layer, channels=outputs, zero_point=zero_point)
+    return windowed, [words]
 
 
 def sparse_kernel(
@@ -83,12 +80,5 @@ def sparse_kernel(
         window.padding,
         window.dilation,
     )
-    kernel = partial(
-        block_sparse_integers.conv2d,
-        taps=taps,
-        zero_point=zero_point,
-        strides=window.strides,
-        padding=window.padding,
-        dilation=window.dilation,
-    )
-    return kernel, [found.weights, places]
+    windowed = _windowed(block_sparse_integers.conv2d, layer, taps=taps, zero_point=zero_point)
+    return windowed, [found.weights, places]
