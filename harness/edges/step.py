@@ -88,18 +88,7 @@ def _prices(
 ) -> Prices:
     """The seconds of layers on the target at some sparsities, of which the first is 0."""
     from harness.edges.thinning import thinned
-    from harness.tuning.database import TuningDatabase
-    from harness.tuning.layer_times import LayerTimer
+    from harness.tuning.layer_times import layer_seconds
 
-    context.tell({"stage": "appraise"})
     forms = [thinned(canonical, layers, each, pattern, lanes) for each in sparsities]
-    with TuningDatabase(context.tuning_database) as database, context.folder() as folder:
-        return LayerTimer(
-            context.spec,
-            context.fusion,
-            database,
-            context.kernel_inputs,
-            folder,
-            context.seed,
-            context.progress,
-        ).seconds(forms, [layer.name for layer in layers])
+    return layer_seconds(context, forms, [layer.name for layer in layers])

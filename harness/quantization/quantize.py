@@ -28,8 +28,7 @@ from harness.quantization.rounding import steps_for
 from harness.quantization.trial import COMPARED, Trial, distance
 from harness.records.record import LayerQuantization, Quantization
 from harness.specs.quantization import Quantize
-from harness.tuning.database import TuningDatabase
-from harness.tuning.layer_times import LayerTimer
+from harness.tuning.layer_times import layer_seconds
 
 _SLACK = 1e-3
 """Of the outputs' size: so far apart may two builds of a network be that rounds."""
@@ -185,18 +184,8 @@ def _seconds_saved(
 ) -> dict[str, float]:
     """How much less time each layer takes on the target in 8 bits, by its name; of a layer that
     shares its kernel with others this is not known, and 0."""
-    context.tell({"stage": "appraise"})
     layers = [layer.name for layer in network.placement.layers]
-    with TuningDatabase(context.tuning_database) as database, context.folder() as folder:
-        seconds = LayerTimer(
-            context.spec,
-            context.fusion,
-            database,
-            context.kernel_inputs,
-            folder,
-            context.seed,
-            context.progress,
-        ).seconds([canonical, network.of(canonical)], layers)
+    seconds = layer_seconds(context, [canonical, network.of(canonical)], layers)
     return {name: float(in_floats - in_bytes) for name, (in_floats, in_bytes) in seconds.items()}
 
 

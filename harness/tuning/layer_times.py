@@ -15,6 +15,7 @@ import numpy as np
 
 from harness.compiler.api import target_of, tvm
 from harness.errors import CellFailure
+from harness.networks.context import Context
 from harness.passes.adapt import adapt
 from harness.passes.fusion import fuse, kernels_by_layer
 from harness.specs.sweep import FusionLevel, Tune
@@ -124,3 +125,20 @@ def _interleaved(
         return [float(np.median(seconds)) for seconds in measurer.rivals(entries, _ROUNDS)]
     except KernelFailed as error:
         raise CellFailure(f"the kernels of {name} could not be measured: {error}") from None
+
+
+def layer_seconds(
+    context: Context, forms: Sequence[tvm.IRModule], layers: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """`LayerTimer.seconds` for a step of a configuration."""
+    context.tell({"stage": "appraise"})
+    with TuningDatabase(context.tuning_database) as database, context.folder() as folder:
+        return LayerTimer(
+            context.spec,
+            context.fusion,
+            database,
+            context.kernel_inputs,
+            folder,
+            context.seed,
+            context.progress,
+        ).seconds(forms, layers)
