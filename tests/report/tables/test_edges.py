@@ -116,7 +116,7 @@ def test_layer_table_has_a_row_a_layer_and_a_column_a_configuration(tmp_path: Pa
 def test_report_says_nothing_of_edges_when_none_were_dropped(tmp_path: Path) -> None:
     plain = {section.name for section in compose(load(example_results(tmp_path / "a"))).sections}
     edges = {section.name for section in compose(load(example_edges(tmp_path / "b"))).sections}
-    assert edges - plain == {"losses", "controls", "scores", "edge-map", "layers"}
+    assert edges - plain == {"losses", "controls", "scores", "edge-map", "layers", "sparsity"}
 
 
 def test_best_score_stands_beside_each_other_one(tmp_path: Path) -> None:
