@@ -95,6 +95,12 @@ class Verdict:
     scatter: float
 
     @property
+    def times_as_fast(self) -> tuple[float, float, float]:
+        """How many times as fast b is as a, and the 95 % interval: the inverse of the ratio."""
+        low, high = (math.inf if end == 0 else 1 / end for end in (self.ci_high, self.ci_low))
+        return 1 / self.ratio, low, high
+
+    @property
     def busy(self) -> bool:
         """Whether the samples look like those of a machine that had other work to do."""
         return self.scatter > BUSY_SCATTER

@@ -23,8 +23,11 @@ def command(folder: Path, open_page: bool) -> None:
          layeredge report results/quickstart --open
     """
     from harness.report import write_report
+    from harness.report.answers import in_lines
 
     files = write_report(folder)
+    for answer in files.answers:
+        click.echo("\n".join(in_lines(answer)))
     for path in (files.page, files.markdown, *files.exports):
         click.echo(path)
     if files.plots:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli.metric_help import NamesMetrics
 from harness.cli.tracker_option import servers_of, tracker_option
 
-SWEEP_COPY = "sweep.yaml"
+if TYPE_CHECKING:
+    from harness.report import ReportFiles
 
 
 @click.command(name="run", cls=NamesMetrics)
@@ -81,6 +83,7 @@ def command(
     from harness.errors import InputError, UnknownName
     from harness.files.atomic import write_atomically
     from harness.files.cache import cache_folder
+    from harness.records.store import FILE_NAME, SWEEP_COPY
     from harness.run.results_folder import held
     from harness.run.sweep import run_sweep
     from harness.specs.sweep import Sweep, parse_shapes
@@ -93,7 +96,6 @@ def command(
         if fresh:
             _forget(out)
         write_atomically(out / SWEEP_COPY, file.read_text(encoding="utf-8"))
-        page = out / "report" / "index.html"
         with SweepDisplay() as display:
             try:
                 outcome = run_sweep(
@@ -108,12 +110,12 @@ def command(
             except UnknownName as error:
                 raise InputError(f"{file}: {error}") from None
             except KeyboardInterrupt:
-                _report(out)
+                if (out / FILE_NAME).exists():
+                    _report(out)
                 raise
-            if outcome.ran or not page.exists():
-                display.working("all cells", "report")
-                _report(out)
-    display.conclude(outcome, page)
+            display.working("all cells", "report")
+            report = _report(out)
+    display.conclude(outcome, report)
     return 1 if outcome.failed else 0
 
 
@@ -134,9 +136,7 @@ def _found(sweep: Path) -> Path:
     return shipped if not sweep.exists() and len(sweep.parts) == 1 and shipped.exists() else sweep
 
 
-def _report(out: Path) -> None:
-    from harness.records.store import FILE_NAME
+def _report(out: Path) -> ReportFiles:
     from harness.report import write_report
 
-    if (out / FILE_NAME).exists():
-        write_report(out)
+    return write_report(out)

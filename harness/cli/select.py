@@ -77,6 +77,7 @@ def _axes(command: Command) -> Command:
 @click.option("--model", help="The model; needed when DIR holds several.")
 @click.option("--target", help="Only cells of this target.")
 @click.option("--engine", help="Only cells of this engine, such as tvm.")
+@click.option("--configuration", help="Only cells of this configuration, such as tuned.")
 @_axes
 @click.option(
     "--kind",
@@ -115,7 +116,7 @@ def command(folder: Path, out: Path | None, as_json: bool, **options: Any) -> No
         for option in CHOOSABLE
         if (limit := options.pop(_parameter(option))) is not None
     }
-    names = {name: options.pop(name) for name in ("model", "target", "engine")}
+    names = {name: options.pop(name) for name in ("model", "target", "engine", "configuration")}
     settings = Settings(**{name: options.pop(name) for name in AXES})
     aims = {name: options.pop(name) for name in ("objective", "kind")}
     with Store(folder / FILE_NAME) as store:
@@ -150,7 +151,8 @@ def _print(found: Selection) -> None:
     rows = [(found.choice, "the choice")] if found.choice else []
     for one in found.runners_up:
         beaten = f"; no better in anything than {one.dominated_by}" if one.dominated_by else ""
-        rows.append((one.candidate, f"{found.objective} {one.behind}{beaten}"))
+        tie = ", a tie" if one.tied else ""
+        rows.append((one.candidate, f"{found.objective} {one.behind}{tie}{beaten}"))
     for miss in found.rejected[:_NEAREST]:
         rows.append((miss.candidate, "; ".join(broken.text for broken in miss.broken)))
     cells = [cell for cell, _ in rows]
@@ -169,7 +171,7 @@ def _print(found: Selection) -> None:
         table.add_row(str(cell.key), *figures, standing)
     console = Console(highlight=False, markup=False)
     console.print(str(found.choice.key) if found.choice else "no cell fits", style="bold")
-    for line in (*found.why, *found.left_out):
+    for line in (*found.why, *found.flips, *found.left_out):
         console.print(f"  {line}", markup=False)
     console.print(table)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -21,6 +20,9 @@ from rich.progress import (
 from harness.records.accuracy import score
 from harness.records.record import Record, TuningCost
 from harness.run.sweep import Outcome
+
+if TYPE_CHECKING:
+    from harness.report import ReportFiles
 
 _BY: dict[TuningCost, str] = {
     "seconds": "",
@@ -120,14 +122,18 @@ class SweepDisplay:
         summary = escape(f"{record.key}: {_summary(record)}")  # names in models hold any characters
         self._console.print(f"{_MARKS[record.status]}[/] {summary}")
 
-    def conclude(self, outcome: Outcome, page: Path) -> None:
-        """The last lines: how it ended, and where the report is."""
+    def conclude(self, outcome: Outcome, report: ReportFiles) -> None:
+        """The last lines: how it ended, what to deploy, and where the report is."""
+        from harness.report.answers import in_lines  # matplotlib is not needed before
+
         ok = sum(record.status == "ok" for record in outcome.records)
         skipped = sum(record.status == "skipped" for record in outcome.records)
-        self._console.print(
-            f"{ok} cells ok, {len(outcome.failed)} failed, {skipped} skipped; report: {page}",
-            markup=False,
+        lines = [line for answer in report.answers for line in in_lines(answer)]
+        lines.append(
+            f"{ok} cells ok, {len(outcome.failed)} failed, {skipped} skipped; report: {report.page}"
         )
+        for line in lines:
+            self._console.print(line, markup=False)
 
     def _left(self, done: float, total: float) -> str:
         """The time for the rest of the present work, at its pace so far."""

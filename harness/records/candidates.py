@@ -33,6 +33,10 @@ class Constraints(Frozen):
                 raise ValueError(f"{option}: expected a limit above 0, found {limit:g}")
         return value
 
+    def limited(self, option: str, limit: float) -> Constraints:
+        """The same with one limit more, or another in its place."""
+        return self.model_copy(update={"limits": {**self.limits, option: limit}})
+
     @property
     def guards_accuracy(self) -> bool:
         return ACCURACY not in self.limits and not self.any_accuracy

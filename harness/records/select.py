@@ -8,6 +8,7 @@ network are left out, and named.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,11 +37,13 @@ Samples = Callable[[str], Mapping[str, np.ndarray]]
 
 
 class RunnerUp(Frozen):
-    """A cell that keeps to every constraint too; `behind` is its distance in the objective, and
-    `dominated_by` one that is no worse in latency, memory and accuracy, and better in one."""
+    """A cell that keeps to every constraint too; `behind` is its distance in the objective, `tied`
+    whether that is not told from none, and `dominated_by` one that is no worse in latency, memory
+    and accuracy, and better in one."""
 
     candidate: Candidate
     behind: str
+    tied: bool
     dominated_by: CellKey | None
 
 
@@ -60,12 +63,14 @@ class Rejected(Frozen):
 
 
 class Selection(Frozen):
-    """The choice, in words and figures. `runners_up` are best first, `rejected` nearest first."""
+    """The choice, in words and figures. `flips` says under which limits another cell would be
+    chosen; `runners_up` are best first, `rejected` nearest first."""
 
     objective: str
     constraints: Constraints
     choice: Candidate | None
     why: tuple[str, ...]
+    flips: tuple[str, ...]
     runners_up: tuple[RunnerUp, ...]
     rejected: tuple[Rejected, ...]
     left_out: tuple[str, ...]
@@ -77,16 +82,23 @@ def narrow(
     model: str | None = None,
     target: str | None = None,
     engine: str | None = None,
+    configuration: str | None = None,
     settings: Settings | None = None,
 ) -> list[Record]:
-    """The records of one model, and of one target, engine and settings where given. Raises
-    InputError for a name or value that is not there, where one of several models or workloads has
-    to be named, and where there are no records."""
+    """The records of one model, and of one target, engine, configuration and settings where given.
+    Raises InputError for a name or value that is not there, where one of several models or
+    workloads has to be named, and where there are no records."""
     if not records:
         raise InputError(
             "no cell has a result yet; records are written when a group of cells is done"
         )
-    for kind, wanted in (("model", model), ("target", target), ("engine", engine)):
+    wanted_names = {
+        "model": model,
+        "target": target,
+        "engine": engine,
+        "configuration": configuration,
+    }
+    for kind, wanted in wanted_names.items():
         known = {getattr(record.key, kind) for record in records}
         if wanted is not None:
             if wanted not in known:
@@ -137,6 +149,25 @@ def select(
     units, such as prices in several currencies.
     """
     objective = choosable(objective or objective_of(kind)).option or ""
+
+    read_once = functools.cache(samples) if samples else None
+
+    def under(constraints: Constraints) -> Selection:
+        return _select(records, constraints, objective, kind, read_once, beside)
+
+    found = under(constraints)
+    return found.model_copy(update={"flips": tuple(_flips(found, under))})
+
+
+def _select(
+    records: Sequence[Record],
+    constraints: Constraints,
+    objective: str,
+    kind: Kind,
+    samples: Samples | None,
+    beside: Sequence[Record],
+) -> Selection:
+    """As `select`, without what would flip the choice."""
     eligible = {
         record.fingerprint: record
         for record in records
@@ -195,7 +226,8 @@ def select(
         runners_up = tuple(
             RunnerUp(
                 candidate=one,
-                behind=_behind(one, choice, objective) + (", a tie" if one in tied else ""),
+                behind=_behind(one, choice, objective),
+                tied=one in tied,
                 dominated_by=next((by.key for by in fitting if _dominates(by, one, options)), None),
             )
             for one in fitting
@@ -206,10 +238,53 @@ def select(
         constraints=constraints,
         choice=choice,
         why=why,
+        flips=(),
         runners_up=runners_up,
         rejected=tuple(rejected),
         left_out=(*_left_out(records, kind), *left_out(inaccurate)),
     )
+
+
+def _flips(found: Selection, under: Callable[[Constraints], Selection]) -> Iterator[str]:
+    """Under which further limit the next best cell would be chosen, for each metric in which it is
+    better than the choice; and what would be without regard to accuracy. Each is tried."""
+    choice, constraints = found.choice, found.constraints
+    if choice is None:
+        return
+    for option, metric in considered(constraints, found.objective).items():
+        better = (
+            one.candidate
+            for one in found.runners_up
+            if one.candidate.cost(option) < choice.cost(option)
+        )
+        nearest = next(better, None)
+        if option == found.objective or nearest is None:
+            continue
+        limit = _limit_between(nearest.cost(option), choice.cost(option))
+        limit = -limit if metric.most else limit
+        tried = under(constraints.limited(option, limit))
+        if tried.choice == nearest:
+            yield f"{metric.limit_option} {limit:.10g} {_would(tried, choice)}"
+    if constraints.guards_accuracy:
+        tried = under(constraints.model_copy(update={"any_accuracy": True}))
+        if tried.choice is not None and tried.choice.fingerprint != choice.fingerprint:
+            yield f"--any-accuracy {_would(tried, choice)}"
+
+
+def _would(tried: Selection, choice: Candidate) -> str:
+    assert tried.choice is not None
+    behind = _behind(tried.choice, choice, tried.objective)
+    return f"would choose {short(tried.choice.key)}, {tried.objective} {behind}"
+
+
+def _limit_between(low: float, high: float) -> float:
+    """A short number of at least `low` and below `high`."""
+    for digits in range(1, 17):
+        step = 10.0 ** (math.floor(math.log10(abs(low))) + 1 - digits) if low else 0.0
+        limit = math.ceil(low / step) * step if step else 0.0
+        if low <= limit < high:
+            return float(f"{limit:.{digits}g}")
+    return low
 
 
 def _loses(one: Candidate, tied: Sequence[Candidate], records: Mapping[str, Record]) -> bool:

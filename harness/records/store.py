@@ -24,6 +24,8 @@ STORE_SCHEMA = 2
 SECONDS = "seconds"
 """The quantity of latency samples: seconds per inference."""
 FILE_NAME = "results.sqlite"
+SWEEP_COPY = "sweep.yaml"
+"""A copy of the sweep beside the results."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS record (

@@ -10,18 +10,20 @@ from harness.files.atomic import write_atomically
 from harness.records.export import write_exports
 from harness.records.store import FILE_NAME, Store
 from harness.report import markdown, page
+from harness.report.answers import Answer
 from harness.report.content import compose
 from harness.report.data import load
 
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """Where a report was written."""
+    """Where a report was written, and what it recommends."""
 
     page: Path
     markdown: Path
     plots: tuple[Path, ...]
     exports: tuple[Path, ...]
+    answers: tuple[Answer, ...]
 
 
 def write_report(results_dir: Path) -> ReportFiles:
@@ -47,6 +49,7 @@ def write_report(results_dir: Path) -> ReportFiles:
         markdown=folder / "report.md",
         plots=tuple(plots),
         exports=exports,
+        answers=tuple(content.answers),
     )
     write_atomically(files.markdown, markdown.render(content))
     write_atomically(files.page, page.render(content))

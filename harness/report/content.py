@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
+from harness.report.answers import Answer, answers
 from harness.report.data import Results
-from harness.report.edge_figures import compressed
-from harness.report.headline import Finding, findings, summary
+from harness.report.headline import summary
 from harness.report.plots import FAMILIES, Family, Picture, draw_all
 from harness.report.tables import (
     Table,
@@ -45,6 +44,10 @@ class Gallery:
     def title(self) -> str:
         return self.family.title
 
+    @property
+    def filled(self) -> bool:
+        return bool(self.pictures)
+
 
 Section = Table | Gallery
 
@@ -55,7 +58,7 @@ class Content:
 
     name: str
     summary: list[str]
-    findings: list[Finding]
+    answers: list[Answer]
     sections: list[Section]
 
     @property
@@ -69,7 +72,8 @@ class Content:
 
 
 def compose(results: Results) -> Content:
-    """Draw the plots, make the tables, and put them in the order they are read in."""
+    """Draw the plots, make the tables, and put them in the order they are read in; those without
+    content are left out."""
     pictures = draw_all(results)
     galleries = {family.name: Gallery(family, pictures[family.name]) for family in FAMILIES}
     sections: list[Section] = [
@@ -79,56 +83,30 @@ def compose(results: Results) -> Content:
         unfinished_table(results),
         galleries["accuracy-latency"],
         accuracy_table(results),
-        *_about_edges(results, galleries),
-        *_about_quantization(results),
+        galleries["sparsity"],
+        loss_table(results),
+        budget_table(results),
+        galleries["controls"],
+        score_table(results),
+        galleries["edge-map"],
+        layer_table(results),
+        quantized_layer_table(results),
         galleries["waterfall"],
         galleries["memory"],
         galleries["kernels"],
         kernel_table(results),
-        *_about_untimed_kernels(results),
+        loop_table(results),
+        launch_table(results),
         fusion_table(results),
         galleries["tuning"],
         verification_table(results),
-        *_about_discarded_schedules(results),
+        discarded_table(results),
         environment_table(results),
     ]
-    found = findings(results)
+    found = answers(results)
     return Content(
         name=results.name,
         summary=summary(results, found),
-        findings=found,
-        sections=sections,
+        answers=found,
+        sections=[section for section in sections if section.filled],
     )
-
-
-def _about_untimed_kernels(results: Results) -> list[Section]:
-    """Tables of single kernels for results in which none could be timed."""
-    return [table for table in (loop_table(results), launch_table(results)) if table.rows]
-
-
-def _about_discarded_schedules(results: Results) -> list[Section]:
-    """Rejected schedules, if there are any."""
-    discarded = discarded_table(results)
-    return [discarded] if discarded.rows else []
-
-
-def _about_quantization(results: Results) -> list[Section]:
-    """Quantized layers, if there are any."""
-    layers = quantized_layer_table(results)
-    return [layers] if layers.rows else []
-
-
-def _about_edges(results: Results, galleries: Mapping[str, Gallery]) -> list[Section]:
-    """Plots and tables for results with dropped edges."""
-    if not any(compressed(group) for group in results.groups):
-        return []
-    budgets, scores = budget_table(results), score_table(results)
-    return [
-        galleries["sparsity"],
-        loss_table(results),
-        *([budgets] if budgets.rows else []),
-        galleries["controls"],
-        *([scores] if scores.rows else []),
-        galleries["edge-map"],
-        layer_table(results),
-    ]

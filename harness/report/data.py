@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 from harness.baselines.registry import ENGINES, reference_engine
+from harness.errors import InputError
+from harness.files.yaml import read_yaml
 from harness.records import export
 from harness.records.record import (
     BASELINE_CONFIGURATION,
@@ -21,7 +23,7 @@ from harness.records.record import (
     Record,
     is_timed,
 )
-from harness.records.store import FILE_NAME, Store
+from harness.records.store import FILE_NAME, SWEEP_COPY, Store
 from harness.report.kernel_figures import KernelFigures, Roof, kernel_figures, roof_of
 from harness.specs.settings import AXES, Settings
 from harness.specs.sweep import Kind
@@ -152,6 +154,10 @@ class Group:
         found = (cell for cell in self.timed if cell.key.engine == self.reference_engine)
         return next(found, None)
 
+    def cell(self, fingerprint: str) -> Cell:
+        """The cell whose record has this fingerprint."""
+        return next(cell for cell in self.cells if cell.record.fingerprint == fingerprint)
+
     def against_reference(self, cell: Cell) -> Verdict | None:
         """How a cell stands to the reference; None for itself and where it cannot be said."""
         if self.reference is None or cell is self.reference:
@@ -171,9 +177,10 @@ def lowest(cells: Iterable[Cell], figure: Callable[[Cell], float | None]) -> Cel
 
 @dataclass(frozen=True)
 class Results:
-    """All there is to report."""
+    """All there is to report. `name` is the sweep's, `folder` the results folder as given."""
 
     name: str
+    folder: str
     table: pd.DataFrame
     cells: tuple[Cell, ...]
     groups: tuple[Group, ...]
@@ -190,6 +197,11 @@ class Results:
         """The engines that measured cells are compared with, by their models' formats."""
         names = (group.reference_name for group in self.groups if is_timed(group.kind))
         return tuple(dict.fromkeys(names))
+
+    def samples_of(self, session: str) -> Mapping[str, np.ndarray]:
+        """Raw samples of a session by fingerprint, in milliseconds."""
+        found = (cell.interleaved for cell in self.cells if cell.record.session == session)
+        return next(found, {})
 
     @property
     def counts(self) -> dict[str, int]:
@@ -218,11 +230,22 @@ def load(results_dir: Path) -> Results:
         for record in records
     )
     return Results(
-        name=results_dir.resolve().name,
+        name=_sweep_name(results_dir) or results_dir.resolve().name,
+        folder=str(results_dir),
         table=table,
         cells=cells,
         groups=_groups(cells),
     )
+
+
+def _sweep_name(results_dir: Path) -> str | None:
+    """The name in the copy of the sweep that `layeredge run` leaves in the folder."""
+    try:
+        sweep, _ = read_yaml(results_dir / SWEEP_COPY)
+    except InputError:
+        return None
+    name = sweep.get("name") if isinstance(sweep, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _machine(key: CellKey) -> tuple[str, int | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from harness.report.answers import Answer
 from harness.report.content import Content, Gallery
 from harness.report.tables import Entry, Table
 from harness.report.wording import printable
@@ -16,12 +17,9 @@ def render(content: Content) -> str:
     """The report; pictures are in the folder `plots` beside it."""
     lines = [f"# {escape(content.name)}", ""]
     lines += [f"{escape(line)}" for line in content.summary]
-    if content.findings:
-        lines.append("")
-        lines += [
-            f"- **{escape(finding.title)}**: {escape(finding.sentence)}"
-            for finding in content.findings
-        ]
+    if content.answers:
+        lines += ["", "## What to deploy", ""]
+        lines += [_answer(answer) for answer in content.answers]
     for section in content.sections:
         if isinstance(section, Table):
             lines += _table(section)
@@ -36,10 +34,20 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", plain)
 
 
+def _answer(answer: Answer) -> str:
+    deploy = f"deploy **{escape(answer.deploy)}**" if answer.deploy else "nothing to deploy"
+    command = f". {_code(answer.command)}" if answer.command else ""
+    said = "; ".join([deploy, *(escape(figure) for figure in answer.figures)])
+    return f"- **{escape(answer.title)}**: {said}{command}"
+
+
+def _code(text: str) -> str:
+    """`text` as code, or escaped where it has what could end the code or be taken for HTML."""
+    return escape(text) if set(text) & set("`<>&\n") else f"`{text}`"
+
+
 def _table(table: Table) -> list[str]:
     lines = ["", f"## {table.title}", ""]
-    if not table.rows:
-        return [*lines, escape(table.absent)]
     if table.reading:
         lines += [escape(table.reading), ""]
     rule = ["---:" if column in table.numeric else "---" for column in table.columns]
@@ -59,7 +67,5 @@ def _row(texts: list[str]) -> str:
 
 def _gallery(gallery: Gallery) -> list[str]:
     lines = ["", f"## {gallery.family.title}", ""]
-    if not gallery.pictures:
-        return [*lines, escape(gallery.family.absent)]
     pictures = [f"![{escape(picture.alt)}]({PLOTS}/{picture.file})" for picture in gallery.pictures]
     return [*lines, escape(gallery.family.reading), "", *pictures]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from harness.statistics import MINIMUM_EFFECT
+from harness.statistics import MINIMUM_EFFECT, Outcome, Verdict
 
 _MOST = 0.6
 """Parts of paths that as many of them have say nothing."""
@@ -75,6 +75,23 @@ def with_interval(value: float, low: float, high: float) -> tuple[str, str]:
     return text, f"{lower}–{upper}"
 
 
+def times_as_fast(found: Verdict) -> tuple[str, str]:
+    """How many times as fast, and the interval."""
+    return with_interval(*found.times_as_fast)
+
+
+def in_words(found: Verdict, other: str) -> str:
+    """A verdict as a phrase; the factor is above 1 either way, as in `1.26× faster`."""
+    said: Mapping[Outcome, str] = {
+        "faster": f"{times_as_fast(found)[0]}× faster than {other}",
+        "slower": f"{with_interval(found.ratio, found.ci_low, found.ci_high)[0]}× slower than "
+        f"{other}",
+        "no difference": f"as fast as {other} to within {WITHIN}",
+        "undecided": f"undecided against {other}",
+    }
+    return said[found.verdict]
+
+
 def share(part: float) -> str:
     """A part of a whole, in per cent.
 
@@ -82,6 +99,18 @@ def share(part: float) -> str:
     ('26 %', '<1 %', '0 %')
     """
     return "<1 %" if 0 < part < 0.005 else f"{part:.0%}".replace("%", " %")
+
+
+def listed(names: Sequence[str], most: int | None = None) -> str:
+    """Names in a sentence, of which at most so many are written.
+
+    >>> listed(["a", "b", "c"]), listed(["a", "b", "c"], most=1)
+    ('a, b and c', 'a and 2 more')
+    """
+    shown = list(names[:most])
+    if len(shown) < len(names):
+        shown.append(f"{len(names) - len(shown)} more")
+    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
 
 
 def duration(seconds: float) -> str:

@@ -304,13 +304,43 @@ def test_select_leaves_out_cells_when_they_are_not_ok_or_of_another_kind() -> No
     assert chosen(select(cells, Constraints(), kind="emulated-count")) == "counted"
 
 
+def test_select_says_which_limit_would_flip_its_choice() -> None:
+    """Each is tried: the limit keeps the runner-up, and leaves out the choice."""
+    found = select(THREE, Constraints())
+    assert found.flips == (
+        "--max-memory-mb 30 would choose small (tvm), latency +100.0%",
+        "--min-accuracy 0.91 would choose small (tvm), latency +100.0%",
+    )
+    assert select([THREE[0]], Constraints()).flips == ()
+
+
+@given(st.lists(st.tuples(*[st.floats(0.01, 99.0)] * 2), min_size=2, max_size=5, unique=True))
+@settings(max_examples=30, deadline=None)
+def test_a_limit_that_flips_the_choice_does_so(figures: list[tuple[float, float]]) -> None:
+    cells = [cell(f"c{at}", ms, mb) for at, (ms, mb) in enumerate(figures)]
+    for line in select(cells, Constraints()).flips:
+        limit, _, told = line.partition(" would choose ")
+        again = select(cells, Constraints(limits={"memory": float(limit.split()[1])}))
+        assert told.startswith(f"{chosen(again)} (tvm), ")
+
+
+def test_select_says_what_is_faster_without_regard_to_accuracy() -> None:
+    ruined = cell("ruined", 0.5, 95.0, 0.2)
+    cells = [cell("right", 1.0), ruined, cell("baseline", 2.0, engine="onnxruntime")]
+    found = select(cells, Constraints())
+    assert chosen(found) == "right"
+    assert found.flips[-1] == "--any-accuracy would choose ruined (tvm), latency -50.0%"
+    assert select(cells, Constraints(any_accuracy=True)).flips[0].startswith("--max-memory-mb ")
+
+
 def test_select_breaks_a_tie_by_memory_when_intervals_overlap() -> None:
     cells = [cell("quick", 1.0, 90.0), cell("close", 1.01, 40.0), cell("far", 1.1, 10.0)]
     found = select(cells, Constraints())
     assert chosen(found) == "close"
     assert "quick (tvm) and close (tvm) tie" in found.why[0]
     assert "none takes less peak resident memory than its 40 MB" in found.why[1]
-    assert [one.behind for one in found.runners_up] == ["-1.0%, a tie", "+8.9%"]
+    assert [one.behind for one in found.runners_up] == ["-1.0%", "+8.9%"]
+    assert [one.tied for one in found.runners_up] == [True, False]
 
 
 @pytest.mark.parametrize(("factor", "choice"), [(1.0, "lean"), (1.06, "quick")])

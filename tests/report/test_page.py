@@ -92,23 +92,43 @@ def test_page_logs_nothing_and_requests_nothing(browser: Any) -> None:
 
 
 def test_every_plot_is_visible(browser: Any) -> None:
-    sizes = browser.execute_script(
+    pictures = browser.execute_script(
         """
-        return [...document.images].map((image) => {
-          const box = image.getBoundingClientRect();
-          return [image.complete, image.naturalWidth, box.width, box.height, image.alt];
+        return [...document.querySelectorAll("figure svg")].map((picture) => {
+          const box = picture.getBoundingClientRect();
+          const outside = [...picture.querySelectorAll("text")].filter((text) => {
+            const own = text.getBoundingClientRect();
+            return own.left < box.left - 1 || own.right > box.right + 1
+              || own.top < box.top - 1 || own.bottom > box.bottom + 1;
+          });
+          const cut = outside.map((text) => text.textContent);
+          return [box.width, box.height, picture.ariaLabel, cut];
         });
         """
     )
-    assert len(sizes) == 12
-    for complete, natural_width, width, height, alt in sizes:
-        assert complete and natural_width > 0 and width > 300 and height > 50, alt
-    assert len({alt for *_, alt in sizes}) == 12, "each plot has a text of its own"
+    assert len(pictures) == 12
+    for width, height, label, outside in pictures:
+        assert width > 300 and height > 50, label
+        assert outside == [], f"texts outside their picture: {label}"
+    assert len({label for _, _, label, _ in pictures}) == 12, "each has a text of its own"
+    named = "return [...document.querySelectorAll('[id]')].map((one) => one.id)"
+    ids = browser.execute_script(named)
+    assert len(ids) == len(set(ids)), "pictures do not share names of their parts"
+
+
+def test_no_table_is_cut_at_1400_pixels(browser: Any) -> None:
+    browser.set_window_size(1400, 900)
+    cut = """
+        return [...document.querySelectorAll(".scroll")]
+          .filter((table) => table.scrollWidth > table.clientWidth).map((table) => table.ariaLabel);
+        """
+    assert browser.execute_script(cut) == []
+    browser.set_window_size(1280, 900)
 
 
 def test_page_is_not_wider_than_the_window(browser: Any) -> None:
     width = "return [document.documentElement.scrollWidth, window.innerWidth]"
-    for window in (1280, 480):
+    for window in (1400, 1280, 480):
         browser.set_window_size(window, 900)
         scrolled, inner = browser.execute_script(width)
         assert scrolled <= inner

@@ -41,14 +41,17 @@ def test_write_report_writes_every_file_and_nothing_else(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_write_report_gives_the_same_bytes_when_run_again(tmp_path: Path) -> None:
-    first = write_report(example_results(tmp_path / "a" / "results"))
-    second = write_report(example_results(tmp_path / "b" / "results"))
-    for one, other in (
-        (first.page, second.page),
-        (first.markdown, second.markdown),
-        *zip(first.plots, second.plots, strict=True),
-    ):
+def test_write_report_gives_the_same_bytes_when_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        files = write_report(example_results(Path("results")))
+        found = (files.page, files.markdown, *files.plots)
+        written.append([path.resolve() for path in found])
+    for one, other in zip(*written, strict=True):
         assert one.read_bytes() == other.read_bytes()
 
 
@@ -175,7 +178,7 @@ def test_report_is_written_when_every_cell_failed(tmp_path: Path) -> None:
         store.plan([(failed.fingerprint, key)])
         store.write(failed)
     page = write_report(tmp_path).page.read_text()
-    assert "No configuration has a latency: 1 failed; the reasons are below." in page
+    assert "no cell is ok; the reasons are below" in page
     assert "out of memory" in page
 
 
@@ -202,7 +205,7 @@ def test_command_prints_what_it_wrote(tmp_path: Path) -> None:
     done = CliRunner().invoke(command, [str(folder)])
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
-    assert lines[:2] == [f"{folder}/report/index.html", f"{folder}/report/report.md"]
+    assert lines[5:7] == [f"{folder}/report/index.html", f"{folder}/report/report.md"]
     assert lines[-1] == f"{folder}/report/plots (12 plots)"
 
 

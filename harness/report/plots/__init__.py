@@ -31,17 +31,18 @@ class Family:
     name: str
     title: str
     reading: str
-    absent: str
     draw: Callable[[Group, Mapping[str, str]], Canvas | None]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One drawn panel; `width` and `height` are in points."""
+    """One drawn panel, as a file and as an element of a page; `width` and `height` are in points.
+    `alt` has its words and figures."""
 
     file: str
     alt: str
     png: bytes
+    svg: str
     width: float
     height: float
 
@@ -57,7 +58,6 @@ FAMILIES = (
         "Latency",
         "Dot: median, with its 95 % interval as a bar and its figures at the right, in ms. Upright "
         "mark: 90th percentile. Faint dots: raw samples. Dashed: the reference engine.",
-        "No cell has a measured latency.",
         latency.draw,
     ),
     Family(
@@ -67,7 +67,6 @@ FAMILIES = (
         "front; a hollow mark is beaten on both counts by another. Diamonds: other engines. Of "
         f"more than {pareto.MOST_NAMED} points the front, other engines and the most accurate have "
         "names.",
-        "No cell has both a measured latency and an accuracy.",
         pareto.draw,
     ),
     Family(
@@ -77,7 +76,6 @@ FAMILIES = (
         "edges, measured interleaved. Bars and bands are 95 % intervals. Break-even is the share "
         "of edges from which the line stays above 1; in brackets, the same for the ends of the "
         "interval. <: below the smallest share measured. >: above the largest.",
-        "No configuration drops edges.",
         sparsity.draw,
     ),
     Family(
@@ -89,7 +87,6 @@ FAMILIES = (
         "samples drawn again in pairs where the metric is a share of samples that hit, and "
         "elsewhere by whether the two intervals are apart. A score stands beside controls that had "
         "the same steps, such as reconstruction.",
-        "No configuration chose its edges by chance.",
         controls.draw,
     ),
     Family(
@@ -98,16 +95,14 @@ FAMILIES = (
         "A row a configuration, a column a layer in the network's order: the share of its edges "
         "that is left, and at the right that of all layers together. Bars: the layer's share of "
         "the FLOPs of all layers, with all edges.",
-        "No configuration drops edges.",
         edge_map.draw,
     ),
     Family(
         "waterfall",
         "What each step gained or lost",
-        "Each configuration against the one above it, in the plan's order. Empty: time saved. "
+        "Each configuration against the one that it extends by a step. Empty: time saved. "
         f"Hatched: time lost. ≈: no difference, shown to within {WITHIN}. ?: undecided. "
         "†: not measured interleaved.",
-        "No model has two configurations with a measured latency.",
         waterfall.draw,
     ),
     Family(
@@ -115,7 +110,6 @@ FAMILIES = (
         "Memory",
         "In MB of 10⁶ bytes; each column has its own scale. Peak resident is of a process that "
         "only runs the model.",
-        "No cell has memory figures.",
         memory.draw,
     ),
     Family(
@@ -125,14 +119,12 @@ FAMILIES = (
         "hardware's roofline allows; at the right, that time divided by the measured time. The "
         "numbers name the same kernels in the roofline plot below. The peak is that of 32-bit "
         "floats; products of bytes may exceed it.",
-        "No configuration has kernel times.",
         kernels.draw,
     ),
     Family(
         "tuning",
         "Tuning",
         "Sum of the best times found so far for the model's kernels, from when each has one.",
-        "No configuration was tuned.",
         tuning.draw,
     ),
 )
@@ -153,13 +145,14 @@ def _panels(family: Family, results: Results, colors: Mapping[str, str]) -> tupl
         canvas = family.draw(group, colors)
         if canvas is not None:
             name = re.sub(r"[^A-Za-z0-9.]+", "-", group.title).strip("-.")[:60]
+            # The number tells apart names that differ only in characters that a file cannot have.
+            stem = f"{family.name}-{at:02d}-{name}"
             pictures.append(
                 Picture(
-                    # The number tells apart names that differ only in characters that a file name
-                    # cannot hold.
-                    file=f"{family.name}-{at:02d}-{name}.png",
-                    alt=f"{family.title}: {group.title}",
+                    file=f"{stem}.png",
+                    alt=f"{family.title}: {canvas.described()}",
                     png=canvas.png(),
+                    svg=canvas.svg(stem),
                     width=canvas.width,
                     height=canvas.height,
                 )

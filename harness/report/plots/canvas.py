@@ -8,8 +8,10 @@ placed where it is known to be free, and Pillow writes it.
 from __future__ import annotations
 
 import functools
+import html
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any, Literal
 import matplotlib
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import LineCollection, PathCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
@@ -35,6 +38,13 @@ _ELLIPSIS = "…"
 _FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 _ANCHORS = {"left": "lm", "center": "mm", "right": "rm"}
 _UPRIGHT = "upright"
+_SVG_ANCHORS = {"lm": "start", "mm": "middle", "rm": "end", _UPRIGHT: "end-up"}
+_DRAWING = re.compile(r"<svg[^>]*>(?P<inside>.*)</svg>", re.DOTALL)
+_COLOR = re.compile(r"#([0-9a-f]{6})\b")
+_NOT_DRAWN = re.compile(
+    r' id="[a-zA-Z]+_\d+"|<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->', re.DOTALL
+)
+"""Names that every picture has, and the sheet of styles, which would be the whole page's."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +211,30 @@ class Canvas:
         palette.save(file, "PNG", compress_level=6)
         return file.getvalue()
 
+    def svg(self, name: str) -> str:
+        """The picture as an element of an HTML page. Colours are CSS variables that default to the
+        colours of the PNG, so that a page can have others in the dark. `name` tells its parts
+        from those of other pictures of the page."""
+        file = io.StringIO()
+        self._figure.patch.set_visible(False)
+        with matplotlib.rc_context({"svg.hashsalt": name}):
+            svg: Any = FigureCanvasSVG(self._figure)  # its methods have no types
+            svg.print_svg(file, metadata={"Date": None})
+        self._figure.patch.set_visible(True)
+        drawn = _DRAWING.search(file.getvalue())
+        assert drawn is not None
+        shapes = _COLOR.sub(r"var(--p-\1, #\1)", _NOT_DRAWN.sub("", drawn["inside"]))
+        texts = "".join(map(_svg_text, self._texts))
+        return (
+            f'<svg viewBox="0 0 {self.width:g} {self.height:g}" role="img" '
+            f'aria-label="{html.escape(self.described())}">{shapes}{texts}</svg>'
+        )
+
+    def described(self) -> str:
+        """The words and figures of the picture, from top to bottom."""
+        ordered = sorted(self._texts, key=lambda text: (round(text.y), text.x))
+        return "; ".join(text.text for text in ordered if text.text)
+
     def _add(self, artist: Artist) -> None:
         artist.set_clip_on(False)
         self._figure.add_artist(artist)
@@ -276,6 +310,18 @@ def one_line(text: str) -> str:
 
 def _without_middle(text: str, kept: int) -> str:
     return text[: kept - kept // 2] + _ELLIPSIS + text[len(text) - kept // 2 :]
+
+
+def _svg_text(text: _Text) -> str:
+    """A text as the PNG has it; the baseline is below its middle by a third of its size."""
+    anchor = _SVG_ANCHORS[text.anchor]
+    turned = f' transform="rotate(-90 {text.x:.6g} {text.y:.6g})"' if anchor == "end-up" else ""
+    weight = ' font-weight="bold"' if text.bold else ""
+    return (
+        f'<text x="{text.x:.6g}" y="{text.y:.6g}" dy=".35em" font-size="{text.size:g}"{weight} '
+        f'text-anchor="{anchor.removesuffix("-up")}"{turned} '
+        f'style="fill: var(--p-{text.color[1:]}, {text.color})">{html.escape(text.text)}</text>'
+    )
 
 
 def _inside(values: Any, low: float, high: float) -> list[float]:

@@ -1,10 +1,11 @@
-"""The gain or loss of each configuration against the one before it in the plan."""
+"""The gain or loss of each configuration against the one that it extends by a step."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from harness.report.data import Cell, Group
+from harness.report.parents import parent_of
 from harness.report.plots import style
 from harness.report.plots.canvas import Canvas, Scale, linear
 from harness.report.plots.frame import (
@@ -19,7 +20,9 @@ from harness.report.plots.frame import (
 from harness.report.wording import number
 from harness.statistics import Outcome, Verdict
 
-_LEFT, _RIGHT = 122.0, 270.0
+_LEFT, _RIGHT = 122.0, 246.0
+_FIGURE = 54.0
+"""Room for the latency beside a bar, in points."""
 _HALF = 5.5
 _MARKS: Mapping[Outcome, str] = {"no difference": " ≈", "undecided": " ?"}
 
@@ -34,7 +37,6 @@ def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
     highest = [cell.median_ms for cell in (*group.own, group.reference) if cell]
     scale = linear(highest, _LEFT, _RIGHT)
     bottom_axis(canvas, scale, TOP - ROW_HEIGHT / 2, bottom, "ms per inference")
-    before: Cell | None = None
     rows = [(TOP + ROW_HEIGHT * row, cell) for row, cell in enumerate(cells)]
     for y, cell in rows:
         row_label(canvas, _LEFT - 8, y, cell.label)
@@ -42,9 +44,8 @@ def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
             canvas.text((_RIGHT + 8, y), why_not(cell), color=style.SOFT, room=126)
             continue
         canvas.text((_RIGHT + 8, y), f"{number(cell.median_ms)} ms", bold=True)
-        if before is not None:
-            _draw_step(canvas, scale, y, before, cell, colors[cell.label])
-        before = cell
+        if (parent := parent_of(cell, group)) is not None:
+            _draw_step(canvas, scale, y, parent, cell, colors[cell.label])
     timed = [(y, cell) for y, cell in rows if cell.timed]
     canvas.boxes(
         [(scale.start, y - _HALF, scale(cell.median_ms), y + _HALF) for y, cell in timed],
@@ -74,15 +75,16 @@ def _draw_step(
     )
     canvas.text(
         (PANEL_WIDTH - 6, y),
-        change(before, cell),
+        f"{change(before, cell)} from {before.label}",
         size=style.SMALL_SIZE,
         color=style.SOFT,
         align="right",
+        room=PANEL_WIDTH - 6 - _RIGHT - _FIGURE,
     )
 
 
 def change(before: Cell, cell: Cell) -> str:
-    """How a cell's median stands to the one before it, in per cent, and whether that is so."""
+    """How a cell's median stands to another's, in per cent, and whether that is so."""
     part = (cell.median_ms / before.median_ms - 1) * 100
     said = (f"{part:+.0f} %" if abs(part) >= 10 else f"{part:+.1f} %").replace("-", "−")
     verdict: Verdict | None = cell.against(before)

@@ -10,8 +10,15 @@ from harness.report.edge_figures import (
     spending,
     uniform_line,
 )
-from harness.report.tables.model import Entry, Table, make_table, place_entries, verdict_entry
-from harness.report.wording import number, with_interval
+from harness.report.tables.model import (
+    Entry,
+    Table,
+    make_table,
+    place_entries,
+    speed_entry,
+    verdict_entry,
+)
+from harness.report.wording import number
 
 
 def budget_table(results: Results) -> Table:
@@ -23,11 +30,10 @@ def budget_table(results: Results) -> Table:
         "Budgets at equal accuracy",
         rows,
         reading="Configurations whose layers differ in sparsity, beside the same ones whose layers "
-        "are all as sparse: how long those take where they are as accurate, read off a line "
-        "between the two measured ones that are more and less accurate, round by round. Below 1 "
-        "the budget was worth it. The intervals are of the latency; that accuracy, too, is of "
-        "samples is not in them.",
-        absent="No configuration whose layers differ has uniform ones around its accuracy.",
+        "are all as sparse: how many times as fast as those, where they are as accurate, read off "
+        "a line between the two measured ones that are more and less accurate, round by round. "
+        "Above 1 the budget was worth it. The intervals are of the latency; that accuracy, too, "
+        "is of samples is not in them.",
         without=results.without,
     )
 
@@ -41,7 +47,6 @@ def _rows(group: Group) -> list[dict[str, Entry]]:
         if compared is None:
             continue
         below, above, verdict = compared
-        ratio, interval = with_interval(verdict.ratio, verdict.ci_low, verdict.ci_high)
         found.append(
             {
                 **place_entries(group.place),
@@ -56,11 +61,7 @@ def _rows(group: Group) -> list[dict[str, Entry]]:
                         for each in (below, above)
                     )
                 ),
-                "× uniform": Entry(
-                    f"{ratio}×",
-                    detail=interval,
-                    sort=verdict.ratio,
-                ),
+                "Speed-up over uniform": speed_entry(verdict),
                 "Verdict": verdict_entry(verdict),
             }
         )

@@ -49,7 +49,6 @@ def unfinished_table(results: Results) -> Table:
         "Cells without a result",
         rows,
         reading="A failed cell did not finish, or is wrong. A skipped one does not apply here.",
-        absent="Every planned cell has a result.",
         without=results.without,
     )
 
@@ -83,7 +82,6 @@ def accuracy_table(results: Results) -> Table:
         rows,
         reading="The model's own metric on labelled data, or where there is none, its agreement "
         "with the reference, under that name.",
-        absent="No cell was scored.",
         without=results.without,
     )
 
@@ -116,7 +114,6 @@ def fusion_table(results: Results) -> Table:
         "Kernels before and after fusing",
         rows,
         reading="Stray: transposes, clips, paddings and the like; fusing should leave none.",
-        absent="No cell says how many kernels it has.",
         without=results.without,
     )
 
@@ -152,7 +149,6 @@ def verification_table(results: Results) -> Table:
         "said that the network's values are not more certain: a float64 evaluation, from which the "
         "reference is as far off; or, of a compressed network that rounds to integers, runs with "
         "its values moved before they are rounded.",
-        absent="No network was verified as a whole.",
         without=results.without,
     )
 
@@ -180,7 +176,6 @@ def kernel_table(results: Results) -> Table:
         rows,
         reading="In the fastest configuration of each model. Time is of one inference, all calls "
         "together; operations and bytes are counted from shapes, each tensor read or written once.",
-        absent="No configuration has kernel times.",
         without=results.without,
     )
 

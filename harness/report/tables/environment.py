@@ -37,7 +37,6 @@ def environment_table(results: Results) -> Table:
         "What was measured where",
         rows,
         reading="Where cells differ, a range, or each value with the number of cells it holds for.",
-        absent="No cell has finished yet.",
     )
 
 

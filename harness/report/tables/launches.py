@@ -46,7 +46,6 @@ def launch_table(results: Results) -> Table:
         "counted once however often it runs: of its PTX, which the assembler has yet to give the "
         "machine's registers. Fused multiply-adds are one instruction of floating point; integer "
         "arithmetic is of addresses, too.",
-        absent="No network was analysed.",
         without=without,
         folded=True,
     )

@@ -30,7 +30,6 @@ def layer_table(results: Results) -> Table:
         rows,
         reading="Weights as the operator keeps them, in the network's order; MFLOP of an inference "
         "with all edges. A layer that fits no block keeps all.",
-        absent="No record lists its layers.",
         without=results.without,
         folded=True,
     )

@@ -51,7 +51,6 @@ def loop_table(results: Results) -> Table:
         "scheduling model of many processors and uses the one named here; the peak is that "
         "model's, not the described processor's. The busiest resource is in use for that part of "
         "the cycles; 'dispatch' is how fast instructions are given to the resources.",
-        absent="No loop was looked at.",
         without=results.without,
         folded=True,
     )

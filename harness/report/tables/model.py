@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.report.data import Cell
-from harness.report.wording import MISSING, number
+from harness.report.wording import MISSING, number, times_as_fast
 from harness.specs.settings import AXES, Settings
 from harness.statistics import Outcome, Verdict
 
@@ -50,8 +50,11 @@ class Table:
     columns: tuple[str, ...]
     numeric: frozenset[str]
     rows: tuple[tuple[Entry, ...], ...]
-    absent: str
     folded: bool = False
+
+    @property
+    def filled(self) -> bool:
+        return bool(self.rows)
 
 
 def make_table(
@@ -60,14 +63,13 @@ def make_table(
     rows: Sequence[Mapping[str, Entry]],
     *,
     reading: str = "",
-    absent: str = "",
     without: Sequence[str] = (),
     folded: bool = False,
 ) -> Table:
     """A table from rows that all have the same columns, leaving out those named in `without`.
 
-    `absent` is the text in the place of a table with no rows. A column is numeric when one of
-    its entries has a number to sort by.
+    A column is numeric when one of its entries has a number to sort by. A report leaves out tables
+    without rows.
     """
     columns = tuple(column for column in (rows[0] if rows else ()) if column not in without)
     return Table(
@@ -79,7 +81,6 @@ def make_table(
             column for column in columns if any(row[column].sort is not None for row in rows)
         ),
         rows=tuple(tuple(row[column] for column in columns) for row in rows),
-        absent=absent,
         folded=folded,
     )
 
@@ -101,6 +102,12 @@ def quantity(value: float | None, *, digits: int = 3, why_missing: str = "") -> 
 def verdict_entry(found: Verdict) -> Entry:
     """A verdict on latency in words."""
     return Entry(found.verdict, tone=_TONES[found.verdict])
+
+
+def speed_entry(found: Verdict) -> Entry:
+    """How many times as fast, with its interval."""
+    text, interval = times_as_fast(found)
+    return Entry(f"{text}×", detail=interval, sort=found.times_as_fast[0])
 
 
 def place_entries(place: tuple[str, str, Settings]) -> dict[str, Entry]:

@@ -24,7 +24,6 @@ def quantized_layer_table(results: Results) -> Table:
         "balanced: after channels were divided by factors. Beyond: the share of the data that "
         "calibration saw outside it. Change: of the network's outputs when this layer alone is "
         "quantized, relative to their size, on calibration data.",
-        absent="No configuration quantizes layers.",
         without=results.without,
         folded=True,
     )

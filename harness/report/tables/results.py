@@ -17,6 +17,7 @@ from harness.report.tables.model import (
     make_table,
     place_entries,
     quantity,
+    speed_entry,
     verdict_entry,
     why_missing,
 )
@@ -39,7 +40,7 @@ _COUNT_COLUMNS = ["Instructions", "Loads and stores", "SIMD", "Branches"]
 class _KindTable:
     """The table of one kind of records: its title, an explanation of its figures, given the names
     of the engines that they are compared with, and the columns that no other kind has; both are
-    given the name in the heading of the ratios."""
+    given the name in the heading of the speed-ups."""
 
     title: str
     reading: Callable[[Sequence[str], str], str]
@@ -50,11 +51,11 @@ _KINDS: Mapping[Kind, _KindTable] = {
     "measured": _KindTable(
         "Results",
         lambda names, beside: (
-            f"“× {beside}” is the time a cell takes as a multiple of that of "
-            f"{' or '.join(names)}: below 1 is faster. Only cells that were measured in the same "
-            f"rounds have one. Second figures are 95 % intervals. {VERDICTS}"
+            f"The speed-up is how many times as fast as {' or '.join(names)} a cell is. Only "
+            "cells that were measured in the same rounds have one. Second figures are 95 % "
+            f"intervals. {VERDICTS}"
         ),
-        lambda beside: ["Latency, ms", "p90, ms", f"× {beside}", "Verdict", "Peak resident, MB"],
+        lambda beside: ["Latency, ms", "p90, ms", _over(beside), "Verdict", "Peak resident, MB"],
     ),
     "emulated-count": _KindTable(
         "Results by emulated count",
@@ -108,21 +109,20 @@ def _table(results: Results, kind: Kind) -> Table:
         _KINDS[kind].title,
         rows,
         reading=_KINDS[kind].reading(names, beside),
-        absent="No cell has finished yet; layeredge run starts or goes on with a sweep.",
         without=without,
     )
 
 
 def _row(group: Group, cell: Cell, beside: str) -> dict[str, Entry]:
     record = cell.record
-    ratio, verdict = _standing(group, cell)
+    speed, verdict = _standing(group, cell)
     return {
         **place_entries(cell.key.place),
         "Configuration": Entry(cell.label, detail="" if cell.own else "baseline"),
         "Status": _status(cell),
         "Latency, ms": _latency(cell),
         "p90, ms": quantity(record.latency.p90_ms if cell.timed and record.latency else None),
-        f"× {beside}": ratio,
+        _over(beside): speed,
         "Verdict": verdict,
         **_static(record.static),
         **_counted(record.instructions),
@@ -133,6 +133,11 @@ def _row(group: Group, cell: Cell, beside: str) -> dict[str, Entry]:
         "Peak resident, MB": _memory(cell, record.memory, "peak_rss_mb"),
         "Tuning trials": _tuning(record.tuning),
     }
+
+
+def _over(beside: str) -> str:
+    """The heading of the speed-ups."""
+    return f"Speed-up over {beside}"
 
 
 def _static(static: Static | None) -> dict[str, Entry]:
@@ -203,7 +208,7 @@ def _latency(cell: Cell) -> Entry:
 
 
 def _standing(group: Group, cell: Cell) -> tuple[Entry, Entry]:
-    """The ratio to the reference with its interval, and the verdict."""
+    """The speed-up over the reference with its interval, and the verdict."""
     nothing = Entry(MISSING, tone="quiet")
     if not cell.timed:
         return nothing, nothing
@@ -214,8 +219,7 @@ def _standing(group: Group, cell: Cell) -> tuple[Entry, Entry]:
     found = group.against_reference(cell)
     if found is None:
         return nothing, Entry("not measured together", tone="quiet")
-    text, interval = with_interval(found.ratio, found.ci_low, found.ci_high)
-    return Entry(f"{text}×", detail=interval, sort=found.ratio), verdict_entry(found)
+    return speed_entry(found), verdict_entry(found)
 
 
 def _accuracy(cell: Cell, accuracy: Accuracy | None) -> Entry:

@@ -8,8 +8,8 @@ from harness.records.accuracy import gain
 from harness.report.data import Cell, Group, Results
 from harness.report.edge_figures import accuracy_of
 from harness.report.score_comparisons import ScoreComparison, done_to_the_rest, score_comparisons
-from harness.report.tables.model import Entry, Table, Tone, make_table, place_entries
-from harness.report.wording import with_interval
+from harness.report.tables.model import Entry, Table, Tone, make_table, place_entries, speed_entry
+from harness.report.wording import MISSING
 
 
 def score_table(results: Results) -> Table:
@@ -23,8 +23,7 @@ def score_table(results: Results) -> Table:
         "of the highest accuracy beside each other one. More accurate: by how many hundredths of "
         "the metric, with the 95 % interval of the difference, sample by sample where records "
         "tell; better where all of it is above 0. That one was found to be the best on the same "
-        "samples is not in the interval. × latency: its time divided by the other's, interleaved.",
-        absent="No configurations differ in which edges they drop.",
+        "samples is not in the interval. Speed-up: how many times as fast it is, interleaved.",
         without=results.without,
     )
 
@@ -48,9 +47,6 @@ def _row(
     more = accuracy_of(best).value - accuracy_of(other).value
     said: tuple[str, Tone] = ("better", "good") if low > 0 else ("not told apart", "")
     latency = best.against(other)
-    ratio, interval = (
-        with_interval(latency.ratio, latency.ci_low, latency.ci_high) if latency else ("–", "")
-    )
     return {
         **place_entries(group.place),
         "To drop": Entry(f"{100 * comparison.sparsity:g} %", detail=words),
@@ -59,10 +55,6 @@ def _row(
         "More accurate": Entry(
             f"{100 * more:+.2f}", detail=f"{100 * low:+.2f} to {100 * high:+.2f}", sort=more
         ),
-        "× latency": Entry(
-            f"{ratio}×" if latency else ratio,
-            detail=interval,
-            sort=latency.ratio if latency else None,
-        ),
+        "Speed-up": speed_entry(latency) if latency else Entry(MISSING, tone="quiet"),
         "Verdict": Entry(said[0], tone=said[1]),
     }

@@ -129,7 +129,7 @@ def test_draw_all_gives_file_names_that_stay_in_the_folder_when_names_are_hostil
     results = load(tmp_path)
     group = results.groups[0]
     hostile = Group(group.model, group.target, group.kind, "../../<b>", group.cells)
-    drawn = plots.draw_all(type(results)("x", results.table, results.cells, (hostile, hostile)))
+    drawn = plots.draw_all(replace(results, groups=(hostile, hostile)))
     files = [picture.file for picture in drawn["latency"]]
     assert files == ["latency-01-b.png", "latency-02-b.png"]
 

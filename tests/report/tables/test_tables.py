@@ -50,10 +50,10 @@ def test_result_table_says_how_each_cell_stands_to_the_reference(tmp_path: Path)
         *("slower", "slower", "slower", "reference", "faster"),
         *("slower", "–", "faster", "reference", "–"),
     ]
-    ratios = column(table, "× ONNX Runtime")
-    assert ratios[2].sort is not None and 1.05 < ratios[2].sort < 1.2
-    assert ratios[6].missing and ratios[6].sort is None
-    assert {"Latency, ms", "× ONNX Runtime", "Accuracy"} <= table.numeric
+    speeds = column(table, "Speed-up over ONNX Runtime")
+    assert speeds[2].sort is not None and 1 / 1.2 < speeds[2].sort < 1 / 1.05
+    assert speeds[6].missing and speeds[6].sort is None
+    assert {"Latency, ms", "Speed-up over ONNX Runtime", "Accuracy"} <= table.numeric
     assert "Verdict" not in table.numeric
 
 
@@ -74,7 +74,7 @@ def test_result_table_says_so_when_cells_were_not_measured_together(tmp_path: Pa
             store.write(record, {SECONDS: {record.fingerprint: np.full(20, 1e-3)}})
     (table,) = result_tables(load(tmp_path))
     assert texts(table, "Verdict") == ["not measured together", "reference"]
-    assert texts(table, "× ONNX Runtime") == ["–", "1"]
+    assert texts(table, "Speed-up over ONNX Runtime") == ["–", "1"]
 
 
 def test_result_tables_keep_kinds_apart_and_give_counts_no_latency(tmp_path: Path) -> None:

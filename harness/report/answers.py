@@ -1,0 +1,225 @@
+"""What to deploy: for each model on each target one cell, its gain, its cost, and the command.
+
+The cell is the one that `layeredge select` chooses without limits, of all engines.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.records.accuracy import score, uncompressed
+from harness.records.candidates import Constraints
+from harness.records.metrics import CHOOSABLE, LATENCY
+from harness.records.record import is_timed
+from harness.records.select import Selection, select
+from harness.report.data import Cell, Group, Results
+from harness.report.wording import in_words, listed, number, times_as_fast
+from harness.specs.settings import AXES
+from harness.statistics import Outcome, Verdict
+
+Standing = Outcome | Literal["not known", "not timed"]
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer for one model on one target.
+
+    `deploy` names the cell, empty where none can be deployed. `standing` is the verdict on its
+    latency beside the reference engine's, `speed` how many times as fast it is, `sure` the interval
+    and the reason of an undecided verdict. `accuracy` and `memory` are its figures beside those of
+    the cell compared with. `note` holds what else decides: ties, and faster cells that are clearly
+    less accurate. `command` exports the cell, empty where there is nothing to export.
+    """
+
+    title: str
+    deploy: str
+    standing: Standing
+    speed: str
+    sure: str = ""
+    accuracy: str = ""
+    memory: str = ""
+    note: str = ""
+    command: str = ""
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Speed, accuracy, memory and what else decides, those that there are."""
+        sure = f" ({self.sure})" if self.sure else ""
+        return tuple(filter(None, (self.speed + sure, self.accuracy, self.memory, self.note)))
+
+
+def in_lines(answer: Answer) -> list[str]:
+    """The answer for a terminal: the choice and its speed, its cost, and the command."""
+    deploy = f"deploy {answer.deploy}" if answer.deploy else "nothing to deploy"
+    speed, *rest = answer.figures or ("",)
+    more = ["; ".join(rest), answer.command]
+    return [": ".join(filter(None, (answer.title, deploy, speed)))] + [
+        f"  {line}" for line in more if line
+    ]
+
+
+def answers(results: Results) -> list[Answer]:
+    """An answer for each model on each target, in the plan's order."""
+    return [_answer(group, results) for group in results.groups]
+
+
+def _answer(group: Group, results: Results) -> Answer:
+    found = select(
+        [cell.record for cell in group.cells],
+        Constraints(),
+        kind=group.kind,
+        samples=results.samples_of,
+        beside=[cell.record for cell in results.cells],
+    )
+    if found.choice is None:
+        return Answer(group.title, "", "not known", "", note=_why_nothing(group, found))
+    chosen = group.cell(found.choice.fingerprint)
+    passed_over, best_own = _passed_over(group, found, chosen), _best_own(group, found, chosen)
+    note = "; ".join([*_ties(group, found), *passed_over, *best_own])
+    command = _command(chosen, results) if chosen.own else ""
+    if not is_timed(group.kind):
+        figure = found.choice.written(found.objective, found.choice.figures[found.objective])
+        least = f"least {CHOOSABLE[found.objective].title}: {figure}"
+        return Answer(
+            group.title,
+            chosen.label,
+            "not timed",
+            least,
+            accuracy=_accuracy(chosen, None),
+            note=note,
+            command=command,
+        )
+    beside = _beside(group, chosen)
+    verdict = chosen.against(beside) if beside else None
+    standing, speed, sure = _speed(group, chosen, beside, verdict)
+    return Answer(
+        group.title,
+        chosen.label,
+        standing,
+        speed,
+        sure,
+        accuracy=_accuracy(chosen, _scored(group, beside)),
+        memory=_memory(chosen, beside),
+        note=note,
+        command=command,
+    )
+
+
+def _beside(group: Group, chosen: Cell) -> Cell | None:
+    """The timed cell that the chosen one is compared with: the reference engine's, or else the
+    first of the group; for the reference engine itself the fastest configuration."""
+    if chosen is group.reference:
+        return group.fastest
+    others = (cell for cell in group.timed if cell is not chosen)
+    return group.reference or next(others, None)
+
+
+def _speed(
+    group: Group, chosen: Cell, beside: Cell | None, verdict: Verdict | None
+) -> tuple[Standing, str, str]:
+    taken = f"{number(chosen.median_ms)} ms"
+    if beside is None:
+        return "not known", taken, "no other cell has a latency"
+    instead = f"{number(chosen.median_ms)} instead of {number(beside.median_ms)} ms"
+    missing = "" if group.reference else f"{group.reference_name} has no latency here"
+    if verdict is None:
+        return "not known", f"{instead} ({beside.label})", missing or "not measured together"
+    standing: Standing = verdict.verdict if group.reference else "not known"
+    sure = f"95 %: {times_as_fast(verdict)[1]}×"
+    return (
+        standing,
+        f"{in_words(verdict, beside.label)}, {instead}",
+        "; ".join(filter(None, (sure, verdict.reason, missing))),
+    )
+
+
+def _scored(group: Group, beside: Cell | None) -> Cell | None:
+    """The cell whose score the chosen one's is shown beside: that of the uncompressed network."""
+    record = uncompressed(cell.record for cell in group.cells)
+    return beside if record is None else group.cell(record.fingerprint)
+
+
+def _accuracy(chosen: Cell, beside: Cell | None) -> str:
+    found = chosen.record.accuracy
+    if found is None:
+        return "not scored"
+    other = beside.record.accuracy if beside and beside is not chosen else None
+    said = f"{score(found.value)} {found.metric}"
+    if other is None or other.metric != found.metric:
+        return said
+    if other.value == found.value:
+        return f"{said}, as {beside.label if beside else ''}"
+    return f"{score(found.value)} instead of {score(other.value)} {found.metric}"
+
+
+def _memory(chosen: Cell, beside: Cell | None) -> str:
+    ours, theirs = (
+        cell.record.memory.peak_rss_mb if cell and cell.record.memory else None
+        for cell in (chosen, beside)
+    )
+    if ours is None:
+        return "not measured"
+    return (
+        f"{number(ours)} MB" if theirs is None else f"{number(ours)} instead of {number(theirs)} MB"
+    )
+
+
+def _ties(group: Group, found: Selection) -> list[str]:
+    """The cells whose latency cannot be told from the chosen one's."""
+    names = [group.cell(one.candidate.fingerprint).label for one in found.runners_up if one.tied]
+    return [f"ties with {listed(names, _MOST_NAMED)}, chosen for its memory"] if names else []
+
+
+def _passed_over(group: Group, found: Selection, chosen: Cell) -> list[str]:
+    """Faster cells that were left out because they are clearly less accurate."""
+    if found.objective != LATENCY:
+        return []
+    cells = [group.cell(one.candidate.fingerprint) for one in found.rejected]
+    faster = [cell for cell in cells if cell.timed and cell.median_ms < chosen.median_ms]
+    if not faster:
+        return []
+    fastest = min(faster, key=lambda cell: cell.median_ms)
+    accuracy = fastest.record.accuracy
+    scored = f", but scores {score(accuracy.value)}" if accuracy else ""
+    more = f"; {len(faster) - 1} more like it" if len(faster) > 1 else ""
+    return [f"{fastest.label} takes {number(fastest.median_ms)} ms{scored}{more}"]
+
+
+def _best_own(group: Group, found: Selection, chosen: Cell) -> list[str]:
+    """The best configuration where another engine was chosen."""
+    cells = [group.cell(one.candidate.fingerprint) for one in found.runners_up]
+    best = next((cell for cell in cells if cell.own and cell.timed), None)
+    if chosen.own or best is None:
+        return []
+    verdict = best.against(chosen)
+    beside = f", {in_words(verdict, chosen.label)}" if verdict else ""
+    return [f"best configuration: {best.label}, {number(best.median_ms)} ms{beside}"]
+
+
+def _why_nothing(group: Group, found: Selection) -> str:
+    if not any(cell.own for cell in group.cells):
+        return "no configuration has finished yet"
+    reasons = dict.fromkeys(broken.text for one in found.rejected for broken in one.broken)
+    if reasons:
+        return "; ".join([*reasons][:_MOST_NAMED])
+    return "no cell is ok; the reasons are below"
+
+
+def _command(chosen: Cell, results: Results) -> str:
+    """The command that exports the cell, with the options that tell it from others here."""
+    key = chosen.key
+    cells = [cell for cell in results.cells if cell.key.model == key.model]
+    words = ["layeredge", "select", results.folder, "--model", key.model]
+    if len({cell.key.target for cell in cells}) > 1:
+        words += ["--target", key.target]
+    for name in AXES:
+        value = getattr(key.settings, name)
+        if value is not None and len({getattr(cell.key.settings, name) for cell in cells}) > 1:
+            words += [f"--{name}", str(value)]
+    if not is_timed(chosen.record.kind):
+        words += ["--kind", chosen.record.kind]
+    words += ["--configuration", key.configuration, "--export", f"deploy/{key.model}"]
+    return shlex.join(words)
