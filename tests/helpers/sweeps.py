@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import yaml
 from small_models import convolutional, save
 
@@ -16,13 +18,27 @@ PLAIN = {"name": "plain", "fusion": "none"}
 FUSED = {"name": "fused", "fusion": "full"}
 
 
-def write_sweep(folder: Path, models: Sequence[str] = ("good",), **keys: Any) -> Path:
-    """A sweep file in `folder` over copies of a small network, one for each name."""
+def write_sweep(
+    folder: Path,
+    models: Sequence[str] = ("good",),
+    *,
+    network: onnx.ModelProto | None = None,
+    training: np.ndarray | None = None,
+    **keys: Any,
+) -> Path:
+    """A sweep file in `folder` over copies of a small network, one for each name, which have
+    training inputs if any are given."""
     for name in models:
-        save(convolutional(), folder / f"{name}.onnx")
+        save(network or convolutional(), folder / f"{name}.onnx")
+    named: list[Any] = [f"./{name}.onnx" for name in models]
+    if training is not None:
+        np.savez(folder / "training.npz", inputs=training)
+        named = [
+            {"name": name, "path": f"{name}.onnx", "training": "training.npz"} for name in models
+        ]
     sweep = {
         "schema": 1,
-        "models": [f"./{name}.onnx" for name in models],
+        "models": named,
         "configurations": [PLAIN, FUSED],
         "measure": QUICK,
         **keys,
