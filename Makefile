@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.test-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format imports check reference peers layeredge quantize benchmarks clean
+.PHONY: help run test lint format imports check keys reference peers layeredge quantize benchmarks clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,10 @@ check: lint imports test ## All that a change must pass
 format: $(TEST_STAMP) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+keys: $(TEST_STAMP) ## Write docs/reference.md and docs/schema from the specifications
+	$(BIN)/layeredge schema reference > docs/reference.md
+	for file in sweep target results; do $(BIN)/layeredge schema $$file > docs/schema/$$file.json; done
 
 reference: $(STAMP) ## The sweep of the catalog models, kept under results/reference
 	$(BIN)/python -m pip install --quiet -e '.[text]'

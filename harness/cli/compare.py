@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.terminal import output
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     help="End with 1 also where a latency is undecided or could not be compared.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML to this file too.")
 @click.pass_context
 def command(
     context: click.Context,
@@ -38,6 +41,7 @@ def command(
     threshold: float,
     strict: bool,
     as_json: bool,
+    junit: Path | None,
 ) -> None:
     """Say which cells of DIR_B are faster or slower than in DIR_A, and by how much.
 
@@ -58,11 +62,15 @@ def command(
       layeredge run sweep.yaml --out results/after
       layeredge compare results/before results/after --threshold 0.03
     """
+    from harness.files.atomic import write_atomically
     from harness.records.compare import compare_results
+    from harness.records.formats import junit_of
     from harness.records.store import FILE_NAME, Store
 
     with Store(dir_a / FILE_NAME) as store_a, Store(dir_b / FILE_NAME) as store_b:
         comparison = compare_results(store_a, store_b, threshold)
+    if junit is not None:
+        write_atomically(junit, junit_of(comparison, strict=strict))
     if as_json:
         click.echo(comparison.model_dump_json(indent=2))
     else:
@@ -71,7 +79,6 @@ def command(
 
 
 def _print(comparison: Comparison) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -92,7 +99,7 @@ def _print(comparison: Comparison) -> None:
             for line in lines
         )
         table.add_row(str(cell.key), *_figures(cell), remarks)
-    console = Console(highlight=False, markup=False)
+    console = output()
     _print_lists(console, {"beware": comparison.cautions})
     console.print(table)
     _print_lists(

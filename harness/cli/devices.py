@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import click
 
+from harness.cli.terminal import output
 from harness.cli.tracker_option import VARIABLE, tracker_option
 
 _host_option = click.option(
@@ -42,7 +43,6 @@ def list_devices(tracker: str | None) -> None:
     Example:
       layeredge devices list --tracker 127.0.0.1:9190
     """
-    from rich.console import Console
     from rich.table import Table
 
     from harness.devices.emulated.board import NAME, require_board
@@ -74,7 +74,7 @@ def list_devices(tracker: str | None) -> None:
             table.add_row(f"rpc {key}", f"{free.get(key, 0)} free")
         if not servers:
             table.add_row("rpc", f"the tracker at {tracker} knows no server")
-    Console().print(table)
+    output(markup=True).print(table)
 
 
 @command.command("tracker")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.terminal import output
+
 if TYPE_CHECKING:
     from harness.machine.doctor import Check
 
@@ -38,7 +40,6 @@ def command(context: click.Context, as_json: bool) -> None:
 
 
 def _show(checks: list[Check]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -52,7 +53,7 @@ def _show(checks: list[Check]) -> None:
         if check.advice:
             found.append(f"\n→ {check.advice}", style="bold")
         table.add_row(status, Text(check.name), found)
-    console = Console()
+    console = output(markup=True)
     console.print(table)
     problems = sum(check.status == "problem" for check in checks)
     warnings = sum(check.status == "warning" for check in checks)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.terminal import output
 from harness.errors import printable
 
 if TYPE_CHECKING:
@@ -121,9 +122,8 @@ def _inspect_edges(
 
 
 def _print_edges(found: EdgeInspection) -> None:
-    from rich.console import Console
 
-    console = Console(highlight=False, markup=False)
+    console = output()
     prunable = sum(layer.scores is not None for layer in found.layers)
     console.print(
         f"{found.model}, target {found.target}: {len(found.layers)} layers, {prunable} of them "
@@ -216,7 +216,7 @@ def _share(part: float | None) -> str:
 
 
 def _print(found: Inspection) -> None:
-    from rich.console import Console, Group
+    from rich.console import Group
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
@@ -242,7 +242,7 @@ def _print(found: Inspection) -> None:
     totals = (flops / 1e6, moved / 1e3, flops / moved if moved else 0.0)
     table.add_section()
     table.add_row("one inference", str(fusion.kernels_after), *map(_figure, totals), style="bold")
-    console = Console(highlight=False, markup=False)
+    console = output()
     console.print(
         f"{found.model}, fusion {found.level}, target {found.target}: "
         f"{fusion.kernels_before} kernels before fusion, {fusion.kernels_after} after, "

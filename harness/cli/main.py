@@ -12,13 +12,16 @@ import harness
 from harness.errors import HarnessError, InputError, printable
 
 COMMANDS = {
+    "init": "Write a sweep for your models.",
     "run": "Run a sweep: import, fuse, tune, build, verify, measure, store, report.",
     "report": "Write the report of a results folder.",
     "select": "Choose a configuration to deploy within limits of latency, memory and accuracy.",
     "compare": "Compare two results folders cell by cell.",
+    "convert": "Write results for other tools: JUnit, github-action-benchmark, Perfetto.",
     "inspect": "Show a model's kernels at a fusion level.",
     "models": "List, fetch and describe the models of the catalog; bind inputs of files.",
     "targets": "List, show, check and detect hardware descriptions.",
+    "schema": "Print the keys of sweeps, hardware descriptions and results.",
     "devices": "List where code can run, serve this machine, set up an emulated board.",
     "doctor": "Check this machine and this installation, and give advice.",
 }

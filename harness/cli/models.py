@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.metric_help import NamesMetrics
+from harness.cli.terminal import output
 from harness.errors import printable
 
 EXAMPLE = """
@@ -31,7 +32,6 @@ def command() -> None:
 @command.command(name="list", cls=NamesMetrics)
 def list_models() -> None:
     """List the catalog: every name can stand under 'models' in a sweep."""
-    from rich.console import Console
     from rich.table import Table
 
     from harness.models.catalog import entries as catalog
@@ -40,7 +40,7 @@ def list_models() -> None:
     for entry in catalog.entries():
         here = "embedded" if entry.embedded else "fetched" if catalog.fetched(entry) else "no"
         table.add_row(f"[bold]{entry.name}", entry.summary, entry.metric or "none", here)
-    Console().print(table)
+    output(markup=True).print(table)
 
 
 @command.command()
@@ -84,7 +84,6 @@ def show(name: str) -> None:
     Example:
       layeredge models show ppocr-det
     """
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -95,7 +94,7 @@ def show(name: str) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     for title, text in catalog.describe(entry, path):
         table.add_row(Text(title, style="bold"), Text(text))
-    Console().print(table)
+    output(markup=True).print(table)
 
 
 @command.command()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from harness.cli.terminal import output
 from harness.records.metrics import CHOOSABLE
 from harness.specs.settings import AXES, Settings
 from harness.specs.sweep import Kind
@@ -143,7 +144,6 @@ def command(folder: Path, out: Path | None, as_json: bool, **options: Any) -> No
 
 
 def _print(found: Selection) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from harness.records.candidates import considered, units_of
@@ -169,7 +169,7 @@ def _print(found: Selection) -> None:
     for cell, standing in rows:
         figures = (_figure(cell.figures[option]) for option in shown)
         table.add_row(str(cell.key), *figures, standing)
-    console = Console(highlight=False, markup=False)
+    console = output()
     console.print(str(found.choice.key) if found.choice else "no cell fits", style="bold")
     for line in (*found.why, *found.flips, *found.left_out):
         console.print(f"  {line}", markup=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.terminal import output
 from harness.errors import printable
 
 if TYPE_CHECKING:
@@ -24,21 +25,21 @@ _SHOWN = 4
 
 def show(paths: tuple[Path, ...], shapes: dict[str, tuple[int, ...]], *, as_json: bool) -> bool:
     """Survey files and folders, and print the answer. Whether all of them can be used."""
-    from rich.console import Console
 
     from harness.inspection.process import surveyed
     from harness.inspection.survey import model_files
 
     files = list(dict.fromkeys(model_files(paths)))
-    found = _with_progress(files, surveyed(files, shapes))
+    found = with_progress(files, surveyed(files, shapes))
     if as_json:
         click.echo(json.dumps([each.model_dump(mode="json") for each in found], indent=2))
     else:
-        _print(found, Console(highlight=False, markup=False, soft_wrap=False))
+        _print(found, output())
     return all(each.refusal is None for each in found)
 
 
-def _with_progress(files: Sequence[Path], found: Iterable[Surveyed]) -> list[Surveyed]:
+def with_progress(files: Sequence[Path], found: Iterable[Surveyed]) -> list[Surveyed]:
+    """The answers for files, with a bar of how many there are."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

@@ -29,15 +29,16 @@ _BY: dict[TuningCost, str] = {
     "instructions": " by instructions, not time,",
     "static estimate": " by static estimate, not time,",
 }
-_SILENCE = 60.0
-"""Without a terminal, the most seconds between lines about long work."""
+_SILENCE = 10.0
+"""Without a terminal, seconds between lines about long work."""
 _MARKS = {"ok": "[green]✓", "failed": "[red]✗", "skipped": "[yellow]–"}
 
 
 class SweepDisplay:
     """A bar for the sweep and one for the present work; a line for each cell that ends.
 
-    Without a terminal only the lines are printed, and the progress of long work, once a minute.
+    Without a terminal only the lines are printed, and the progress of long work, every ten seconds.
+    Lines are not wrapped: a log may be searched.
     """
 
     def __init__(
@@ -77,10 +78,10 @@ class SweepDisplay:
             "cells", total=total, completed=finished, detail=f"{finished} of {total}"
         )
         if finished:
-            self._console.print(f"{finished} of {total} cells are finished already")
+            self._line(f"{finished} of {total} cells are finished already")
 
     def note(self, text: str) -> None:
-        self._console.print(f"note: {text}", markup=False)
+        self._line(f"note: {text}")
 
     def working(self, label: str, stage: str) -> None:
         self._progress.reset(self._now, description=f"{label}: {stage}", total=None, detail="")
@@ -120,7 +121,7 @@ class SweepDisplay:
             done = self._progress.tasks[self._cells]
             self._progress.update(self._cells, detail=f"{done.completed:.0f} of {done.total:.0f}")
         summary = escape(f"{record.key}: {_summary(record)}")  # names in models hold any characters
-        self._console.print(f"{_MARKS[record.status]}[/] {summary}")
+        self._console.print(f"{_MARKS[record.status]}[/] {summary}", soft_wrap=True)
 
     def conclude(self, outcome: Outcome, report: ReportFiles) -> None:
         """The last lines: how it ended, what to deploy, and where the report is."""
@@ -133,7 +134,10 @@ class SweepDisplay:
             f"{ok} cells ok, {len(outcome.failed)} failed, {skipped} skipped; report: {report.page}"
         )
         for line in lines:
-            self._console.print(line, markup=False)
+            self._line(line)
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
 
     def _left(self, done: float, total: float) -> str:
         """The time for the rest of the present work, at its pace so far."""
@@ -150,7 +154,7 @@ class SweepDisplay:
         now = self._clock()
         if text == self._said and (not detail or now - self._said_at < _SILENCE):
             return
-        self._console.print(text if text != self._said else f"{text}: {detail}", markup=False)
+        self._line(text if text != self._said else f"{text}: {detail}")
         self._said, self._said_at = text, now
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.terminal import output
 from harness.cli.tracker_option import servers_of, tracker_option
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ def command() -> None:
 @command.command("list")
 def list_targets() -> None:
     """List the known targets, and say which of them this machine can run."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -43,7 +43,7 @@ def list_targets() -> None:
         runs = _runs_here(spec)
         bits = str(spec.hardware.simd_bits or "")
         table.add_row(name, Text(spec.description), str(spec.hardware.cores), bits, runs)
-    Console().print(table)
+    output(markup=True).print(table)
 
 
 def _runs_here(spec: TargetSpec) -> str:
@@ -81,17 +81,60 @@ def check(file: Path, tracker: str | None) -> None:
     from harness.errors import CellFailure, CellSkipped
     from harness.executors.table import executor_of, placed
     from harness.hardware import check_target_file
+    from harness.hardware.description import copied_figures
 
     servers = servers_of(tracker)
     spec = placed(check_target_file(file), servers)
     executor = executor_of(spec, servers)
     click.echo(f"{file}: ok, target '{spec.name}'")
+    for key, other in copied_figures(spec).items():
+        click.echo(f"beware: hardware.{key} is that of {other}, another processor; is it measured?")
     try:
         executor.require()
     except (CellFailure, CellSkipped) as reason:
         click.echo(f"note: {reason}")
     else:
         click.echo(f"this machine can {executor.ability}")
+
+
+@command.command()
+@click.argument("name")
+@click.option("--like", required=True, help="The description to begin with: a name or a file.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where to write it; NAME.yaml.")
+def new(name: str, like: str, out: Path | None) -> None:
+    """Describe hardware NAME by how it differs from a description that is there.
+
+    Asks for each figure; an empty answer keeps the other's, and `-` leaves it out: an unknown
+    figure is better left out than guessed.
+
+    \b
+    Example:
+      layeredge targets new my-board --like raspberry-pi-4
+      layeredge targets check my-board.yaml
+    """
+    from harness.errors import InputError
+    from harness.files.atomic import write_atomically
+    from harness.hardware import as_yaml, load_target
+    from harness.hardware.description import with_values
+    from harness.specs.schema import descriptions
+
+    spec = load_target(like)
+    path = out or Path(f"{name}.yaml")
+    if path.exists():
+        raise InputError(f"{path}: is there already; name another file with --out")
+    values: dict[str, str | None] = {"name": name}
+    values["description"] = click.prompt("description", default=spec.description)
+    for part in ("tvm", "device", "hardware"):
+        model = getattr(spec, part)
+        for field, text in descriptions(type(model)).items():
+            key = f"{part}.{type(model).model_fields[field].alias or field}"
+            known = getattr(model, field)
+            if known in (None, ()) or not isinstance(known, (int, float, str)) or field == "kind":
+                continue
+            answer = click.prompt(f"{key} ({text})", default=f"{known}")
+            values[key] = None if answer == "-" else answer
+    write_atomically(path, as_yaml(with_values(spec, values)))
+    click.echo(f"{path}; next: layeredge targets check {path}")
 
 
 @command.command()

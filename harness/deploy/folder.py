@@ -198,6 +198,15 @@ venv/bin/python run.py                         # all ones
 venv/bin/python run.py inputs.npz outputs.npz  # names as in metadata.json
 ```
 
+From Python, in this folder:
+
+```python
+from run import Model
+
+model = Model()         # loads the network; nothing runs on import
+outputs = model(x)      # inputs in their order or by name; a dict where there are several outputs
+```
+
 Arrays with one more axis in front are several inferences, one after the other.{state}
 """
 

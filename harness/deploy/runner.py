@@ -1,81 +1,171 @@
-"""Runs the compiled model of this folder: python run.py [INPUTS.npz [OUTPUTS.npz]]
+"""Runs the compiled model of this folder, which needs TVM's runtime and NumPy alone.
 
-An input with one more axis in front is several, which are run in their order; so are the outputs.
-State, which metadata.json names, is kept from one to the next.
+From a shell: `python run.py inputs.npz outputs.npz`. From Python:
+
+    from run import Model
+
+    model = Model()
+    outputs = model(x)          # an array; a dict of arrays where the model has several outputs
+    outputs = model(ids=..., mask=...)
 """
 
+from __future__ import annotations
+
+import argparse
 import ctypes
 import json
 import math
 import os
 import sys
 import timeit
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-folder = Path(__file__).resolve().parent
-about = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
-# Both are read when TVM is imported: the runtime without the compiler, and its threads.
-os.environ.update(TVM_USE_RUNTIME_LIB="1", TVM_NUM_THREADS=str(about["threads"]))
-# PyTorch, which TVM imports wherever it is installed and which nothing here needs, takes seconds.
-sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
-import tvm  # noqa: E402
-import tvm_ffi  # noqa: E402
-from tvm.runtime.vm import VirtualMachine  # noqa: E402
-
-# Threads that take less than TVM's own to start a kernel and to end it. The model runs in either.
-threads = ctypes.CDLL(str(folder / "threads.so")).layeredge_fork_join
-interface = ctypes.CDLL(tvm_ffi.libinfo.find_libtvm_ffi())
-interface.TVMFFIEnvModRegisterContextSymbol(
-    b"__TVMBackendParallelLaunch", ctypes.cast(threads, ctypes.c_void_p)
-)
-
-specs = {spec["name"]: spec for spec in about["inputs"]}
-state = {}
-for each in about["state"]:
-    spec = specs[each["input"]]
-    values = each["initial"] or [0] * math.prod(spec["shape"])
-    state[spec["name"]] = np.array(values).astype(spec["dtype"]).reshape(spec["shape"])
-own = {name: spec for name, spec in specs.items() if name not in state}
-given = (
-    np.load(sys.argv[1])
-    if sys.argv[1:]
-    else {name: np.ones(spec["shape"], spec["dtype"]) for name, spec in own.items()}
-)
-arrays = {name: given[name] if name in given else np.empty(0) for name in own}
-counts = set()
-for name, array in arrays.items():
-    axes = max(0, array.ndim - len(own[name]["shape"]))
-    found = [list(array.shape[axes:]), array.dtype]
-    if axes > 1 or found != [own[name]["shape"], own[name]["dtype"]] or 0 in array.shape[:axes]:
-        sys.exit(f"{sys.argv[1]}: expected {own[name]}, found {array.dtype} {list(array.shape)}")
-    counts.add(array.shape[:axes])
-if len(counts) > 1:
-    sys.exit(f"{sys.argv[1]}: expected as many of each input, found {sorted(counts)}")
-count = counts.pop() if counts else ()
-function = about["function"]
-machine = VirtualMachine(tvm.runtime.load_module(str(folder / "model.so")), tvm.cpu())
+Arrays = dict[str, np.ndarray]
+_HERE = Path(__file__).resolve().parent
 
 
-def infer(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The outputs of one inference. Some are the state of the next."""
-    machine.set_input(function, *(tvm.runtime.tensor({**state, **inputs}[name]) for name in specs))
-    machine.invoke_stateful(function)
-    result = machine.get_outputs(function)
-    tensors = result if isinstance(result, tuple) else (result,)
-    names = (spec["name"] for spec in about["outputs"])
-    outputs = {name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True)}
-    state.update({each["input"]: outputs[each["output"]] for each in about["state"]})
-    return outputs
+class Model:
+    """The network of an exported folder, loaded once; `inputs` and `outputs` have the shape and
+    dtype of each. Inputs that are state begin with their initial values and are kept from call to
+    call; `reset` puts them back.
+
+    It runs in as many threads as it was measured with; a process has the threads of the model that
+    was loaded last. Raises ValueError where arrays do not fit.
+    """
+
+    def __init__(self, folder: str | Path = _HERE, warm_up: int = 3) -> None:
+        self.folder = Path(folder)
+        self.about = json.loads((self.folder / "metadata.json").read_text(encoding="utf-8"))
+        self._function = self.about["function"]
+        specs = {spec["name"]: spec for spec in self.about["inputs"]}
+        self._kept = {each["input"]: each for each in self.about["state"]}
+        self._order = [*specs]
+        self.inputs = {name: spec for name, spec in specs.items() if name not in self._kept}
+        self.outputs = {spec["name"]: spec for spec in self.about["outputs"]}
+        self._initial = {
+            name: np.array(each["initial"] or [0] * math.prod(specs[name]["shape"]))
+            .astype(specs[name]["dtype"])
+            .reshape(specs[name]["shape"])
+            for name, each in self._kept.items()
+        }
+        self._tvm = _tvm(self.folder, self.about["threads"])
+        library = self._tvm.runtime.load_module(str(self.folder / "model.so"))
+        self._machine = self._tvm.runtime.vm.VirtualMachine(library, self._tvm.cpu())
+        self.reset()
+        for _ in range(warm_up):
+            self.infer(
+                {name: np.ones(each["shape"], each["dtype"]) for name, each in self.inputs.items()}
+            )
+        self.reset()
+
+    def reset(self) -> None:
+        """Put the state back to its initial values."""
+        self._state = dict(self._initial)
+
+    def __call__(self, *arrays: np.ndarray, **named: np.ndarray) -> np.ndarray | Arrays:
+        """The output for inputs in their order or by name; a dict where there are several outputs.
+        With one more axis in front, they are several samples, which are run in their order."""
+        if len(arrays) > len(self.inputs):
+            raise ValueError(f"expected at most {len(self.inputs)} inputs, found {len(arrays)}")
+        found = self.run({**dict(zip(self.inputs, arrays, strict=False)), **named})
+        return found if len(found) > 1 else next(iter(found.values()))
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
+        """The outputs by name, for inputs by name; of several samples, stacked."""
+        arrays, samples = self._checked(inputs)
+        if samples is None:
+            return self.infer(arrays)
+        rows = [
+            self.infer({name: array[at] for name, array in arrays.items()}) for at in range(samples)
+        ]
+        return {name: np.stack([row[name] for row in rows]) for name in self.outputs}
+
+    def infer(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
+        """The outputs of one inference. Some are the state of the next."""
+        values = {**self._state, **inputs}
+        tensors = (self._tvm.runtime.tensor(values[name]) for name in self._order)
+        self._machine.set_input(self._function, *tensors)
+        self._machine.invoke_stateful(self._function)
+        found = self._machine.get_outputs(self._function)
+        each = found if isinstance(found, tuple) else (found,)
+        outputs = {name: one.numpy() for name, one in zip(self.outputs, each, strict=True)}
+        self._state = {name: outputs[each["output"]] for name, each in self._kept.items()}
+        return outputs
+
+    def median_ms(self, runs: int = 50) -> float:
+        """The median latency of an inference of the last inputs, in milliseconds."""
+        again = timeit.repeat(
+            lambda: self._machine.invoke_stateful(self._function), number=1, repeat=runs
+        )
+        return float(1e3 * np.median(again))
+
+    def _checked(self, given: Mapping[str, np.ndarray]) -> tuple[Arrays, int | None]:
+        """The inputs by name, and how many samples they are; None for one without that axis."""
+        counts = set()
+        arrays = {}
+        for name, spec in self.inputs.items():
+            expected = f"{spec['dtype']} {spec['shape']}, or several of these, for '{name}'"
+            if name not in given:
+                raise ValueError(f"expected {expected}; found {', '.join(given) or 'nothing'}")
+            array = arrays[name] = np.ascontiguousarray(given[name])
+            axes = array.ndim - len(spec["shape"])
+            fits = axes in (0, 1) and [*array.shape[axes:]] == spec["shape"]
+            if not fits or array.dtype != spec["dtype"] or not array.size:
+                raise ValueError(f"expected {expected}; found {array.dtype} {[*array.shape]}")
+            counts.add(array.shape[0] if axes else None)
+        if len(counts) > 1:
+            raise ValueError(f"expected as many samples of each input, found {counts}")
+        return arrays, counts.pop() if counts else None
 
 
-if count:
-    rows = [infer({name: arrays[name][at] for name in own}) for at in range(*count)]
-    outputs = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-else:
-    outputs = infer(arrays)
-seconds = timeit.repeat(lambda: machine.invoke_stateful(function), number=1, repeat=50)
-np.savez(sys.argv[2] if sys.argv[2:] else "outputs.npz", **outputs)  # type: ignore[arg-type]
-print(*(f"{name}: {array.dtype} {array.shape}" for name, array in outputs.items()), sep="\n")
-print(f"median latency: {1e3 * np.median(seconds):.4g} ms")
+def _tvm(folder: Path, threads: int) -> Any:
+    """TVM's runtime, with our threads for the loops of kernels: they take less than TVM's own to
+    start one and to end it."""
+    # Both are read when TVM is imported: the runtime without the compiler, and its threads.
+    os.environ.setdefault("TVM_USE_RUNTIME_LIB", "1")
+    os.environ["TVM_NUM_THREADS"] = str(threads)
+    # TVM imports PyTorch wherever it is installed. Nothing here needs it, and it takes seconds.
+    without_torch = "torch" not in sys.modules
+    if without_torch:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        import tvm
+        import tvm.runtime.vm
+        import tvm_ffi
+    finally:
+        if without_torch:
+            del sys.modules["torch"]
+    loops = ctypes.CDLL(str(folder / "threads.so")).layeredge_fork_join
+    ctypes.CDLL(tvm_ffi.libinfo.find_libtvm_ffi()).TVMFFIEnvModRegisterContextSymbol(
+        b"__TVMBackendParallelLaunch", ctypes.cast(loops, ctypes.c_void_p)
+    )
+    return tvm
+
+
+def main() -> None:
+    """Run the model on the arrays of a file, or on ones, and write its outputs."""
+    parser = argparse.ArgumentParser(
+        description="Run the compiled model of this folder.",
+        epilog="An input with one more axis in front is several samples, which are run in their "
+        "order; so are the outputs. State (see metadata.json) is kept from one to the next.",
+    )
+    parser.add_argument("inputs", nargs="?", help="an .npz with an array for each input; all ones")
+    parser.add_argument("outputs", nargs="?", default="outputs.npz", help="outputs.npz")
+    given = parser.parse_args()
+    model = Model()
+    arrays = {name: np.ones(spec["shape"], spec["dtype"]) for name, spec in model.inputs.items()}
+    try:
+        outputs = model.run(dict(np.load(given.inputs)) if given.inputs else arrays)
+    except (OSError, ValueError) as error:
+        sys.exit(f"{given.inputs}: {error}")
+    np.savez(given.outputs, **outputs)  # type: ignore[arg-type]
+    print(*(f"{name}: {array.dtype} {array.shape}" for name, array in outputs.items()), sep="\n")
+    print(f"median latency: {model.median_ms():.4g} ms")
+
+
+if __name__ == "__main__":
+    main()

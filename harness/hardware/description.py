@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from harness.errors import InputError, unknown_name
 from harness.files.regular import expanded
 from harness.files.shipped import shipped_folder
 from harness.hardware.detection import HOST, detect_host
-from harness.specs.documents import read_document
+from harness.specs.documents import read_document, validate
 from harness.specs.sweep import is_path_of_target
 from harness.specs.target import TargetSpec
 
@@ -51,6 +52,37 @@ def check_target_file(path: Path) -> TargetSpec:
     require_known_processor(spec, path)
     _CHECKS[spec.tvm.kind](path, spec)
     return spec
+
+
+def copied_figures(spec: TargetSpec) -> Mapping[str, str]:
+    """The figures of a description that are those of a shipped one of another processor, by key,
+    with that one's name: the roofs are hardly the same by chance."""
+    found = {}
+    for name in known_targets()[1:]:
+        other = load_target(name)
+        code, theirs = (one.tvm.mcpu or one.tvm.arch for one in (spec, other))
+        if name == spec.name or code == theirs:
+            continue
+        for key in ("peak_gflops", "memory_bandwidth_gbs"):
+            ours = getattr(spec.hardware, key)
+            if ours is not None and ours == getattr(other.hardware, key):
+                found.setdefault(key, name)
+    # One of the two may well be shared: memory is bought by the piece.
+    return found if "peak_gflops" in found else {}
+
+
+def with_values(spec: TargetSpec, values: Mapping[str, str | None]) -> TargetSpec:
+    """A description with other values, by keys such as `hardware.l2_kb`; None leaves one out.
+    Raises InputError, which names the key, for a value that is none."""
+    data = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    for key, value in values.items():
+        part, _, name = key.rpartition(".")
+        within = data.setdefault(part, {}) if part else data
+        if value is None:
+            within.pop(name, None)
+        else:
+            within[name] = value.split() if isinstance(within.get(name), list) else value
+    return validate(data, TargetSpec, spec.name)
 
 
 def _check_processor(path: Path, spec: TargetSpec) -> None:

@@ -8,13 +8,13 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
 from harness.files.atomic import write_atomically
 from harness.records.metrics import METRICS, Type
-from harness.records.record import CellKey
+from harness.records.record import CellKey, Status
 from harness.records.store import Store
 from harness.specs.settings import AXES
 
@@ -74,6 +74,33 @@ def write_exports(store: Store, folder: Path) -> tuple[Path, ...]:
         written.append(folder / "results.parquet")
         write_atomically(written[-1], buffer.getvalue())
     return tuple(written)
+
+
+def export_schema() -> dict[str, Any]:
+    """The JSON Schema of results.json."""
+    types = {"text": "string", "number": "number", "count": "integer"}
+    columns: dict[str, Any] = {
+        name: {"type": "string"}
+        for name in ("fingerprint", *CellKey.model_fields)
+        if name != "settings"
+    }
+    columns["status"] = {"enum": [*get_args(Status), PENDING]}
+    for metric in METRICS:
+        columns[metric.column] = {"type": [types[metric.type], "null"]}
+        if metric.title:
+            columns[metric.column]["description"] = metric.title
+    columns |= {name: {"type": ["integer", "null"]} for name in AXES}
+    cell = {"type": "object", "properties": columns, "additionalProperties": False}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "results.json",
+        "type": "object",
+        "properties": {
+            "schema": {"const": EXPORT_SCHEMA},
+            "cells": {"type": "array", "items": cell},
+        },
+        "required": ["schema", "cells"],
+    }
 
 
 def _plain(value: Any) -> Any:

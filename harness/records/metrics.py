@@ -252,6 +252,18 @@ METRICS: tuple[Metric, ...] = (
     ),
 )
 
+
+def reference() -> str:
+    """The columns of results as Markdown, one row each."""
+    rows = [
+        f"| `{metric.column}` | {metric.type} | {metric.title} | "
+        f"{f'`{metric.limit_option}`' if metric.option else ''} |"
+        for metric in METRICS
+    ]
+    head = ("", "| column | type | | limit of `select` |", "|---|---|---|---|")
+    return "\n".join([*head, *rows])
+
+
 CHOOSABLE: Mapping[str, Metric] = {
     metric.option: metric for metric in METRICS if metric.option is not None
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic_core import CoreSchema
 
 from harness.specs.documents import ONE_OR_SEVERAL, Amount, Count, Frozen, require_once
 from harness.specs.patterns import PATTERNS, Pattern, of_every, traits_of
@@ -17,16 +18,18 @@ Sparsity = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Finetune(Frozen):
-    """How a network is fitted to the dense one once edges are gone: `epochs` times through the
-    model's training inputs, or through the calibration samples where it has none. In several
-    `stages` the network loses some of its edges, is fitted, loses more of those that matter least
-    then, and so on, with as many epochs in all."""
+    """How a network is fitted to the dense one once edges are gone: on the model's training inputs,
+    or on the calibration inputs where it has none. Needs the extra `torch`."""
 
     epochs: Count = 20
+    """How many times through the inputs, in all stages together."""
     stages: Count = 1
+    """In several, the network loses some of its edges, is fitted, loses more of those that matter
+    least then, and so on."""
     learning_rate: Annotated[Amount, Field(gt=0)] = 0.01
     """Of Adam, at the start; it falls to 0 along a cosine."""
     batch: Count = 32
+    """Samples of a step."""
     layers: Annotated[Amount, Field(ge=0)] = 0
     """Weight of the mean distance of the fitted layers' outputs in the loss, beside the distance of
     the network's outputs. The layers' outputs for a batch are then kept twice more."""
@@ -49,35 +52,46 @@ class Finetune(Frozen):
 
 
 class Edges(StepOptions):
-    """Which edges of a model are dropped: those that `score` least, in a pattern that the hardware
-    can make use of, up to a share of `sparsity` of each layer's weights. In a `block` an input's
-    edges to a vector of outputs go together, in a `wide-block` those to two; in a `quad-block`
-    those of four neighbouring inputs, which pays beside `quantize`. The pattern `channel` drops
-    that share of the channels of each group that goes only together; shapes shrink. `N:M` keeps N
-    of every M neighbouring inputs for each vector of outputs: its sparsity is 1 - N/M.
-
-    With the budget `uniform` each layer is as sparse as the others. Otherwise layers differ, to
-    lose as little as can be: together they have no more `edges`, or by the times that were measured
-    of each on the target no more `latency`, than if each were as sparse as asked.
-    Several sparsities make one cell each, named `name@0.8`. `shuffle` is a control: as many edges
-    of each layer, but others. `reconstruct` fits the other weights to the layer's former outputs on
-    `calibration` inputs of the model; `finetune` then fits the whole network to its former outputs.
-    `exclude` names layers that stay as they are, or says which with `*`: `*/shortcut/*`. `merge`
-    then has fewer edges compute the same, where some can. Before all that `bypass` leaves out the
-    branches of residual connections without which the outputs move by no more than such a share.
-    """
+    """Which edges of a model are dropped, and how what that costs is repaired: edges go first, then
+    the others are fitted, then they are merged."""
 
     score: Score = "magnitude"
+    """How much edges matter: by `magnitude`, `activation`, `gradient` or `second-order` loss;
+    `random` is a control."""
     pattern: Pattern = "block"
+    """Which edges go together. `block`: an input's to a vector of outputs; `wide-block`: to two
+    vectors; `quad-block`: four neighbouring inputs' to a vector, which pays beside `quantize`;
+    `channel`: all of a channel, so that shapes shrink; `unstructured`: each by itself; `'2:4'` and
+    other `'N:M'` keep N of every M neighbouring inputs for each vector of outputs."""
     sparsity: Annotated[tuple[Sparsity, ...], ONE_OR_SEVERAL, Field(min_length=1)]
+    """Share of each layer's weights that goes, between 0 and 1. Several make a cell each, named
+    `name@0.8`. `N:M` decides it: leave it out then."""
     budget: Spending = "uniform"
+    """`uniform`: each layer is as sparse as asked. `edges` and `latency`: layers differ, so that as
+    little as possible is lost, with no more edges, or no more measured time, than if each were."""
     shuffle: bool = False
+    """A control: as many edges of each layer, but others."""
     reconstruct: bool = False
+    """Fit the weights that are left to the layer's former outputs on calibration inputs."""
     finetune: Finetune | None = None
+    """Fit the whole network to its former outputs. `{}` is all defaults."""
     calibration: Count = 64
+    """Inputs of the model that scores and fitting look at: of its `training` inputs, else of its
+    labelled data, on which no configuration of the sweep is scored then."""
     exclude: tuple[str, ...] = ()
+    """Layers that stay as they are, by name or with `*`, as in `'*/shortcut/*'`."""
     merge: bool = False
+    """Have fewer edges compute the same, where some can."""
     bypass: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Before all that, leave out branches of residual connections without which the outputs move by
+    no more than such a share."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        found = handler.resolve_ref_schema(handler(schema))
+        return {**found, "required": []}  # a pattern N:M has its sparsity
 
     def decisive(self) -> dict[str, Any]:
         """The options that decide the resulting network."""

@@ -44,31 +44,34 @@ class Choice(Frozen):
 
 class Quantize(StepOptions):
     """Which layers of a model compute in 8-bit integers: those that have an integer kernel on the
-    target, but for the ones that `exclude` names. Weights have a scale for each output, the data
-    of a layer one scale and zero point.
-
-    `calibration` inputs of the model tell the ranges of the data, chosen by `ranges`; `auto` takes
-    for each tensor the method that moves the network's outputs least. `rounding` to `nearest`
-    rounds each weight by itself; `second-order` makes up for the error of a weight with those that
-    are not rounded yet; `auto` takes for each layer what is nearer to its outputs on inputs that
-    neither was fitted to. `balance` divides the channels of data by factors, and multiplies weights
-    by them, where that brings the outputs nearer: channels that are large no longer take the steps
-    of small ones. `bias` adds to each bias by how much the mean of an output moved.
-    `reduce_range` gives weights 7 bits, which processors without `VPDPBUSD` multiply faster; `auto`
-    does so on those. With `max_change` layers go back to floats until the network's outputs change
-    by no more than this share of their size: first those that change them most for the time that
-    they save, as measured on the target. Of several `ranges`, `rounding` or `max_change`, each
-    combination makes a cell of its own, named `name@mse`.
-    """
+    target. Weights have a scale for each output, the data of a layer one scale and zero point.
+    Several values of `ranges`, `rounding` or `max_change` make a cell each, named `name@mse`."""
 
     calibration: Count = 64
+    """Inputs of the model that ranges, weights and biases are chosen on: of its `training` inputs,
+    else of its labelled data, on which no configuration of the sweep is scored then."""
     ranges: Annotated[tuple[Ranges, ...], ONE_WORD_OR_SEVERAL, Field(min_length=1)] = ("auto",)
+    """Of data: `minmax` (all values), `percentile` (all but one in 10,000 on either side), `mse`
+    (least squared error), `entropy` (least divergence), or `auto`: for each value the one that
+    changes the network's outputs least."""
     rounding: Annotated[tuple[Roundings, ...], ONE_WORD_OR_SEVERAL, Field(min_length=1)] = ("auto",)
+    """Of weights: `nearest`; `second-order`, which makes up for the error of a weight with those
+    that are not rounded yet; or `auto`: for each layer what is nearer to its outputs on inputs that
+    neither was fitted to."""
     balance: bool = True
+    """Divide the channels of data by factors and multiply weights by them, where that brings the
+    outputs nearer."""
     bias: bool = True
+    """Correct biases so that the means of a layer's outputs stay, where that brings the network's
+    outputs nearer."""
     reduce_range: bool | Literal["auto"] = "auto"
+    """Give weights 7 bits, which processors without `VPDPBUSD` multiply faster; `auto`: on
+    those."""
     max_change: Annotated[tuple[Change, ...], ONE_OR_SEVERAL] = ()
+    """How much the network's outputs may change, as a share of their size: layers go back to floats
+    until that holds, first those that change them most for the time that they save."""
     exclude: tuple[str, ...] = ()
+    """Layers that stay in floats, by name or with `*`."""
 
     @property
     def samples(self) -> int:

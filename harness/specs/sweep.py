@@ -11,7 +11,8 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic_core import CoreSchema
 
 from harness.errors import InputError
 from harness.files.regular import expanded
@@ -34,10 +35,12 @@ Kind = Literal["measured", "emulated-count", "static"]
 
 
 class Tune(Frozen):
-    """How much tuning a configuration gets: a number of trials, or minutes; exactly one."""
+    """How much tuning a configuration gets: exactly one of the two."""
 
     trials: Count | None = None
+    """Schedules to measure, over all kernels of the network."""
     minutes: Annotated[Amount, Field(gt=0)] | None = None
+    """Minutes of tuning."""
 
     @model_validator(mode="after")
     def _one_budget(self) -> Tune:
@@ -51,10 +54,17 @@ class Configuration(Frozen):
     here."""
 
     name: Name
+    """Name in results and plots. Variants of a step end it, as in `sparse@0.8`."""
     fusion: FusionLevel = "full"
+    """`none`: a kernel for each operator. `elementwise`: one for each chain of elementwise
+    operators. `full`: elementwise operators run in the kernel of the convolution, dense layer or
+    reduction before them, and paddings and transposes in their neighbour's."""
     edges: Annotated[Edges | None, StepModule("harness.edges.step")] = None
+    """Drop edges. `{}` is all defaults but `sparsity`, which is required."""
     quantize: Annotated[Quantize | None, StepModule("harness.quantization.step")] = None
+    """Compute layers in 8-bit integers. `{}` is all defaults."""
     tune: Tune | None = None
+    """Tune the kernels; without it they have default schedules."""
 
     @property
     def steps(self) -> dict[str, StepOptions]:
@@ -89,27 +99,33 @@ STEP_MODULES = {
 
 
 class ModelSpec(Frozen):
-    """A model of a sweep: a catalog name, or a file with its shapes, data and metric.
-
-    `shapes` maps an input's name to its static shape. `data` is an `.npz` with the arrays
-    `inputs` (or one array per input, named as the input) and `labels`; `metric` is how outputs are
-    scored against the labels: a name of `harness.models.accuracy.metrics`, or `module:function` of
-    a module that is installed or on PYTHONPATH (see `harness.models.accuracy.own_metric`).
-    `training` is an `.npz` of other inputs, without labels, to compress the model's edges by.
-    `layeredge models show NAME` describes `data` and `training` of a catalog model. `batch` is the
-    extent of the inputs' first dimensions where the file leaves them free. `state` maps inputs to
-    the outputs that they are in the next inference: `data` and `training` leave these inputs out,
-    they are zeros there, and an exported network keeps them.
-    """
+    """A model of a sweep. A text stands for it: a name of the catalog, or the path of a file."""
 
     name: Name
+    """Name in results and plots; the name of a catalog model where there is no `path`."""
     path: Path | None = None
+    """File of the model: `.onnx`, `.tflite`, or `.pt2` by `torch.export`."""
     shapes: dict[str, tuple[Count, ...]] = Field(default_factory=dict)
+    """Static shape of each input that has free dimensions, as in `{x: [1, 3, 224, 224]}`."""
     data: Path | None = None
+    """Labelled data: an `.npz` with `labels` and either `inputs` or an array for each input, of its
+    name. `layeredge models show NAME` says what a catalog model takes."""
     metric: str | None = None
+    """How outputs are scored against labels: a name of `layeredge models list --help`, or
+    `module:function` of a module that is installed or on PYTHONPATH."""
     training: Path | None = None
+    """Other inputs, without labels, that steps are calibrated on and fine-tuned with: an `.npz`."""
     batch: Count | None = None
+    """Extent of the inputs' first dimensions where the file leaves them free; 1 if not given."""
     state: dict[str, str] = Field(default_factory=dict)
+    """Inputs that are an output of the inference before, as in `{h: hn}`. `data` and `training`
+    leave them out: they begin with zeros. An exported network keeps them."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string"}, handler.resolve_ref_schema(handler(schema))]}
 
     @model_validator(mode="before")
     @classmethod
@@ -134,37 +150,57 @@ class Measure(Frozen):
     """
 
     repeats: Annotated[int, Field(ge=6, le=100_000)] = 30
+    """Least number of rounds. The 99th percentile takes 100."""
     min_seconds: Annotated[Amount, Field(ge=0, le=86_400)] = 2.0
+    """Least time of all rounds of a group, in seconds."""
     sample_ms: Annotated[Amount, Field(ge=0, le=60_000)] = 5.0
+    """Least time of a sample, in milliseconds: the median of as many runs as that takes."""
     verify_inputs: Count = 4
+    """Inputs on which outputs are compared with the reference's."""
     accuracy_samples: Count | None = None
+    """Labelled samples to score, from the front of the data; all if not given."""
 
 
 class Limits(Frozen):
     """Limits of one cell's child process. A process beyond them is stopped, and the cell fails."""
 
     cell_minutes: Annotated[Amount, Field(gt=0)] = 30.0
+    """Most minutes of each stage of a cell, such as build; tuning has its own budget besides."""
     memory_mb: Annotated[Count, Field(ge=256)] = 8192
+    """Most resident memory of its processes, in MB of 10⁶ bytes."""
 
 
 class Sweep(Frozen):
     """A sweep: each model on each target in each configuration, and the baselines beside them.
 
-    With several values of `batch` or `threads`, each combination has cells of its own; see
-    `harness.specs.settings`.
+    With several values of `batch` or `threads`, each combination has cells of its own.
     """
 
     schema_version: Literal[1] = Field(alias="schema")
+    """Version of this format."""
     name: Name = "sweep"
+    """Title of the report."""
     models: Annotated[tuple[ModelSpec, ...], Field(min_length=1)]
+    """Names of the catalog, paths of files, or mappings with more keys."""
     targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("x86-host",)
+    """Names of `layeredge targets list`, or paths of hardware descriptions. `x86-host` is this
+    machine."""
     configurations: Annotated[tuple[Configuration, ...], Field(min_length=1)]
+    """What is done to each model before it is compiled."""
     baselines: tuple[str, ...] = ("reference",)
+    """Engines to compare with: `onnxruntime`, `openvino`, `torch`, `litert`, or `reference`, the
+    one of the model's format. `[]` for none."""
     batch: Annotated[tuple[Count, ...], ONE_OR_SEVERAL] = ()
+    """Batches; each has cells of its own. They set the inputs' first dimensions where those are
+    free."""
     threads: Annotated[tuple[Threads, ...], ONE_OR_SEVERAL] = ()
+    """Numbers of threads; each has cells of its own. All cores of the target if not given."""
     measure: Measure = Measure()
+    """How long and how often to measure."""
     limits: Limits = Limits()
+    """Limits of time and memory."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of drawn inputs, of tuning and of training."""
 
     @property
     def cells(self) -> tuple[Configuration, ...]:

@@ -69,19 +69,26 @@ def test_finished_cell_says_that_it_was_not_tuned_by_time() -> None:
     assert "60 trials by instructions, not time, in 9 s" in text.getvalue()
 
 
-def test_without_a_terminal_what_takes_long_is_heard_of_once_a_minute() -> None:
+def test_without_a_terminal_what_takes_long_is_heard_of_every_ten_seconds() -> None:
     found, text = console(terminal=False)
     now = 0.0
     with SweepDisplay(found, clock=lambda: now) as display:
         display.working("m · sparse", "fine-tune")
         for epoch in range(1, 9):
-            now += 20
+            now += 4
             display.progress("m · sparse", "fine-tune", epoch, 10, "epochs")
     assert text.getvalue().strip().splitlines() == [
         "m · sparse: fine-tune",
-        "m · sparse: fine-tune: 3/10 epochs · 2:20 left",
-        "m · sparse: fine-tune: 6/10 epochs · 1:20 left",
+        "m · sparse: fine-tune: 3/10 epochs · 0:28 left",
+        "m · sparse: fine-tune: 6/10 epochs · 0:16 left",
     ]
+
+
+def test_without_a_terminal_no_line_is_wrapped() -> None:
+    text = StringIO()
+    with SweepDisplay(Console(file=text, width=80)) as display:
+        display.note("a remark of some length. " * 20)
+    assert len(text.getvalue().strip().splitlines()) == 1
 
 
 def test_time_left_is_told_from_what_was_done_since_the_stage_began() -> None:

@@ -348,3 +348,28 @@ def test_command_lists_every_target_and_whether_it_runs_here() -> None:
             continue
         missing = missing_features(load_target(name))
         assert row.rstrip().endswith(f"lacks {', '.join(missing)}" if missing else "yes")
+
+
+def test_hardware_is_described_by_how_it_differs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked in order; empty keeps, `-` leaves out, and a copied roof is told."""
+    monkeypatch.chdir(tmp_path)
+    answers = {"tvm.mcpu": "cortex-a53", "hardware.l2_kb": "512", "hardware.memory_mb": "-"}
+    asked = CliRunner().invoke(command, ["new", "board", "--like", "raspberry-pi-4"], "\n" * 30)
+    assert asked.exit_code == 0, asked.output
+    (tmp_path / "board.yaml").unlink()
+    prompts = [
+        line for line in asked.output.splitlines() if re.match(r"(tvm|device|hardware)\.", line)
+    ]
+    keys = [prompt.partition(" ")[0] for prompt in prompts]
+    given = "\n".join(["", *(answers.get(key, "") for key in keys)]) + "\n"
+    done = CliRunner().invoke(command, ["new", "board", "--like", "raspberry-pi-4"], given)
+    assert done.exit_code == 0, done.output
+    found, like = load_target("./board.yaml"), load_target("raspberry-pi-4")
+    assert (found.name, found.tvm.mcpu, found.hardware.l2_kb) == ("board", "cortex-a53", 512)
+    assert found.hardware.memory_mb is None and found.hardware.cores == like.hardware.cores
+    checked = CliRunner().invoke(command, ["check", "board.yaml"])
+    assert "hardware.peak_gflops is that of raspberry-pi-4, another processor" in checked.output
+    again = CliRunner().invoke(command, ["new", "board", "--like", "raspberry-pi-4"], "\n" * 30)
+    assert isinstance(again.exception, InputError) and "is there already" in str(again.exception)
