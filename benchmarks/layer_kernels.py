@@ -18,7 +18,13 @@ from harness.kernels.lowering import use_our_lowering
 from harness.passes.adapt import adapt
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
-from harness.quantization.rounding import steps_for
+from harness.quantization.rounding import (
+    nearest,
+    scales_of,
+    steps_for,
+    summed_together,
+    within_sums,
+)
 from harness.specs.sweep import Tune
 from harness.specs.target import TargetSpec
 from harness.tuning.candidates.process import Candidate, KernelTask
@@ -100,8 +106,10 @@ def weights_of(shape: Shape, form: Form) -> np.ndarray:
     weights = np.random.default_rng(0).standard_normal((shape.inputs, shape.outputs))
     if form.products is not None:
         most = steps_for(form.products, "auto").most
-        weights = np.clip(np.rint(most / 4 * weights), -most, most)
-        weights[0] = most  # the scale is found by the largest
+        together = summed_together(most, shape.inputs)
+        scales = scales_of(weights, np.ones((shape.inputs, 1)), most, together=together)
+        weights = nearest(weights, scales, most)
+        weights = within_sums(weights) if together else weights
     if form.sparsity:
         scores = summed(np.square(weights), form.block)
         weights = weights * mask_of(scores, "block", form.sparsity, form.block)

@@ -47,7 +47,7 @@ def matmul(
     weights: te.Tensor,
     indices: te.Tensor,
     zero_point: int,
-    pairs: bool = False,
+    pairs: int = 0,
 ) -> te.Tensor:
     """Matrix product: data `[..., inputs]`, weights as in `sparse_words`, indices of the first
     input of each block. The result is int32."""
@@ -61,8 +61,8 @@ def matmul(
                 data,
                 *at[:-1],
                 indices[at[-1] // lanes, block],
-                weights=weights[at[-1] // lanes, block, at[-1] % lanes],
-                pairs=pairs,
+                weights=[weights[at[-1] // lanes, block, at[-1] % lanes]],
+                pairs=bool(pairs),
             ),
             axis=block,
         ),
@@ -79,7 +79,7 @@ def conv2d(
     strides: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
-    pairs: bool = False,
+    pairs: int = 0,
 ) -> te.Tensor:
     """2-D convolution: data NHWC, result NHWC int32, weights as in `sparse_words` of HWIO weights,
     indices as `byte_offsets` has them. `taps` are rows and columns, `padding` is top, left, bottom,
@@ -99,8 +99,8 @@ def conv2d(
                 h * strides[0] + row,
                 w * strides[1] + column,
                 channel,
-                weights=weights[c // lanes, block, c % lanes],
-                pairs=pairs,
+                weights=[weights[c // lanes, block, c % lanes]],
+                pairs=bool(pairs),
             ),
             axis=block,
         )

@@ -6,7 +6,8 @@ step, lowering makes of its addition to a sum what the target's instruction set 
 row for each. All of them are exact.
 
 Where the products of the first two bytes, and of the others, have sums of 16 bits, processors
-without `VPDPBUSD` are faster: `layeredge.dot4_pairs` says so.
+without `VPDPBUSD` are faster: `layeredge.dot4_pairs` says so. It takes two words of data and of
+weights where the sums of both have 16 bits: one instruction then widens them for both.
 
 Sources: Intel's and Arm's manuals of the instructions (`VPDPBUSD`, `VPMADDUBSW`, `VPMADDWD`,
 `SDOT`).
@@ -14,9 +15,10 @@ Sources: Intel's and Arm's manuals of the instructions (`VPDPBUSD`, `VPMADDUBSW`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, reduce
+from itertools import chain, starmap
 from typing import Any
 
 import numpy as np
@@ -42,7 +44,9 @@ _DATA = {_UNSIGNED: "uint8", _PAIRS: "uint8", _SIGNED: "int8"}
 """The type of the data, by the function. Weights are signed."""
 FUNCTIONS = frozenset(_DATA)
 PAIR = 128
-"""Two weights with absolute values of this sum, times unsigned bytes, have a sum of 16 bits."""
+"""Weights with absolute values of this sum, times unsigned bytes, have a sum of 16 bits."""
+MOST_WORDS = 2
+"""How many neighbouring words are summed in 16 bits where their weights are so small."""
 
 
 @cache  # TVM takes one registration of a name
@@ -57,16 +61,33 @@ def packed_words(weights: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(weights, "<i1").view("<i4")[..., 0]
 
 
-def in_pairs(words: np.ndarray) -> bool:
-    """Whether the sums of pairs of products have 16 bits, for words int32 of weights."""
-    weights = np.ascontiguousarray(words, "<i4").view("<i1").astype(np.int32)
-    return bool((np.abs(weights).reshape(-1, 2).sum(axis=1) <= PAIR).all())
+def words_in_16_bits(words: np.ndarray) -> int:
+    """How many neighbouring words of weights, int32 `[..., words, outputs]`, have sums of pairs of
+    products in 16 bits: 0, 1, or `MOST_WORDS` where that divides the words."""
+    *outer, count, outputs = words.shape
+    weights = np.abs(np.ascontiguousarray(words, "<i4").view("<i1").astype(np.int32))
+    pairs = weights.reshape(*outer, count, outputs, 2, BYTES // 2).sum(axis=-1)
+    for together in range(MOST_WORDS, 0, -1):
+        if count % together == 0:
+            sums = pairs.reshape(*outer, count // together, together, outputs, 2).sum(axis=-3)
+            if (sums <= PAIR).all():
+                return together
+    return 0
 
 
-def dot4(data: te.Tensor, *at: Any, weights: Any, pairs: bool = False) -> Any:
-    """The products of four neighbours of 8-bit data, the first of which is `at` the indices, and of
-    a word of weights, summed in 32 bits; with `pairs` see `in_pairs`."""
+def dot4(data: te.Tensor, *at: Any, weights: Sequence[Any], pairs: bool = False) -> Any:
+    """The products of neighbours of 8-bit data, the first of which is `at` the indices, and of
+    words of weights, summed in 32 bits; with `pairs` the sums of pairs of products, those of all
+    words together, have 16 bits (see `words_in_16_bits`), else there is one word."""
     register_dot_products()
+    *outer, first = at
+    words = [_word(data, *outer, first + BYTES * place) for place in range(len(weights))]
+    name = _SIGNED if str(data.dtype) == "int8" else _PAIRS if pairs else _UNSIGNED
+    return tirx.call_intrin("int32", name, *chain.from_iterable(zip(words, weights, strict=True)))
+
+
+def _word(data: te.Tensor, *at: Any) -> Any:
+    """Four neighbours of 8-bit data as a number of 32 bits."""
     *outer, first = at
     parts = []
     for byte in range(BYTES):
@@ -75,9 +96,7 @@ def dot4(data: te.Tensor, *at: Any, weights: Any, pairs: bool = False) -> Any:
             value = tirx.bitwise_and(value, tirx.const(255, "int32"))
         value = tirx.Cast("uint32", value)  # which a padding of 128, shifted by 24, fits into
         parts.append(tirx.shift_left(value, tirx.const(8 * byte, "uint32")) if byte else value)
-    word = tirx.reinterpret("int32", reduce(tirx.bitwise_or, parts))  # LLVM makes one load of it
-    name = _SIGNED if str(data.dtype) == "int8" else _PAIRS if pairs else _UNSIGNED
-    return tirx.call_intrin("int32", name, word, weights)
+    return tirx.reinterpret("int32", reduce(tirx.bitwise_or, parts))  # LLVM makes one load of it
 
 
 def lower_dot_products(function: PrimFunc, module: Any, context: Any) -> PrimFunc:
@@ -92,8 +111,7 @@ def lower_dot_products(function: PrimFunc, module: Any, context: Any) -> PrimFun
             if (name := operator_name(product)) in FUNCTIONS:
                 found = _instruction(name, product, sets)
                 if found is not None:
-                    data, weights = map(mutator.mutate, product.args)
-                    return found(mutator.mutate(total), data, weights)
+                    return found(mutator.mutate(total), *map(mutator.mutate, product.args))
         return mutator.default_mutate(addition)
 
     def alone(call: Value, mutator: Any) -> Value:
@@ -112,14 +130,15 @@ def in_products(kernel: PrimFunc) -> PrimFunc:
     def written(call: Value) -> Value:
         if operator_name(call) not in FUNCTIONS:
             return call
-        one, other = call.args
-        return reduce(lambda total, _: total + one * other, range(1, BYTES), one * other)
+        products = [one * other for one, other in _in_twos(call.args) for _ in range(BYTES)]
+        return reduce(lambda total, product: total + product, products)
 
     return kernel.with_body(structural_map(kernel.body, (tvm.ir.Call, written)))
 
 
-def arithmetic(name: str, data: Value, weights: Value) -> Value:
-    """A dot product in arithmetic that every target has."""
+def arithmetic(name: str, *words: Value) -> Value:
+    """Dot products of words of data and of weights, in turn, in arithmetic that every target
+    has."""
 
     def signed(value: Value, byte: int) -> Value:
         raised = tirx.shift_left(value, constant(24 - 8 * byte, value))
@@ -130,12 +149,20 @@ def arithmetic(name: str, data: Value, weights: Value) -> Value:
         return tirx.bitwise_and(lowered, constant(255, value))
 
     of_data = signed if name == _SIGNED else unsigned
-    products = [of_data(data, byte) * signed(weights, byte) for byte in range(BYTES)]
+    products = [
+        of_data(data, byte) * signed(weights, byte)
+        for data, weights in _in_twos(words)
+        for byte in range(BYTES)
+    ]
     return reduce(lambda one, other: one + other, products)
 
 
-Instruction = Callable[[Value, Value, Value], Value]
-"""A sum of 32-bit integers plus the dot products of words of data and of weights."""
+def _in_twos(words: Sequence[Value]) -> Iterator[tuple[Value, Value]]:
+    return zip(words[::2], words[1::2], strict=True)
+
+
+Instruction = Callable[..., Value]
+"""A sum of 32-bit integers plus the dot products of words of data and of weights, in turn."""
 
 
 @dataclass(frozen=True)
@@ -164,14 +191,18 @@ def _intrinsic(name: str, data: str) -> Instruction:
 
 def _in_two_steps(multiply: str, add_pairs: str) -> Instruction:
     """`VPMADDUBSW` multiplies bytes and adds neighbours, in 16 bits; `VPMADDWD` by ones adds
-    those."""
+    those, of all words at once."""
 
-    def add(total: Value, given: Value, weights: Value) -> Value:
+    def add(total: Value, *words: Value) -> Value:
         lanes = _lanes(total)
         halves = f"int16x{2 * lanes}"
-        of_data = tirx.reinterpret(f"uint8x{BYTES * lanes}", given)
-        of_weights = tirx.reinterpret(f"int8x{BYTES * lanes}", weights)
-        sums = tirx.call_llvm_pure_intrin(halves, multiply, of_data, of_weights)
+
+        def multiplied(data: Value, weights: Value) -> Value:
+            of_data = tirx.reinterpret(f"uint8x{BYTES * lanes}", data)
+            of_weights = tirx.reinterpret(f"int8x{BYTES * lanes}", weights)
+            return tirx.call_llvm_pure_intrin(halves, multiply, of_data, of_weights)
+
+        sums = reduce(lambda one, other: one + other, starmap(multiplied, _in_twos(words)))
         ones = tirx.const(1, halves)
         return total + tirx.call_llvm_pure_intrin(str(total.ty), add_pairs, sums, ones)
 

@@ -60,11 +60,11 @@ def conv2d(
     strides: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
-    pairs: bool = False,
+    pairs: int = 0,
 ) -> te.Tensor:
     """2-D convolution: data NHWC, weights packed from HWIO, result NHWC int32 of `channels`.
 
-    `padding` is top, left, bottom, right.
+    `padding` is top, left, bottom, right, `pairs` what `words_in_16_bits` is of the weights.
     """
     data = in_words(data, padding, zero_point)
     batch = int(data.shape[0])
@@ -72,7 +72,8 @@ def conv2d(
     out_height, out_width = convolved(data, (rows, columns), strides, dilation)
     row = te.reduce_axis((0, rows), name="row")
     column = te.reduce_axis((0, columns), name="column")
-    word = te.reduce_axis((0, words), name="word")
+    together = max(1, pairs)
+    run = te.reduce_axis((0, words // together), name="run")
     result = te.compute(
         (batch, out_height, out_width, vectors * lanes),
         lambda n, h, w, c: te.sum(
@@ -81,11 +82,14 @@ def conv2d(
                 n,
                 h * strides[0] + row * dilation[0],
                 w * strides[1] + column * dilation[1],
-                word * BYTES,
-                weights=weights[c // lanes, row, column, word, c % lanes],
-                pairs=pairs,
+                run * together * BYTES,
+                weights=[
+                    weights[c // lanes, row, column, run * together + place, c % lanes]
+                    for place in range(together)
+                ],
+                pairs=bool(pairs),
             ),
-            axis=[row, column, word],
+            axis=[row, column, run],
         ),
         name="conv2d_integers",
     )
@@ -93,24 +97,28 @@ def conv2d(
 
 
 def matmul(
-    data: te.Tensor, weights: te.Tensor, channels: int, zero_point: int, pairs: bool = False
+    data: te.Tensor, weights: te.Tensor, channels: int, zero_point: int, pairs: int = 0
 ) -> te.Tensor:
     """Matrix product: data `[..., inputs]`, weights packed from `[inputs, channels]`, result int32
     `[..., channels]`."""
     data = in_words(data, (), zero_point)
     vectors, words, lanes = (int(extent) for extent in weights.shape)
-    word = te.reduce_axis((0, words), name="word")
+    together = max(1, pairs)
+    run = te.reduce_axis((0, words // together), name="run")
     result = te.compute(
         (*data.shape[:-1], vectors * lanes),
         lambda *at: te.sum(
             dot4(
                 data,
                 *at[:-1],
-                word * BYTES,
-                weights=weights[at[-1] // lanes, word, at[-1] % lanes],
-                pairs=pairs,
+                run * together * BYTES,
+                weights=[
+                    weights[at[-1] // lanes, run * together + place, at[-1] % lanes]
+                    for place in range(together)
+                ],
+                pairs=bool(pairs),
             ),
-            axis=word,
+            axis=run,
         ),
         name="matmul_integers",
     )

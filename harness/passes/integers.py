@@ -27,7 +27,7 @@ from harness.compiler.api import (
     tvm,
 )
 from harness.compiler.names import constant_like, name_of
-from harness.kernels.dot_products import Products, in_pairs
+from harness.kernels.dot_products import Products, words_in_16_bits
 from harness.passes.integer_kernels import Kernel, dense_kernel, sparse_kernel, window_of
 from harness.passes.rewriter import Rewriter, with_arguments
 from harness.passes.steps import as_bytes, in_steps
@@ -142,7 +142,7 @@ class ComputeInIntegers(Rewriter):
         values, point = self._multiplied(data.values, data.zero_point if known else 0)
         found = self._sparse(layer, steps, point) if own else None
         kernel, (words, *places) = found or dense_kernel(layer, steps, point, self._lanes)
-        kernel = partial(kernel, pairs=self._products.pairs and in_pairs(words))
+        kernel = partial(kernel, pairs=self._products.pairs * words_in_16_bits(words))
         weights = constant_like(layer.call.args[1], words) if own else constant(words)
         arguments = [values, weights, *map(constant, places)]
         total = self._called(kernel, arguments, layer, "sparse_" if found else "")

@@ -15,7 +15,13 @@ from harness.quantization.choosing import Chosen, Progress, spread
 from harness.quantization.lattice import Quantizer
 from harness.quantization.moments import Moments
 from harness.quantization.placement import Placement
-from harness.quantization.rounding import ROUNDINGS, best_rounding, scales_of
+from harness.quantization.rounding import (
+    ROUNDINGS,
+    best_rounding,
+    scales_of,
+    summed_together,
+    within_sums,
+)
 from harness.quantization.trial import Trial
 from harness.specs.quantization import Quantize, Rounding
 
@@ -102,13 +108,15 @@ class Fitting:
                 if factors is not None:
                     found.divide(factors)
                 matrix = layer.matrix * by
-                scales = scales_of(matrix, found.power, self._most)
+                together = summed_together(self._most, layer.inputs)
+                scales = scales_of(matrix, found.power, self._most, together=together)
                 name: Rounding = (
                     "nearest" if not found.whole
                     else best_rounding(matrix, scales, self._most, *found.halves) if asked == "auto"
                     else asked
                 )  # fmt: skip
-                rounded = ROUNDINGS[name](matrix, scales, self._most, found.total) * scales
+                steps = ROUNDINGS[name](matrix, scales, self._most, found.total)
+                rounded = (within_sums(steps) if together else steps) * scales
                 constants.weights[layer.name] = layer.stored(rounded.astype(np.float32))
                 constants.trial[layer.variable] = layer.stored((rounded / by).astype(np.float32))
                 constants.roundings[layer.name] = name

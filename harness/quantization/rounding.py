@@ -17,13 +17,15 @@ from typing import Literal
 
 import numpy as np
 
-from harness.kernels.dot_products import PAIR, Products
+from harness.kernels.dot_products import BYTES, MOST_WORDS, PAIR, Products
 from harness.specs.quantization import Rounding
 
 MOST = 127
 """The largest step: int8 without its least value, which has no opposite."""
 MOST_IN_PAIRS = PAIR // 2
 """The largest step of which any two fit into sums of 16 bits."""
+_TOGETHER = MOST_WORDS * BYTES
+"""How many neighbouring inputs have products that are summed in 16 bits, a half each."""
 _NOTHING = 1e-30
 """Weights that are no larger are 0: of steps of denormal numbers little is left."""
 _SHARES = np.linspace(0.7, 1.0, 31)
@@ -44,15 +46,46 @@ def steps_for(products: Products, reduce_range: bool | Literal["auto"]) -> Steps
     return Steps(products.dtype, MOST_IN_PAIRS if reduced else MOST)
 
 
-def scales_of(matrix: np.ndarray, power: np.ndarray, most: int) -> np.ndarray:
+def sums_in_16_bits(matrix: np.ndarray) -> np.ndarray:
+    """The sums of absolute values of weights `[inputs, outputs]` whose products are summed in 16
+    bits, as `[groups, 2, outputs]`. The inputs are a multiple of eight."""
+    halves = np.abs(matrix).reshape(-1, MOST_WORDS, 2, BYTES // 2, matrix.shape[1])
+    return np.asarray(halves.sum(axis=(1, 3)))
+
+
+def summed_together(most: int, inputs: int) -> bool:
+    """Whether a layer's steps shall be so small that two words of products are summed in 16 bits:
+    where one word's are, and a place's `inputs` fill words by twos."""
+    return most == MOST_IN_PAIRS and inputs % _TOGETHER == 0
+
+
+def within_sums(steps: np.ndarray) -> np.ndarray:
+    """Steps whose sums fit into 16 bits: of those that do not, the largest are nearer to 0."""
+    found = steps.copy()
+    grouped = found.reshape(-1, MOST_WORDS, 2, BYTES // 2, steps.shape[1])
+    while (beyond := np.abs(grouped).sum(axis=(1, 3)) > PAIR).any():
+        for group, half, output in np.argwhere(beyond):
+            four = grouped[group, :, half, :, output]
+            at = np.unravel_index(np.argmax(np.abs(four)), four.shape)
+            grouped[group, at[0], half, at[1], output] -= np.sign(four[at])
+    return found
+
+
+def scales_of(
+    matrix: np.ndarray, power: np.ndarray, most: int, *, together: bool = False
+) -> np.ndarray:
     """A scale for each output of weights `[inputs, outputs]`, of the least squared error with steps
-    up to `most`. Errors are weighed by the mean `power` of the inputs, `[inputs, 1]`. 1 where all
-    weights are 0."""
+    up to `most`, and `together` with sums that fit into 16 bits but for rounding. Errors are
+    weighed by the mean `power` of the inputs, `[inputs, 1]`. 1 where all weights are 0."""
     largest = np.abs(matrix).max(axis=0, initial=0)
     whole = np.where(largest > _NOTHING, largest / most, 1.0)
+    least_scale = np.zeros_like(whole)
+    if together:
+        least_scale = sums_in_16_bits(matrix).max(axis=(0, 1), initial=0) / PAIR
+        whole = np.maximum(whole, least_scale)
     best, least = whole, np.full(whole.shape, np.inf)
     for share in _SHARES[::-1]:
-        scales = whole * share
+        scales = np.maximum(whole * share, least_scale)
         error = (power * np.square(nearest(matrix, scales, most) * scales - matrix)).sum(axis=0)
         best = np.where(error < least, scales, best)
         least = np.minimum(error, least)

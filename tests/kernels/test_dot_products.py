@@ -11,16 +11,17 @@ from harness.hardware import HOST, load_target
 from harness.kernels.dot_products import (
     BYTES,
     FUNCTIONS,
+    MOST_WORDS,
     PAIR,
     Products,
     dot4,
-    in_pairs,
     packed_words,
     products_of,
+    words_in_16_bits,
 )
 from harness.kernels.lowering import use_our_lowering
 
-ROWS, WORDS = 3, 17
+ROWS, WORDS = 3, 18
 _X86, _ARM = "x86_64-linux-gnu", "aarch64-linux-gnu"
 HERE = features_of(tvm.target.Target(load_target(HOST).tvm.as_tvm()))
 
@@ -41,18 +42,19 @@ def _target(triple: str, features: str) -> tvm.target.Target:
 
 
 def _compiled(
-    target: tvm.target.Target, lanes: int, dtype: str, *, pairs: bool = False
+    target: tvm.target.Target, lanes: int, dtype: str, *, pairs: int = 0
 ) -> tvm.runtime.Module:
     data = te.placeholder((ROWS, WORDS * BYTES), dtype, "data")
     weights = te.placeholder((WORDS, lanes), "int32", "weights")
-    word = te.reduce_axis((0, WORDS), "word")
-    sums = te.compute(
-        (ROWS, lanes),
-        lambda row, lane: te.sum(
-            dot4(data, row, word * BYTES, weights=weights[word, lane], pairs=pairs), axis=word
-        ),
-        name="sums",
-    )
+    together = max(1, pairs)
+    run = te.reduce_axis((0, WORDS // together), "run")
+
+    def products(row: te.Var, lane: te.Var) -> te.PrimExpr:
+        words = [weights[run * together + place, lane] for place in range(together)]
+        first = run * together * BYTES
+        return te.sum(dot4(data, row, first, weights=words, pairs=bool(pairs)), axis=run)
+
+    sums = te.compute((ROWS, lanes), products, name="sums")
     schedule = Schedule(te.create_prim_func([data, weights, sums]))
     row, lane, along = schedule.get_loops("sums")
     schedule.reorder(row, along, lane)
@@ -62,9 +64,9 @@ def _compiled(
     return tvm.compile(schedule.mod, target=target)
 
 
-def _drawn(dtype: str, lanes: int, *, pairs: bool) -> tuple[np.ndarray, np.ndarray]:
+def _drawn(dtype: str, lanes: int, *, pairs: int) -> tuple[np.ndarray, np.ndarray]:
     """Data [rows, inputs] and weights [inputs, lanes], extreme ones among them; of pairs that add
-    up to no more than they may."""
+    up to no more than they may, those of so many words together."""
     random = np.random.default_rng(0)
     limits = np.iinfo(dtype)
     data = random.integers(limits.min, limits.max + 1, (ROWS, WORDS * BYTES)).astype(dtype)
@@ -76,28 +78,35 @@ def _drawn(dtype: str, lanes: int, *, pairs: bool) -> tuple[np.ndarray, np.ndarr
         weights[1::2] = np.sign(weights[1::2]) * (PAIR - size)
         weights[1::2, 0] = -(PAIR - size[:, 0])
         weights[0::2, 1 % lanes], weights[1::2, 1 % lanes] = -64, -64
+        # The sums of a word are spread over all words that are summed with it.
+        weights = np.trunc(weights / pairs).astype(np.int8)
     return data, weights
 
 
-def _check(module: tvm.runtime.Module, dtype: str, lanes: int, *, pairs: bool = False) -> None:
+def _check(module: tvm.runtime.Module, dtype: str, lanes: int, *, pairs: int = 0) -> None:
     data, weights = _drawn(dtype, lanes, pairs=pairs)
     words = packed_words(weights.reshape(WORDS, BYTES, lanes).transpose(0, 2, 1))
-    assert in_pairs(words) == pairs
+    assert words_in_16_bits(words) == pairs
     found = tvm.runtime.tensor(np.zeros((ROWS, lanes), np.int32))
     module.jit()["main"](tvm.runtime.tensor(data), tvm.runtime.tensor(words), found)
     np.testing.assert_array_equal(found.numpy(), data.astype(np.int64) @ weights.astype(np.int64))
 
 
 @pytest.mark.parametrize(
-    ("instruction", "triple", "features", "lanes"),
-    [(*each[:3], lanes) for each in _SETS for lanes in each[3]],
+    ("instruction", "triple", "features", "lanes", "pairs"),
+    [
+        (*each[:3], lanes, together)
+        for each in _SETS
+        for lanes in each[3]
+        for together in ((1, MOST_WORDS) if each[0] == "vpmaddubsw" else (0,))
+    ],
 )
 def test_instructions_give_the_sums_of_integers(
-    instruction: str, triple: str, features: str, lanes: int
+    instruction: str, triple: str, features: str, lanes: int, pairs: int
 ) -> None:
     target = _target(triple, features)
-    products, pairs = products_of(target), instruction == "vpmaddubsw"
-    assert products is not None and products.pairs == (pairs or instruction == "vpmaddwd")
+    products = products_of(target)
+    assert products is not None and products.pairs == (bool(pairs) or instruction == "vpmaddwd")
     module = _compiled(target, lanes, products.dtype, pairs=pairs)
     assert instruction in module.mod.inspect_source("asm")
     if not frozenset(features.replace("+", "").split(",")) <= HERE:
@@ -141,7 +150,7 @@ def test_four_products_and_sums_are_counted() -> None:
     sums = te.compute(
         (ROWS, lanes),
         lambda row, lane: te.sum(
-            dot4(data, row, word * BYTES, weights=weights[word, lane]), axis=word
+            dot4(data, row, word * BYTES, weights=[weights[word, lane]]), axis=word
         ),
     )
     assert flops(te.create_prim_func([data, weights, sums])) == 2 * ROWS * lanes * WORDS * BYTES

@@ -7,14 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.kernels.dot_products import MOST_WORDS, PAIR, words_in_16_bits
+from harness.kernels.packed_integers import pack_integers
 from harness.networks.reconstruction import second_moments
 from harness.quantization.rounding import (
     MOST,
+    MOST_IN_PAIRS,
     ROUNDINGS,
     best_rounding,
     nearest,
     scales_of,
     second_order,
+    sums_in_16_bits,
+    within_sums,
 )
 from harness.specs.quantization import Rounding
 
@@ -89,3 +94,22 @@ def test_weights_on_the_lattice_stay(rounding: Rounding) -> None:
     moments = second_moments(random.standard_normal((50, 20)))
     found = ROUNDINGS[rounding](steps * scales, scales, MOST, moments)
     np.testing.assert_array_equal(found, steps)
+
+
+@pytest.mark.parametrize("rounding", list(ROUNDINGS))
+def test_steps_that_are_summed_together_fit_into_16_bits(rounding: Rounding) -> None:
+    """With scales that are hardly larger, and whatever the rounding moved."""
+    random = np.random.default_rng(3)
+    matrix = random.standard_normal((96, 40)) * random.uniform(0.1, 10, 40)
+    rows = random.standard_normal((200, 96)) @ random.standard_normal((96, 96))
+    power = np.square(rows).mean(axis=0)[:, None]
+    scales = scales_of(matrix, power, MOST_IN_PAIRS, together=True)
+    steps = ROUNDINGS[rounding](matrix, scales, MOST_IN_PAIRS, second_moments(rows))
+    fitted = within_sums(steps)
+    assert sums_in_16_bits(fitted).max() <= PAIR
+    assert np.abs(fitted).max() <= MOST_IN_PAIRS and (np.abs(fitted) <= np.abs(steps)).all()
+    assert np.mean(fitted != steps) < 0.05
+    weights = fitted.astype(np.int8)
+    assert words_in_16_bits(pack_integers(weights, 8)) == MOST_WORDS
+    apart = scales / scales_of(matrix, power, MOST_IN_PAIRS)
+    assert np.median(apart) < 1.35 and apart.max() < 2
