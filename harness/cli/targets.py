@@ -11,6 +11,8 @@ from harness.cli.terminal import output
 from harness.cli.tracker_option import servers_of, tracker_option
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from harness.specs.target import TargetSpec
 
 
@@ -125,7 +127,7 @@ def new(name: str, like: str, out: Path | None) -> None:
     values: dict[str, str | None] = {"name": name}
     values["description"] = click.prompt("description", default=spec.description)
     for part in ("tvm", "device", "hardware"):
-        model = getattr(spec, part)
+        model: BaseModel = getattr(spec, part)
         for field, text in descriptions(type(model)).items():
             key = f"{part}.{type(model).model_fields[field].alias or field}"
             known = getattr(model, field)

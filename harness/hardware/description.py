@@ -57,7 +57,7 @@ def check_target_file(path: Path) -> TargetSpec:
 def copied_figures(spec: TargetSpec) -> Mapping[str, str]:
     """The figures of a description that are those of a shipped one of another processor, by key,
     with that one's name: the roofs are hardly the same by chance."""
-    found = {}
+    found: dict[str, str] = {}
     for name in known_targets()[1:]:
         other = load_target(name)
         code, theirs = (one.tvm.mcpu or one.tvm.arch for one in (spec, other))

@@ -108,15 +108,15 @@ class Fitting:
                 if factors is not None:
                     found.divide(factors)
                 matrix = layer.matrix * by
-                together = summed_together(self._most, layer.inputs)
-                scales = scales_of(matrix, found.power, self._most, together=together)
+                summed = summed_together(self._most, layer.inputs)
+                scales = scales_of(matrix, found.power, self._most, together=summed)
                 name: Rounding = (
                     "nearest" if not found.whole
                     else best_rounding(matrix, scales, self._most, *found.halves) if asked == "auto"
                     else asked
                 )  # fmt: skip
                 steps = ROUNDINGS[name](matrix, scales, self._most, found.total)
-                rounded = (within_sums(steps) if together else steps) * scales
+                rounded = (within_sums(steps) if summed else steps) * scales
                 constants.weights[layer.name] = layer.stored(rounded.astype(np.float32))
                 constants.trial[layer.variable] = layer.stored((rounded / by).astype(np.float32))
                 constants.roundings[layer.name] = name

@@ -95,8 +95,10 @@ def _compared(cell: CellComparison, strict: bool) -> ElementTree.Element:
 
 
 def _case(name: str, seconds: float | None) -> ElementTree.Element:
-    took = {} if seconds is None else {"time": f"{seconds:.3f}"}
-    return ElementTree.Element("testcase", classname=_SUITE, name=_printable(name), **took)
+    case = ElementTree.Element("testcase", {"classname": _SUITE, "name": _printable(name)})
+    if seconds is not None:
+        case.set("time", f"{seconds:.3f}")
+    return case
 
 
 def _suite(cases: Iterable[ElementTree.Element]) -> str:
@@ -105,9 +107,8 @@ def _suite(cases: Iterable[ElementTree.Element]) -> str:
         tag: str(sum(case.find(child) is not None for case in found))
         for tag, child in (("failures", "failure"), ("skipped", "skipped"))
     }
-    suite = ElementTree.Element(
-        "testsuite", name=_SUITE, tests=str(len(found)), errors="0", **counts
-    )
+    about = {"name": _SUITE, "tests": str(len(found)), "errors": "0", **counts}
+    suite = ElementTree.Element("testsuite", about)
     suite.extend(found)
     root = ElementTree.Element("testsuites")
     root.append(suite)

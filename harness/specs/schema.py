@@ -132,7 +132,7 @@ def _value(schema: Schema, parts: Mapping[str, Schema]) -> str:
         return ", ".join(f"`{each}`" for each in schema["enum"])
     if "const" in schema:
         return f"`{schema['const']}`"
-    kind = schema.get("type", "")
+    kind: str = schema.get("type", "")
     if kind == "array":
         items = schema.get("items") or (schema.get("prefixItems") or [{}])[0]
         return f"a list: {_value(items, parts)}"
