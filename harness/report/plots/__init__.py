@@ -64,7 +64,8 @@ FAMILIES = (
         "accuracy-latency",
         "Accuracy against latency",
         "Better is up and to the left. Bars are 95 % intervals. The grey stair is the Pareto "
-        "front; a hollow mark is beaten on both counts by another. Diamonds: other engines. Of "
+        "front; a hollow mark is beaten on both counts by another. Diamonds: other engines. ▼: an "
+        "accuracy below the axis. Of "
         f"more than {pareto.MOST_NAMED} points the front, other engines and the most accurate have "
         "names.",
         pareto.draw,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from statistics import median
 
+from harness.records.accuracy import score
 from harness.records.record import Accuracy, Latency
 from harness.report.data import Cell, Group, pareto_front
 from harness.report.plots import style
@@ -17,6 +20,9 @@ _LABEL_HEIGHT = 12.0
 _LABEL_ROOM = 100.0
 MOST_NAMED = 12
 """More names take more of the panel than its points."""
+_SPREAD = 6.0
+"""Scores further below the best one than so many times the median distance are below the axis: one
+ruined network must not press the others together."""
 
 
 def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
@@ -27,23 +33,34 @@ def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
     figures = [_figures(cell) for cell in cells]
     across = _latency_scale([latency for latency, _ in figures])
     shown = named(cells)
-    widths = [min(text_width(cells[at].label), _LABEL_ROOM) + 8 for at in shown]
+    low = lowest_shown([accuracy for _, accuracy in figures])
+    below = [accuracy.value < low for _, accuracy in figures]
+    labels = [
+        f"{cell.label} ▼ {score(accuracy.value)}" if under else cell.label
+        for cell, (_, accuracy), under in zip(cells, figures, below, strict=True)
+    ]
+    widths = [min(text_width(labels[at]), _LABEL_ROOM) + 8 for at in shown]
     levels = flag_levels([across(figures[at][0].median_ms) for at in shown], widths)
     # Labels fly above the error bars; the more levels of them, the more room they get.
     top = _TOP + 8 + _LABEL_HEIGHT * max(levels)
     bottom = top + _PLOT_HEIGHT
     canvas = panel(group.title, bottom + 30)
-    ends = [end for _, accuracy in figures for end in (accuracy.ci_low, accuracy.ci_high)]
+    above = [accuracy for _, accuracy in figures if accuracy.value >= low]
+    ends = [end for accuracy in above for end in (max(accuracy.ci_low, low), accuracy.ci_high)]
     up = linear(ends, bottom, top, zero=False)
     bottom_axis(canvas, across, top, bottom, "ms per inference")
     left_axis(canvas, up, _LEFT, _RIGHT)
     _draw_subtitle(canvas, group, figures[0][1])
     _draw_front(canvas, across, up, figures, bottom)
     front = set(_front(figures))
-    points = [(across(latency.median_ms), up(accuracy.value)) for latency, accuracy in figures]
+    points = [
+        (across(latency.median_ms), bottom if under else up(accuracy.value))
+        for (latency, accuracy), under in zip(figures, below, strict=True)
+    ]
     bars: list[list[Point]] = []
-    for (latency, accuracy), (x, y) in zip(figures, points, strict=True):
-        bars.append([(x, up(accuracy.ci_low)), (x, up(accuracy.ci_high))])
+    for (latency, accuracy), (x, y), under in zip(figures, points, below, strict=True):
+        ends_of = (max(accuracy.ci_low, low), accuracy.ci_high)
+        bars.append([(x, y), (x, y)] if under else [(x, up(end)) for end in ends_of])
         bars.append([(across(latency.ci_low_ms), y), (across(latency.ci_high_ms), y)])
     canvas.lines(bars, [colors[cell.label] for cell in cells for _ in range(2)], width=1.2)
     for at, (cell, point) in enumerate(zip(cells, points, strict=True)):
@@ -58,10 +75,19 @@ def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
     poles: list[list[Point]] = []
     for at, level in zip(shown, levels, strict=True):
         x, y = points[at][0], top - 2 - _LABEL_HEIGHT * level
-        poles.append([(x, up(figures[at][1].ci_high)), (x, y - 4)])
-        canvas.text((x + 4, y), cells[at].label, room=_LABEL_ROOM)
+        foot = bottom if below[at] else up(figures[at][1].ci_high)
+        poles.append([(x, foot), (x, y - 4)])
+        canvas.text((x + 4, y), labels[at], room=_LABEL_ROOM)
     canvas.lines(poles, style.SOFT, width=0.7, layer=1)
     return canvas
+
+
+def lowest_shown(accuracies: Sequence[Accuracy]) -> float:
+    """The lowest accuracy that the axis shows; those below it are drawn at its foot."""
+    best = max(accuracies, key=lambda accuracy: accuracy.value)
+    away = median(best.value - accuracy.value for accuracy in accuracies)
+    reach = max(_SPREAD * away, 2 * (best.ci_high - best.ci_low))
+    return best.value - reach if reach else -math.inf
 
 
 def named(cells: Sequence[Cell]) -> list[int]:
@@ -96,7 +122,7 @@ def _draw_front(
     stair: list[tuple[float, float]] = []
     for at in _front(figures):
         latency, accuracy = figures[at]
-        x, y = across(latency.median_ms), up(accuracy.value)
+        x, y = across(latency.median_ms), min(up(accuracy.value), bottom)
         stair += [(x, stair[-1][1] if stair else bottom), (x, y)]
     stair.append((_RIGHT, stair[-1][1]))
     canvas.lines([stair], style.FAINT, width=2.0, layer=1)

@@ -163,6 +163,23 @@ def test_pareto_leaves_out_cells_scored_by_another_metric() -> None:
     assert changed not in scored and len(scored) == 6
 
 
+def test_pareto_keeps_its_axis_when_one_network_is_ruined(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its score is written at the foot of the axis; others that differ much are on it."""
+    group = crowded([1.0] * 7, [0.9, 0.91, 0.92, 0.93, 0.94, 0.1, 0.95])
+    written = written_texts(monkeypatch)
+    colors = style.colors([cell.label for cell in group.cells], [])
+    assert pareto.draw(group, colors) is not None
+    said = [text for text, _ in written]
+    assert any("▼" in text for text in said) and "0.2" not in said
+    accuracies = [_accuracy_of(cell) for cell in group.cells]
+    assert 0.5 < pareto.lowest_shown(accuracies) < 0.9
+    spread = [each.model_copy(update={"value": value}) for each, value in
+              zip(accuracies, [0.9, 0.8, 0.7, 0.6, 0.5, 0.1, 0.95], strict=True)]  # fmt: skip
+    assert pareto.lowest_shown(spread) < 0.1
+
+
 def test_pareto_names_the_front_other_engines_and_the_most_accurate_of_many() -> None:
     group = crowded([2.0, 1.9, 1.8, 1.7, 1.6, 1.0, 3.0], [0.9, 0.9, 0.9, 0.9, 0.95, 0.2, 0.1])
     *ours, engine = group.cells
