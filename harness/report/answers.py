@@ -110,11 +110,12 @@ def _answer(group: Group, results: Results) -> Answer:
 
 def _beside(group: Group, chosen: Cell) -> Cell | None:
     """The timed cell that the chosen one is compared with: the reference engine's, or else the
-    first of the group; for the reference engine itself the fastest configuration."""
+    first one of the uncompressed network; for the reference engine itself the fastest
+    configuration."""
     if chosen is group.reference:
         return group.fastest
-    others = (cell for cell in group.timed if cell is not chosen)
-    return group.reference or next(others, None)
+    whole = (cell for cell in group.timed if cell is not chosen and not cell.record.is_compressed)
+    return group.reference or next(whole, None)
 
 
 def _speed(
@@ -122,7 +123,7 @@ def _speed(
 ) -> tuple[Standing, str, str]:
     taken = f"{number(chosen.median_ms)} ms"
     if beside is None:
-        return "not known", taken, "no other cell has a latency"
+        return "not known", taken, f"{group.reference_name} has no latency here"
     instead = f"{number(chosen.median_ms)} instead of {number(beside.median_ms)} ms"
     missing = "" if group.reference else f"{group.reference_name} has no latency here"
     if verdict is None:
@@ -170,7 +171,7 @@ def _memory(chosen: Cell, beside: Cell | None) -> str:
 def _ties(group: Group, found: Selection) -> list[str]:
     """The cells whose latency cannot be told from the chosen one's."""
     names = [group.cell(one.candidate.fingerprint).label for one in found.runners_up if one.tied]
-    return [f"ties with {listed(names, _MOST_NAMED)}, chosen for its memory"] if names else []
+    return [f"ties with {listed(names, _MOST_NAMED)}"] if names else []
 
 
 def _passed_over(group: Group, found: Selection, chosen: Cell) -> list[str]:

@@ -102,6 +102,8 @@ def _table(results: Results, kind: Kind) -> Table:
         for cell in group.cells
     ]
     without = [*results.without]
+    if not any(group.reference for group in results.groups):
+        without += [_over(beside), "Verdict"]
     for other, table in _KINDS.items():
         without += [] if other == kind else table.columns(beside)
     return make_table(
