@@ -175,7 +175,7 @@ def test_layers_go_back_to_floats_for_the_change_that_is_asked_for(tmp_path: Pat
         helper.make_node("MatMul", [names[at], matrix], [names[at + 1]])
         for at, matrix in enumerate(constants)
     ]
-    most = 0.01  # all four layers change the outputs by 0.012 to 0.014
+    most = 0.014  # all four layers change the outputs by 0.016, with weights of 7 bits by 0.023
     int8 = {"name": "int8", "quantize": {"calibration": 8, "max_change": most}}
     path = write_sweep(
         tmp_path,
