@@ -12,6 +12,7 @@ from harness.cli.terminal import output
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from harness.records.compare import CellComparison, Comparison
 
@@ -124,10 +125,12 @@ def _print_lists(console: Console, lists: Mapping[str, Sequence[object]]) -> Non
             console.print("\n".join([f"{title}:", *(f"  {one}" for one in lines)]), markup=False)
 
 
-def _figures(cell: CellComparison) -> tuple[str, ...]:
+def _figures(cell: CellComparison) -> tuple[str | Text, ...]:
+    from rich.text import Text
+
     a, b = ("–" if ms is None else f"{ms:.4g}" for ms in (cell.median_ms_a, cell.median_ms_b))
     if (found := cell.latency) is None:
         return a, b, "–", "–", "–"
     effect = f"{found.ratio:.3f}\n{found.ci_low:.3f}–{found.ci_high:.3f}"
-    colour = {"faster": "green", "slower": "red", "undecided": "yellow"}.get(found.verdict, "none")
-    return a, b, effect, f"{found.p_value:.1g}", f"[{colour}]{found.verdict}"
+    colour = {"faster": "green", "slower": "red", "undecided": "yellow"}.get(found.verdict, "")
+    return a, b, effect, f"{found.p_value:.1g}", Text(found.verdict, style=colour)

@@ -32,7 +32,7 @@ def command(models: tuple[Path, ...], out: Path) -> int:
     from harness.cli.survey import with_progress
     from harness.errors import InputError, printable
     from harness.files.atomic import write_atomically
-    from harness.inspection.draft import draft
+    from harness.inspection.draft import draft, run_command
     from harness.inspection.process import surveyed
     from harness.inspection.survey import model_files
 
@@ -49,5 +49,5 @@ def command(models: tuple[Path, ...], out: Path) -> int:
     write_atomically(out, draft(found, out))
     count = len(found) - len(refused)
     click.echo(f"{out}: {count} model{'s' * (count > 1)}; next:")
-    click.echo(f"  layeredge run {out} --out results/{out.stem}")
+    click.echo(f"  {run_command(out)}")
     return 1 if refused else 0

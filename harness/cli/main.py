@@ -79,7 +79,8 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; finished cells are kept, the same command continues", err=True)
+        kept = "; finished cells are kept, the same command continues" if "run" in sys.argv else ""
+        click.echo(f"interrupted{kept}", err=True)
         sys.exit(130)
     except (HarnessError, OSError) as error:  # OSError: a full disk, a folder without permission
         if debug:

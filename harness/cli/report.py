@@ -28,6 +28,8 @@ def command(folder: Path, open_page: bool) -> None:
     files = write_report(folder)
     for answer in files.answers:
         click.echo("\n".join(in_lines(answer)))
+    for caution in files.cautions:
+        click.echo(f"beware: {caution}")
     for path in (files.page, files.markdown, *files.exports):
         click.echo(path)
     if files.plots:

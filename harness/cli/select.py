@@ -141,6 +141,10 @@ def command(folder: Path, out: Path | None, as_json: bool, **options: Any) -> No
         from harness.deploy.folder import export
 
         export(folder, records[found.choice.fingerprint], out)
+        if not as_json:
+            click.echo(
+                f"exported: {out}/run.py runs it, and layeredge.Model({str(out)!r}) calls it"
+            )
 
 
 def _print(found: Selection) -> None:

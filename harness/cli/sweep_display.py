@@ -128,10 +128,13 @@ class SweepDisplay:
         from harness.report.answers import in_lines  # matplotlib is not needed before
 
         ok = sum(record.status == "ok" for record in outcome.records)
+        cells = "cell" if ok == 1 else "cells"
         skipped = sum(record.status == "skipped" for record in outcome.records)
         lines = [line for answer in report.answers for line in in_lines(answer)]
+        lines += [f"beware: {caution}" for caution in report.cautions]
         lines.append(
-            f"{ok} cells ok, {len(outcome.failed)} failed, {skipped} skipped; report: {report.page}"
+            f"{ok} {cells} ok, {len(outcome.failed)} failed, {skipped} skipped; "
+            f"report: {report.page}"
         )
         for line in lines:
             self._line(line)

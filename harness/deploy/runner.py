@@ -16,6 +16,7 @@ import ctypes
 import json
 import math
 import os
+import platform
 import sys
 import timeit
 from collections.abc import Mapping
@@ -66,12 +67,18 @@ class Model:
         """Put the state back to its initial values."""
         self._state = dict(self._initial)
 
-    def __call__(self, *arrays: np.ndarray, **named: np.ndarray) -> np.ndarray | Arrays:
-        """The output for inputs in their order or by name; a dict where there are several outputs.
-        With one more axis in front, they are several samples, which are run in their order."""
+    def __call__(
+        self, *arrays: np.ndarray | Mapping[str, np.ndarray], **named: np.ndarray
+    ) -> np.ndarray | Arrays:
+        """The output for inputs in their order, by name, or in a dict; a dict where there are
+        several outputs. With one more axis in front, they are several samples, which are run in
+        their order."""
+        if len(arrays) == 1 and isinstance(arrays[0], Mapping):
+            return self(**arrays[0], **named)
         if len(arrays) > len(self.inputs):
             raise ValueError(f"expected at most {len(self.inputs)} inputs, found {len(arrays)}")
-        found = self.run({**dict(zip(self.inputs, arrays, strict=False)), **named})
+        placed = dict(zip(self.inputs, map(np.asarray, arrays), strict=False))
+        found = self.run({**placed, **named})
         return found if len(found) > 1 else next(iter(found.values()))
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
@@ -108,14 +115,18 @@ class Model:
         counts = set()
         arrays = {}
         for name, spec in self.inputs.items():
-            expected = f"{spec['dtype']} {spec['shape']}, or several of these, for '{name}'"
+            expected = f"{spec['dtype']} {spec['shape']}, or one more axis in front, for '{name}'"
             if name not in given:
                 raise ValueError(f"expected {expected}; found {', '.join(given) or 'nothing'}")
             array = arrays[name] = np.ascontiguousarray(given[name])
             axes = array.ndim - len(spec["shape"])
             fits = axes in (0, 1) and [*array.shape[axes:]] == spec["shape"]
             if not fits or array.dtype != spec["dtype"] or not array.size:
-                raise ValueError(f"expected {expected}; found {array.dtype} {[*array.shape]}")
+                found = f"found {array.dtype} {[*array.shape]}"
+                if array.ndim and [1, *array.shape[1:]] == spec["shape"]:
+                    samples = [len(array), *spec["shape"]]
+                    found += f"; {len(array)} samples are {samples}, as by array[:, None]"
+                raise ValueError(f"expected {expected}; {found}")
             counts.add(array.shape[0] if axes else None)
         if len(counts) > 1:
             raise ValueError(f"expected as many samples of each input, found {counts}")
@@ -139,7 +150,13 @@ def _tvm(folder: Path, threads: int) -> Any:
     finally:
         if without_torch:
             del sys.modules["torch"]
-    loops = ctypes.CDLL(str(folder / "threads.so")).layeredge_fork_join
+    try:
+        loops = ctypes.CDLL(str(folder / "threads.so")).layeredge_fork_join
+    except OSError as error:  # which says that there is no such file
+        raise OSError(
+            f"{folder}: cannot be loaded; this machine is {platform.machine()}, metadata.json says "
+            f"which processor it was compiled for: {error}"
+        ) from None
     ctypes.CDLL(tvm_ffi.libinfo.find_libtvm_ffi()).TVMFFIEnvModRegisterContextSymbol(
         b"__TVMBackendParallelLaunch", ctypes.cast(loops, ctypes.c_void_p)
     )
@@ -153,15 +170,23 @@ def main() -> None:
         epilog="An input with one more axis in front is several samples, which are run in their "
         "order; so are the outputs. State (see metadata.json) is kept from one to the next.",
     )
-    parser.add_argument("inputs", nargs="?", help="an .npz with an array for each input; all ones")
+    parser.add_argument(
+        "inputs", nargs="?", help="an .npz with an array for each input, or an .npy; all ones"
+    )
     parser.add_argument("outputs", nargs="?", default="outputs.npz", help="outputs.npz")
     given = parser.parse_args()
-    model = Model()
-    arrays = {name: np.ones(spec["shape"], spec["dtype"]) for name, spec in model.inputs.items()}
     try:
-        outputs = model.run(dict(np.load(given.inputs)) if given.inputs else arrays)
+        model = Model()
+        arrays = {
+            name: np.ones(each["shape"], each["dtype"]) for name, each in model.inputs.items()
+        }
+        if given.inputs:
+            found = np.load(given.inputs)
+            alone = isinstance(found, np.ndarray)
+            arrays = {next(iter(model.inputs)): found} if alone else dict(found)
+        outputs = model.run(arrays)
     except (OSError, ValueError) as error:
-        sys.exit(f"{given.inputs}: {error}")
+        sys.exit(f"{given.inputs}: {error}" if given.inputs else str(error))
     np.savez(given.outputs, **outputs)  # type: ignore[arg-type]
     print(*(f"{name}: {array.dtype} {array.shape}" for name, array in outputs.items()), sep="\n")
     print(f"median latency: {model.median_ms():.4g} ms")

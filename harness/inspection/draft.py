@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from harness.inspection.survey import Surveyed
 
 _HEAD = """\
 # Unfused, fused, and tuned for two minutes, beside the runtime of the model's format.
-#     layeredge run {file} --out results/{name}
+#     {command}
 # docs/reference.md lists all keys; `layeredge schema sweep` prints them for editors.
 schema: 1
 name: {name}
@@ -38,7 +39,12 @@ def draft(found: Sequence[Surveyed], file: Path) -> str:
     """The text of a sweep over the files that can be used, for the place `file`: paths are relative
     to it, and free dimensions have the extents with which the file was imported."""
     models = "".join(_models([each for each in found if each.refusal is None], file))
-    return _HEAD.format(file=file, name=_name(file.stem)) + models + _TAIL
+    return _HEAD.format(command=run_command(file), name=_name(file.stem)) + models + _TAIL
+
+
+def run_command(file: Path) -> str:
+    """The command that runs a sweep."""
+    return shlex.join(["layeredge", "run", str(file), "--out", f"results/{_name(file.stem)}"])
 
 
 def _models(usable: Sequence[Surveyed], file: Path) -> Iterator[str]:

@@ -30,7 +30,7 @@ from harness.records.record import AGREEMENT, CellKey, Record
 from harness.specs.documents import Frozen
 from harness.specs.settings import AXES, Axis, Settings
 from harness.specs.sweep import Kind
-from harness.statistics import compare_paired
+from harness.statistics import MINIMUM_EFFECT, compare_paired
 
 Samples = Callable[[str], Mapping[str, np.ndarray]]
 """Raw samples of a session by fingerprint, as `Store.samples`."""
@@ -215,6 +215,9 @@ def _select(
     # The sort above is by latency, and min keeps the first of equals.
     choice = min(sound, key=lambda one: one.cost(MEMORY) if breakable else 0.0, default=None)
     why: tuple[str, ...] = (f"none of {len(eligible)} {kind} cells keeps to every constraint",)
+    if not eligible:
+        others = sorted({one.kind for one in records if one.status == "ok"})
+        why = (f"there are no {kind} cells", *(f"--kind {each} has some" for each in others))
     runners_up: tuple[RunnerUp, ...] = ()
     if choice:
         reference = references[choice.key.place]
@@ -252,19 +255,16 @@ def _flips(found: Selection, under: Callable[[Constraints], Selection]) -> Itera
     if choice is None:
         return
     for option, metric in considered(constraints, found.objective).items():
-        better = (
-            one.candidate
-            for one in found.runners_up
-            if one.candidate.cost(option) < choice.cost(option)
-        )
-        nearest = next(better, None)
-        if option == found.objective or nearest is None:
-            continue
-        limit = _limit_between(nearest.cost(option), choice.cost(option))
-        limit = -limit if metric.most else limit
-        tried = under(constraints.limited(option, limit))
-        if tried.choice == nearest:
-            yield f"{metric.limit_option} {limit:.10g} {_would(tried, choice)}"
+        for one in found.runners_up if option != found.objective else ():
+            cost, own = one.candidate.cost(option), choice.cost(option)
+            if not cost < own - MINIMUM_EFFECT * abs(own):  # less is no reason to choose it
+                continue
+            limit = _limit_between(cost, own)
+            limit = -limit if metric.most else limit
+            tried = under(constraints.limited(option, limit))
+            if tried.choice == one.candidate:
+                yield f"{metric.limit_option} {limit:.10g} {_would(tried, choice)}"
+                break
     if constraints.guards_accuracy:
         tried = under(constraints.model_copy(update={"any_accuracy": True}))
         if tried.choice is not None and tried.choice.fingerprint != choice.fingerprint:
@@ -318,7 +318,8 @@ def _broken(candidate: Candidate, constraints: Constraints, objective: str) -> t
             by = limit - value if metric.most else value - limit
             by /= abs(limit) or 1.0
             side = "below" if metric.most else "above"
-            excess = f"{by:.{0 if by >= 1 else 1}%} {side} {candidate.written(option, limit)}"
+            much = f"{by:.{0 if by >= 1 else 1}%}" if by >= 5e-4 else "less than 0.1%"
+            excess = f"{much} {side} {candidate.written(option, limit)}"
             text = f"{metric.title} {candidate.written(option, value)} is {excess}"
             if by > 0:
                 found.append(Broken(text=text, by=by))

@@ -17,13 +17,14 @@ from harness.report.data import load
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """Where a report was written, and what it recommends."""
+    """Where a report was written, what it recommends, and what to beware of."""
 
     page: Path
     markdown: Path
     plots: tuple[Path, ...]
     exports: tuple[Path, ...]
     answers: tuple[Answer, ...]
+    cautions: tuple[str, ...]
 
 
 def write_report(results_dir: Path) -> ReportFiles:
@@ -50,6 +51,7 @@ def write_report(results_dir: Path) -> ReportFiles:
         plots=tuple(plots),
         exports=exports,
         answers=tuple(content.answers),
+        cautions=tuple(content.cautions),
     )
     write_atomically(files.markdown, markdown.render(content))
     write_atomically(files.page, page.render(content))

@@ -9,6 +9,8 @@ import shlex
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from harness.records.accuracy import score, uncompressed
 from harness.records.candidates import Constraints
 from harness.records.metrics import CHOOSABLE, LATENCY
@@ -124,7 +126,11 @@ def _speed(
     taken = f"{number(chosen.median_ms)} ms"
     if beside is None:
         return "not known", taken, f"{group.reference_name} has no latency here"
-    instead = f"{number(chosen.median_ms)} instead of {number(beside.median_ms)} ms"
+    # Of the rounds that the verdict is of: a record keeps its latency when a later run measures it
+    # beside others.
+    theirs = chosen.interleaved.get(beside.record.fingerprint)
+    known = beside.median_ms if theirs is None or not len(theirs) else float(np.median(theirs))
+    instead = f"{number(chosen.median_ms)} instead of {number(known)} ms"
     missing = "" if group.reference else f"{group.reference_name} has no latency here"
     if verdict is None:
         return "not known", f"{instead} ({beside.label})", missing or "not measured together"
@@ -165,7 +171,7 @@ def _memory(chosen: Cell, beside: Cell | None) -> str:
         return "not measured"
     return (
         f"{number(ours)} MB" if theirs is None else f"{number(ours)} instead of {number(theirs)} MB"
-    )
+    ) + " at its peak"
 
 
 def _ties(group: Group, found: Selection) -> list[str]:
@@ -214,13 +220,16 @@ def _command(chosen: Cell, results: Results) -> str:
     key = chosen.key
     cells = [cell for cell in results.cells if cell.key.model == key.model]
     words = ["layeredge", "select", results.folder, "--model", key.model]
+    folder = [f"deploy/{key.model}"]
     if len({cell.key.target for cell in cells}) > 1:
         words += ["--target", key.target]
+        folder.append(key.target)
     for name in AXES:
         value = getattr(key.settings, name)
         if value is not None and len({getattr(cell.key.settings, name) for cell in cells}) > 1:
             words += [f"--{name}", str(value)]
+            folder.append(f"{name}{value}")
     if not is_timed(chosen.record.kind):
         words += ["--kind", chosen.record.kind]
-    words += ["--configuration", key.configuration, "--export", f"deploy/{key.model}"]
+    words += ["--configuration", key.configuration, "--export", "-".join(folder)]
     return shlex.join(words)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.report.answers import Answer, answers
 from harness.report.data import Results
-from harness.report.headline import summary
+from harness.report.headline import other_work, summary
 from harness.report.plots import FAMILIES, Family, Picture, draw_all
 from harness.report.tables import (
     Table,
@@ -54,10 +54,11 @@ Section = Table | Gallery
 
 @dataclass(frozen=True)
 class Content:
-    """Everything in a report."""
+    """Everything in a report. `cautions` are the lines of the summary to beware of."""
 
     name: str
     summary: list[str]
+    cautions: list[str]
     answers: list[Answer]
     sections: list[Section]
 
@@ -107,6 +108,7 @@ def compose(results: Results) -> Content:
     return Content(
         name=results.name,
         summary=summary(results, found),
+        cautions=other_work(results.groups),
         answers=found,
         sections=[section for section in sections if section.filled],
     )

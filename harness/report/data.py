@@ -132,6 +132,12 @@ class Group:
         return tuple(cell for cell in self.timed if cell.own)
 
     @cached_property
+    def latest_session(self) -> str | None:
+        """The session in which cells were measured last."""
+        last = max(self.timed, key=lambda cell: cell.record.finished_at or "", default=None)
+        return last.record.session if last else None
+
+    @cached_property
     def fastest(self) -> Cell | None:
         """The configuration with the lowest median latency."""
         return min(self.own, key=lambda cell: cell.median_ms, default=None)

@@ -35,10 +35,10 @@ def summary(results: Results, answers: Sequence[Answer]) -> list[str]:
         )
     if not results.groups:
         lines.append("No cell has finished yet; layeredge run starts or goes on with a sweep.")
-    return [*lines, *_busy(results.groups)]
+    return [*lines, *other_work(results.groups)]
 
 
-def _busy(groups: Sequence[Group]) -> list[str]:
+def other_work(groups: Sequence[Group]) -> list[str]:
     """A line on the machine where it had other work while some of the models were measured."""
     scatters = {group.title: _scatter(group) for group in groups}
     busy = {title: scatter for title, scatter in scatters.items() if scatter > BUSY_SCATTER}
@@ -47,8 +47,8 @@ def _busy(groups: Sequence[Group]) -> list[str]:
     names = [*busy] if len(busy) <= _MOST_NAMED else [f"{len(busy)} of {len(groups)} models"]
     return [
         f"The machine had other work while {listed(names)} ran: single rounds scatter by "
-        f"up to {share(max(busy.values()))}, so that small differences stay undecided; "
-        "layeredge run … --measure-again measures anew."
+        f"up to {share(max(busy.values()))}. Small differences stay undecided, and ratios may be "
+        "off: what uses all cores loses more. layeredge run … --measure-again measures anew."
     ]
 
 

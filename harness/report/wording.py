@@ -18,7 +18,7 @@ WITHIN = f"{MINIMUM_EFFECT:.0%}".replace("%", " %")
 """The least difference that counts as one."""
 VERDICTS = (
     "Faster and slower: the test confirms it. No difference: the whole interval is within "
-    f"{WITHIN} of 1. Undecided: none of these."
+    f"{WITHIN} of 1. Undecided: none of these, or less than other work on the machine may make."
 )
 _MOST_DIGITS = 4
 

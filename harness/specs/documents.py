@@ -28,7 +28,8 @@ class Frozen(BaseModel):
     )
 
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=80)]
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$"
+Name = Annotated[str, Field(pattern=_NAME, max_length=80)]
 """Names of models, targets and configurations: some folders are named after them."""
 
 
@@ -143,6 +144,8 @@ def _explain(
     if detail["type"] == "missing":
         return f"{where}: '{dotted}' is required"
     message = _in_words_of_yaml(detail["msg"].removeprefix("Value error, "))
+    if detail.get("ctx", {}).get("pattern") == _NAME:
+        message = "expected a name of letters, digits and . _ @ + -, the first a letter or digit"
     found = detail["input"]
     if isinstance(found, (str, int, float, bool)) and detail["type"] != "value_error":
         message += f", found {_shown(found)}"

@@ -58,12 +58,13 @@ assert "torch" not in sys.modules
 x = np.random.default_rng(0).random((3, 1, 3, 8, 8), np.float32)
 several, one = model(x), model(x=x[1])
 assert several.shape == (3, 1, 4) and (several[1] == one).all()
+assert (model({{"x": x[1]}}) == one).all()
 assert list(model.run({{"x": x[0]}})) == ["y"] and model.median_ms(5) > 0
-for wrong in (x.astype("float64"), x[..., :7]):
+for wrong, hint in ((x.astype("float64"), ""), (x[..., :7], ""), (x[:, 0], "[3, 1, 3, 8, 8]")):
     try:
         model(wrong)
     except ValueError as error:
-        assert "expected float32 [1, 3, 8, 8]" in str(error)
+        assert "expected float32 [1, 3, 8, 8]" in str(error) and hint in str(error), error
     else:
         raise AssertionError
 np.save({str(tmp_path / "y.npy")!r}, several)

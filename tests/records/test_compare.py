@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -282,6 +283,7 @@ def test_compare_results_warns_when_an_unchanged_baseline_moved(tmp_path: Path) 
 def test_command_ends_with_1_when_a_cell_regressed(tmp_path: Path) -> None:
     a, b = two(tmp_path, ms_b=1.2)
     result = CliRunner().invoke(command, [str(a), str(b)], env={"COLUMNS": "160"})
+    assert not re.search(r"\[(green|red|yellow|none)\]", result.output), "no markup is printed"
     assert result.exit_code == 1, result.output
     assert "slower by" in result.output and "1 regression" in result.output
     assert CliRunner().invoke(command, [str(a), str(b), "--threshold", "0.5"]).exit_code == 0

@@ -314,6 +314,20 @@ def test_select_says_which_limit_would_flip_its_choice() -> None:
     assert select([THREE[0]], Constraints()).flips == ()
 
 
+def test_select_suggests_no_limit_for_what_is_hardly_better() -> None:
+    """A tenth of a megabyte is noise; the next one that is better by more is named."""
+    cells = [cell("quick", 1.0, 102.3), cell("same", 1.5, 102.1), cell("engine", 2.0, 82.8)]
+    assert select(cells, Constraints()).flips == (
+        "--max-memory-mb 90 would choose engine (tvm), latency +100.0%",
+    )
+
+
+def test_select_names_the_kind_that_there_is() -> None:
+    record = cell("a", kind="emulated-count", latency=None, instructions=counted(1))
+    found = select([record], Constraints())
+    assert found.why == ("there are no measured cells", "--kind emulated-count has some")
+
+
 @given(st.lists(st.tuples(*[st.floats(0.01, 99.0)] * 2), min_size=2, max_size=5, unique=True))
 @settings(max_examples=30, deadline=None)
 def test_a_limit_that_flips_the_choice_does_so(figures: list[tuple[float, float]]) -> None:

@@ -17,6 +17,7 @@ from harness.records.store import FILE_NAME, SECONDS, Store
 from harness.report.answers import Answer, answers, in_lines
 from harness.report.data import Cell, Group, Results, load
 from harness.report.headline import summary
+from harness.specs.settings import Settings
 
 
 def key(configuration: str, engine: str = "tvm") -> CellKey:
@@ -194,10 +195,37 @@ def test_summary_says_once_that_the_machine_was_busy(tmp_path: Path) -> None:
     assert answer.standing == "faster", "twice as long is more than the machine's other work"
     (line,) = (line for line in summary(results, [answer]) if "other work" in line)
     assert line.startswith("The machine had other work while m ran: single rounds scatter ")
-    assert line.endswith("; layeredge run … --measure-again measures anew.")
+    assert line.endswith(" layeredge run … --measure-again measures anew.")
     (quiet := tmp_path / "quiet").mkdir()
     apart = results_of(quiet, {key("a"): noisy(1, 1), RUNTIME: noisy(2, 2)})
     assert not any("other work" in line for line in summary(apart, answers(apart)))
+
+
+def test_answer_has_the_figures_of_the_rounds_that_it_compares(tmp_path: Path) -> None:
+    """A record keeps its latency when a later run measures it beside others."""
+    cells = {key("a"): noisy(1, 1), RUNTIME: noisy(3, 2)}
+    results = results_of(tmp_path, cells)
+    (group,) = results.groups
+    old = group.cell(fingerprint(str(RUNTIME)))
+    latency = old.record.latency
+    assert latency is not None
+    slow = latency.model_copy(update={"median_ms": 9.0, "ci_low_ms": 8.9, "ci_high_ms": 9.1})
+    record = old.record.model_copy(update={"latency": slow, "session": "earlier"})
+    changed = [replace(cell, record=record) if cell is old else cell for cell in group.cells]
+    answer = answer_of(results, replace(group, cells=tuple(changed)))
+    assert re.match(
+        r"(2\.9|3\.0)\d*× faster than ONNX Runtime, 1\.00 instead of 3\.0", answer.speed
+    )
+
+
+def test_commands_of_two_batches_export_to_two_folders(tmp_path: Path) -> None:
+    keys = [
+        CellKey(model="m", target="t", configuration="a", engine="tvm", settings=Settings(batch=n))
+        for n in (1, 7)
+    ]
+    found = answers(results_of(tmp_path, dict(zip(keys, (noisy(1, 1), noisy(4, 2)), strict=True))))
+    exported = {answer.command.rpartition(" ")[2] for answer in found}
+    assert exported == {"deploy/m-batch1", "deploy/m-batch7"}
 
 
 def test_answer_is_undecided_where_an_interval_leaves_out_1_and_the_test_does_not_confirm(

@@ -105,6 +105,13 @@ def test_sparsity_is_a_share(sparsity: object) -> None:
         Edges(sparsity=sparsity)  # type: ignore[arg-type]
 
 
+def test_name_says_which_characters_it_may_have(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text("schema: 1\nmodels: [fashion-resnet8]\nconfigurations: [{name: my net}]\n")
+    with pytest.raises(InputError, match=r"a name of letters, digits .*, found 'my net'"):
+        Sweep.read(path)
+
+
 def test_pattern_says_how_sparse_it_is() -> None:
     assert Edges.model_validate({"pattern": "1:4"}).sparsity == (0.75,)
     assert Edges.model_validate({"pattern": "1:4", "sparsity": 0.75}).sparsity == (0.75,)

@@ -117,9 +117,9 @@ FAMILIES = (
         "kernels",
         "Time per kernel and its roofline",
         "The fastest configuration of each model. Upright mark: the least time that the "
-        "hardware's roofline allows; at the right, that time divided by the measured time. The "
-        "numbers name the same kernels in the roofline plot below. The peak is that of 32-bit "
-        "floats; products of bytes may exceed it.",
+        "hardware's roofline allows; at the right, that time divided by the measured time: above "
+        "100 % data come from caches, or are bytes, of which more are multiplied than floats. "
+        "Kernels are timed one by one, which makes their sum exceed the network's time.",
         kernels.draw,
     ),
     Family(

@@ -53,7 +53,8 @@ _KINDS: Mapping[Kind, _KindTable] = {
         lambda names, beside: (
             f"The speed-up is how many times as fast as {' or '.join(names)} a cell is. Only "
             "cells that were measured in the same rounds have one. Second figures are 95 % "
-            f"intervals. {VERDICTS}"
+            f"intervals. †: measured in earlier rounds than the others; compare its speed-up, not "
+            f"its milliseconds. {VERDICTS}"
         ),
         lambda beside: ["Latency, ms", "p90, ms", _over(beside), "Verdict", "Peak resident, MB"],
     ),
@@ -122,7 +123,7 @@ def _row(group: Group, cell: Cell, beside: str) -> dict[str, Entry]:
         **place_entries(cell.key.place),
         "Configuration": Entry(cell.label, detail="" if cell.own else "baseline"),
         "Status": _status(cell),
-        "Latency, ms": _latency(cell),
+        "Latency, ms": _latency(cell, group),
         "p90, ms": quantity(record.latency.p90_ms if cell.timed and record.latency else None),
         _over(beside): speed,
         "Verdict": verdict,
@@ -201,12 +202,13 @@ def _status(cell: Cell) -> Entry:
     return Entry(cell.record.status, detail=cell.record.stage or "", tone=tones[cell.record.status])
 
 
-def _latency(cell: Cell) -> Entry:
+def _latency(cell: Cell, group: Group) -> Entry:
     latency = cell.record.latency
     if not cell.timed or latency is None:
         return Entry(MISSING, tone="quiet")
     text, interval = with_interval(latency.median_ms, latency.ci_low_ms, latency.ci_high_ms)
-    return Entry(text, detail=interval, sort=latency.median_ms)
+    mark = " †" if cell.record.session != group.latest_session else ""
+    return Entry(text + mark, detail=interval, sort=latency.median_ms)
 
 
 def _standing(group: Group, cell: Cell) -> tuple[Entry, Entry]:
