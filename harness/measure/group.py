@@ -190,7 +190,8 @@ class Group:
 
     def _outputs(self, runner: Runner, inputs: Path) -> list[list[np.ndarray]]:
         outputs = self._work / f"outputs-{runner.member.mark or 'reference'}.npz"
-        runner.ask({"do": "outputs", "inputs": str(inputs), "outputs": str(outputs)})
+        answer = runner.ask({"do": "outputs", "inputs": str(inputs), "outputs": str(outputs)})
+        runner.measured.first_seconds = answer["first_seconds"]
         try:
             return [list(row.values()) for row in read_arrays(outputs)]
         finally:

@@ -42,6 +42,8 @@ class Measured:
     runs_per_sample: int = 1
     peak_rss_mb: float | None = None
     base_rss_mb: float | None = None
+    load_seconds: float | None = None
+    first_seconds: float | None = None
     kernel_seconds: dict[str, list[float]] = field(default_factory=dict)
     outside_seconds: list[float] = field(default_factory=list)
     accuracy: Accuracy | None = None
@@ -84,6 +86,7 @@ class Runner(ABC):
             }
         )
         self.measured.base_rss_mb = answer["base_rss_mb"]
+        self.measured.load_seconds = answer.get("load_seconds")  # not of a network elsewhere
 
     def fail(self, stage: str, error: HarnessError) -> None:
         self.measured.failure = error

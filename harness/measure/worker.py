@@ -25,6 +25,8 @@ from harness.records.artifact import LIBRARY, StateTensor
 from harness.records.record import OWN_ENGINE
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from harness.baselines.base import Feeds, Session
 
 _WARM_UP_RUNS = 3
@@ -47,6 +49,7 @@ class Worker:
         self._run: Callable[[], object]
         self._counter: InstructionCounter
         self._moves = True
+        self._first_seconds: float | None = None
 
     def load(self, message: Message) -> Message:
         """Open the model; from here on the process holds it."""
@@ -61,19 +64,30 @@ class Worker:
             __import__(ENGINES[engine].module)
             self._open = lambda: open_session(engine, path, threads)
         base_mb = status_mb("VmRSS")
+        started = time.perf_counter()
         self._session = self._open()
+        loaded = time.perf_counter() - started
         if counts := os.environ.get(COUNTS):
             self._counter = InstructionCounter(path / LIBRARY, Path(counts))
-        return {"base_rss_mb": base_mb}
+        return {"base_rss_mb": base_mb, "load_seconds": loaded}
 
     def outputs(self, message: Message) -> Message:
-        """Run once on each input, and write the outputs."""
-        rows = [self._session.run(feeds) for feeds in read_arrays(Path(message["inputs"]))]
+        """Run once on each input, write the outputs, and return the time of the first inference of
+        this process."""
+        rows = [self._first(feeds) for feeds in read_arrays(Path(message["inputs"]))]
         write_arrays(
             Path(message["outputs"]),
             [[(f"output_{at}", array) for at, array in enumerate(row)] for row in rows],
         )
-        return {}
+        return {"first_seconds": self._first_seconds}
+
+    def _first(self, feeds: Feeds) -> list[np.ndarray]:
+        """The outputs for an input; the first time, how long they took."""
+        started = time.perf_counter()
+        found = self._session.run(feeds)
+        if self._first_seconds is None:
+            self._first_seconds = time.perf_counter() - started
+        return found
 
     def prepare(self, message: Message) -> Message:
         """Bind the first input, warm up for some seconds, and return the time of one run and the

@@ -91,6 +91,14 @@ class Memory(Frozen):
     base_rss_mb: float | None = None
 
 
+class Startup(Frozen):
+    """The time that a process which has imported its engine takes to load the model, and then for
+    its first inference. One measurement each, the model's file in the page cache."""
+
+    load_ms: float
+    first_ms: float
+
+
 class Accuracy(Frozen):
     """The model's metric on labelled data with its 95 % interval, or the agreement with the
     reference where there is no labelled data (`metric` then says so). Where the metric is a share
@@ -301,6 +309,7 @@ class Record(StepEntries):
     )
     latency: Latency | None = None
     memory: Memory | None = None
+    startup: Startup | None = None
     accuracy: Accuracy | None = None
     verification: Verification | None = None
     fusion: Fusion | None = None

@@ -22,6 +22,7 @@ from harness.records.record import (
     Latency,
     Memory,
     Record,
+    Startup,
     StepEntries,
 )
 from harness.records.store import SECONDS, Store
@@ -182,6 +183,7 @@ def _results(measured: Measured, path: Path, engine: str) -> dict[str, Any]:
     )
     fields: dict[str, Any] = {
         "latency": latency,
+        "startup": _startup(measured),
         "accuracy": measured.accuracy,
         "verification": measured.verification,
     }
@@ -207,6 +209,12 @@ def _results(measured: Measured, path: Path, engine: str) -> dict[str, Any]:
         "kernels": kernels,
         "outside_kernels_us": max(0.0, 1e6 * float(np.median(outside))) if outside else None,
     }
+
+
+def _startup(measured: Measured) -> Startup | None:
+    if measured.load_seconds is None or measured.first_seconds is None:
+        return None
+    return Startup(load_ms=1e3 * measured.load_seconds, first_ms=1e3 * measured.first_seconds)
 
 
 def _compiled(

@@ -18,6 +18,7 @@ from harness.report.tables.model import Entry, Table
 from harness.report.tables.quantized_layers import quantized_layer_table
 from harness.report.tables.results import result_tables
 from harness.report.tables.scores import score_table
+from harness.report.tables.startup import startup_table
 from harness.report.tables.targets import target_tables
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "quantized_layer_table",
     "result_tables",
     "score_table",
+    "startup_table",
     "target_tables",
     "unfinished_table",
     "verification_table",

@@ -54,7 +54,7 @@ _KINDS: Mapping[Kind, _KindTable] = {
             f"The speed-up is how many times as fast as {' or '.join(names)} a cell is. Only "
             "cells that were measured in the same rounds have one. Second figures are 95 % "
             f"intervals. †: measured in earlier rounds than the others; compare its speed-up, not "
-            f"its milliseconds. {VERDICTS}"
+            f"its milliseconds. Trials that are known were in the tuning database. {VERDICTS}"
         ),
         lambda beside: ["Latency, ms", "p90, ms", _over(beside), "Verdict", "Peak resident, MB"],
     ),
@@ -193,7 +193,7 @@ def _tuning(tuning: Tuning | None) -> Entry:
     by = "" if tuning.by == "seconds" else f" by {tuning.by}, not by time"
     detail = duration(tuning.seconds) + by
     if tuning.earlier_trials:
-        detail += f", and {tuning.earlier_trials:,} found in the database"
+        detail += f", {tuning.earlier_trials:,} known"
     return Entry(f"{tuning.trials:,}", detail=detail, sort=tuning.trials)
 
 
