@@ -123,7 +123,7 @@ class Model:
             fits = axes in (0, 1) and [*array.shape[axes:]] == spec["shape"]
             if not fits or array.dtype != spec["dtype"] or not array.size:
                 found = f"found {array.dtype} {[*array.shape]}"
-                if array.ndim and [1, *array.shape[1:]] == spec["shape"]:
+                if not fits and array.ndim and [1, *array.shape[1:]] == spec["shape"]:
                     samples = [len(array), *spec["shape"]]
                     found += f"; {len(array)} samples are {samples}, as by array[:, None]"
                 raise ValueError(f"expected {expected}; {found}")

@@ -28,11 +28,12 @@ class Lattice:
     def over(cls, low: float, high: float, dtype: str) -> Lattice:
         """The lattice from `low` to `high`, moved by less than a step so that 0 is in it.
 
-        Raises ValueError for a range that is not finite or has no width.
+        Raises ValueError for a range that is not finite or has no width, and where a step would be
+        a denormal number, of whose digits few are left.
         """
         low, high = min(low, 0.0), max(high, 0.0)
         scale = float(np.float32((high - low) / LEVELS))
-        if not np.isfinite(scale) or scale <= 0:
+        if not np.isfinite(scale) or scale < np.finfo(np.float32).tiny:
             raise ValueError(f"a range from {low:g} to {high:g}")
         least = int(np.iinfo(dtype).min)
         return cls(scale, least + round(-low / scale), dtype)

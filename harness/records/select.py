@@ -257,7 +257,8 @@ def _flips(found: Selection, under: Callable[[Constraints], Selection]) -> Itera
     for option, metric in considered(constraints, found.objective).items():
         for one in found.runners_up if option != found.objective else ():
             cost, own = one.candidate.cost(option), choice.cost(option)
-            if not cost < own - MINIMUM_EFFECT * abs(own):  # less is no reason to choose it
+            slight = 0.0 if metric.most else MINIMUM_EFFECT * own  # no reason to choose it
+            if not cost < own - slight:
                 continue
             limit = _limit_between(cost, own)
             limit = -limit if metric.most else limit

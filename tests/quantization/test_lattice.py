@@ -39,7 +39,7 @@ def test_values_within_the_range_move_by_half_a_step(values: list[float], dtype:
     assert np.abs(rounded(lattice, inside) - inside).max() <= lattice.scale * 0.5001
 
 
-@pytest.mark.parametrize(("low", "high"), [(0.0, 0.0), (0.0, np.inf), (np.nan, 1.0)])
+@pytest.mark.parametrize(("low", "high"), [(0.0, 0.0), (0.0, np.inf), (np.nan, 1.0), (0.0, 2e-41)])
 def test_range_without_width_or_end_is_refused(low: float, high: float) -> None:
     with pytest.raises(ValueError, match="a range from"):
         Lattice.over(low, high, "uint8")
