@@ -122,7 +122,6 @@ def _inspect_edges(
 
 
 def _print_edges(found: EdgeInspection) -> None:
-
     console = output()
     prunable = sum(layer.scores is not None for layer in found.layers)
     console.print(

@@ -25,7 +25,6 @@ _SHOWN = 4
 
 def show(paths: tuple[Path, ...], shapes: dict[str, tuple[int, ...]], *, as_json: bool) -> bool:
     """Survey files and folders, and print the answer. Whether all of them can be used."""
-
     from harness.inspection.process import surveyed
     from harness.inspection.survey import model_files
 

@@ -62,6 +62,13 @@ class Candidate(Frozen):
             return math.inf
         return -value if CHOOSABLE[option].most else value
 
+    def behind(self, choice: Candidate, objective: str) -> str:
+        """How far the figure of the objective is from that of the choice: a share where less is
+        better, else the difference."""
+        ours, best = self.cost(objective), choice.cost(objective)
+        relative = not CHOOSABLE[objective].most and best > 0
+        return f"{ours / best - 1:+.1%}" if relative else f"{abs(ours) - abs(best):+.4g}"
+
     def written(self, option: str, value: float | None) -> str:
         """A figure of this cell, or its limit, with the unit."""
         return CHOOSABLE[option].written(value, self.units[option])

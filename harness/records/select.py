@@ -25,12 +25,13 @@ from harness.records.candidates import (
     considered,
     units_of,
 )
+from harness.records.flips import flips_of
 from harness.records.metrics import ACCURACY, CHOOSABLE, LATENCY, MEMORY, choosable, objective_of
 from harness.records.record import AGREEMENT, CellKey, Record
 from harness.specs.documents import Frozen
 from harness.specs.settings import AXES, Axis, Settings
 from harness.specs.sweep import Kind
-from harness.statistics import MINIMUM_EFFECT, compare_paired
+from harness.statistics import compare_paired
 
 Samples = Callable[[str], Mapping[str, np.ndarray]]
 """Raw samples of a session by fingerprint, as `Store.samples`."""
@@ -156,7 +157,11 @@ def select(
         return _select(records, constraints, objective, kind, read_once, beside)
 
     found = under(constraints)
-    return found.model_copy(update={"flips": tuple(_flips(found, under))})
+    if found.choice is None:
+        return found
+    others = [one.candidate for one in found.runners_up]
+    flips = flips_of(found.choice, others, constraints, objective, lambda one: under(one).choice)
+    return found.model_copy(update={"flips": tuple(flips)})
 
 
 def _select(
@@ -229,7 +234,7 @@ def _select(
         runners_up = tuple(
             RunnerUp(
                 candidate=one,
-                behind=_behind(one, choice, objective),
+                behind=one.behind(choice, objective),
                 tied=one in tied,
                 dominated_by=next((by.key for by in fitting if _dominates(by, one, options)), None),
             )
@@ -246,46 +251,6 @@ def _select(
         rejected=tuple(rejected),
         left_out=(*_left_out(records, kind), *left_out(inaccurate)),
     )
-
-
-def _flips(found: Selection, under: Callable[[Constraints], Selection]) -> Iterator[str]:
-    """Under which further limit the next best cell would be chosen, for each metric in which it is
-    better than the choice; and what would be without regard to accuracy. Each is tried."""
-    choice, constraints = found.choice, found.constraints
-    if choice is None:
-        return
-    for option, metric in considered(constraints, found.objective).items():
-        for one in found.runners_up if option != found.objective else ():
-            cost, own = one.candidate.cost(option), choice.cost(option)
-            slight = 0.0 if metric.most else MINIMUM_EFFECT * own  # no reason to choose it
-            if not cost < own - slight:
-                continue
-            limit = _limit_between(cost, own)
-            limit = -limit if metric.most else limit
-            tried = under(constraints.limited(option, limit))
-            if tried.choice == one.candidate:
-                yield f"{metric.limit_option} {limit:.10g} {_would(tried, choice)}"
-                break
-    if constraints.guards_accuracy:
-        tried = under(constraints.model_copy(update={"any_accuracy": True}))
-        if tried.choice is not None and tried.choice.fingerprint != choice.fingerprint:
-            yield f"--any-accuracy {_would(tried, choice)}"
-
-
-def _would(tried: Selection, choice: Candidate) -> str:
-    assert tried.choice is not None
-    behind = _behind(tried.choice, choice, tried.objective)
-    return f"would choose {short(tried.choice.key)}, {tried.objective} {behind}"
-
-
-def _limit_between(low: float, high: float) -> float:
-    """A short number of at least `low` and below `high`."""
-    for digits in range(1, 17):
-        step = 10.0 ** (math.floor(math.log10(abs(low))) + 1 - digits) if low else 0.0
-        limit = math.ceil(low / step) * step if step else 0.0
-        if low <= limit < high:
-            return float(f"{limit:.{digits}g}")
-    return low
 
 
 def _loses(one: Candidate, tied: Sequence[Candidate], records: Mapping[str, Record]) -> bool:
@@ -393,12 +358,6 @@ def _remarks(
         yield inaccuracy(record, reference)
     if accuracy and least is not None and accuracy.ci_low < least:
         yield f"the 95 % interval of its accuracy reaches down to {accuracy.ci_low:.4g}"
-
-
-def _behind(candidate: Candidate, choice: Candidate, objective: str) -> str:
-    ours, best = candidate.cost(objective), choice.cost(objective)
-    relative = not CHOOSABLE[objective].most and best > 0
-    return f"{ours / best - 1:+.1%}" if relative else f"{abs(ours) - abs(best):+.4g}"
 
 
 def _left_out(records: Sequence[Record], kind: Kind) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def speed(cell: Cell, group: Group) -> Speed | None:
     found = cell.against(dense) if dense else None
     if found is None or found.ci_low <= 0:
         return None
-    return Speed(dropped(cell), 1 / found.ratio, 1 / found.ci_high, 1 / found.ci_low)
+    return Speed(dropped(cell), *found.times_as_fast)
 
 
 def break_even(speeds: Sequence[Speed]) -> BreakEven | None:
