@@ -16,6 +16,7 @@ from harness.models.frontends import import_model
 from harness.models.imported import Imported, OperatorsRefused
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
+from harness.records.store import FILE_NAME
 from harness.specs.documents import Frozen
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -47,7 +48,8 @@ class Surveyed(Frozen):
 
 
 def model_files(paths: tuple[Path, ...]) -> Iterator[Path]:
-    """The files that are named, and those below the folders that are: models by their suffix.
+    """The files that are named, and those below the folders that are: models by their suffix, but
+    for what sweeps keep in folders of their results.
 
     Raises InputError for a path that is not there, and a folder without models."""
     for path in paths:
@@ -55,11 +57,17 @@ def model_files(paths: tuple[Path, ...]) -> Iterator[Path]:
             yield path
             continue
         found = sorted(
-            each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file()
+            each
+            for each in path.rglob("*")
+            if each.suffix.lower() in SUFFIXES and each.is_file() and not _is_of_results(each)
         )
         if not found:
             raise InputError(f"{path}: expected a folder with models ({', '.join(SUFFIXES)})")
         yield from found
+
+
+def _is_of_results(file: Path) -> bool:
+    return any((folder / FILE_NAME).is_file() for folder in file.absolute().parent.parents)
 
 
 def survey(path: Path, shapes: Shapes) -> Surveyed:

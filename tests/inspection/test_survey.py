@@ -14,6 +14,7 @@ from harness.cli.inspect import command
 from harness.errors import InputError
 from harness.inspection.process import surveyed
 from harness.inspection.survey import model_files, survey
+from harness.records.store import FILE_NAME
 
 
 def relu(shape: list[int | str]) -> object:
@@ -43,6 +44,15 @@ def test_files_below_folders_are_models_by_suffix(tmp_path: Path) -> None:
     folder = folder_of_models(tmp_path)
     names = [path.relative_to(folder).as_posix() for path in model_files((folder,))]
     assert names == ["batch.onnx", "broken.onnx", "good.onnx", "image.onnx", "inner/dice.onnx"]
+
+
+def test_files_that_a_sweep_keeps_with_its_results_are_left_out(tmp_path: Path) -> None:
+    kept = tmp_path / "results" / "work" / "copy"
+    kept.mkdir(parents=True)
+    for path in (kept / "copy.onnx", tmp_path / "results" / "beside.onnx", tmp_path / "own.onnx"):
+        save(convolutional(), path)
+    (tmp_path / "results" / FILE_NAME).touch()
+    assert [path.name for path in model_files((tmp_path,))] == ["own.onnx", "beside.onnx"]
 
 
 def test_folder_without_models_is_refused(tmp_path: Path) -> None:
