@@ -31,7 +31,7 @@ from harness.models.data.task import ScoredInputs
 from harness.models.tensors import TensorSpec, ValueRange
 from harness.processes.limits import answer_seconds
 from harness.records.artifact import StateTensor
-from harness.records.record import OWN_ENGINE, Accuracy
+from harness.records.record import OWN_ENGINE, PERCENTILES, Accuracy, Inferences
 from harness.specs.sweep import Limits, Measure, ModelSpec
 
 _WARM_UP_SECONDS = 0.3
@@ -161,6 +161,8 @@ class Group:
             self._step(runner, "measure", lambda r: self._prepare(r, inputs))
         self._rounds()
         for runner in self._alive():
+            self._step(runner, "measure", self._inferences)
+        for runner in self._alive():
             self._step(runner, "measure", lambda r: self._kernels(r, inputs))
 
     def _runner(self, member: Member) -> Runner:
@@ -241,6 +243,12 @@ class Group:
         runs = runner.measured.runs_per_sample
         answer = runner.ask({"do": "sample", "warm_up_seconds": SETTLING_SECONDS, "runs": runs})
         runner.measured.samples.append(float(answer["seconds"]))
+
+    def _inferences(self, runner: Runner) -> None:
+        asked = {share: name for name, share in PERCENTILES.items()}
+        answer = runner.ask({"do": "inferences", "percentiles": [*asked]})
+        found = {asked[share]: 1e3 * seconds for share, seconds in answer["percentiles"]}
+        runner.measured.inferences = Inferences(count=answer["count"], **found)
 
     def _kernels(self, runner: Runner, inputs: Path) -> None:
         if runner.member.engine == OWN_ENGINE:

@@ -13,7 +13,7 @@ from harness.errors import CellFailure, CellSkipped, HarnessError
 from harness.processes.child import Child, ChildLost, Message
 from harness.processes.limits import answer_seconds, lost_reason
 from harness.records.compiled_code import InstructionCount
-from harness.records.record import Accuracy, Verification
+from harness.records.record import Accuracy, Inferences, Verification
 from harness.specs.sweep import Limits
 
 _WATCH_SECONDS = 1.0
@@ -40,6 +40,7 @@ class Measured:
     verification: Verification | None = None
     samples: list[float] = field(default_factory=list)
     runs_per_sample: int = 1
+    inferences: Inferences | None = None
     peak_rss_mb: float | None = None
     base_rss_mb: float | None = None
     load_seconds: float | None = None

@@ -50,6 +50,7 @@ class Worker:
         self._counter: InstructionCounter
         self._moves = True
         self._first_seconds: float | None = None
+        self._singles: list[float] = []
 
     def load(self, message: Message) -> Message:
         """Open the model; from here on the process holds it."""
@@ -117,7 +118,19 @@ class Worker:
             while warm < _WARM_UP_RUNS or time.perf_counter() < deadline:
                 self._run()
                 warm += 1
-        return {"seconds": median(self._timed(message["runs"]))}
+        times = self._timed(message["runs"])
+        self._singles += times
+        return {"seconds": median(times)}
+
+    def inferences(self, message: Message) -> Message:
+        """How many inferences were timed in samples, and those of their percentiles, in seconds,
+        beyond which at least one lies."""
+        import numpy as np
+
+        count = len(self._singles)
+        asked = [share for share in message["percentiles"] if count * (100 - share) >= 99.999]
+        found = np.percentile(self._singles, asked) if asked else []
+        return {"count": count, "percentiles": [*zip(asked, map(float, found), strict=True)]}
 
     def _move(self) -> None:
         """Open the model anew, elsewhere in memory; where that takes long, for the last time."""

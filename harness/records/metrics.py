@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness.errors import unknown_name
-from harness.records.record import Record
+from harness.records.record import PERCENTILES, Record
 from harness.specs.sweep import Kind
 
 Type = Literal["number", "count", "text"]
@@ -267,6 +267,19 @@ METRICS: tuple[Metric, ...] = (
         help="After loading; one measurement.",
         unit="ms",
         variant=True,
+    ),
+    Metric("inferences", _part("inferences", "count"), "count"),
+    *(
+        Metric(
+            f"inference_ms_{name.removesuffix('_ms')}",
+            _part("inferences", name),
+            option=f"inference-{name.removesuffix('_ms')}",
+            title=f"{share:g}th percentile of single inferences",
+            help="Back to back, without waiting for input.",
+            unit="ms",
+            variant=True,
+        )
+        for name, share in PERCENTILES.items()
     ),
 )
 

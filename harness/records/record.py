@@ -99,6 +99,21 @@ class Startup(Frozen):
     first_ms: float
 
 
+PERCENTILES = {"p50_ms": 50.0, "p90_ms": 90.0, "p99_ms": 99.0, "p999_ms": 99.9}
+
+
+class Inferences(Frozen):
+    """Latency of single inferences, back to back: percentiles of the `count` that all samples
+    together timed. One is None where fewer were timed than one lies beyond it. `Latency` has
+    percentiles of samples, which are medians of several inferences."""
+
+    count: int
+    p50_ms: float | None = None
+    p90_ms: float | None = None
+    p99_ms: float | None = None
+    p999_ms: float | None = None
+
+
 class Accuracy(Frozen):
     """The model's metric on labelled data with its 95 % interval, or the agreement with the
     reference where there is no labelled data (`metric` then says so). Where the metric is a share
@@ -310,6 +325,7 @@ class Record(StepEntries):
     latency: Latency | None = None
     memory: Memory | None = None
     startup: Startup | None = None
+    inferences: Inferences | None = None
     accuracy: Accuracy | None = None
     verification: Verification | None = None
     fusion: Fusion | None = None

@@ -184,6 +184,7 @@ def _results(measured: Measured, path: Path, engine: str) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "latency": latency,
         "startup": _startup(measured),
+        "inferences": measured.inferences,
         "accuracy": measured.accuracy,
         "verification": measured.verification,
     }

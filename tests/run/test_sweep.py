@@ -50,6 +50,8 @@ def test_sweep_verifies_measures_and_resumes(tmp_path: Path) -> None:
         assert record.memory is not None and (record.memory.peak_rss_mb or 0) > 20
         assert record.startup is not None
         assert record.startup.load_ms > 0 and record.startup.first_ms > 0
+        assert record.inferences is not None
+        assert record.inferences.count == record.latency.samples * record.latency.runs_per_sample
         assert record.accuracy is not None and record.accuracy.metric.startswith("agreement")
         assert record.environment["versions"]["apache-tvm"] == "0.27.0.post1"
         assert record.session == plain.session

@@ -10,6 +10,7 @@ from harness.report.tables.details import (
 )
 from harness.report.tables.discarded import discarded_table
 from harness.report.tables.environment import environment_table
+from harness.report.tables.inferences import inferences_table
 from harness.report.tables.launches import launch_table
 from harness.report.tables.layers import layer_table
 from harness.report.tables.loops import loop_table
@@ -29,6 +30,7 @@ __all__ = [
     "discarded_table",
     "environment_table",
     "fusion_table",
+    "inferences_table",
     "kernel_table",
     "launch_table",
     "layer_table",

@@ -1,0 +1,34 @@
+"""How long single inferences take, the slowest among them too."""
+
+from __future__ import annotations
+
+from harness.records.record import PERCENTILES
+from harness.report.data import Results
+from harness.report.tables.model import Entry, Table, count, make_table, place_entries, quantity
+
+
+def inferences_table(results: Results) -> Table:
+    """A row a cell whose inferences were timed one by one."""
+    rows = [
+        {
+            **place_entries(group.place),
+            "Configuration": Entry(cell.label),
+            **{
+                f"p{share:g}, ms": quantity(getattr(inferences, name))
+                for name, share in PERCENTILES.items()
+            },
+            "Inferences": count(inferences.count),
+        }
+        for group in results.groups
+        for cell in group.cells
+        if (inferences := cell.record.inferences) is not None
+    ]
+    return make_table(
+        "inferences",
+        "Single inferences",
+        rows,
+        reading="Percentiles of all inferences that were timed, back to back. The tail is of this "
+        "machine and what else ran on it as much as of the network.",
+        without=results.without,
+        folded=True,
+    )
