@@ -24,12 +24,11 @@ import psutil
 
 from harness.errors import HarnessError, last_line
 from harness.processes.parent import die_with_parent
+from harness.processes.template import CHANNEL, PARENT, template_of
 
 Message = dict[str, Any]
 Exceeded = Literal["time", "memory"]
 
-_CHANNEL = "LAYEREDGE_CHANNEL"
-_PARENT = "LAYEREDGE_PARENT"
 _HINTS = {"SIGKILL": " (out of memory?)", "SIGFPE": " (an integer divided by 0?)"}
 _WATCH_SECONDS = 0.25
 
@@ -43,8 +42,16 @@ class ChildLost(HarnessError):
         self.exceeded = exceeded
 
 
+class _Executed(subprocess.Popen[bytes]):
+    """A process of a program of its own."""
+
+    def close(self) -> None:
+        """Nothing is held once it was waited for."""
+
+
 class Child:
-    """`python -m module` with a channel to it. Use as a context manager.
+    """`python -m module` with a channel to it, or the same forked from a template if there is one.
+    Use as a context manager.
 
     `memory_mb` bounds the resident memory of the child and its own children together. `environment`
     goes on top of this process's; `cpus` are those the child may run on; `python` is the program
@@ -65,19 +72,17 @@ class Child:
         self._socket, far = socket.socketpair()
         # The child's own words, for the reason when it is lost; a file cannot fill up and block.
         self._errors: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 (closed by kill)
+        variables = {**os.environ, **(environment or {})}
+        template = template_of(module) if python is None else None
         with far:
-            self._process = subprocess.Popen(
+            forked = template and template.fork(module, variables, far, self._errors.fileno())
+            self._process = forked or _Executed(
                 [str(python or sys.executable), "-m", module],
                 stdin=subprocess.DEVNULL,
                 stdout=self._errors,
                 stderr=self._errors,
                 pass_fds=[far.fileno()],
-                env={
-                    **os.environ,
-                    **(environment or {}),
-                    _CHANNEL: str(far.fileno()),
-                    _PARENT: str(os.getpid()),
-                },
+                env={**variables, CHANNEL: str(far.fileno()), PARENT: str(os.getpid())},
                 start_new_session=True,
             )
         if cpus is not None:
@@ -165,6 +170,7 @@ class Child:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._process.close()
         self._socket.close()
         self._errors.close()
 
@@ -241,10 +247,10 @@ def channel() -> Channel:
     From here on this process is killed when its parent ends, and is the first to go when the
     machine runs out of memory.
     """
-    die_with_parent(int(os.environ.pop(_PARENT)))
+    die_with_parent(int(os.environ.pop(PARENT)))
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
         score.write("1000")
-    return Channel(socket.socket(fileno=int(os.environ.pop(_CHANNEL))))
+    return Channel(socket.socket(fileno=int(os.environ.pop(CHANNEL))))
 
 
 def _duration(seconds: float) -> str:

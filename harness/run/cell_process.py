@@ -13,6 +13,16 @@ from harness.run.listener import Listener
 from harness.specs.sweep import Limits, Tune
 
 FAILURES = "failures.log"
+_CELL = "harness.run.cell"
+FORKED = (_CELL, "harness.tuning.candidates.worker")
+"""Modules of processes that build and tune, one after the other in every cell."""
+IMPORTED = (
+    "harness.building.blame",
+    "harness.models.frontends",
+    "harness.run.tuning_stage",
+    "harness.run.verification_stage",
+)
+"""What a cell imports when it comes to it."""
 _SECONDS_PER_TRIAL = 10.0
 """An upper bound, for the time limit of a cell whose tuning budget is in trials."""
 _INTERRUPT_SECONDS = 15.0
@@ -44,9 +54,7 @@ class CellProcess:
         self.stage = "import"
         allowed = self._seconds(tune)
         deadline = monotonic() + allowed
-        with Child(
-            "harness.run.cell", memory_mb=self._limits.memory_mb, environment=self._environment
-        ) as child:
+        with Child(_CELL, memory_mb=self._limits.memory_mb, environment=self._environment) as child:
             try:
                 child.send({"do": do, "order": order})
                 while True:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from harness.processes.child import channel
+from harness.processes.child import Child, channel
 
 
 def main() -> None:
@@ -30,6 +30,15 @@ def main() -> None:
             case "grandchild":
                 found = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
                 parent.send({"pid": found.pid})
+            case "child":
+                with Child("misbehaving_child") as own:
+                    answer = own.call({"do": "echo", "value": own.process_id}, 30)
+                    parent.send(answer)
+                    time.sleep(message["seconds"])
+            case "look":
+                names = {name: os.environ.get(name) for name in message["names"]}
+                modules = [name for name in message["modules"] if name in sys.modules]
+                parent.send({"environment": names, "modules": modules, "folder": os.getcwd()})
             case "fork":
                 held = os.urandom(message["megabytes"] << 20)
                 if os.fork() == 0:

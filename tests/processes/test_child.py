@@ -8,22 +8,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import psutil
 import pytest
 from places import HELPERS, PROJECT
 
 from harness.processes.child import Child, ChildLost
+from harness.processes.template import template
 
 SEARCH_PATH = os.pathsep.join((str(HELPERS), str(PROJECT)))
 
 
-@pytest.fixture
-def child() -> Iterator[Child]:
-    with Child(
-        "misbehaving_child", memory_mb=200, environment={"PYTHONPATH": SEARCH_PATH}
-    ) as found:
-        yield found
+@pytest.fixture(params=["executed", "forked"])
+def child(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
+    monkeypatch.setenv("PYTHONPATH", SEARCH_PATH)
+    with ExitStack() as held:
+        if request.param == "forked":
+            held.enter_context(template(["misbehaving_child"], []))
+        yield held.enter_context(Child("misbehaving_child", memory_mb=200))
 
 
 def gone(process_id: int) -> bool:
