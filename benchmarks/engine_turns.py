@@ -26,9 +26,9 @@ def opened(engine: str, model: str, threads: int, feeds: dict[str, Any]) -> Call
         compiled = deepsparse.compile_model(model, batch_size=1, num_cores=threads)
         return lambda: compiled.run(list(feeds.values()))
     if engine == "layeredge":  # takes as many threads as TVM_NUM_THREADS says
-        from harness.measure.tvm_session import TvmSession
+        from harness.measure.native_session import open_network
 
-        return TvmSession(Path(model)).bind(feeds)
+        return open_network(Path(model)).bind(feeds)
     from harness.baselines.registry import open_session
 
     return open_session(engine, Path(model), threads).bind(feeds)

@@ -35,7 +35,7 @@ os.environ["TVM_USE_RUNTIME_LIB"] = str(int(sys.argv[2] != "kernel"))
 import numpy as np, tvm
 from harness.machine.awake import spread_threads
 from harness.devices.threads.fork_join import use_fork_join
-whose, folder, *inputs = sys.argv[1:]
+whose, folder, *network = sys.argv[1:]
 if whose == "ours":
     use_fork_join()
 if folder == "kernel":
@@ -51,16 +51,17 @@ if folder == "kernel":
     built["main"](*arrays)
 else:
     from tvm.runtime.vm import VirtualMachine
+    inputs, function = network
     machine = VirtualMachine(tvm.runtime.load_module(folder), tvm.cpu())
-    machine.set_input("main", *(tvm.runtime.tensor(each) for each in np.load(inputs[0]).values()))
+    machine.set_input(function, *(tvm.runtime.tensor(each) for each in np.load(inputs).values()))
     def turn():
         seconds, begin = [], time.perf_counter()
         while time.perf_counter() < begin + 0.1:
             started = time.perf_counter()
-            machine.invoke_stateful("main")
+            machine.invoke_stateful(function)
             seconds.append(time.perf_counter() - started)
         return np.median(seconds[len(seconds) // 2 :])
-    machine.invoke_stateful("main")
+    machine.invoke_stateful(function)
 spread_threads()
 turn()
 print("ready", flush=True)
@@ -137,7 +138,7 @@ def networks(results: Path) -> Iterator[tuple[str, list[str]]]:
         }
         np.savez(folder / "turns.npz", **inputs)
         name = f"{record.key.model}, {record.key.configuration}"
-        yield name, [str(folder / LIBRARY), str(folder / "turns.npz")]
+        yield name, [str(folder / LIBRARY), str(folder / "turns.npz"), artifact.function]
 
 
 @click.command(help=__doc__.split("\n")[0])

@@ -3,6 +3,9 @@
 TVM's virtual machine takes 0.15 µs for each kernel: it makes an object of each intermediate result.
 Where a network is a sequence of kernels on tensors of known shapes, as those of this package are, a
 table of the calls and a plan of the memory take its place.
+
+The machine also keeps a network's constants twice, and needs them a third time to load them. Here
+the linker lays them into the library, from where they are copied once.
 """
 
 from __future__ import annotations
@@ -12,8 +15,10 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from itertools import accumulate, chain
+from pathlib import Path
 from typing import Any
 
 from harness.compiler.api import Constant, operator_name, relax, tvm
@@ -27,31 +32,62 @@ _PREFIX = "__tvm_ffi_"
 _PARAMETERS = "(void*, const TVMFFIAny*, int32_t, TVMFFIAny*)"
 _ALIGNED = 64
 """Bytes, as TVM aligns its own memory."""
+_CONSTANTS = -1
+"""Stands for the constants where a tensor is within one of the arguments."""
 _VIEW = "vm.builtin.reshape"
 _LEFT_OUT = (
     *("relax.null_value", "relax.vm.kill_object"),
     *("vm.builtin.check_tensor_info", "vm.builtin.match_shape"),
 )
+_LAID = (
+    ".pushsection .rodata.layeredge\n.balign 4096\nlayeredge_constants:\n"
+    ".incbin {file}\n.byte 0\n.popsection\n"
+)
+"""How the assembler lays a file of constants into a library."""
 _CODES = {"int": 0, "uint": 1, "float": 2, "bfloat": 4, "bool": 6}
 """DLPack's, by the names of types."""
+
+
+@dataclass(frozen=True)
+class AtOnce:
+    """A network that is a sequence of kernels: its module, whose one function is `AT_ONCE`, the C++
+    source to link with it, and the names of the kernels in their order."""
+
+    module: tvm.IRModule
+    source: str
+    sequence: tuple[str, ...]
+    constants: tuple[Any, ...]
+
+    def write(self, folder: Path) -> Path:
+        """Write the source, and the constants for the linker, to a folder."""
+        values = folder / "constants"
+        with values.open("wb") as file:
+            for each in self.constants:
+                file.write(each.value.numpy().tobytes())
+                file.write(bytes(-file.tell() % _ALIGNED))
+        # The name of a file within a string of the assembler within one of C++.
+        laid = _quoted(_LAID.format(file=_quoted(str(values))))
+        source = folder / "calls.cpp"
+        source.write_text(f"__asm__({laid});\n{self.source}", encoding="utf-8")
+        return source
 
 
 class _Otherwise(Exception):
     """A network does something that is no call of a kernel on static tensors."""
 
 
-def with_all_at_once(finished: tvm.IRModule) -> tuple[tvm.IRModule, str] | None:
-    """A network, lowered to calls of the virtual machine, with a function `AT_ONCE` beside `main`,
-    and C++ source to be linked with it. None where `main` does anything but call kernels on
-    tensors of static shapes."""
+def all_at_once(finished: tvm.IRModule) -> AtOnce | None:
+    """A network, lowered to calls of the virtual machine, with a function `AT_ONCE` in place of
+    `main`. None where `main` does anything but call kernels on tensors of static shapes."""
     try:
         calls = _Calls(finished[MAIN])
         source = calls.source()
     except _Otherwise:
         return None
-    result = finished.clone()
-    result[AT_ONCE] = calls.function().with_attr("global_symbol", AT_ONCE)
-    return result, source
+    module = finished.clone()
+    del module[MAIN]
+    module[AT_ONCE] = calls.function().with_attr("global_symbol", AT_ONCE)
+    return AtOnce(module, source, calls.sequence(), tuple(calls.constants))
 
 
 class _Calls:
@@ -74,13 +110,20 @@ class _Calls:
             raise _Otherwise
         self._results = self._returned()
         self._outputs = self._written()
-        self._given = [*main.params, *self._constants(), *self._outputs]
+        self._given = [*main.params, *self._outputs]
+        self.constants = self._read_constants()
+        sizes = [_aligned(each.value.numpy().nbytes) for each in self.constants]
+        firsts = [*accumulate(sizes, initial=0)]
+        self._laid = {each.__hash__(): at for each, at in zip(self.constants, firsts, strict=False)}
+        """Places of constants within those of the library."""
+        self._constant_bytes = firsts[-1]
         owned = set(map(self._storage_of, self._outputs))
         shared = [each for each in self._storages if each not in owned]
         ends = [*accumulate(map(self._bytes, shared), initial=0)]
         self._offsets, self._size = dict(zip(shared, ends, strict=False)), ends[-1]
         """Places of storages in the memory, and its size in bytes."""
         self._planned = [
+            *self.constants,
             *(each for each in self._tensors if self._storage_of(each) not in owned),
             *self._views,
         ]
@@ -143,10 +186,16 @@ class _Calls:
 
     def _bytes(self, storage: relax.Var) -> int:
         size = int(self._storages[storage].value.args[0].values[0])
-        return -(-size // _ALIGNED) * _ALIGNED
+        return _aligned(size)
 
-    def _constants(self) -> list[Any]:
+    def sequence(self) -> tuple[str, ...]:
+        """The names of the kernels, in the order of their calls."""
+        return tuple(name for name, _ in self._steps)
+
+    def _read_constants(self) -> list[Any]:
+        """Those that kernels read or the network gives, each once."""
         operands = [self._base(each) for _, row in self._steps for each in row]
+        operands += map(self._base, self._results)
         found = {each.__hash__(): each for each in operands if isinstance(each, Constant)}
         return [*found.values()]
 
@@ -207,20 +256,33 @@ class _Calls:
         if any(-1 in row for row in operands):
             raise _Otherwise
         inputs = self._main.params
-        shapes = [[int(extent) for extent in each.ty.shape] for each in (*inputs, *self._planned)]
+        tensors = [*self._given, *self._planned]
+        shapes = [[int(extent) for extent in each.ty.shape] for each in tensors]
         described = [
             f"{len(shape)}, {first}, {_dtype(str(each.ty.dtype))}"
-            for each, shape, first in _with_firsts([*inputs, *self._planned], shapes)
+            for each, shape, first in _with_firsts(tensors, shapes)
         ]
+        results = [places.get(self._base(each).__hash__(), -1) for each in self._results]
+        if -1 in results:
+            raise _Otherwise
         kernels = dict.fromkeys(name for name, _ in self._steps)
         tables = [
             *(f'extern "C" int {_PREFIX}{name}{_PARAMETERS};' for name in kernels),
             f"constexpr int kInputs = {len(inputs)}, kGiven = {len(self._given)};",
-            f"constexpr int kPlanned = {len(self._planned)};",
+            f"constexpr int kPlanned = {len(self._planned)}, kConstants = {_CONSTANTS};",
+            f"constexpr int kResults = {len(results)};",
+            f"constexpr size_t kConstantBytes = {self._constant_bytes};",
+            f"constexpr int64_t kMemoryBytes = {max(self._size, _ALIGNED)};",
             f"constexpr int kMostOperands = {max(map(len, operands))};",
-            _table("int64_t extents", chain(*shapes)),
-            _table("int64_t strides", chain(*map(_strides, shapes))),
-            _table("const Input inputs", [f"{{{each}}}" for each in described[: len(inputs)]]),
+            _table("static int64_t extents", chain(*shapes)),
+            _table("static int64_t strides", chain(*map(_strides, shapes))),
+            _table(
+                "const Given given",
+                [
+                    f"{{{about}, {_size(each)}}}"
+                    for each, about in zip(self._given, described, strict=False)
+                ],
+            ),
             _table(
                 "const char* const expected",
                 [json.dumps(f"input {at}: expected {each.ty}") for at, each in enumerate(inputs)],
@@ -229,14 +291,23 @@ class _Calls:
                 "const Planned planned",
                 [
                     f"{{{self._place(each, places)}, {about}}}"
-                    for each, about in zip(self._planned, described[len(inputs) :], strict=True)
+                    for each, about in zip(
+                        self._planned, described[len(self._given) :], strict=True
+                    )
                 ],
             ),
             _table("const int32_t operands", chain(*operands)),
             _table(
+                "const Result results",
+                [
+                    f"{{{place}, {_size(each)}}}"
+                    for place, each in zip(results, self._results, strict=True)
+                ],
+            ),
+            _table(
                 "const Step steps",
                 [
-                    f"{{{_PREFIX}{name}, {first}, {len(row)}}}"
+                    f"{{{_PREFIX}{name}, {json.dumps(name)}, {first}, {len(row)}}}"
                     for (name, row), _, first in _with_firsts(self._steps, operands)
                 ],
             ),
@@ -246,8 +317,10 @@ class _Calls:
         return text.replace("FUNCTION", _PREFIX + _FUNCTION)
 
     def _place(self, tensor: relax.Var, places: Mapping[int, int]) -> str:
-        """The given value that a tensor is within, and its offset there in bytes."""
+        """What a tensor is within, and its offset there in bytes."""
         base = self._base(tensor)
+        if (laid := self._laid.get(base.__hash__())) is not None:
+            return f"{_CONSTANTS}, {laid}"
         found = places.get(base.__hash__(), -1)
         if 0 <= found < len(self._given):
             return f"{found}, 0"
@@ -262,6 +335,14 @@ def _external(value: Any) -> str:
     return str(value.op.global_symbol) if is_call else ""
 
 
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGNED) * _ALIGNED
+
+
 def _strides(shape: Sequence[int]) -> list[int]:
     return [math.prod(shape[at + 1 :]) for at in range(len(shape))]
 
@@ -271,6 +352,12 @@ def _with_firsts(
 ) -> Iterable[tuple[Any, Sequence[int], int]]:
     """Each item with its row, and the place of the row's first element where they are one list."""
     return zip(items, rows, accumulate(map(len, rows), initial=0), strict=False)
+
+
+def _size(tensor: Any) -> int:
+    """The size of a tensor of a static shape."""
+    bits = re.sub(r"\D", "", str(tensor.ty.dtype)) or "8"
+    return math.prod(int(extent) for extent in tensor.ty.shape) * -(-int(bits) // 8)
 
 
 def _dtype(name: str) -> str:

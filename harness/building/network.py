@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.building.at_once import AT_ONCE, with_all_at_once
+from harness.building.at_once import AT_ONCE, AtOnce, all_at_once
 from harness.compiler.api import (
     INCLUDE,
     UNCHECKED,
@@ -133,7 +133,8 @@ def build(
         artifact = Artifact(
             inputs=tuple(_tensor(spec) for spec in made.imported.inputs),
             outputs=tuple(_tensor(spec) for spec in made.imported.outputs),
-            function=AT_ONCE if compiled.calls else MAIN,
+            function=AT_ONCE if compiled.at_once else MAIN,
+            sequence=compiled.at_once.sequence if compiled.at_once else (),
             kernels=described,
             state=made.imported.state,
             unkept=made.imported.unkept,
@@ -161,19 +162,20 @@ def build(
 
 @dataclass(frozen=True)
 class Compiled:
-    """A network lowered to calls of the virtual machine, and compiled. `calls` is C++ source that
-    the library's function `AT_ONCE` needs, where it has one."""
+    """A network lowered to calls of the virtual machine, and compiled; `at_once` where it has the
+    function `AT_ONCE` alone."""
 
     lowered: tvm.IRModule
     executable: relax.VMExecutable
-    calls: str = ""
+    at_once: AtOnce | None = None
 
 
 def _link(compiled: Compiled, library: Path, compiler: Any) -> None:
     with TemporaryDirectory(dir=library.parent) as folder:
-        source = Path(folder) / "calls.cpp"
-        source.write_text(compiled.calls, encoding="utf-8")
-        added = {"addons": [str(source)], "options": _CALL_OPTIONS} if compiled.calls else {}
+        added = {}
+        if compiled.at_once:
+            source = compiled.at_once.write(Path(folder))
+            added = {"addons": [str(source)], "options": _CALL_OPTIONS}
         _export(compiled.executable, library, cc=compiler, **added)
 
 
@@ -196,7 +198,7 @@ def compile_scheduled(
     Only the part of TVM's own pipeline after fusing is used: it would fuse the kernels again. Where
     kernels are small, starting one by one takes longer than running them. So on a graphics
     processor they are started `at_once`, from a graph that the first inference records; on a
-    processor a library that is `linked` has a function that calls them all.
+    processor a library that is `linked` has one function alone, which calls them all.
     """
     use_our_lowering()
     in_memory = code_kind(target).in_process_memory
@@ -205,12 +207,13 @@ def compile_scheduled(
     with target, tvm.transform.PassContext(opt_level=3, config=UNCHECKED | graph):
         lowered = tvm.transform.Sequential(flow)(scheduled)
         finished = tvm.transform.Sequential(rest)(lowered)
-        both = with_all_at_once(finished) if linked and in_memory else None
-        finished, calls = both or (finished, "")
+        alone = all_at_once(finished) if linked and in_memory else None
         executable = relax.build(
-            finished, target=target, relax_pipeline=tvm.transform.Sequential([])
+            alone.module if alone else finished,
+            target=target,
+            relax_pipeline=tvm.transform.Sequential([]),
         )
-    return Compiled(lowered, executable, calls)
+    return Compiled(lowered, executable, alone)
 
 
 def _without_schedules(

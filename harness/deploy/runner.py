@@ -1,4 +1,5 @@
-"""Runs the compiled model of this folder, which needs TVM's runtime and NumPy alone.
+"""Runs the compiled model of this folder, which needs NumPy alone, and TVM's runtime if
+requirements.txt says so.
 
 From a shell: `python run.py inputs.npz outputs.npz`. From Python:
 
@@ -18,8 +19,11 @@ import math
 import os
 import platform
 import sys
+import threading
 import timeit
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +38,13 @@ class Model:
     dtype of each. Inputs that are state begin with their initial values and are kept from call to
     call; `reset` puts them back.
 
-    It runs in as many threads as it was measured with; a process has the threads of the model that
-    was loaded last. Raises ValueError where arrays do not fit.
+    It runs in as many threads as it was measured with, one inference at a time. Raises ValueError
+    where arrays do not fit, and OSError where the folder's libraries cannot be loaded.
     """
 
     def __init__(self, folder: str | Path = _HERE, warm_up: int = 3) -> None:
         self.folder = Path(folder)
         self.about = json.loads((self.folder / "metadata.json").read_text(encoding="utf-8"))
-        self._function = self.about["function"]
         specs = {spec["name"]: spec for spec in self.about["inputs"]}
         self._kept = {each["input"]: each for each in self.about["state"]}
         self._order = [*specs]
@@ -53,9 +56,8 @@ class Model:
             .reshape(specs[name]["shape"])
             for name, each in self._kept.items()
         }
-        self._tvm = _tvm(self.folder, self.about["threads"])
-        library = self._tvm.runtime.load_module(str(self.folder / "model.so"))
-        self._machine = self._tvm.runtime.vm.VirtualMachine(library, self._tvm.cpu())
+        self._network = (_InTvm if self.about["requires"] else _alone)(self.folder, self.about)
+        self._sole = threading.Lock()
         self.reset()
         for _ in range(warm_up):
             self.infer(
@@ -93,21 +95,16 @@ class Model:
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
         """The outputs of one inference. Some are the state of the next."""
-        values = {**self._state, **inputs}
-        tensors = (self._tvm.runtime.tensor(values[name]) for name in self._order)
-        self._machine.set_input(self._function, *tensors)
-        self._machine.invoke_stateful(self._function)
-        found = self._machine.get_outputs(self._function)
-        each = found if isinstance(found, tuple) else (found,)
-        outputs = {name: one.numpy() for name, one in zip(self.outputs, each, strict=True)}
-        self._state = {name: outputs[each["output"]] for name, each in self._kept.items()}
+        with self._sole:
+            values = {**self._state, **inputs}
+            found = self._network.infer([values[name] for name in self._order])
+            outputs = dict(zip(self.outputs, found, strict=True))
+            self._state = {name: outputs[each["output"]] for name, each in self._kept.items()}
         return outputs
 
     def median_ms(self, runs: int = 50) -> float:
         """The median latency of an inference of the last inputs, in milliseconds."""
-        again = timeit.repeat(
-            lambda: self._machine.invoke_stateful(self._function), number=1, repeat=runs
-        )
+        again = timeit.repeat(self._network.again, number=1, repeat=runs)
         return float(1e3 * np.median(again))
 
     def _checked(self, given: Mapping[str, np.ndarray]) -> tuple[Arrays, int | None]:
@@ -133,9 +130,103 @@ class Model:
         return arrays, counts.pop() if counts else None
 
 
+class Library:
+    """A compiled network by its library's own functions, which `layeredge.h` declares. `outputs`
+    has the shape and dtype of each; `threads` is the library of the threads for its loops, None for
+    the calling thread alone. Raises OSError where the library cannot be loaded."""
+
+    def __init__(
+        self, library: Path, outputs: Sequence[Mapping[str, Any]], threads: ctypes.CDLL | None
+    ) -> None:
+        self._functions = _loaded(library)
+        self._outputs = outputs
+        if threads is not None:
+            try:
+                loops = ctypes.c_void_p.in_dll(self._functions, "__TVMBackendParallelLaunch")
+            except ValueError:
+                pass  # none of its kernels has a loop for several threads
+            else:
+                loops.value = ctypes.cast(threads.layeredge_fork_join, ctypes.c_void_p).value
+        self._functions.layeredge_new.restype = ctypes.c_void_p
+        self._functions.layeredge_error.restype = ctypes.c_char_p
+        self._memory = ctypes.c_void_p(self._functions.layeredge_new())
+        if not self._memory:
+            raise MemoryError(self._functions.layeredge_error().decode())
+        weakref.finalize(self, _release, self._functions, self._memory)
+
+    def infer(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The outputs, for C-contiguous inputs in their order."""
+        found = [aligned(each["shape"], each["dtype"]) for each in self._outputs]
+        self._last = arrays, found  # they stay where they are
+        self._places = _pointers(arrays), _pointers(found)
+        self.again()
+        return found
+
+    def again(self) -> None:
+        """Run once more, on the last inputs and into the last outputs."""
+        if self._functions.layeredge_run(self._memory, *self._places):
+            raise RuntimeError(self._functions.layeredge_error().decode())
+
+    @contextmanager
+    def watched(self, times: np.ndarray) -> Iterator[None]:
+        """Inside, an inference writes the time before its first kernel and after each, in
+        nanoseconds: int64 [kernels + 1]."""
+        self._functions.layeredge_watch(ctypes.c_void_p(times.ctypes.data))
+        try:
+            yield
+        finally:
+            self._functions.layeredge_watch(None)
+
+
+def _release(library: ctypes.CDLL, memory: ctypes.c_void_p) -> None:
+    """Give memory back, and close the library, which ctypes leaves open."""
+    library.layeredge_delete(memory)
+    close = ctypes.CDLL(None).dlclose
+    close.argtypes = [ctypes.c_void_p]
+    close(library._handle)
+
+
+def _pointers(arrays: Sequence[np.ndarray]) -> Any:
+    return (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
+
+
+def aligned(shape: Sequence[int], dtype: Any) -> np.ndarray:
+    """A new array whose memory need not be copied: it begins at a multiple of 64 bytes."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + 64, np.uint8)
+    first = -memory.ctypes.data % 64
+    found: np.ndarray = memory[first : first + size].view(dtype).reshape(shape)
+    return found
+
+
+def _alone(folder: Path, about: Mapping[str, Any]) -> Library:
+    threads = _loaded(folder / "threads.so")
+    threads.layeredge_set_threads(about["threads"])
+    return Library(folder / "model.so", about["outputs"], threads)
+
+
+class _InTvm:
+    """The network in TVM's runtime, for those that are more than a sequence of kernels."""
+
+    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
+        self._function = about["function"]
+        self._tvm = _tvm(folder, about["threads"])
+        library = self._tvm.runtime.load_module(str(folder / "model.so"))
+        self._machine = self._tvm.runtime.vm.VirtualMachine(library, self._tvm.cpu())
+
+    def infer(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        self._machine.set_input(self._function, *map(self._tvm.runtime.tensor, arrays))
+        self.again()
+        found = self._machine.get_outputs(self._function)
+        return [each.numpy() for each in (found if isinstance(found, tuple) else (found,))]
+
+    def again(self) -> None:
+        self._machine.invoke_stateful(self._function)
+
+
 def _tvm(folder: Path, threads: int) -> Any:
     """TVM's runtime, with our threads for the loops of kernels: they take less than TVM's own to
-    start one and to end it."""
+    start one and to end it. A process has the threads of the model that was loaded first."""
     # Both are read when TVM is imported: the runtime without the compiler, and its threads.
     os.environ.setdefault("TVM_USE_RUNTIME_LIB", "1")
     os.environ["TVM_NUM_THREADS"] = str(threads)
@@ -150,17 +241,21 @@ def _tvm(folder: Path, threads: int) -> Any:
     finally:
         if without_torch:
             del sys.modules["torch"]
-    try:
-        loops = ctypes.CDLL(str(folder / "threads.so")).layeredge_fork_join
-    except OSError as error:  # which says that there is no such file
-        raise OSError(
-            f"{folder}: cannot be loaded; this machine is {platform.machine()}, metadata.json says "
-            f"which processor it was compiled for: {error}"
-        ) from None
+    loops = _loaded(folder / "threads.so").layeredge_fork_join
     ctypes.CDLL(tvm_ffi.libinfo.find_libtvm_ffi()).TVMFFIEnvModRegisterContextSymbol(
         b"__TVMBackendParallelLaunch", ctypes.cast(loops, ctypes.c_void_p)
     )
     return tvm
+
+
+def _loaded(library: Path) -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(str(library))
+    except OSError as error:  # which says that there is no such file
+        raise OSError(
+            f"{library.parent}: cannot be loaded; this machine is {platform.machine()}, "
+            f"metadata.json says which processor it was compiled for: {error}"
+        ) from None
 
 
 def main() -> None:

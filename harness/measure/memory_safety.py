@@ -10,12 +10,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from harness.building.at_once import AT_ONCE
 from harness.building.network import compile_scheduled
 from harness.compiler.api import code_kind, relax, tvm
 from harness.devices.linker import linker
 from harness.devices.memory.access_check import access_outside, on_arrays
 from harness.devices.memory.temporaries import guarded_temporaries, loading_for_guards
 from harness.devices.threads.fork_join import in_this_thread, use_fork_join
+from harness.measure.witness import has_witness, witnessed
 from harness.passes.rewriter import MAIN
 
 
@@ -64,15 +66,24 @@ def unsafe_kernels(
     checked: set[str] = set()
     unsafe: dict[str, str] = {}
 
-    def instrument(function: object, name: str, before: bool, _: object, *arguments: object) -> int:
-        if before and name in kernels and name not in checked:
+    def look(name: str, arrays: Sequence[np.ndarray]) -> None:
+        if name in kernels and name not in checked:
             checked.add(name)
-            arrays = [argument.numpy() for argument in arguments]  # type: ignore[attr-defined]
-            if why := access_outside(on_arrays(function), arrays):  # type: ignore[arg-type]
+            kernel = on_arrays(loaded.get_function(name, query_imports=True))
+            if why := access_outside(kernel, arrays):
                 unsafe[name] = why
+
+    def instrument(_: object, name: str, before: bool, __: object, *arguments: object) -> int:
+        if before and name in kernels:
+            look(name, [argument.numpy() for argument in arguments])  # type: ignore[attr-defined]
         return 0
 
-    machine.set_instrument(instrument)
+    inputs = [*map(tvm.runtime.tensor, feeds)]
     with in_this_thread(), guarded_temporaries(None):
-        machine[MAIN](*map(tvm.runtime.tensor, feeds))
+        if has_witness(library):
+            with witnessed(library, look):
+                machine[AT_ONCE](*inputs)
+        else:
+            machine.set_instrument(instrument)
+            machine[MAIN](*inputs)
     return unsafe

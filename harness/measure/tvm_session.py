@@ -1,11 +1,11 @@
-"""A compiled network in TVM's runtime, without its compiler, as a deployment would load it."""
+"""A compiled network in TVM's runtime, without its compiler: for a graphics processor, or one that
+is more than a sequence of kernels."""
 
 from __future__ import annotations
 
 import ctypes
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -19,21 +19,13 @@ from harness.devices.graphics.cuda_compiler import CudaCompiler
 from harness.devices.threads.fork_join import use_fork_join
 from harness.errors import CellFailure
 from harness.machine.awake import spread_threads
+from harness.measure.kernel_times import KernelTimes
 from harness.measure.stopwatch import Stopwatch
 from harness.models.tensors import TensorSpec
 from harness.records.artifact import KERNELS, LIBRARY, Artifact
 
 _WATCHED = "main"
 """The function whose kernels can be timed."""
-
-
-@dataclass(frozen=True)
-class KernelTimes:
-    """`kernels` has the seconds of each call, by kernel; `outside` the seconds that each inference
-    spent in none of them."""
-
-    kernels: dict[str, list[float]]
-    outside: list[float]
 
 
 class TvmSession:

@@ -56,9 +56,9 @@ class Worker:
         """Open the model; from here on the process holds it."""
         engine, path, threads = message["engine"], Path(message["path"]), message["threads"]
         if engine == OWN_ENGINE:
-            from harness.measure.tvm_session import TvmSession
+            from harness.measure.native_session import open_network
 
-            self._open = lambda: TvmSession(path)
+            self._open = lambda: open_network(path)
         else:
             from harness.baselines.registry import ENGINES, open_session
 
@@ -111,16 +111,40 @@ class Worker:
         makes it some percent faster or slower for as long as they lie there.
         """
         with self._awake:
-            if self._moves:
-                self._move()
-            deadline = time.perf_counter() + message["warm_up_seconds"]
-            warm = 0
-            while warm < _WARM_UP_RUNS or time.perf_counter() < deadline:
-                self._run()
-                warm += 1
+            self._settle(message["warm_up_seconds"])
         times = self._timed(message["runs"])
         self._singles += times
         return {"seconds": median(times)}
+
+    def stream(self, message: Message) -> Message:
+        """Inferences from a moment on until another, with copies of this process beside this one:
+        how many, how long they took together, and the median of one; or that this process was not
+        ready by then. Moments are of `time.perf_counter`, which is one clock for all processes."""
+        clock, end = time.perf_counter, message["end"]
+        with self._awake:
+            self._settle(0.0)
+            late = clock() > message["begin"]
+            while clock() < message["begin"]:
+                self._run()
+        if late or clock() >= end:
+            return {"late": True}
+        run = self._run
+        gc.disable()
+        try:
+            times = [clock()]
+            while times[-1] < end:
+                run()
+                times.append(clock())
+        finally:
+            gc.enable()
+        seconds = [after - before for before, after in pairwise(times)]
+        self._singles += seconds
+        return {
+            "late": False,
+            "count": len(seconds),
+            "elapsed": times[-1] - times[0],
+            "seconds": median(seconds),
+        }
 
     def inferences(self, message: Message) -> Message:
         """How many inferences were timed in samples, and those of their percentiles, in seconds,
@@ -131,6 +155,16 @@ class Worker:
         asked = [share for share in message["percentiles"] if count * (100 - share) >= 99.999]
         found = np.percentile(self._singles, asked) if asked else []
         return {"count": count, "percentiles": [*zip(asked, map(float, found), strict=True)]}
+
+    def _settle(self, seconds: float) -> None:
+        """Open the model anew where it is not too large, and run it for some time."""
+        if self._moves:
+            self._move()
+        deadline = time.perf_counter() + seconds
+        warm = 0
+        while warm < _WARM_UP_RUNS or time.perf_counter() < deadline:
+            self._run()
+            warm += 1
 
     def _move(self) -> None:
         """Open the model anew, elsewhere in memory; where that takes long, for the last time."""
@@ -167,12 +201,9 @@ class Worker:
 
     def kernels(self, message: Message) -> Message:
         """Seconds per call of each kernel of a compiled model, and outside of them."""
-        from harness.measure.tvm_session import TvmSession
-
-        assert isinstance(self._session, TvmSession)
         feeds = read_arrays(Path(message["inputs"]))[0]
         with self._awake:
-            times = self._session.kernel_times(feeds, message["runs"])
+            times = self._session.kernel_times(feeds, message["runs"])  # type: ignore[attr-defined]
         return {"kernels": times.kernels, "outside": times.outside}
 
     def accuracy(self, message: Message) -> Message:

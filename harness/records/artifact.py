@@ -72,6 +72,9 @@ class Artifact(StepEntries):
     function: str = "main"
     """The library's function that runs an inference. `main` calls one kernel after the other from
     the virtual machine, where each can be watched."""
+    sequence: tuple[str, ...] = ()
+    """The names of the kernels in the order of their calls, where the library has another function
+    alone."""
     kernels: tuple[KernelDescription, ...]
     fusion: Fusion
     tuning: Tuning | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ from compiling import imported
 from onnx import TensorProto, helper
 from small_models import FLOAT, convolutional, feeds, onnx_model, recurrent_step, weights
 
-from harness.building.at_once import AT_ONCE, with_all_at_once
-from harness.building.network import Made, build
+from harness.building.at_once import AT_ONCE, all_at_once
+from harness.building.network import Made, arrays_of, build, machine_of
 from harness.compiler.api import lowering_passes, relax, target_of, tvm
+from harness.deploy.runner import Library
 from harness.hardware import HOST, load_target
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse, summarise
 from harness.passes.rewriter import MAIN
+from harness.processes.python import run_python
 from harness.records.artifact import LIBRARY, Artifact
 from harness.specs.sweep import FusionLevel
 from harness.tuning.database import database_of
@@ -86,15 +89,15 @@ NETWORKS = {
 }
 
 
-def built(model: onnx.ModelProto, level: FusionLevel, folder: Path) -> Path:
-    """A network, compiled for this machine into an artifact."""
+def built(model: onnx.ModelProto, level: FusionLevel, folder: Path) -> tuple[Path, Any]:
+    """A network, compiled for this machine into an artifact, and for the virtual machine."""
     found = imported(model, folder)
     target = target_of(load_target(HOST).tvm.as_tvm())
     network = canonicalise(found.module, found.layer_names)
     fused = fuse(network, level, target)
     made = Made(found, summarise(network, fused))
     build(fused, target, 2, database_of([], {}), folder / "artifact", made)
-    return folder / "artifact"
+    return folder / "artifact", machine_of(fused, target, 2)
 
 
 @pytest.mark.parametrize("level", ["none", "full"])
@@ -102,29 +105,101 @@ def built(model: onnx.ModelProto, level: FusionLevel, folder: Path) -> Path:
 def test_results_are_those_of_the_virtual_machine(
     name: str, level: FusionLevel, tmp_path: Path
 ) -> None:
-    folder = built(NETWORKS[name](), level, tmp_path)
+    folder, other = built(NETWORKS[name](), level, tmp_path)
     artifact = Artifact.read(folder)
     assert artifact.function == AT_ONCE
     machine = relax.VirtualMachine(tvm.runtime.load_module(str(folder / LIBRARY)), tvm.cpu())
+    library = Library(folder / LIBRARY, [each.model_dump() for each in artifact.outputs], None)
     for seed in (0, 1):
         given = feeds(artifact.inputs, seed)
         arguments = [tvm.runtime.tensor(given[each.name]) for each in artifact.inputs]
-        found, expected = (outputs(machine[name](*arguments)) for name in (AT_ONCE, MAIN))
+        found = outputs(machine[AT_ONCE](*arguments))
+        ordered = [given[each.name] for each in artifact.inputs]
+        expected = arrays_of(other, ordered)
+        alone = library.infer(ordered)
         assert len(found) == len(expected) == len(artifact.outputs)
-        for one, other in zip(found, expected, strict=True):
-            assert (one.dtype, one.shape) == (other.dtype, other.shape)
-            np.testing.assert_array_equal(one, other)
+        for one, by_other, by_itself in zip(found, expected, alone, strict=True):
+            assert (one.dtype, one.shape) == (by_other.dtype, by_other.shape)
+            np.testing.assert_array_equal(one, by_other)
+            np.testing.assert_array_equal(by_itself, by_other)
 
 
 def outputs(results: Any) -> list[np.ndarray]:
     return [each.numpy() for each in ([results] if hasattr(results, "numpy") else results)]
 
 
+def test_constants_are_in_memory_once(tmp_path: Path) -> None:
+    """Twelve matrices, 50 MB; the virtual machine would have them three times while it loads."""
+    folder, _ = built(products(12, 1024), "full", tmp_path)
+    grown = run_python(
+        ["-c", GROWN, str(folder)], seconds=120, environment={"TVM_NUM_THREADS": "1"}
+    )
+    loaded, peak = map(float, grown.split())
+    assert 50 < loaded <= peak < 60
+
+
+GROWN = """
+import sys
+from pathlib import Path
+import numpy as np
+from harness.measure.worker import status_mb
+from harness.measure.native_session import NativeSession
+before = status_mb("VmRSS")
+session = NativeSession(Path(sys.argv[1]))
+session.run({"x": np.ones((1, 1024), np.float32)})
+print(status_mb("VmRSS") - before, status_mb("VmHWM") - before)
+"""
+
+
+def products(count: int, width: int) -> onnx.ModelProto:
+    """A row through square matrices, one after the other."""
+    names = ["x", *(f"h{at}" for at in range(1, count)), "y"]
+    nodes = [
+        helper.make_node("MatMul", [names[at], f"w{at}"], [names[at + 1]]) for at in range(count)
+    ]
+    matrices = {f"w{at}": weights(width, width, seed=at) for at in range(count)}
+    return onnx_model(nodes, [("x", FLOAT, [1, width])], ["y"], matrices)
+
+
+def test_memory_is_given_back_when_a_network_is_closed(tmp_path: Path) -> None:
+    """It is opened anew for each sample of its latency."""
+    folder, _ = built(products(12, 1024), "full", tmp_path)
+    first, later = map(float, run_python(["-c", AGAIN, str(folder)], seconds=120).split())
+    assert later < first + 10
+
+
+AGAIN = """
+import sys
+from pathlib import Path
+from harness.measure.worker import status_mb
+from harness.measure.native_session import NativeSession
+for at in range(5):
+    NativeSession(Path(sys.argv[1]))
+    if at in (0, 4):
+        print(status_mb("VmRSS"))
+"""
+
+
+def test_times_of_kernels_are_written_where_they_are_asked_for(tmp_path: Path) -> None:
+    folder, _ = built(convolutional(), "none", tmp_path)
+    artifact = Artifact.read(folder)
+    library = Library(folder / LIBRARY, [each.model_dump() for each in artifact.outputs], None)
+    given = [*feeds(artifact.inputs, 0).values()]
+    times = np.zeros(len(artifact.sequence) + 2, np.int64)
+    with library.watched(times):
+        library.infer(given)
+    *written, beyond = times.tolist()
+    assert written == sorted(written) and min(written) > 0 and beyond == 0
+    library.infer(given)
+    assert times.tolist() == [*written, beyond]
+    assert Counter(artifact.sequence) == {each.name: each.calls for each in artifact.kernels}
+
+
 @pytest.mark.parametrize(
     "wrong", [np.zeros((1, 3, 8, 9), np.float32), np.zeros((1, 3, 8, 8)), np.zeros(3, np.float32)]
 )
 def test_inputs_are_checked(wrong: np.ndarray, tmp_path: Path) -> None:
-    folder = built(convolutional(), "full", tmp_path)
+    folder, _ = built(convolutional(), "full", tmp_path)
     machine = relax.VirtualMachine(tvm.runtime.load_module(str(folder / LIBRARY)), tvm.cpu())
     with pytest.raises(ValueError, match=r"input 0: expected .*8.*float32"):
         machine[AT_ONCE](tvm.runtime.tensor(wrong))
@@ -143,7 +218,7 @@ def test_other_networks_are_left_to_the_virtual_machine() -> None:
     with builder.function(MAIN, [x]):
         found = builder.emit(relax.op.unique(x, sorted=True))
         builder.emit_func_output(found)
-    assert with_all_at_once(lowered(builder.get()[MAIN])) is None
+    assert all_at_once(lowered(builder.get()[MAIN])) is None
     with builder.function("nothing", [x]):
         builder.emit_func_output(x)
-    assert with_all_at_once(lowered(builder.get()["nothing"])) is None
+    assert all_at_once(lowered(builder.get()["nothing"])) is None

@@ -15,6 +15,7 @@ PROCESSES = (
     "harness.hardware.build_probe",
     "harness.hardware.roof_kernels",
     "harness.measure.remote_worker",
+    "harness.measure.native_session",
     "harness.measure.tvm_session",
     "harness.models.frontends",
     "harness.tuning.measurers.board_worker",
@@ -38,6 +39,12 @@ def test_torch_is_not_imported(module: str, tmp_path: Path) -> None:
         text=True,
     )
     assert found.returncode == 0, found.stderr[-500:]
+
+
+def test_network_of_kernels_is_measured_without_tvm() -> None:
+    """Its memory would be the network's."""
+    script = "import harness.measure.native_session, sys; sys.exit('tvm' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
 
 
 @pytest.mark.slow

@@ -163,13 +163,18 @@ class Pool {
   Environment environment_{nullptr, 0};
 };
 
+int set_threads = 0;
+
 unsigned asked_threads() {
   const char *asked = std::getenv("TVM_NUM_THREADS");
-  const int threads = asked ? std::atoi(asked) : 0;
+  const int threads = set_threads > 0 ? set_threads : asked ? std::atoi(asked) : 0;
   return threads > 0 ? threads : std::max(1u, std::thread::hardware_concurrency());
 }
 
 }  // namespace
+
+/* Have the first loop start so many threads, whatever `TVM_NUM_THREADS` says. */
+extern "C" void layeredge_set_threads(int threads) { set_threads = threads; }
 
 /* Run all parts of a loop: as many as there are threads where `parts` is 0. Returns 0, or -1 where
  * one failed. The threads are started by the first call, as many as `TVM_NUM_THREADS` says, and live
