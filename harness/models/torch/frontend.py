@@ -24,6 +24,7 @@ def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path)
     require_torch(path)
     from harness.compiler.torch_frontend import ExportedProgramImporter, from_exported_program
     from harness.models.torch.archive import CHANGES_STATE, load_exported_program, user_inputs
+    from harness.models.torch.complex_weights import with_real_weights
     from harness.models.torch.decomposed import NotReplaced, decomposed
     from harness.models.torch.operators.spectral import COMPLEX
     from harness.models.torch.operators.table import CONVERTERS
@@ -44,6 +45,7 @@ def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path)
     signature = program.graph_signature
     if signature.buffers_to_mutate or signature.user_inputs_to_mutate:
         raise InputError(f"{path}: {CHANGES_STATE}")
+    with_real_weights(program)
     _require_real(program, path)
     unsupported = [
         (str(node.target), str(node.name))
@@ -85,8 +87,7 @@ def require_torch(path: Path) -> None:
 
 
 def _require_real(program: Any, path: Path) -> None:
-    """Raise InputError for inputs, weights and outputs of complex numbers, of which TVM has
-    none."""
+    """Raise InputError for inputs and outputs of complex numbers, of which TVM has none."""
     from harness.models.torch.operators.spectral import is_complex
 
     for node in program.graph.nodes:
@@ -94,8 +95,8 @@ def _require_real(program: Any, path: Path) -> None:
         outer += node.all_input_nodes if node.op == "output" else []
         for each in filter(is_complex, outer):
             raise InputError(
-                f"{path}: '{each.name}' has complex numbers; expected inputs, weights and outputs "
-                "of real ones (torch.view_as_real)"
+                f"{path}: '{each.name}' has complex numbers; expected inputs and outputs of real "
+                "ones (torch.view_as_real)"
             )
 
 

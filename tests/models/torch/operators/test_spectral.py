@@ -82,6 +82,28 @@ def test_short_time_transforms(tmp_path: Path) -> None:
     assert_like_pytorch(SHORT_TIME, (Drawn("short").floats(2, 100),), tmp_path)
 
 
+class _Rotated(torch.nn.Module):
+    """Rotary positions as the first Llama has them, and other complex weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        angles = torch.outer(torch.arange(4.0), 1 / 100 ** (torch.arange(0, 8, 2) / 8))
+        turns = torch.polar(torch.ones_like(angles), angles)
+        self.register_buffer("turns", turns)
+        self.register_buffer("unkept", turns.conj(), persistent=False)
+        self.factor = torch.nn.Parameter(torch.tensor([1 + 2j, 0.5 - 1j, -1j, 2.0]))
+        self.constant = turns * 0.5j
+
+    def forward(self, x: Any) -> Any:
+        pairs = torch.view_as_complex(x.reshape(2, 4, 4, 2))
+        turned = pairs * self.turns[None] + self.unkept * self.factor + self.constant
+        return [torch.view_as_real(turned).flatten(2), self.turns.abs() * x[0, :, :4]]
+
+
+def test_complex_weights(tmp_path: Path) -> None:
+    assert_like_pytorch(_Rotated(), (Drawn("rotated").floats(2, 4, 8),), tmp_path)
+
+
 def test_in_double_precision(tmp_path: Path) -> None:
     inputs = (Drawn("double").floats(3, 4, 18, dtype=torch.float64),) * 2
     assert_like_pytorch(TRANSFORMS | COMPLEX, inputs, tmp_path)
@@ -90,7 +112,7 @@ def test_in_double_precision(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("function", "said"),
     [
-        (lambda x: torch.fft.rfft(x), "complex numbers; expected inputs, weights and outputs"),
+        (lambda x: torch.fft.rfft(x), "complex numbers; expected inputs and outputs of real ones"),
         (lambda x: torch.fft.rfft(x).exp().abs(), "it takes complex numbers"),
         (lambda x: (1 / torch.fft.rfft(x)).abs(), "complex"),
     ],
