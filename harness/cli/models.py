@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.completion import MODELS
 from harness.cli.metric_help import NamesMetrics
 from harness.cli.terminal import output
 from harness.errors import printable
@@ -44,7 +45,7 @@ def list_models() -> None:
 
 
 @command.command()
-@click.argument("names", metavar="NAME...", nargs=-1)
+@click.argument("names", metavar="NAME...", nargs=-1, shell_complete=MODELS)
 @click.option("--all", "everything", is_flag=True, help="Fetch every model of the catalog.")
 def fetch(names: tuple[str, ...], everything: bool) -> None:
     """Fetch models and their labelled data into the cache.
@@ -76,7 +77,7 @@ def fetch(names: tuple[str, ...], everything: bool) -> None:
 
 
 @command.command()
-@click.argument("name")
+@click.argument("name", shell_complete=MODELS)
 def show(name: str) -> None:
     """Describe a model: inputs, preprocessing, licence, metric, data, where it is.
 

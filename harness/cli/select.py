@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from harness.cli.completion import in_results
 from harness.cli.terminal import output
 from harness.records.metrics import CHOOSABLE
 from harness.specs.settings import AXES, Settings
@@ -75,10 +76,18 @@ def _axes(command: Command) -> Command:
     help="The metric to be best in.",
 )
 @click.option("--allow-agreement", is_flag=True, help="Agreement with the reference will do.")
-@click.option("--model", help="The model; needed when DIR holds several.")
-@click.option("--target", help="Only cells of this target.")
-@click.option("--engine", help="Only cells of this engine, such as tvm.")
-@click.option("--configuration", help="Only cells of this configuration, such as tuned.")
+@click.option(
+    "--model", shell_complete=in_results("model"), help="The model; needed when DIR holds several."
+)
+@click.option("--target", shell_complete=in_results("target"), help="Only cells of this target.")
+@click.option(
+    "--engine", shell_complete=in_results("engine"), help="Only cells of this engine, such as tvm."
+)
+@click.option(
+    "--configuration",
+    shell_complete=in_results("configuration"),
+    help="Only cells of this configuration, such as tuned.",
+)
 @_axes
 @click.option(
     "--kind",

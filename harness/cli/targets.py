@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.completion import TARGETS
 from harness.cli.terminal import output
 from harness.cli.tracker_option import servers_of, tracker_option
 
@@ -55,7 +56,7 @@ def _runs_here(spec: TargetSpec) -> str:
 
 
 @command.command()
-@click.argument("name")
+@click.argument("name", shell_complete=TARGETS)
 def show(name: str) -> None:
     """Print the description NAME, or that of a file, as YAML.
 
@@ -101,7 +102,12 @@ def check(file: Path, tracker: str | None) -> None:
 
 @command.command()
 @click.argument("name")
-@click.option("--like", required=True, help="The description to begin with: a name or a file.")
+@click.option(
+    "--like",
+    required=True,
+    help="The description to begin with: a name or a file.",
+    shell_complete=TARGETS,
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write it; NAME.yaml.")
 def new(name: str, like: str, out: Path | None) -> None:
     """Describe hardware NAME by how it differs from a description that is there.
