@@ -17,7 +17,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from harness.records.accuracy import score
+from harness.records.accuracy import of_few, score
 from harness.records.record import Record, TuningCost
 from harness.run.sweep import Outcome
 
@@ -166,8 +166,11 @@ def _summary(record: Record) -> str:
         where = f"{record.stage}: " if record.stage else ""
         return f"{record.status}: {where}{record.reason}"
     text = _figure(record)
+    if record.throughput is not None:
+        text += f", {record.throughput.per_second:,.0f} inferences a second"
     if record.accuracy is not None:
         text += f", {record.accuracy.metric} {score(record.accuracy.value)}"
+        text += of_few(record.accuracy)
     if record.tuning is not None:
         text += f", {record.tuning.trials} trials{_BY[record.tuning.by]} in "
         text += f"{record.tuning.seconds:.0f} s"

@@ -13,6 +13,13 @@ LEAST_AGREEMENT = 7 / 8
 """The share of inputs on which a network without labelled data must agree with the uncompressed
 one. A test cannot decide on the four inputs that are usual, of which half agree by chance."""
 _SEED = 0
+_FEW = 100
+
+
+def of_few(found: Accuracy) -> str:
+    """How many labelled samples a score is of, where they are few and its interval is wide."""
+    few = found.samples < _FEW and found.metric != AGREEMENT
+    return f" ({found.samples} samples)" if few else ""
 
 
 def score(value: float) -> str:

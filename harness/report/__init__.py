@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from harness.records.store import FILE_NAME, Store
 from harness.report import markdown, page
 from harness.report.answers import Answer
 from harness.report.content import compose
-from harness.report.data import load
+from harness.report.data import Results, load
+from harness.report.together import load_together
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,17 @@ def write_report(results_dir: Path) -> ReportFiles:
     results = load(results_dir)
     with Store(results_dir / FILE_NAME) as store:
         exports = write_exports(store, results_dir)
+    return _write(results, results_dir / "report", exports)
+
+
+def write_report_of(folders: Sequence[Path], out: Path) -> ReportFiles:
+    """Write one report of several results folders into the folder `out`. Raises InputError as
+    `write_report` does, and for a folder that is given twice."""
+    return _write(load_together(folders), out, ())
+
+
+def _write(results: Results, folder: Path, exports: tuple[Path, ...]) -> ReportFiles:
     content = compose(results)
-    folder = results_dir / "report"
     plots = {folder / markdown.PLOTS / picture.file: picture.png for picture in content.pictures}
     for path, png in plots.items():
         write_atomically(path, png)

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from harness.records.accuracy import score, uncompressed
+from harness.records.accuracy import of_few, score, uncompressed
 from harness.records.candidates import Constraints
 from harness.records.metrics import CHOOSABLE, LATENCY
 from harness.records.record import is_timed
@@ -154,12 +154,13 @@ def _accuracy(chosen: Cell, beside: Cell | None) -> str:
     if found is None:
         return "not scored"
     other = beside.record.accuracy if beside and beside is not chosen else None
-    said = f"{score(found.value)} {found.metric}"
+    metric = found.metric + of_few(found)
+    said = f"{score(found.value)} {metric}"
     if other is None or other.metric != found.metric:
         return said
     if other.value == found.value:
         return f"{said}, as {beside.label if beside else ''}"
-    return f"{score(found.value)} instead of {score(other.value)} {found.metric}"
+    return f"{score(found.value)} instead of {score(other.value)} {metric}"
 
 
 def _memory(chosen: Cell, beside: Cell | None) -> str:
@@ -217,16 +218,17 @@ def _why_nothing(group: Group, found: Selection) -> str:
 
 def _command(chosen: Cell, results: Results) -> str:
     """The command that exports the cell, with the options that tell it from others here."""
-    key = chosen.key
-    cells = [cell for cell in results.cells if cell.key.model == key.model]
-    words = ["layeredge", "select", results.folder, "--model", key.model]
+    key = chosen.named or chosen.key
+    keys = [cell.named or cell.key for cell in results.cells if cell.folder == chosen.folder]
+    keys = [each for each in keys if each.model == key.model]
+    words = ["layeredge", "select", chosen.folder or results.folder, "--model", key.model]
     folder = [f"deploy/{key.model}"]
-    if len({cell.key.target for cell in cells}) > 1:
+    if len({each.target for each in keys}) > 1:
         words += ["--target", key.target]
         folder.append(key.target)
     for name in AXES:
         value = getattr(key.settings, name)
-        if value is not None and len({getattr(cell.key.settings, name) for cell in cells}) > 1:
+        if value is not None and len({getattr(each.settings, name) for each in keys}) > 1:
             words += [f"--{name}", str(value)]
             folder.append(f"{name}{value}")
     if not is_timed(chosen.record.kind):

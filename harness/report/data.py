@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from harness.records.record import (
     Record,
     is_timed,
 )
-from harness.records.store import FILE_NAME, SWEEP_COPY, Store
+from harness.records.store import FILE_NAME, INTERVALS, SECONDS, SWEEP_COPY, Store
 from harness.report.kernel_figures import KernelFigures, Roof, kernel_figures, roof_of
 from harness.specs.settings import AXES, Settings
 from harness.specs.sweep import Kind
@@ -42,13 +42,18 @@ class Cell:
     """One finished cell, and its raw samples.
 
     `interleaved` holds milliseconds per inference of every cell interleaved with this one, itself
-    included, by fingerprint; entry i of each is round i. `roof` bounds its kernels, where that is
-    known.
+    included, by fingerprint; entry i of each is round i. `intervals` holds those between two
+    inferences of all copies of a network, where several run side by side. `roof` bounds its
+    kernels, where that is known. `folder` is that of the results, and `named` the cell's names in
+    it, which a page over several folders changes.
     """
 
     record: Record
     interleaved: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     roof: Roof | None = None
+    intervals: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    folder: str = ""
+    named: CellKey | None = None
 
     @property
     def key(self) -> CellKey:
@@ -100,7 +105,14 @@ class Cell:
 
         The ratio is this cell's time over `other`'s: below 1, this one is faster.
         """
-        ours, theirs = self.samples_ms, self.interleaved.get(other.record.fingerprint, np.empty(0))
+        return self._against(other, self.interleaved)
+
+    def throughput_against(self, other: Cell) -> Verdict | None:
+        """The same of the time between two inferences of all copies."""
+        return self._against(other, self.intervals)
+
+    def _against(self, other: Cell, samples: Mapping[str, np.ndarray]) -> Verdict | None:
+        ours, theirs = (samples.get(cell.record.fingerprint, np.empty(0)) for cell in (self, other))
         if not (self.timed and other.timed) or len(ours) != len(theirs) or not len(ours):
             return None
         return compare_paired(theirs, ours)
@@ -117,6 +129,8 @@ class Group:
     title: str
     cells: tuple[Cell, ...]
     settings: Settings = field(default_factory=Settings)
+    along: Mapping[str, tuple[Group, ...]] = field(default_factory=dict, repr=False)
+    """The groups that differ from this one in a single setting, by its axis, this one first."""
 
     @property
     def place(self) -> tuple[str, str, Settings]:
@@ -223,16 +237,26 @@ def load(results_dir: Path) -> Results:
         records = store.records()
         table = export.table(store)
         sessions = {record.session for record in records if record.session}
-        interleaved = {
-            session: {mark: seconds * 1e3 for mark, seconds in store.samples(session).items()}
-            for session in sessions
-        }
+        interleaved, intervals = (
+            {
+                session: {mark: 1e3 * each for mark, each in store.samples(session, of).items()}
+                for session in sessions
+            }
+            for of in (SECONDS, INTERVALS)
+        )
     here: dict[tuple[str, int | None], list[Record]] = {}
     for record in records:
         here.setdefault(_machine(record.key), []).append(record)
     roofs = {machine: roof_of(found) for machine, found in here.items()}
     cells = tuple(
-        Cell(record, interleaved.get(record.session or "", {}), roofs[_machine(record.key)])
+        Cell(
+            record,
+            interleaved.get(record.session or "", {}),
+            roofs[_machine(record.key)],
+            intervals.get(record.session or "", {}),
+            str(results_dir),
+            record.key,
+        )
         for record in records
     )
     return Results(
@@ -240,7 +264,7 @@ def load(results_dir: Path) -> Results:
         folder=str(results_dir),
         table=table,
         cells=cells,
-        groups=_groups(cells),
+        groups=grouped(cells),
     )
 
 
@@ -259,12 +283,13 @@ def _machine(key: CellKey) -> tuple[str, int | None]:
     return key.target, key.settings.threads
 
 
-def _groups(cells: Sequence[Cell]) -> tuple[Group, ...]:
+def grouped(cells: Sequence[Cell]) -> tuple[Group, ...]:
+    """The cells in groups that may be ranked, in the order of their first cells."""
     several_targets = len({cell.key.target for cell in cells}) > 1
     members: dict[tuple[tuple[str, str, Settings], Kind], list[Cell]] = {}
     for cell in cells:
         members.setdefault((cell.key.place, cell.record.kind), []).append(cell)
-    return tuple(
+    groups = [
         Group(
             model=model,
             target=target,
@@ -277,7 +302,26 @@ def _groups(cells: Sequence[Cell]) -> tuple[Group, ...]:
             cells=tuple(found),
         )
         for ((model, target, settings), kind), found in members.items()
-    )
+    ]
+    return tuple(replace(group, along=_along(group, groups)) for group in groups)
+
+
+def _along(group: Group, groups: Sequence[Group]) -> dict[str, tuple[Group, ...]]:
+    """Where a group has the lowest value on an axis, those with others and all else the same."""
+    found = {}
+    for axis in AXES:
+        same = [
+            each
+            for each in groups
+            if (each.model, each.target, each.kind) == (group.model, group.target, group.kind)
+            and each.settings.model_copy(update={axis: None})
+            == group.settings.model_copy(update={axis: None})
+            and getattr(each.settings, axis) is not None
+        ]
+        same.sort(key=lambda each: int(getattr(each.settings, axis)))
+        if len(same) > 1 and same[0] is group:
+            found[axis] = tuple(same)
+    return found
 
 
 def pareto_front(points: Iterable[tuple[float, float]]) -> list[int]:

@@ -167,7 +167,7 @@ def test_one_sample_more_or_less_is_no_loss_of_accuracy(tmp_path: Path) -> None:
     ]
     answer = answer_of(results, replace(group, cells=tuple(cells)))
     assert (answer.deploy, answer.note) == ("a", "")
-    assert answer.accuracy == "0.875 instead of 1 top-1 accuracy"
+    assert answer.accuracy == "0.875 instead of 1 top-1 accuracy (8 samples)"
 
 
 def agreed(hits: int) -> Accuracy:

@@ -1,0 +1,56 @@
+"""One report of several results folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from example_results import NETWORKS, example_results
+
+from harness.cli.report import command
+from harness.errors import InputError
+from harness.report.answers import answers
+from harness.report.data import load
+from harness.report.together import load_together
+
+
+def two(folder: Path) -> list[Path]:
+    return [example_results(folder / day / "results") for day in ("monday", "friday")]
+
+
+def test_cells_of_one_model_stand_together_and_apart_by_folder(tmp_path: Path) -> None:
+    found = load_together(two(tmp_path))
+    first, second = (network.name for network in NETWORKS)
+    assert [(group.model, group.target) for group in found.groups] == [
+        (model, f"x86-host in {day}/results")
+        for model in (first, second)
+        for day in ("monday", "friday")
+    ]
+    alone = load(tmp_path / "monday" / "results")
+    assert len(found.cells) == 2 * len(alone.cells) and "Target" not in found.without
+    assert found.counts == {status: 2 * count for status, count in alone.counts.items()}
+    assert found.name == "results"
+
+
+def test_commands_name_each_cells_own_folder_and_target(tmp_path: Path) -> None:
+    folders = two(tmp_path)
+    one, other = ([*answers(load(folder))] for folder in folders)
+    expected = [each.command for pair in zip(one, other, strict=True) for each in pair]
+    assert [each.command for each in answers(load_together(folders))] == expected
+    assert any(expected)
+
+
+def test_folder_that_is_given_twice_is_refused(tmp_path: Path) -> None:
+    folder, _ = two(tmp_path)
+    with pytest.raises(InputError, match="given twice"):
+        load_together([folder, folder.parent / "." / "results"])
+
+
+def test_command_writes_one_page_of_all(tmp_path: Path) -> None:
+    out = tmp_path / "week"
+    done = CliRunner().invoke(command, [*map(str, two(tmp_path)), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    page = (out / "index.html").read_text()
+    assert "x86-host in monday/results" in page and "x86-host in friday/results" in page
+    assert not (out / "results.csv").exists()
