@@ -25,6 +25,7 @@ from harness.measure.member import Measured, Member, ProcessRunner, Runner
 from harness.measure.plain_reference import NAME as PLAIN
 from harness.measure.plain_reference import PlainReference
 from harness.measure.scoring import scored_otherwise
+from harness.measure.streams import Streams
 from harness.measure.verification import OutputKind, verify
 from harness.models.accuracy.metrics import agreement
 from harness.models.data.task import ScoredInputs
@@ -35,8 +36,6 @@ from harness.records.record import OWN_ENGINE, PERCENTILES, Accuracy, Inferences
 from harness.specs.sweep import Limits, Measure, ModelSpec
 
 _WARM_UP_SECONDS = 0.3
-SETTLING_SECONDS = 0.03
-"""Runs before each sample, in seconds: the caches hold data of the others."""
 _LEAST_RUNS = 3
 """A sample is their median."""
 _KERNEL_RUNS, _LEAST_KERNEL_RUNS = 20, 3
@@ -69,7 +68,8 @@ Listener = Callable[[str, str, float, float], None]
 
 @dataclass(frozen=True)
 class GroupSettings:
-    """Settings of a group: it measures with `threads`, in files below `work`. The first `unscored`
+    """Settings of a group: it measures with `threads`, in files below `work`; where `streams` is
+    given, so many copies of each member side by side. The first `unscored`
     samples of the model's data are not scored. `environment` is added to that of the processes."""
 
     subject: GroupSubject
@@ -80,6 +80,7 @@ class GroupSettings:
     work: Path
     listener: Listener
     unscored: int = 0
+    streams: int | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -97,6 +98,7 @@ class Group:
         self._measure = settings.measure
         self._limits = settings.limits
         self._threads = settings.threads
+        self._streams = settings.streams
         self._seed = settings.seed
         self._work = settings.work
         self._unscored = settings.unscored
@@ -166,6 +168,8 @@ class Group:
             self._step(runner, "measure", lambda r: self._kernels(r, inputs))
 
     def _runner(self, member: Member) -> Runner:
+        if self._streams is not None and member.mark:
+            return Streams(member, self._streams, self._threads, self._limits, self._environment)
         return ProcessRunner(member, self._threads, self._limits, self._environment)
 
     def _alive(self) -> list[Runner]:
@@ -240,9 +244,7 @@ class Group:
             self._listener("measure", f"{len(runners)} interleaved", done, self._measure.repeats)
 
     def _sample(self, runner: Runner) -> None:
-        runs = runner.measured.runs_per_sample
-        answer = runner.ask({"do": "sample", "warm_up_seconds": SETTLING_SECONDS, "runs": runs})
-        runner.measured.samples.append(float(answer["seconds"]))
+        runner.measured.samples.append(runner.sample(runner.measured.runs_per_sample))
 
     def _inferences(self, runner: Runner) -> None:
         asked = {share: name for name, share in PERCENTILES.items()}

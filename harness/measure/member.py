@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -17,6 +17,8 @@ from harness.records.record import Accuracy, Inferences, Verification
 from harness.specs.sweep import Limits
 
 _WATCH_SECONDS = 1.0
+SETTLING_SECONDS = 0.03
+"""Runs before each sample, in seconds: the caches hold data of the others."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Measured:
     samples: list[float] = field(default_factory=list)
     runs_per_sample: int = 1
     inferences: Inferences | None = None
+    intervals: list[float] = field(default_factory=list)
+    """Seconds between two inferences of all copies together, by sample, where there are several."""
     peak_rss_mb: float | None = None
     base_rss_mb: float | None = None
     load_seconds: float | None = None
@@ -77,6 +81,11 @@ class Runner(ABC):
     def close(self) -> None:
         """End it."""
 
+    def sample(self, runs: int) -> float:
+        """One sample of the latency, in seconds: the median of `runs` inferences."""
+        message = {"do": "sample", "warm_up_seconds": SETTLING_SECONDS, "runs": runs}
+        return float(self.ask(message)["seconds"])
+
     def load(self) -> None:
         answer = self.ask(
             {
@@ -100,8 +109,8 @@ class Runner(ABC):
 
 
 class ProcessRunner(Runner):
-    """One member's process, paused while another runs; `python` runs it where that is
-    not this one."""
+    """One member's process, paused while another runs. `cpus` are those that it may run on, as
+    many as it has threads by default; `python` runs it where that is not this one."""
 
     def __init__(
         self,
@@ -110,6 +119,7 @@ class ProcessRunner(Runner):
         limits: Limits,
         environment: Mapping[str, str],
         python: Path | None = None,
+        cpus: Sequence[int] | None = None,
     ) -> None:
         super().__init__(member, threads)
         self._seconds = answer_seconds(limits)
@@ -122,7 +132,7 @@ class ProcessRunner(Runner):
                 **environment,
             },
             # All on the same ones: a core whose sibling is busy is slower, for one as for all.
-            cpus=sorted(os.sched_getaffinity(0))[:threads],
+            cpus=cpus or sorted(os.sched_getaffinity(0))[:threads],
             python=python,
         )
 

@@ -268,6 +268,17 @@ METRICS: tuple[Metric, ...] = (
         unit="ms",
         variant=True,
     ),
+    Metric(
+        "throughput",
+        _part("throughput", "per_second"),
+        option="throughput",
+        title="inferences a second",
+        help="Of all copies side by side, in cells with 'streams'.",
+        most=True,
+        variant=True,
+    ),
+    Metric("throughput_ci_low", _part("throughput", "ci_low")),
+    Metric("throughput_ci_high", _part("throughput", "ci_high")),
     Metric("inferences", _part("inferences", "count"), "count"),
     *(
         Metric(

@@ -114,6 +114,15 @@ class Inferences(Frozen):
     p999_ms: float | None = None
 
 
+class Throughput(Frozen):
+    """Inferences a second of all copies of a network that run side by side: the median of the
+    samples, with its 95 % interval."""
+
+    per_second: float = Field(gt=0)
+    ci_low: float = Field(gt=0)
+    ci_high: float = Field(gt=0)
+
+
 class Accuracy(Frozen):
     """The model's metric on labelled data with its 95 % interval, or the agreement with the
     reference where there is no labelled data (`metric` then says so). Where the metric is a share
@@ -326,6 +335,7 @@ class Record(StepEntries):
     memory: Memory | None = None
     startup: Startup | None = None
     inferences: Inferences | None = None
+    throughput: Throughput | None = None
     accuracy: Accuracy | None = None
     verification: Verification | None = None
     fusion: Fusion | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from harness.specs.documents import Document
 STORE_SCHEMA = 2
 SECONDS = "seconds"
 """The quantity of latency samples: seconds per inference."""
+INTERVALS = "seconds between inferences"
+"""The quantity of throughput: seconds from one inference to the next of all copies together."""
 FILE_NAME = "results.sqlite"
 SWEEP_COPY = "sweep.yaml"
 """A copy of the sweep beside the results."""
@@ -54,7 +56,7 @@ INSERT INTO series SELECT session, fingerprint, 'seconds', seconds FROM samples;
 DROP TABLE samples;
 """
 
-Samples = Mapping[str, np.ndarray]
+Samples = Mapping[str, np.ndarray | Sequence[float]]
 """Fingerprint to samples of one quantity (float64, shape [rounds]); entry i of each is round i."""
 
 _WAYS_OUT = (

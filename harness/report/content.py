@@ -26,6 +26,7 @@ from harness.report.tables import (
     score_table,
     startup_table,
     target_tables,
+    throughput_table,
     unfinished_table,
     verification_table,
 )
@@ -95,7 +96,9 @@ def compose(results: Results) -> Content:
         layer_table(results),
         quantized_layer_table(results),
         galleries["waterfall"],
+        galleries["scaling"],
         galleries["memory"],
+        throughput_table(results),
         startup_table(results),
         inferences_table(results),
         galleries["kernels"],

@@ -13,9 +13,14 @@ from harness.run.plan import PlannedCell, PlannedGroup
 
 def require_applicable(cell: PlannedCell, group: PlannedGroup) -> None:
     """Raise CellSkipped, with the reason, where a cell's engine is not installed or does not run
-    its model or on its target, or where a step measures kernels and it does not allow that."""
+    its model or on its target, or where its target does not allow the kernels of a step or several
+    streams to be measured."""
     target = group.target
     executor = executor_of(target)
+    if group.settings.streams and not executor.runs_engines:
+        raise CellSkipped(
+            f"'streams' run on this machine's processor alone, not on the target '{target.name}'"
+        )
     if cell.configuration is not None:
         for key, options in cell.configuration.steps.items():
             if options.times_kernels and not executor.times_kernels:

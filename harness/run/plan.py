@@ -42,11 +42,12 @@ class PlannedCell:
 
 @dataclass(frozen=True)
 class PlannedGroup:
-    """The cells of one model on one target with the same settings."""
+    """The cells of one model on one target with the same `settings`."""
 
     spec: ModelSpec
     model: KnownModel
     target: TargetSpec
+    settings: Settings
     cells: tuple[PlannedCell, ...]
     measure: Measure
     unscored: int
@@ -76,7 +77,7 @@ def plan(sweep: Sweep, models: ModelProcess, servers: Servers | None = None) -> 
             batch = settings.batch
             if batch not in found:
                 found[batch] = _find(_with_batch(named, batch), sweep, models)
-            here = placed(_with_threads(target, settings.threads), servers)
+            here = placed(with_threads(target, settings), servers)
             groups.append(_group(sweep, found[batch], here, settings))
     refusals = [group.refusal for group in groups if group.refusal is not None]
     if len(refusals) == len(groups):
@@ -128,7 +129,14 @@ def _find(spec: ModelSpec, sweep: Sweep, models: ModelProcess) -> _Found:
 def _group(sweep: Sweep, found: _Found, target: TargetSpec, settings: Settings) -> PlannedGroup:
     cells = _cells(sweep, found, target, settings)
     return PlannedGroup(
-        found.spec, found.model, target, cells, sweep.measure, found.unscored, found.refusal
+        found.spec,
+        found.model,
+        target,
+        settings,
+        cells,
+        sweep.measure,
+        found.unscored,
+        found.refusal,
     )
 
 
@@ -154,9 +162,13 @@ def _known_target(name: str) -> TargetSpec:
     return target
 
 
-def _with_threads(target: TargetSpec, threads: int | None) -> TargetSpec:
+def with_threads(target: TargetSpec, settings: Settings) -> TargetSpec:
+    """The target with the cores that one network runs on."""
+    threads = settings.threads
     if threads is None:
-        return target
+        if settings.streams is None:
+            return target
+        threads = max(1, target.tvm.num_cores // settings.streams)
     tvm = target.tvm.model_copy(update={"num_cores": threads})
     return target.model_copy(update={"tvm": tvm})
 

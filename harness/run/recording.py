@@ -24,8 +24,9 @@ from harness.records.record import (
     Record,
     Startup,
     StepEntries,
+    Throughput,
 )
-from harness.records.store import SECONDS, Store
+from harness.records.store import INTERVALS, SECONDS, Store
 from harness.run.plan import PlannedCell, PlannedGroup
 from harness.specs.sweep import Sweep
 from harness.specs.target import TargetSpec
@@ -79,10 +80,10 @@ class RecordWriter:
     ) -> None:
         """Record the cells of a measured group; all share one session and its raw samples."""
         session = uuid4().hex[:16]
-        samples = {
-            mark: np.asarray(each.samples)
-            for mark, each in found.items()
-            if each.samples and each.failure is None
+        whole = {mark: each for mark, each in found.items() if each.failure is None}
+        series = {
+            SECONDS: {mark: each.samples for mark, each in whole.items() if each.samples},
+            INTERVALS: {mark: each.intervals for mark, each in whole.items() if each.intervals},
         }
         for cell in cells:
             each = found[cell.mark]
@@ -103,7 +104,7 @@ class RecordWriter:
             fields |= _results(each, paths[cell.mark], cell.key.engine)
             if cell.configuration is not None:
                 fields["artifact"] = f"artifacts/{cell.mark}"
-            self._commit(fields | {"status": "ok", "session": session}, samples)
+            self._commit(fields | {"status": "ok", "session": session}, series)
 
     def compiled(
         self,
@@ -160,10 +161,11 @@ class RecordWriter:
         return reason.replace(str(self.copied_to), str(path.parent))
 
     def _commit(
-        self, fields: dict[str, Any], seconds: Mapping[str, np.ndarray] | None = None
+        self, fields: dict[str, Any], series: Mapping[str, Mapping[str, list[float]]] | None = None
     ) -> None:
+        """Store a record, with the samples of its session by quantity and cell."""
         record = Record.model_validate(fields)
-        self._store.write(record, {SECONDS: seconds} if seconds else None)
+        self._store.write(record, series)
         self._told(record)
 
 
@@ -185,6 +187,7 @@ def _results(measured: Measured, path: Path, engine: str) -> dict[str, Any]:
         "latency": latency,
         "startup": _startup(measured),
         "inferences": measured.inferences,
+        "throughput": _throughput(measured),
         "accuracy": measured.accuracy,
         "verification": measured.verification,
     }
@@ -210,6 +213,17 @@ def _results(measured: Measured, path: Path, engine: str) -> dict[str, Any]:
         "kernels": kernels,
         "outside_kernels_us": max(0.0, 1e6 * float(np.median(outside))) if outside else None,
     }
+
+
+def _throughput(measured: Measured) -> Throughput | None:
+    from harness.statistics import summarise
+
+    if not measured.intervals:
+        return None
+    found = summarise(np.asarray(measured.intervals))
+    return Throughput(
+        per_second=1 / found.median, ci_low=1 / found.ci_high, ci_high=1 / found.ci_low
+    )
 
 
 def _startup(measured: Measured) -> Startup | None:

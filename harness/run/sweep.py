@@ -7,6 +7,7 @@ baselines included, interleaved. Building, tuning and measuring never share the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -22,13 +23,14 @@ from harness.measure.member import Measured, Member
 from harness.measure.room import require_room
 from harness.measure.verification import OutputKind
 from harness.models.tensors import TensorSpec
+from harness.processes.template import template
 from harness.records.artifact import DESCRIPTION, Artifact, TensorDescription, reference_of
 from harness.records.record import OWN_ENGINE, Record, fingerprint
 from harness.records.store import FILE_NAME, Store
 from harness.run.applicability import require_applicable, still_skipped
 from harness.run.cell import Order
 from harness.run.cell_inputs import CellInputs
-from harness.run.cell_process import FAILURES, CellProcess
+from harness.run.cell_process import FAILURES, FORKED, IMPORTED, CellProcess
 from harness.run.import_stage import SOURCE, ImportedModel, ImportOrder
 from harness.run.listener import Listener
 from harness.run.model_process import ModelProcess
@@ -98,8 +100,13 @@ def run_sweep(
                 listener.note(remark)
             listener.planned(len(cells), sum(cell.mark in done for cell in cells))
             # Unreadable models are reported before hours are spent on others.
-            for group in sorted(groups, key=lambda group: group.refusal is None):
-                if any(cell.mark not in done for cell in group.cells):
+            pending = [
+                group
+                for group in sorted(groups, key=lambda group: group.refusal is None)
+                if any(cell.mark not in done for cell in group.cells)
+            ]
+            with template(FORKED, IMPORTED) if pending else nullcontext():
+                for group in pending:
                     _GroupRun(
                         sweep, group, out, tuning_databases, store, listener, done, servers
                     ).run()
@@ -352,6 +359,7 @@ class _GroupRun:
             measure=self._group.measure,
             limits=self._sweep.limits,
             threads=self._target.tvm.num_cores,
+            streams=self._group.settings.streams,
             seed=self._sweep.seed,
             work=self._work,
             listener=lambda stage, label, done, total: self._listener.progress(

@@ -11,13 +11,16 @@ from pydantic import Field
 from harness.specs.documents import MOST_THREADS, Count, Frozen
 
 Threads = Annotated[Count, Field(le=MOST_THREADS)]
+Streams = Annotated[Count, Field(le=MOST_THREADS)]
 
 
 class Settings(Frozen):
-    """A cell's value on each axis. None: the batch of the model file, the cores of the target."""
+    """A cell's value on each axis. None: the batch of the model file, the cores of the target, and
+    one network at a time, whose throughput is not measured."""
 
     batch: Count | None = None
     threads: Threads | None = None
+    streams: Streams | None = None
 
     def __str__(self) -> str:
         return ", ".join(AXES[name].text(value) for name, value in self.given.items())
@@ -48,6 +51,11 @@ AXES: Mapping[str, Axis] = {
         "Threads",
         lambda n: f"{n} thread{'s' * (n > 1)}",
         "Only cells with this number of threads.",
+    ),
+    "streams": Axis(
+        "Streams",
+        lambda n: f"{n} stream{'s' * (n > 1)}",
+        "Only cells with so many copies of a network side by side.",
     ),
 }
 """By the name of the field in `Settings` and of the key in a sweep."""

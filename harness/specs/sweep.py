@@ -27,7 +27,7 @@ from harness.specs.documents import (
 )
 from harness.specs.edges import Edges
 from harness.specs.quantization import Quantize
-from harness.specs.settings import AXES, Settings, Threads
+from harness.specs.settings import AXES, Settings, Streams, Threads
 from harness.specs.steps import StepModule, StepOptions
 
 FusionLevel = Literal["none", "elementwise", "full"]
@@ -173,7 +173,7 @@ class Limits(Frozen):
 class Sweep(Frozen):
     """A sweep: each model on each target in each configuration, and the baselines beside them.
 
-    With several values of `batch` or `threads`, each combination has cells of its own.
+    With several values of `batch`, `threads` or `streams`, each combination has cells of its own.
     """
 
     schema_version: Literal[1] = Field(alias="schema")
@@ -195,6 +195,9 @@ class Sweep(Frozen):
     free."""
     threads: Annotated[tuple[Threads, ...], ONE_OR_SEVERAL] = ()
     """Numbers of threads; each has cells of its own. All cores of the target if not given."""
+    streams: Annotated[tuple[Streams, ...], ONE_OR_SEVERAL] = ()
+    """Numbers of copies of a network that run side by side; each has cells of its own, with their
+    throughput. They share the cores of the target out, or have `threads` threads each."""
     measure: Measure = Measure()
     """How long and how often to measure."""
     limits: Limits = Limits()

@@ -11,8 +11,10 @@ from small_models import convolutional, save
 
 from harness.errors import InputError
 from harness.files.shipped import shipped_folder
+from harness.hardware import HOST, load_target
 from harness.run.model_process import ModelProcess
-from harness.run.plan import PlannedGroup, plan
+from harness.run.plan import PlannedGroup, plan, with_threads
+from harness.specs.settings import Settings
 from harness.specs.sweep import Limits, Sweep
 
 SPARSE = {"sparsity": 0.5, "score": "activation", "calibration": 4}
@@ -163,6 +165,20 @@ def test_each_combination_of_settings_has_cells_of_its_own(tmp_path: Path) -> No
     ]
     marks = [cell.mark for group in groups for cell in group.cells]
     assert len({*marks}) == len(marks)
+
+
+@pytest.mark.parametrize(
+    ("keys", "cores"),
+    [({}, 8), ({"streams": 2}, 4), ({"streams": 3}, 2), ({"streams": 9}, 1),
+     ({"streams": 2, "threads": 8}, 8)],
+)  # fmt: skip
+def test_streams_share_the_cores_unless_threads_are_given(
+    keys: dict[str, int], cores: int, tmp_path: Path
+) -> None:
+    target = load_target(HOST)
+    tvm = target.tvm.model_copy(update={"num_cores": 8})
+    shared = with_threads(target.model_copy(update={"tvm": tvm}), Settings(**keys))
+    assert shared.tvm.num_cores == cores
 
 
 def test_batch_that_the_file_does_not_leave_free_costs_its_own_cells(tmp_path: Path) -> None:

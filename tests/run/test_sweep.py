@@ -22,6 +22,8 @@ from harness.kernels.dot_products import products_of
 from harness.records.artifact import NETWORK, reference_of
 from harness.records.export import write_exports
 from harness.records.store import FILE_NAME, Store
+from harness.report.data import load
+from harness.report.tables import throughput_table
 from harness.run.sweep import Outcome, run_sweep
 from harness.specs.sweep import Sweep
 
@@ -29,6 +31,22 @@ from harness.specs.sweep import Sweep
 def run(path: Path, out: Path, **options: bool) -> tuple[Outcome, Heard]:
     heard = Heard()
     return run_sweep(Sweep.read(path), out, out.parent / "tuning", heard, **options), heard
+
+
+@pytest.mark.slow
+def test_streams_give_throughput_beside_latency(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    path = write_sweep(tmp_path, configurations=[FUSED], streams=[1, 2])
+    outcome, _ = run(path, out)
+    assert [record.status for record in outcome.records] == ["ok"] * 4, outcome.failed
+    for record in outcome.records:
+        streams, found = record.key.settings.streams, record.throughput
+        assert found is not None and streams is not None and record.latency is not None
+        assert found.ci_low <= found.per_second <= found.ci_high
+        # Each copy gives an inference in about its latency; fewer where it has to wait.
+        assert found.per_second * record.latency.median_ms / 1e3 < 2 * streams
+    table = throughput_table(load(out))
+    assert len(table.rows) == 4 and {"Streams", "Verdict"} <= {*table.columns}
 
 
 def drawn(*shape: int) -> np.ndarray:

@@ -30,7 +30,7 @@ def test_each_combination_has_its_settings() -> None:
 
 
 def test_settings_are_named_in_the_order_of_the_axes() -> None:
-    assert str(Settings(threads=2, batch=8)) == "batch 8, 2 threads"
+    assert str(Settings(streams=1, threads=2, batch=8)) == "batch 8, 2 threads, 1 stream"
     assert [*AXES] == [*Settings.model_fields]
 
 

@@ -41,6 +41,7 @@ SWEEP = {
     "limits": {"cell_minutes": 1, "memory_mb": 512},
     "batch": [1],
     "threads": [1],
+    "streams": [1],
     "seed": 1,
 }  # fmt: skip
 TARGET = {

@@ -14,6 +14,7 @@ from harness.report.plots import (
     latency,
     memory,
     pareto,
+    scaling,
     sparsity,
     style,
     tuning,
@@ -105,6 +106,13 @@ FAMILIES = (
         f"Hatched: time lost. ≈: no difference, shown to within {WITHIN}. ?: undecided. "
         "†: not measured interleaved.",
         waterfall.draw,
+    ),
+    Family(
+        "scaling",
+        "Scaling",
+        "Medians with their 95 % intervals, and below them the rates that follow: batch over "
+        "latency, or what the streams give together.",
+        scaling.draw,
     ),
     Family(
         "memory",

@@ -29,10 +29,18 @@ def row_label(canvas: Canvas, right: float, y: float, text: str) -> None:
 
 
 def bottom_axis(
-    canvas: Canvas, scale: Scale, top: float, bottom: float, name: str, *, about: int = 4
+    canvas: Canvas,
+    scale: Scale,
+    top: float,
+    bottom: float,
+    name: str,
+    *,
+    about: int = 4,
+    values: Sequence[int] = (),
 ) -> None:
-    """Upright grid lines from `top` to `bottom` with their values beneath, and the axis's name."""
-    ticks = scale.ticks(about)
+    """Upright grid lines from `top` to `bottom` with their values beneath, and the axis's name.
+    The lines are at `values` where some are given."""
+    ticks = [(float(value), str(value)) for value in values] or scale.ticks(about)
     paths = [[(scale(value), top), (scale(value), bottom)] for value, _ in ticks]
     if paths:
         canvas.lines(paths, style.GRID, width=0.8, layer=0)

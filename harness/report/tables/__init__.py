@@ -21,6 +21,7 @@ from harness.report.tables.results import result_tables
 from harness.report.tables.scores import score_table
 from harness.report.tables.startup import startup_table
 from harness.report.tables.targets import target_tables
+from harness.report.tables.throughput import throughput_table
 
 __all__ = [
     "Entry",
@@ -41,6 +42,7 @@ __all__ = [
     "score_table",
     "startup_table",
     "target_tables",
+    "throughput_table",
     "unfinished_table",
     "verification_table",
 ]

@@ -22,6 +22,7 @@ from harness.report.data import Cell, Group, load
 from harness.report.kernel_figures import roof_of
 from harness.report.plots import latency, pareto, style, tuning
 from harness.report.plots.waterfall import change
+from harness.specs.settings import Settings
 
 CONFIGURATIONS = (
     "unfused",
@@ -79,13 +80,35 @@ def crowded(medians: list[float], accuracies: list[float]) -> Group:
         for record in cells
         if record.latency
     }
-    return Group(
+    group = Group(
         model="m" * 80,
         target="t",
         kind="measured",
         title="m" * 80,
         cells=tuple(Cell(record, turns, roof_of(cells)) for record in cells),
     )
+    along = {"batch": (1, 4, 16), "threads": (1, 2)}
+    return replace(
+        group,
+        along={
+            axis: tuple(at(group, **{axis: n}) for n in values) for axis, values in along.items()
+        },
+    )
+
+
+def at(group: Group, **settings: int) -> Group:
+    """A group with other settings, as fast."""
+    found = Settings(**settings)
+    cells = [
+        replace(
+            cell,
+            record=cell.record.model_copy(
+                update={"key": cell.key.model_copy(update={"settings": found})}
+            ),
+        )
+        for cell in group.cells
+    ]
+    return replace(group, settings=found, cells=tuple(cells))
 
 
 @pytest.mark.parametrize("family", plots.FAMILIES, ids=lambda family: family.name)
@@ -116,6 +139,7 @@ def test_draw_all_has_a_panel_for_each_model_in_each_family(tmp_path: Path) -> N
         "sparsity": 0,
         "controls": 0,
         "edge-map": 0,
+        "scaling": 0,
     }
     files = [picture.file for panels in drawn.values() for picture in panels]
     assert len(set(files)) == len(files)
