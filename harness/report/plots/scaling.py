@@ -31,14 +31,15 @@ def draw(group: Group, colors: Mapping[str, str]) -> Canvas | None:
     rows = -(-len(names) // _NAMES_A_ROW)
     first = _TOP + _ROW * rows + 16
     height = first + 2 * (_PLOT_HEIGHT + _GAP) * len(group.along) - _GAP + 32
-    canvas = panel(group.title, height)
+    canvas = panel(group.title.removesuffix(f" ({group.settings})"), height)
     _draw_legend(canvas, names, colors)
     for at, (axis, groups) in enumerate(group.along.items()):
         top = first + 2 * (_PLOT_HEIGHT + _GAP) * at
         values = [getattr(each.settings, axis) for each in groups]
         latencies = {name: [*_latencies(axis, line)] for name, line in _lines(groups).items()}
         rates = {name: [*_rates(axis, line)] for name, line in _lines(groups).items()}
-        title = AXES[axis].title.lower()
+        others = str(group.settings.model_copy(update={axis: None}))
+        title = AXES[axis].title.lower() + (f", at {others}" if others else "")
         _draw_plot(canvas, latencies, values, "ms per inference", title, colors, top)
         said = "samples a second, all streams together"
         below = top + _PLOT_HEIGHT + _GAP
