@@ -29,7 +29,8 @@ class Results:
 
     def frame(self) -> pd.DataFrame:
         """One row a planned cell, indexed by its fingerprint: model, target, configuration, engine,
-        status, the axes `batch` and `threads`, and every metric, with its unit in its name."""
+        status, the axes `batch`, `threads` and `streams`, and every metric, with its unit in its
+        name."""
         with self._store() as store:
             return export.table(store)
 

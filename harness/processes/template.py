@@ -31,6 +31,8 @@ CHANNEL, PARENT = "LAYEREDGE_CHANNEL", "LAYEREDGE_PARENT"
 """Variables of a child's environment: the file descriptor of its channel, and who started it."""
 _REQUESTS = "LAYEREDGE_REQUESTS"
 _MOST_BYTES = 1 << 16
+_ANSWERS_WITHIN = 60.0
+"""Seconds; the first answer comes once all is imported."""
 _START = "from harness.processes.template import main; main()"
 """Not `-m`, which would have a second copy of this module."""
 
@@ -52,6 +54,8 @@ class Forked:
                 told = self._life.recv(_MOST_BYTES)
             except TimeoutError:
                 raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0) from None
+            except OSError:
+                told = b""
             # A template that is gone has taken its children along.
             self._code = int(told) if told else -signal.SIGKILL
         return self._code
@@ -74,27 +78,27 @@ class Template:
         self, module: str, environment: Mapping[str, str], channel: socket.socket, errors: int
     ) -> Forked | None:
         """A child that runs a module's `main`, with the far end of its channel, and its output in
-        the file `errors`. None where the template is gone."""
+        the file `errors`. None where the template is gone, or does not answer."""
         changed = {
             name: environment.get(name)
             for name in {*environment, *self.environment}
             if environment.get(name) != self.environment.get(name)
         }
-        request = {
-            "module": module,
-            "environment": changed,
-            "cpus": [*os.sched_getaffinity(0)],
-            "folder": os.getcwd(),
-        }
         life, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with far:
-            try:
+        try:
+            with far:
+                request = {
+                    "module": module,
+                    "environment": changed,
+                    "cpus": [*os.sched_getaffinity(0)],
+                    "folder": os.getcwd(),
+                }
                 given = [channel.fileno(), errors, far.fileno()]
                 socket.send_fds(self.requests, [json.dumps(request).encode()], given)
-            except OSError:
-                life.close()
-                return None
-        told = life.recv(_MOST_BYTES)
+            life.settimeout(_ANSWERS_WITHIN)
+            told = life.recv(_MOST_BYTES)
+        except OSError:
+            told = b""
         if not told:
             life.close()
             return None
@@ -187,7 +191,8 @@ class _Server:
         os.close(channel)
         os.close(errors)
         told = socket.socket(fileno=life)
-        told.send(str(process_id).encode())
+        with contextlib.suppress(OSError):  # who asked has given up
+            told.send(str(process_id).encode())
         self._running[process_id] = told
         self._selector.register(told, selectors.EVENT_READ, process_id)
         return None

@@ -130,3 +130,28 @@ def test_nothing_is_left_behind(forking: None) -> None:
 
 def _number(process: psutil.Process) -> int:
     return process.pid
+
+
+def test_folder_that_is_gone_is_no_obstacle(
+    forking: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with Child(MODULE) as child:
+        assert child.call({"do": "echo", "value": 1}, 30)["echo"] == 1
+
+
+def test_template_that_does_not_answer_is_done_without(
+    forking: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.processes.template._ANSWERS_WITHIN", 0.5)
+    with Child(MODULE) as child:
+        os.kill(parent_of(child.process_id), signal.SIGSTOP)
+        with Child(MODULE) as other:
+            assert other.call({"do": "echo", "value": 1}, 30)["parent"] == os.getpid()
+        os.kill(parent_of(child.process_id), signal.SIGCONT)
+    monkeypatch.undo()
+    with Child(MODULE, environment={"PYTHONPATH": SEARCH_PATH}) as later:
+        assert later.call({"do": "echo", "value": 1}, 30)["parent"] != os.getpid()
