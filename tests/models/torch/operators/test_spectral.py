@@ -90,7 +90,8 @@ class _Rotated(torch.nn.Module):
         angles = torch.outer(torch.arange(4.0), 1 / 100 ** (torch.arange(0, 8, 2) / 8))
         turns = torch.polar(torch.ones_like(angles), angles)
         self.register_buffer("turns", turns)
-        self.register_buffer("unkept", turns.conj(), persistent=False)
+        # A file of a conjugate view has the tensor itself: PyTorch drops the view.
+        self.register_buffer("unkept", turns.conj().resolve_conj(), persistent=False)
         self.factor = torch.nn.Parameter(torch.tensor([1 + 2j, 0.5 - 1j, -1j, 2.0]))
         self.constant = turns * 0.5j
 
