@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from harness.errors import HarnessError
 
@@ -51,3 +52,11 @@ def in_results(part: str) -> Complete:
 
 
 MODELS, TARGETS = _completing(_models), _completing(_targets)
+
+
+def model_or_file(
+    context: click.Context, parameter: click.Parameter, begun: str
+) -> list[CompletionItem]:
+    """Names of models, and files."""
+    names = MODELS(context, parameter, begun)
+    return [*map(CompletionItem, names), CompletionItem(begun, type="file")]

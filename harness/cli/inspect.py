@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.completion import model_or_file
 from harness.cli.terminal import output
 from harness.errors import printable
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command("inspect")
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True, shell_complete=model_or_file)
 @click.option(
     "--fusion",
     "level",

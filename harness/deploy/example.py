@@ -28,7 +28,7 @@ _SHOWN = 5
 
 _PROGRAM = """\
 // Calls the network with all ones, and prints the first values of each output. To compile:
-//     c++ -O2 example.cpp ./model.so ./threads.so -o example
+//     c++ -O2 example.cpp -L. -l:model.so -l:threads.so -Wl,-rpath,'$ORIGIN' -o example
 #include <algorithm>
 #include <cstdint>
 #include <iostream>
@@ -74,13 +74,18 @@ def example(
         given=", ".join(f"input{at}.data()" for at in range(len(inputs))) or "nullptr",
         found=", ".join(f"output{at}.data()" for at in range(len(outputs))),
         printed="\n".join(
-            f"  print({json.dumps(each.name)}, output{at});" for at, each in enumerate(outputs)
+            f"  print({_quoted(each.name)}, output{at});" for at, each in enumerate(outputs)
         ),
     )
+
+
+def _quoted(name: str) -> str:
+    """A name as a text in C++."""
+    return json.dumps(name, ensure_ascii=False)
 
 
 def _vector(name: str, tensor: TensorDescription, *, ones: bool) -> str:
     """A vector for a tensor's values, with a comment that says what it is."""
     size, shape = math.prod(tensor.shape), "x".join(map(str, tensor.shape)) or "a number"
     kind, value = C_TYPES[tensor.dtype], _ONES.get(tensor.dtype, "1") if ones else "0"
-    return f"  std::vector<{kind}> {name}({size}, {value});  // {json.dumps(tensor.name)}, {shape}"
+    return f"  std::vector<{kind}> {name}({size}, {value});  // {_quoted(tensor.name)}, {shape}"

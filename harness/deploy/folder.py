@@ -239,7 +239,7 @@ _NATIVE = """
 From C or C++, without Python:
 
 ```
-c++ -O2 example.cpp ./model.so ./threads.so -o example && ./example
+c++ -O2 example.cpp -L. -l:model.so -l:threads.so -Wl,-rpath,'$ORIGIN' -o example && ./example
 ```
 
 `layeredge.h` says what the functions do; `example.cpp` calls them with all ones.

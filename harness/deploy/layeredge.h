@@ -1,6 +1,6 @@
 /* Calls the network in model.so from C or C++, without TVM and without Python.
  *
- *     c++ -O2 example.cpp ./model.so ./threads.so -o example
+ *     c++ -O2 example.cpp -L. -l:model.so -l:threads.so -Wl,-rpath,'$ORIGIN' -o example
  *
  * metadata.json describes the inputs and outputs: values lie one after the other, in C order. Those
  * that begin at a multiple of 64 bytes are read and written where they are, others are copied. Inputs

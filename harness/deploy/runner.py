@@ -22,6 +22,7 @@ import sys
 import threading
 import timeit
 import weakref
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,19 +59,22 @@ class Model:
         }
         self._network = (_InTvm if self.about["requires"] else _alone)(self.folder, self.about)
         self._sole = threading.Lock()
+        self._ran = False
         self.reset()
         for _ in range(warm_up):
-            self.infer(
-                {name: np.ones(each["shape"], each["dtype"]) for name, each in self.inputs.items()}
-            )
+            self.infer(self.ones())
         self.reset()
 
     def reset(self) -> None:
         """Put the state back to its initial values."""
         self._state = dict(self._initial)
 
+    def ones(self) -> Arrays:
+        """Inputs of one inference, by name, all ones."""
+        return {name: np.ones(each["shape"], each["dtype"]) for name, each in self.inputs.items()}
+
     def __call__(
-        self, *arrays: np.ndarray | Mapping[str, np.ndarray], **named: np.ndarray
+        self, /, *arrays: np.ndarray | Mapping[str, np.ndarray], **named: np.ndarray
     ) -> np.ndarray | Arrays:
         """The output for inputs in their order, by name, or in a dict; a dict where there are
         several outputs. With one more axis in front, they are several samples, which are run in
@@ -80,6 +84,10 @@ class Model:
         if len(arrays) > len(self.inputs):
             raise ValueError(f"expected at most {len(self.inputs)} inputs, found {len(arrays)}")
         placed = dict(zip(self.inputs, map(np.asarray, arrays), strict=False))
+        if twice := placed.keys() & named.keys():
+            raise ValueError(
+                f"expected each input once; found '{min(twice)}' in its place and by name"
+            )
         found = self.run({**placed, **named})
         return found if len(found) > 1 else next(iter(found.values()))
 
@@ -89,7 +97,8 @@ class Model:
         if samples is None:
             return self.infer(arrays)
         rows = [
-            self.infer({name: array[at] for name, array in arrays.items()}) for at in range(samples)
+            self.infer({name: np.asarray(array[at]) for name, array in arrays.items()})
+            for at in range(samples)
         ]
         return {name: np.stack([row[name] for row in rows]) for name in self.outputs}
 
@@ -99,11 +108,19 @@ class Model:
             values = {**self._state, **inputs}
             found = self._network.infer([values[name] for name in self._order])
             outputs = dict(zip(self.outputs, found, strict=True))
-            self._state = {name: outputs[each["output"]] for name, each in self._kept.items()}
+            # Copies: the outputs are the caller's to change.
+            self._state = {
+                name: outputs[each["output"]].copy() for name, each in self._kept.items()
+            }
+            self._ran = True
         return outputs
 
     def median_ms(self, runs: int = 50) -> float:
-        """The median latency of an inference of the last inputs, in milliseconds."""
+        """The median latency of an inference of the last inputs, in milliseconds; of ones where
+        there were none."""
+        if not self._ran:
+            self.infer(self.ones())
+            self.reset()
         again = timeit.repeat(self._network.again, number=1, repeat=runs)
         return float(1e3 * np.median(again))
 
@@ -115,7 +132,7 @@ class Model:
             expected = f"{spec['dtype']} {spec['shape']}, or one more axis in front, for '{name}'"
             if name not in given:
                 raise ValueError(f"expected {expected}; found {', '.join(given) or 'nothing'}")
-            array = arrays[name] = np.ascontiguousarray(given[name])
+            array = arrays[name] = np.asarray(given[name], order="C")
             axes = array.ndim - len(spec["shape"])
             fits = axes in (0, 1) and [*array.shape[axes:]] == spec["shape"]
             if not fits or array.dtype != spec["dtype"] or not array.size:
@@ -125,6 +142,10 @@ class Model:
                     found += f"; {len(array)} samples are {samples}, as by array[:, None]"
                 raise ValueError(f"expected {expected}; {found}")
             counts.add(array.shape[0] if axes else None)
+        if unknown := [name for name in given if name not in self.inputs]:
+            name, inputs = unknown[0], ", ".join(f"'{each}'" for each in self.inputs)
+            why = "is state, which the model keeps" if name in self._kept else "is no input"
+            raise ValueError(f"'{name}' {why}; expected {inputs or 'nothing'}")
         if len(counts) > 1:
             raise ValueError(f"expected as many samples of each input, found {counts}")
         return arrays, counts.pop() if counts else None
@@ -258,6 +279,14 @@ def _loaded(library: Path) -> ctypes.CDLL:
         ) from None
 
 
+def _read(path: str) -> Any:
+    """The array in a file, or its arrays by name. Raises OSError and ValueError."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, zipfile.BadZipFile):
+        raise ValueError("expected arrays as np.savez or np.save write them") from None
+
+
 def main() -> None:
     """Run the model on the arrays of a file, or on ones, and write its outputs."""
     parser = argparse.ArgumentParser(
@@ -272,17 +301,21 @@ def main() -> None:
     given = parser.parse_args()
     try:
         model = Model()
-        arrays = {
-            name: np.ones(each["shape"], each["dtype"]) for name, each in model.inputs.items()
-        }
+        arrays = model.ones()
         if given.inputs:
-            found = np.load(given.inputs)
+            found = _read(given.inputs)
             alone = isinstance(found, np.ndarray)
             arrays = {next(iter(model.inputs)): found} if alone else dict(found)
         outputs = model.run(arrays)
     except (OSError, ValueError) as error:
         sys.exit(f"{given.inputs}: {error}" if given.inputs else str(error))
-    np.savez(given.outputs, **outputs)  # type: ignore[arg-type]
+    try:
+        with zipfile.ZipFile(given.outputs, "w") as file:  # `np.savez` has names of its own
+            for name, array in outputs.items():
+                with file.open(f"{name}.npy", "w", force_zip64=True) as part:
+                    np.lib.format.write_array(part, array, allow_pickle=False)
+    except OSError as error:
+        sys.exit(f"{given.outputs}: cannot be written: {error.strerror or error}")
     print(*(f"{name}: {array.dtype} {array.shape}" for name, array in outputs.items()), sep="\n")
     print(f"median latency: {model.median_ms():.4g} ms")
 

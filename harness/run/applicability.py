@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 
 from harness.baselines.registry import ENGINES, applicable
@@ -9,6 +10,7 @@ from harness.devices.servers.tracker import Servers
 from harness.errors import CellFailure, CellSkipped
 from harness.executors.table import executor_of
 from harness.run.plan import PlannedCell, PlannedGroup
+from harness.specs.target import TargetSpec
 
 
 def require_applicable(cell: PlannedCell, group: PlannedGroup) -> None:
@@ -17,10 +19,8 @@ def require_applicable(cell: PlannedCell, group: PlannedGroup) -> None:
     streams to be measured."""
     target = group.target
     executor = executor_of(target)
-    if group.settings.streams and not executor.runs_engines:
-        raise CellSkipped(
-            f"'streams' run on this machine's processor alone, not on the target '{target.name}'"
-        )
+    if streams := group.settings.streams:
+        _require_streams(streams, target)
     if cell.configuration is not None:
         for key, options in cell.configuration.steps.items():
             if options.times_kernels and not executor.times_kernels:
@@ -39,6 +39,19 @@ def require_applicable(cell: PlannedCell, group: PlannedGroup) -> None:
         raise CellSkipped(f"{engine} does not run {format} models, only {formats}")
     if find_spec(ENGINES[engine].package) is None:
         raise CellSkipped(f"{engine} is not installed: {ENGINES[engine].install}")
+
+
+def _require_streams(streams: int, target: TargetSpec) -> None:
+    if not executor_of(target).runs_engines:
+        raise CellSkipped(
+            f"'streams' run on this machine's processor alone, not on the target '{target.name}'"
+        )
+    threads, cores = target.tvm.num_cores, len(os.sched_getaffinity(0))
+    if streams * threads > cores:
+        raise CellSkipped(
+            f"{streams} streams of {threads} thread{'s' * (threads > 1)} each need "
+            f"{streams * threads} cores; there are {cores} here"
+        )
 
 
 def still_skipped(cell: PlannedCell, group: PlannedGroup, servers: Servers | None) -> bool:

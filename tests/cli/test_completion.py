@@ -28,6 +28,7 @@ def completed(*arguments: str) -> list[str]:
         (("models", "fetch", "magika", "ppocr"), ["ppocr-cls", "ppocr-det"]),
         (("targets", "show", "raspberry-pi-4"), ["raspberry-pi-4"]),
         (("targets", "new", "mine", "--like", "x86-h"), ["x86-host"]),
+        (("inspect", "magi"), ["magika", "magi"]),  # or a file
         (("rep",), ["report"]),
         (("select", "nowhere", "--model", ""), []),
     ],

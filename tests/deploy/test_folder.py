@@ -285,7 +285,7 @@ def test_export_needs_tvm_where_the_network_is_more_than_kernels(
 
 def compile_program(folder: Path, source: Path, program: Path) -> None:
     command = ["g++", "-O1", "-Wall", "-Wextra", "-Werror", "-std=c++17", f"-I{folder}"]
-    libraries = [str(folder / "model.so"), str(folder / "threads.so")]
+    libraries = [f"-L{folder}", "-l:model.so", "-l:threads.so", f"-Wl,-rpath,{folder}"]
     subprocess.run([*command, str(source), *libraries, "-o", str(program)], check=True)
 
 
@@ -299,6 +299,66 @@ def test_example_in_cpp_gives_what_python_does(built: tuple[Path, Record], tmp_p
     model = Model(out)
     expected = model(np.ones((1, 3, 8, 8), np.float32)).ravel()
     assert name == "y:" and np.array(values, np.float32).tolist() == expected.tolist()
+
+
+@pytest.mark.slow
+def test_scalars_and_names_of_any_kind_are_called(tmp_path: Path) -> None:
+    """Names that Python or C++ would take for something else, and inputs without axes."""
+    network = onnx_model(
+        [
+            helper.make_node("Mul", ["self", "file"], ["file\U0001f600"]),
+            helper.make_node("Add", ["self", "self"], ["args"]),
+        ],
+        [("self", FLOAT, []), ("file", FLOAT, [])],
+        ["file\U0001f600", "args"],
+    )
+    out = export(tmp_path, compiled(tmp_path, network), tmp_path / "deploy")
+    model = Model(out)
+    three, two = np.float32(3), np.float32(2)
+    for found in (model(three, two), model(self=three, file=two)):
+        assert {name: (each.shape, float(each)) for name, each in found.items()} == {
+            "file\U0001f600": ((), 6.0),
+            "args": ((), 6.0),
+        }
+    several = model(np.arange(3, dtype=np.float32), np.full(3, 2, np.float32))
+    assert several["args"].tolist() == [0, 2, 4]
+    done = run(sys.executable, out)
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "outputs.npz") as written:
+        assert sorted(written) == ["args", "file\U0001f600"]
+    compile_program(out, out / "example.cpp", tmp_path / "example")
+    said = subprocess.run([str(tmp_path / "example")], capture_output=True, text=True).stdout
+    assert said == "file\U0001f600: 1\nargs: 2\n"
+
+
+@pytest.mark.slow
+def test_model_refuses_what_it_does_not_take(built: tuple[Path, Record], tmp_path: Path) -> None:
+    model = Model(export(*built, tmp_path / "deploy"), warm_up=0)
+    assert model.median_ms(3) > 0
+    x = np.ones((1, 3, 8, 8), np.float32)
+    with pytest.raises(ValueError, match="'bogus' is no input; expected 'x'"):
+        model(x, bogus=x)
+    with pytest.raises(ValueError, match="found 'x' in its place and by name"):
+        model(x, x=x)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["bad.npz"], "bad.npz: expected arrays as np.savez or np.save write them"),
+        (["good.npz", "nowhere/out.npz"], "nowhere/out.npz: cannot be written: No such file"),
+    ],
+)
+def test_runner_says_in_one_line_what_is_wrong_with_files(
+    built: tuple[Path, Record], inputs: Path, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    out = export(*built, tmp_path / "deploy")
+    (tmp_path / "bad.npz").write_bytes(b"PK\3\4xx")
+    shutil.copy(inputs, tmp_path / "good.npz")
+    done = run(sys.executable, out, *arguments)
+    assert done.returncode == 1 and done.stderr.startswith(said), done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 MANY = """

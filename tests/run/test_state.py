@@ -15,6 +15,7 @@ from small_models import recurrent_step, save, save_counting_tflite
 from sweeps import FUSED, Heard, write_sweep
 
 from harness.deploy.folder import export
+from harness.deploy.runner import Model
 from harness.errors import InputError
 from harness.run.sweep import run_sweep
 from harness.specs.sweep import Sweep
@@ -80,6 +81,11 @@ def test_declared_state_is_zero_in_labelled_data_and_kept_when_exported(tmp_path
         np.testing.assert_allclose(found["following"][at], h, rtol=1e-4)
     one = run_exported(tmp_path, {"x": x[0]})
     np.testing.assert_allclose(one["following"], x[0], rtol=1e-6)
+    model = Model(tmp_path / "deploy")
+    model(x[0])["following"][:] = 1000  # the caller's, not the model's
+    np.testing.assert_array_equal(model(x[1])["following"], found["following"][1])
+    with pytest.raises(ValueError, match="'h' is state, which the model keeps; expected 'x'"):
+        model(x[0], h=x[0])
 
 
 def test_state_that_is_none_fails_the_cell_with_the_names_there_are(tmp_path: Path) -> None:
