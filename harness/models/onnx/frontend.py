@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from harness.compiler.api import tvm
@@ -55,6 +56,9 @@ def import_onnx(path: Path, shapes: Shapes, work: Path) -> Imported:
     fix_shapes(model, shapes, path)
     model = fold(model, path)
     inputs = tuple(_input_spec(value, path) for value in graph_inputs(model.graph))
+    for value in model.graph.output:
+        if value.type.tensor_type.elem_type != onnx.TensorProto.UNDEFINED:
+            _dtype(value, "output", path)
     for spec in inputs:
         if excess := spec.excess:
             raise InputError(f"{path}: input '{spec.name}' takes {excess}")
@@ -119,11 +123,17 @@ def _listed(names: list[str], most: int = 5) -> str:
 
 
 def _input_spec(value: onnx.ValueInfoProto, path: Path) -> TensorSpec:
-    tensor = value.type.tensor_type
-    if tensor.elem_type == onnx.TensorProto.STRING:
-        raise InputError(f"{path}: input '{value.name}' holds text, expected numbers")
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+    extents = tuple(each.dim_value for each in value.type.tensor_type.shape.dim)
+    return TensorSpec(value.name, extents, str(_dtype(value, "input", path)))
+
+
+def _dtype(value: onnx.ValueInfoProto, what: str, path: Path) -> np.dtype:
+    """The type of an input or output. Raises InputError for one that NumPy lacks."""
+    number = value.type.tensor_type.elem_type
+    if number == onnx.TensorProto.STRING:
+        raise InputError(f"{path}: {what} '{value.name}' holds text, expected numbers")
+    dtype: np.dtype = onnx.helper.tensor_dtype_to_np_dtype(number)
     if dtype.kind not in "biufc":
-        name = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
-        raise InputError(f"{path}: input '{value.name}' is {name}, expected a type that NumPy has")
-    return TensorSpec(value.name, tuple(d.dim_value for d in tensor.shape.dim), str(dtype))
+        name = onnx.TensorProto.DataType.Name(number).lower()
+        raise InputError(f"{path}: {what} '{value.name}' is {name}, expected a type that NumPy has")
+    return dtype

@@ -253,6 +253,20 @@ def test_shapes_of_outputs_may_be_left_out_and_those_of_inputs_not(tmp_path: Pat
     assert "input 'x' has no shape, each input needs one" in refused(model, tmp_path)
 
 
+@pytest.mark.parametrize("what", ["input", "output"])
+def test_import_refuses_types_that_numpy_lacks(what: str, tmp_path: Path) -> None:
+    narrow = TensorProto.BFLOAT16
+    ends = [("x", FLOAT, [4]), ("y", narrow, [4])]
+    if what == "input":
+        ends = [("x", narrow, [4]), ("y", FLOAT, [4])]
+    cast = helper.make_node("Cast", ["x"], ["y"], to=ends[1][1])
+    path = save(onnx_model([cast], ends[:1], ends[1:]), tmp_path / "m.onnx")
+    name = "x" if what == "input" else "y"
+    said = f"{what} '{name}' is bfloat16, expected a type that NumPy has"
+    with pytest.raises(InputError, match=said):
+        import_model(path, {}, tmp_path)
+
+
 def test_import_refuses_a_selection_of_boxes(tmp_path: Path) -> None:
     node = helper.make_node("NonMaxSuppression", ["boxes", "scores"], ["y"], name="select")
     inputs = [("boxes", FLOAT, [1, 10, 4]), ("scores", FLOAT, [1, 2, 10])]
