@@ -80,6 +80,11 @@ def _varies_in_vectors(index: Any, channel: Any) -> bool:
     return _depends(structural_map(index, (tirx.FloorDiv, of_the_first)), channel)
 
 
+NO_TILE = "the reader's tile is no tile of the reduction"
+"""As where the reader moves channels: a tile of it would need results from all over the reduction,
+and each would be computed again and again."""
+
+
 class KernelSchedule:
     """One kernel's schedule as it grows. Blocks are known by name, which survives copying."""
 
@@ -246,7 +251,7 @@ class KernelSchedule:
         taps = axes[spatial:]
         sizes = [loop_extent(schedule, loop) for loop in rows]
         if loop_extent(schedule, channels) != tile.channels or math.prod(sizes) != tile.rows:
-            raise ValueError("the reader's tile is no tile of the reduction")
+            raise ValueError(NO_TILE)
         vectors = self._vectors(channels, tile.lanes)
         schedule.reorder(*taps, *rows, *vectors)
         for loop in (*rows, *vectors[:-1], *inner, *self._vectors(column, tile.lanes)[:-1]):

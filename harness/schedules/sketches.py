@@ -37,7 +37,7 @@ from harness.kernels.blocks import (
     vector_width,
 )
 from harness.kernels.vectors import vector_registers
-from harness.schedules.default import KernelSchedule
+from harness.schedules.default import NO_TILE, KernelSchedule
 from harness.schedules.uneven import (
     MOST_ROWS,
     UnevenKernel,
@@ -145,6 +145,11 @@ class _TiledKernel(KernelSchedule):
         axes = schedule.get_loops(name)[len(outside) :]
         spatial = len(self._extents(name, 0))
         *tile_rows, tile_channels = axes[:spatial]
+        kept = channels[1:] if self._in_parts else channels[2:]
+        if loop_extent(schedule, tile_channels) != width * math.prod(
+            loop_extent(schedule, each) for each in kept
+        ):
+            raise ValueError(NO_TILE)
         *taps, last = axes[spatial:]
         self.length = loop_extent(schedule, last)
         steps, step = self._steps(last)

@@ -18,11 +18,12 @@ from typing import Any
 from harness.compiler.api import Schedule, tirx
 from harness.kernels.blocks import (
     divisors,
+    loop_extent,
     multiplied_per_load,
     variables,
     vector_width,
 )
-from harness.schedules.default import KernelSchedule
+from harness.schedules.default import NO_TILE, KernelSchedule
 
 MOST_ROWS = 16
 
@@ -75,6 +76,8 @@ class UnevenKernel(KernelSchedule):
         schedule.compute_at(name, between[-1], preserve_unit_loops=True)
         schedule.set_scope(name, 0, "local")
         tile_row, tile_channel, *taps = schedule.get_loops(name)[3:]
+        if loop_extent(schedule, tile_channel) != self._tile_size.vectors * width:
+            raise ValueError(NO_TILE)
         tile_vector, tile_lane = schedule.split(tile_channel, [None, width])
         schedule.reorder(*taps, tile_row, tile_vector, tile_lane)
         for loop in (tile_row, tile_vector, inner, inner_vector):

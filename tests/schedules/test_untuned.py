@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from compiling import run_kernel
 
-from harness.compiler.api import te, topi, tvm
+from harness.compiler.api import SBlockRealize, te, topi, tvm
 from harness.kernels import packed
 from harness.kernels.vectors import vector_lanes
 from harness.schedules.default import Tiling
@@ -63,3 +65,37 @@ def test_fewer_channels_than_lanes_are_parted_for_the_threads() -> None:
     module = tvm.IRModule({"main": te.create_prim_func([*inputs, result])})
     found = schedule_untuned(module, TARGET, 2)
     assert difference(run_kernel(module, TARGET), run_kernel(found, TARGET)) is None
+
+
+def shuffled_groups() -> tvm.IRModule:
+    """A convolution in groups whose channels are shuffled, as ShuffleNet has it."""
+    data = te.placeholder((1, 7, 7, 544), name="data")
+    weights = te.placeholder((1, 1, 136, 544), name="weights")
+    found = topi.nn.group_conv2d_nhwc(data, weights, 1, 0, 1, 4)
+    parted = topi.reshape(found, (1, 7, 7, 4, 136))
+    moved = topi.transpose(parted, (0, 1, 2, 4, 3))
+    result = topi.reshape(moved, (1, 7, 7, 544))
+    return tvm.IRModule({"main": te.create_prim_func([data, weights, result])})
+
+
+@pytest.mark.parametrize("mcpu", ["znver2", "skylake-avx512"])
+def test_no_result_is_computed_again_where_channels_are_moved(mcpu: str) -> None:
+    target = tvm.target.Target({"kind": "llvm", "mcpu": mcpu, "num-cores": 2})
+    scheduled = schedule_untuned(shuffled_groups(), target, 2)
+    products = [0]
+
+    def count(node: object, extents: tuple[int, ...] = ()) -> None:
+        if isinstance(node, tvm.tirx.For):
+            count(node.body, (*extents, int(node.extent)))
+        elif isinstance(node, tvm.tirx.SeqStmt):
+            for each in node.seq:
+                count(each, extents)
+        elif isinstance(node, SBlockRealize):
+            block = node.block
+            if block.name_hint == "root":
+                count(block.body, extents)
+            elif any(axis.iter_type == 2 for axis in block.iter_vars):
+                products[0] += math.prod(extents)
+
+    count(scheduled["main"].body)
+    assert 0 < products[0] <= 1.1 * 49 * 544 * 136
