@@ -138,13 +138,8 @@ def test_nothing_is_proposed_that_computes_over_and_over() -> None:
         name="heads",
     )
     kernel = tvm.IRModule({"main": te.create_prim_func([left, right, heads])})
-    wasteful = [
-        schedule
-        for schedule in Sketches(kernel, TARGET, 2).promising()
-        if estimate_tir_flops(schedule.mod) > 2 * estimate_tir_flops(kernel)
-    ]
-    assert wasteful, "the kernel has no schedule that shows anything"
     proposed = search(kernel, []).propose()
     assert proposed
-    for candidate in proposed:
-        assert estimate_tir_flops(candidate.sch.mod) <= 2 * estimate_tir_flops(kernel)
+    of_ours = [*Sketches(kernel, TARGET, 2).promising()]
+    for schedule in (*of_ours, *(candidate.sch for candidate in proposed)):
+        assert estimate_tir_flops(schedule.mod) <= 2 * estimate_tir_flops(kernel)
