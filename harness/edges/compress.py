@@ -54,11 +54,8 @@ def compress(
     tell({"stage": "compress"})
     if edges.finetune and find_spec("torch") is None:
         raise CellFailure("fine-tuning needs PyTorch: pip install 'layeredge[torch]'")
-    layers = layers_of(module)
     work = _Work(module, edges, lanes, seed, calibrate, training, tell)
-    if traits_of(edges.pattern).channels:
-        return work.channels(layers)
-    return work.in_stages(appraise)
+    return work.channels() if traits_of(edges.pattern).channels else work.in_stages(appraise)
 
 
 @dataclass(frozen=True)
@@ -73,8 +70,9 @@ class _Work:
     training: Sequence[Sequence[np.ndarray]]
     tell: Tell
 
-    def channels(self, layers: list[Layer]) -> tuple[tvm.IRModule, Compression]:
+    def channels(self) -> tuple[tvm.IRModule, Compression]:
         """The network with fewer channels."""
+        layers = layers_of(self.dense)
         calibration = self._calibration(self.dense, layers)
         channels = channels_of(self.dense, layers, self.edges, self.lanes, self.seed, calibration)
         masks = channels.masks(layers)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harness.edges.budgets import Prices
     from harness.networks.layers import Layer
 
-REVISION = 3
+REVISION = 4
 """In the fingerprint of cells: raised when the step comes to another network than before."""
 
 

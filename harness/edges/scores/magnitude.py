@@ -18,5 +18,6 @@ def scores(
 ) -> dict[str, np.ndarray]:
     """The sums of squares of the weights of each block."""
     return {
-        layer.name: summed(np.square(layer.matrix.astype(np.float64)), block) for layer in layers
+        layer.name: summed(np.square(layer.matrix, dtype=np.float64, order="C"), block)
+        for layer in layers
     }

@@ -51,7 +51,7 @@ def simplest_form(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         for form in (_with_functions, _with_shapes, _with_bodies):
             if (other := form(model, path)) is not model:
                 model, written = fold(other, path), True
-    return without_empties(with_whole_bytes(model, path))
+    return without_empties(with_whole_bytes(model))
 
 
 def _with_functions(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:

@@ -6,13 +6,11 @@ They have the same values. Only quantization gives new ones, which are limited a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from harness.errors import InputError
 from harness.models.onnx.file import walk_nodes
 
 _TYPES = {
@@ -27,16 +25,8 @@ _BYTES: Mapping[int, int] = {
 _BITS: Mapping[int, int] = {kind: int(name[-1]) for name, kind in _TYPES.items()}
 
 
-def with_whole_bytes(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    """An equal model without narrow integers; the same one where there are none. Raises InputError
-    where it is fed with some, or gives some."""
-    for what, values in (("input", model.graph.input), ("output", model.graph.output)):
-        for value in values:
-            if value.type.tensor_type.elem_type in _BYTES:
-                name = TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
-                raise InputError(
-                    f"{path}: {what} '{value.name}' is {name}, expected numbers of whole bytes"
-                )
+def with_whole_bytes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """An equal model without narrow integers inside; the same one where there are none."""
     narrow = {
         tensor.name: tensor.data_type
         for tensor in model.graph.initializer

@@ -89,5 +89,5 @@ def test_result_of_them_is_refused(tmp_path: Path) -> None:
     model = network([node], weights, (4,), 21)
     model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.INT4, [4]))
     path = save(model, tmp_path / "model.onnx")
-    with pytest.raises(InputError, match="output 'y' is int4, expected numbers of whole bytes"):
+    with pytest.raises(InputError, match="output 'y' is int4, expected a type that NumPy has"):
         import_model(path, {}, tmp_path)
