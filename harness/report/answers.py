@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -27,7 +28,7 @@ _MOST_NAMED = 3
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer for one model on one target.
+    """The answer for one `model` on one `target`.
 
     `deploy` names the cell, empty where none can be deployed. `standing` is the verdict on its
     latency beside the reference engine's, `speed` how many times as fast it is, `sure` the interval
@@ -37,6 +38,8 @@ class Answer:
     """
 
     title: str
+    model: str
+    target: str
     deploy: str
     standing: Standing
     speed: str
@@ -76,8 +79,9 @@ def _answer(group: Group, results: Results) -> Answer:
         samples=results.samples_of,
         beside=[cell.record for cell in results.cells],
     )
+    answer = partial(Answer, group.title, group.model, group.target)
     if found.choice is None:
-        return Answer(group.title, "", "not known", "", note=_why_nothing(group, found))
+        return answer("", "not known", "", note=_why_nothing(group, found))
     chosen = group.cell(found.choice.fingerprint)
     passed_over, best_own = _passed_over(group, found, chosen), _best_own(group, found, chosen)
     note = "; ".join([*_ties(group, found), *passed_over, *best_own])
@@ -85,8 +89,7 @@ def _answer(group: Group, results: Results) -> Answer:
     if not is_timed(group.kind):
         figure = found.choice.written(found.objective, found.choice.figures[found.objective])
         least = f"least {CHOOSABLE[found.objective].title}: {figure}"
-        return Answer(
-            group.title,
+        return answer(
             chosen.label,
             "not timed",
             least,
@@ -97,8 +100,7 @@ def _answer(group: Group, results: Results) -> Answer:
     beside = _beside(group, chosen)
     verdict = chosen.against(beside) if beside else None
     standing, speed, sure = _speed(group, chosen, beside, verdict)
-    return Answer(
-        group.title,
+    return answer(
         chosen.label,
         standing,
         speed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.report.answers import Answer, answers
@@ -9,6 +10,7 @@ from harness.report.data import Results
 from harness.report.headline import other_work, summary
 from harness.report.plots import FAMILIES, Family, Picture, draw_all
 from harness.report.tables import (
+    PLACES,
     Table,
     accuracy_table,
     budget_table,
@@ -57,13 +59,15 @@ Section = Table | Gallery
 
 @dataclass(frozen=True)
 class Content:
-    """Everything in a report. `cautions` are the lines of the summary to beware of."""
+    """Everything in a report. `cautions` are the lines of the summary to beware of, `choices` the
+    models and targets to filter by, where there are several."""
 
     name: str
     summary: list[str]
     cautions: list[str]
     answers: list[Answer]
     sections: list[Section]
+    choices: Mapping[str, Sequence[str]]
 
     @property
     def pictures(self) -> list[Picture]:
@@ -97,6 +101,7 @@ def compose(results: Results) -> Content:
         quantized_layer_table(results),
         galleries["waterfall"],
         galleries["scaling"],
+        galleries["history"],
         galleries["memory"],
         throughput_table(results),
         startup_table(results),
@@ -118,4 +123,10 @@ def compose(results: Results) -> Content:
         cautions=other_work(results.groups),
         answers=found,
         sections=[section for section in sections if section.filled],
+        choices={name: values for name in PLACES if len(values := _values(results, name)) > 1},
     )
+
+
+def _values(results: Results, name: str) -> list[str]:
+    """The models or targets of a report, in the plan's order."""
+    return list(dict.fromkeys(getattr(group, name) for group in results.groups))

@@ -131,10 +131,20 @@ class Group:
     settings: Settings = field(default_factory=Settings)
     along: Mapping[str, tuple[Group, ...]] = field(default_factory=dict, repr=False)
     """The groups that differ from this one in a single setting, by its axis, this one first."""
+    run: str = ""
+    """The folder, on a page over several."""
+    runs: tuple[Group, ...] = field(default=(), repr=False)
+    """The groups of the same cells in all folders, in order of time, this one first."""
 
     @property
     def place(self) -> tuple[str, str, Settings]:
         return self.model, self.target, self.settings
+
+    @property
+    def same_title(self) -> str:
+        """What the cells of all `runs` are of."""
+        model, target, settings = (self.cells[0].named or self.cells[0].key).place
+        return f"{model} on {target}" + (f" ({settings})" if settings.given else "")
 
     @cached_property
     def timed(self) -> tuple[Cell, ...]:

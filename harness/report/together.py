@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from harness.errors import InputError
-from harness.report.data import Cell, Results, grouped, load
+from harness.report.data import Cell, Group, Results, grouped, load
 from harness.report.wording import listed
 
 _MOST_NAMED = 4
@@ -36,8 +36,28 @@ def load_together(folders: Sequence[Path]) -> Results:
         folder=listed([str(folder) for folder in folders], _MOST_NAMED),
         table=pd.concat([results.table for results in found]),
         cells=tuple(cells),
-        groups=grouped(cells),
+        groups=_with_runs(grouped(cells), dict(zip(map(str, folders), labels, strict=True))),
     )
+
+
+def _with_runs(groups: Sequence[Group], labels: Mapping[str, str]) -> tuple[Group, ...]:
+    """The groups, of which the first of each run of the same cells knows the later ones."""
+    same: dict[tuple[object, ...], list[Group]] = {}
+    for group in groups:
+        cell = group.cells[0]
+        assert cell.named is not None
+        labelled = replace(group, run=labels[cell.folder])
+        same.setdefault((cell.named.place, group.kind), []).append(labelled)
+    runs = {}
+    for found in same.values():
+        first, *later = sorted(found, key=_measured)
+        runs[first.place, first.kind] = (first, *later) if later else ()
+    return tuple(replace(group, runs=runs.get((group.place, group.kind), ())) for group in groups)
+
+
+def _measured(group: Group) -> str:
+    """When the group's cells were finished, as far as that is known."""
+    return max((cell.record.finished_at or "" for cell in group.cells), default="")
 
 
 def _labels(folders: Sequence[Path]) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from example_results import example_results
 
 from harness.report import write_report
 
+AXE = "axe-core@4.14.1"
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
     "--headless",
@@ -135,6 +138,20 @@ def test_page_is_not_wider_than_the_window(browser: Any) -> None:
     browser.set_window_size(1280, 900)
 
 
+def test_no_table_is_cut_on_paper(browser: Any) -> None:
+    """A4, landscape, without margins of 12 mm: 1031 pixels."""
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    browser.set_window_size(1031, 900)
+    cut = """
+        return [...document.querySelectorAll(".scroll")].filter((one) =>
+          one.querySelector("table").offsetWidth > one.clientWidth).map((one) => one.ariaLabel);
+        """
+    found = browser.execute_script(cut)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    browser.set_window_size(1280, 900)
+    assert found == []
+
+
 def test_heading_sorts_numbers_both_ways_when_clicked(browser: Any) -> None:
     section, heading = "results-measured", "Latency, ms"
     before = column(browser, section, heading)
@@ -171,6 +188,45 @@ def test_rows_stay_whole_when_sorted(browser: Any) -> None:
     assert found == sorted(found)
 
 
+def shown(browser: Any, what: str) -> list[list[str]]:
+    """The model and target of each element that a reader sees, of those that have one."""
+    script = """
+        return [...document.querySelectorAll(arguments[0])]
+          .filter((one) => !one.hidden).map((one) => [one.dataset.model, one.dataset.target]);
+        """
+    return list(browser.execute_script(script, what))
+
+
+def choose(browser: Any, name: str, value: str) -> None:
+    from selenium.webdriver.support.select import Select
+
+    found = Select(browser.find_element("css selector", f"form.filter select[name={name}]"))
+    found.select_by_visible_text(value)
+
+
+def test_filter_shows_one_model(browser: Any) -> None:
+    everything = "main tbody tr[data-model], figure, .answers tbody"
+    before = shown(browser, everything)
+    models = list(dict.fromkeys(model for model, _ in before))
+    assert len(models) > 1
+    links = "return [...document.querySelectorAll('nav a')].filter((one) => !one.hidden).length"
+    sections = browser.execute_script(links)
+    choose(browser, "model", models[0])
+    assert shown(browser, everything) == [place for place in before if place[0] == models[0]]
+    empty = browser.execute_script(
+        """
+        return [...document.querySelectorAll("main section")].filter((section) => !section.hidden
+          && ![...section.querySelectorAll("tbody tr, figure")].some((one) => !one.hidden))
+          .map((section) => section.id);
+        """
+    )
+    assert empty == []
+    assert browser.execute_script(links) <= sections
+    choose(browser, "model", "all")
+    assert shown(browser, everything) == before
+    assert browser.execute_script(links) == sections
+
+
 def test_every_link_leads_to_a_section(browser: Any) -> None:
     missing = browser.execute_script(
         """
@@ -201,6 +257,44 @@ def test_page_can_be_read_in_the_dark(browser: Any, tmp_path: Path) -> None:
             assert contrast(ink, paper) >= 4.5, (scheme, ink, paper)
             backgrounds.add(tuple(paper))
     assert len(backgrounds) == 4, "two schemes, each with paper and cards"
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The script of axe-core, which looks for what readers with disabilities cannot use."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("needs npm")
+    folder = tmp_path_factory.mktemp("axe")
+    command = [npm, "pack", AXE, "--pack-destination", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        pytest.skip(f"npm cannot fetch {AXE}: {done.stderr.strip()[-200:]}")
+    (packed,) = folder.glob("*.tgz")
+    with tarfile.open(packed) as archive:
+        script = archive.extractfile("package/axe.min.js")
+        assert script is not None
+        return script.read().decode()
+
+
+@pytest.mark.network
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 390])
+def test_page_has_no_barriers(browser: Any, axe: str, width: int, scheme: str) -> None:
+    feature = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", feature)
+    browser.set_window_size(width, 900)
+    browser.execute_script(axe)
+    found = browser.execute_async_script(
+        "axe.run().then(arguments[0], (e) => arguments[0](`${e}`))"
+    )
+    browser.set_window_size(1280, 900)
+    places = {
+        broken["id"]: [node["target"] for node in broken["nodes"][:3]]
+        for broken in found["violations"]
+    }
+    assert places == {} and len(found["passes"]) > 20
 
 
 def contrast(one: list[float], other: list[float]) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,10 @@ from example_results import NETWORKS, example_results
 
 from harness.cli.report import command
 from harness.errors import InputError
+from harness.records.store import FILE_NAME
 from harness.report.answers import answers
 from harness.report.data import load
+from harness.report.plots import draw_all
 from harness.report.together import load_together
 
 
@@ -54,3 +58,22 @@ def test_command_writes_one_page_of_all(tmp_path: Path) -> None:
     page = (out / "index.html").read_text()
     assert "x86-host in monday/results" in page and "x86-host in friday/results" in page
     assert not (out / "results.csv").exists()
+
+
+def test_runs_of_the_same_cells_have_their_history(tmp_path: Path) -> None:
+    monday, friday = two(tmp_path)
+    for folder, day in ((friday, "2026-01-01"), (monday, "2026-01-05")):
+        with closing(sqlite3.connect(folder / FILE_NAME)) as database, database:
+            said = "UPDATE record SET json = json_set(json, '$.finished_at', ?)"
+            database.execute(said, (f"{day}T00:00:00+00:00",))
+    groups = load_together([monday, friday]).groups
+    first = [group for group in groups if group.runs]
+    assert [group.target for group in first] == ["x86-host in friday/results"] * len(NETWORKS)
+    for group, network in zip(first, NETWORKS, strict=True):
+        assert [each.run for each in group.runs] == ["friday/results", "monday/results"]
+        assert {each.model for each in group.runs} == {network.name}
+        assert group.same_title == f"{network.name} on x86-host"
+    drawn = draw_all(load_together([monday, friday]))["history"]
+    assert len(drawn) == len(NETWORKS)
+    assert "friday/results" in drawn[0].alt and "ONNX Runtime" in drawn[0].alt
+    assert draw_all(load(monday))["history"] == ()

@@ -10,6 +10,7 @@ from harness.report.data import Group, Results
 from harness.report.plots import (
     controls,
     edge_map,
+    history,
     kernels,
     latency,
     memory,
@@ -37,9 +38,11 @@ class Family:
 
 @dataclass(frozen=True)
 class Picture:
-    """One drawn panel, as a file and as an element of a page; `width` and `height` are in points.
-    `alt` has its words and figures."""
+    """One drawn panel, of one `model` on one `target`, as a file and as an element of a page;
+    `width` and `height` are in points. `alt` has its words and figures."""
 
+    model: str
+    target: str
     file: str
     alt: str
     png: bytes
@@ -115,6 +118,14 @@ FAMILIES = (
         scaling.draw,
     ),
     Family(
+        "history",
+        "History",
+        "The same cells in each folder, by the time at which they were measured: medians with "
+        "their 95 % intervals. They were not interleaved: a step that all lines take together is "
+        "the machine's.",
+        history.draw,
+    ),
+    Family(
         "memory",
         "Memory",
         "In MB of 10⁶ bytes; each column has its own scale. Peak resident is of a process that "
@@ -158,6 +169,8 @@ def _panels(family: Family, results: Results, colors: Mapping[str, str]) -> tupl
             stem = f"{family.name}-{at:02d}-{name}"
             pictures.append(
                 Picture(
+                    model=group.model,
+                    target=group.target,
                     file=f"{stem}.png",
                     alt=f"{family.title}: {canvas.described()}",
                     png=canvas.png(),

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.report.data import Cell
 from harness.report.plots import style
-from harness.report.plots.canvas import Canvas, Scale
+from harness.report.plots.canvas import Canvas, Point, Scale
 
 PANEL_WIDTH = 410.0
 ROW_HEIGHT = 17.0
 TOP = 38.0
 """Where the first row's middle is, under the panel's title."""
+PLOT_LEFT, PLOT_RIGHT = 54.0, PANEL_WIDTH - 12
+PLOT_HEIGHT = 110.0
+"""Of a plot of lines in a panel."""
+LEGEND_ROW = 13.0
+_NAMES_A_ROW = 3
 FEW_TIMES = 8.0
 """Latencies further apart than this are drawn by ratio, or the small ones could not be read."""
 
@@ -26,6 +31,30 @@ def panel(title: str, height: float, width: float = PANEL_WIDTH) -> Canvas:
 def row_label(canvas: Canvas, right: float, y: float, text: str) -> None:
     """A row's name, right-aligned."""
     canvas.text((right, y), text, align="right", room=right - 8)
+
+
+def legend_height(names: Sequence[str]) -> float:
+    """How far the legend of some lines reaches down in a panel."""
+    return 30 + LEGEND_ROW * -(-len(names) // _NAMES_A_ROW)
+
+
+def legend(canvas: Canvas, names: Sequence[str], colors: Mapping[str, str]) -> None:
+    """The names of lines beside their colours, under the panel's title."""
+    width = (PANEL_WIDTH - 16) / _NAMES_A_ROW
+    for at, name in enumerate(names):
+        x, y = 14 + width * (at % _NAMES_A_ROW), 31 + LEGEND_ROW * (at // _NAMES_A_ROW)
+        canvas.dots([(x, y)], colors[name], size=7)
+        canvas.text((x + 8, y), name, room=width - 20)
+
+
+def line(
+    canvas: Canvas, points: Sequence[Point], ends: Sequence[tuple[float, float]], color: str
+) -> None:
+    """A line through points, each with the ends of its upright interval."""
+    bars = [[(x, low), (x, high)] for (x, _), (low, high) in zip(points, ends, strict=True)]
+    canvas.lines([points], color, width=1.4)
+    canvas.lines(bars, color, width=2.0)
+    canvas.dots(points, color, size=6, edges=style.PAPER)
 
 
 def bottom_axis(

@@ -10,13 +10,19 @@ from harness.report.data import Cell, Group
 from harness.report.edge_figures import BreakEven, Speed, break_even, dropped, series, speed
 from harness.report.plots import style
 from harness.report.plots.canvas import Canvas, Point, Scale, linear, text_width
-from harness.report.plots.frame import PANEL_WIDTH, bottom_axis, left_axis, panel
+from harness.report.plots.frame import (
+    LEGEND_ROW,
+    PANEL_WIDTH,
+    PLOT_HEIGHT,
+    PLOT_LEFT,
+    PLOT_RIGHT,
+    bottom_axis,
+    left_axis,
+    panel,
+)
 from harness.report.wording import MISSING
 
-_LEFT, _RIGHT = 50.0, PANEL_WIDTH - 12
-_PLOT_HEIGHT = 110.0
 _GAP = 54.0
-_ROW = 13.0
 _NAMES_A_ROW = 2
 _BAND = 0.16
 
@@ -30,9 +36,9 @@ def draw(group: Group, _: Mapping[str, str]) -> Canvas | None:
     if not lines:
         return None
     rows = -(-len(lines) // _NAMES_A_ROW)
-    top = 30 + _ROW * rows + 14
-    middle = top + _PLOT_HEIGHT + _GAP
-    bottom = middle + _PLOT_HEIGHT
+    top = 30 + LEGEND_ROW * rows + 14
+    middle = top + PLOT_HEIGHT + _GAP
+    bottom = middle + PLOT_HEIGHT
     canvas = panel(group.title, bottom + 30)
     # A line has many cells, whose own colours are those of many lines.
     shades = style.colors(lines, ())
@@ -40,7 +46,7 @@ def draw(group: Group, _: Mapping[str, str]) -> Canvas | None:
     even = {name: break_even(found) for name, found in speeds.items()}
     _draw_legend(canvas, shades, even, speeds)
     percentages = [dropped(cell) for cells in lines.values() for cell in cells]
-    across = linear([0.0, *percentages], _LEFT, _RIGHT)
+    across = linear([0.0, *percentages], PLOT_LEFT, PLOT_RIGHT)
     whole = next((c.accuracy for c in group.own if not c.record.is_compressed), None)
     scored = [c.accuracy for cells in lines.values() for c in cells if c.accuracy]
     said = "accuracy was not measured"
@@ -71,7 +77,7 @@ def _draw_legend(
     width = (PANEL_WIDTH - 16) / _NAMES_A_ROW
     for at, (name, color) in enumerate(shades.items()):
         x = 14 + width * (at % _NAMES_A_ROW)
-        y = 31 + _ROW * (at // _NAMES_A_ROW)
+        y = 31 + LEGEND_ROW * (at // _NAMES_A_ROW)
         canvas.dots([(x, y)], color, size=7)
         said = said_of(even[name], speeds[name])
         room = width - 34 - text_width(said, size=style.SMALL_SIZE)
@@ -128,12 +134,14 @@ def _draw_plot(
     canvas.text((8, top - 11), said, size=style.SMALL_SIZE, color=style.SOFT)
     if not values:
         return None
-    bottom = top + _PLOT_HEIGHT
+    bottom = top + PLOT_HEIGHT
     up = linear(values if level is None else [level, *values], bottom, top, zero=False)
     bottom_axis(canvas, across, top, bottom, "% of the weights dropped")
-    left_axis(canvas, up, _LEFT, _RIGHT)
+    left_axis(canvas, up, PLOT_LEFT, PLOT_RIGHT)
     if level is not None:
-        canvas.lines([[(_LEFT, up(level)), (_RIGHT, up(level))]], style.SOFT, dashed=True, layer=1)
+        canvas.lines(
+            [[(PLOT_LEFT, up(level)), (PLOT_RIGHT, up(level))]], style.SOFT, dashed=True, layer=1
+        )
     for name, figures in lines.items():
         _draw_line(
             canvas,

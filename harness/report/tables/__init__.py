@@ -15,7 +15,7 @@ from harness.report.tables.launches import launch_table
 from harness.report.tables.layers import layer_table
 from harness.report.tables.loops import loop_table
 from harness.report.tables.losses import loss_table
-from harness.report.tables.model import Entry, Table
+from harness.report.tables.model import PLACES, Entry, Table
 from harness.report.tables.quantized_layers import quantized_layer_table
 from harness.report.tables.results import result_tables
 from harness.report.tables.scores import score_table
@@ -24,6 +24,7 @@ from harness.report.tables.targets import target_tables
 from harness.report.tables.throughput import throughput_table
 
 __all__ = [
+    "PLACES",
     "Entry",
     "Table",
     "accuracy_table",

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 from harness.records.record import PERCENTILES
-from harness.report.data import Results
-from harness.report.tables.model import Entry, Table, count, make_table, place_entries, quantity
+from harness.report.data import Cell, Results
+from harness.report.tables.model import Entry, Table, count, make_table, quantity, rows_of
 
 
 def inferences_table(results: Results) -> Table:
     """A row a cell whose inferences were timed one by one."""
-    rows = [
-        {
-            **place_entries(group.place),
-            "Configuration": Entry(cell.label),
-            **{
-                f"p{share:g}, ms": quantity(getattr(inferences, name))
-                for name, share in PERCENTILES.items()
-            },
-            "Inferences": count(inferences.count),
-        }
-        for group in results.groups
-        for cell in group.cells
-        if (inferences := cell.record.inferences) is not None
-    ]
+    rows = rows_of(results, lambda group, cell: _figures(cell))
     return make_table(
         "inferences",
         "Single inferences",
@@ -32,3 +19,16 @@ def inferences_table(results: Results) -> Table:
         without=results.without,
         folded=True,
     )
+
+
+def _figures(cell: Cell) -> dict[str, Entry] | None:
+    inferences = cell.record.inferences
+    if inferences is None:
+        return None
+    return {
+        **{
+            f"p{share:g}, ms": quantity(getattr(inferences, name))
+            for name, share in PERCENTILES.items()
+        },
+        "Inferences": count(inferences.count),
+    }

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.report.data import Cell
+from harness.report.data import Cell, Group, Results
 from harness.report.wording import MISSING, number, times_as_fast
 from harness.specs.settings import AXES, Settings
 from harness.statistics import Outcome, Verdict
 
 Tone = Literal["", "good", "bad", "quiet"]
+PLACES = ("model", "target")
+"""What rows can be filtered by."""
 _TONES: Mapping[Outcome, Tone] = {
     "faster": "good",
     "slower": "bad",
@@ -56,6 +58,15 @@ class Table:
     def filled(self) -> bool:
         return bool(self.rows)
 
+    @property
+    def places(self) -> dict[str, int]:
+        """The columns that a row's model and target are in, of those that there are."""
+        return {
+            name: self.columns.index(name.capitalize())
+            for name in PLACES
+            if name.capitalize() in self.columns
+        }
+
 
 def make_table(
     name: str,
@@ -83,6 +94,24 @@ def make_table(
         rows=tuple(tuple(row[column] for column in columns) for row in rows),
         folded=folded,
     )
+
+
+def rows_of(
+    results: Results, entries: Callable[[Group, Cell], Mapping[str, Entry] | None]
+) -> list[dict[str, Entry]]:
+    """A row for each cell that there are `entries` of: its place, its configuration, and those."""
+    return [
+        {**place_entries(group.place), "Configuration": Entry(cell.label), **found}
+        for group in results.groups
+        for cell in group.cells
+        if (found := entries(group, cell)) is not None
+    ]
+
+
+def speed_heading(results: Results) -> str:
+    """The heading of speed-ups: over the reference engine, whose name it has where there is one."""
+    names = results.reference_names
+    return f"Speed-up over {names[0] if len(names) == 1 else 'reference'}"
 
 
 def why_missing(cell: Cell, otherwise: str) -> str:

@@ -18,6 +18,7 @@ from harness.report.tables.model import (
     place_entries,
     quantity,
     speed_entry,
+    speed_heading,
     verdict_entry,
     why_missing,
 )
@@ -39,37 +40,37 @@ _COUNT_COLUMNS = ["Instructions", "Loads and stores", "SIMD", "Branches"]
 @dataclass(frozen=True)
 class _KindTable:
     """The table of one kind of records: its title, an explanation of its figures, given the names
-    of the engines that they are compared with, and the columns that no other kind has; both are
-    given the name in the heading of the speed-ups."""
+    of the engines that they are compared with, and the columns that no other kind has, given the
+    heading of the speed-ups."""
 
     title: str
-    reading: Callable[[Sequence[str], str], str]
+    reading: Callable[[Sequence[str]], str]
     columns: Callable[[str], Sequence[str]]
 
 
 _KINDS: Mapping[Kind, _KindTable] = {
     "measured": _KindTable(
         "Results",
-        lambda names, beside: (
+        lambda names: (
             f"The speed-up is how many times as fast as {' or '.join(names)} a cell is. Only "
             "cells that were measured in the same rounds have one. Second figures are 95 % "
             f"intervals. †: measured in earlier rounds than the others; compare its speed-up, not "
             f"its milliseconds. Trials that are known were in the tuning database. {VERDICTS}"
         ),
-        lambda beside: ["Latency, ms", "p90, ms", _over(beside), "Verdict", "Peak resident, MB"],
+        lambda over: ["Latency, ms", "p90, ms", over, "Verdict", "Peak resident, MB"],
     ),
     "emulated-count": _KindTable(
         "Results by emulated count",
-        lambda names, beside: (
+        lambda names: (
             "Run and verified in an emulator, which counts the instructions of one inference on "
             "one thread, within the compiled network: not a latency, and not to be ranked against "
             "measured results. Loads and stores include those of vectors."
         ),
-        lambda beside: _COUNT_COLUMNS,
+        lambda over: _COUNT_COLUMNS,
     ),
     "static": _KindTable(
         "Results by static analysis",
-        lambda names, beside: (
+        lambda names: (
             "Compiled for a device that is not here and never timed: not to be ranked against "
             "measured results. Registers are a thread's, shared memory a block's, of the kernel "
             "with most; spilled is the memory traffic of all kernels for want of registers; "
@@ -82,7 +83,7 @@ _KINDS: Mapping[Kind, _KindTable] = {
             "their schedules' OpenCL form ran on a processor; the CUDA compiler's output did not "
             f"run. That takes PoCL ({INSTALL})."
         ),
-        lambda beside: _STATIC_COLUMNS,
+        lambda over: _STATIC_COLUMNS,
     ),
 }
 
@@ -94,29 +95,28 @@ def result_tables(results: Results) -> list[Table]:
 
 
 def _table(results: Results, kind: Kind) -> Table:
-    names = results.reference_names
-    beside = names[0] if len(names) == 1 else "reference"
+    over = speed_heading(results)
     rows = [
-        _row(group, cell, beside)
+        _row(group, cell, over)
         for group in results.groups
         if group.kind == kind
         for cell in group.cells
     ]
     without = [*results.without]
     if not any(group.reference for group in results.groups):
-        without += [_over(beside), "Verdict"]
+        without += [over, "Verdict"]
     for other, table in _KINDS.items():
-        without += [] if other == kind else table.columns(beside)
+        without += [] if other == kind else table.columns(over)
     return make_table(
         f"results-{kind}",
         _KINDS[kind].title,
         rows,
-        reading=_KINDS[kind].reading(names, beside),
+        reading=_KINDS[kind].reading(results.reference_names),
         without=without,
     )
 
 
-def _row(group: Group, cell: Cell, beside: str) -> dict[str, Entry]:
+def _row(group: Group, cell: Cell, over: str) -> dict[str, Entry]:
     record = cell.record
     speed, verdict = _standing(group, cell)
     return {
@@ -125,7 +125,7 @@ def _row(group: Group, cell: Cell, beside: str) -> dict[str, Entry]:
         "Status": _status(cell),
         "Latency, ms": _latency(cell, group),
         "p90, ms": quantity(record.latency.p90_ms if cell.timed and record.latency else None),
-        _over(beside): speed,
+        over: speed,
         "Verdict": verdict,
         **_static(record.static),
         **_counted(record.instructions),
@@ -136,11 +136,6 @@ def _row(group: Group, cell: Cell, beside: str) -> dict[str, Entry]:
         "Peak resident, MB": _memory(cell, record.memory, "peak_rss_mb"),
         "Tuning trials": _tuning(record.tuning),
     }
-
-
-def _over(beside: str) -> str:
-    """The heading of the speed-ups."""
-    return f"Speed-up over {beside}"
 
 
 def _static(static: Static | None) -> dict[str, Entry]:

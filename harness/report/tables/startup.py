@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from harness.report.data import Results
-from harness.report.tables.model import Entry, Table, make_table, place_entries, quantity
+from harness.report.data import Cell, Results
+from harness.report.tables.model import Entry, Table, make_table, quantity, rows_of
 
 
 def startup_table(results: Results) -> Table:
     """A row a cell whose process was timed from its start."""
-    rows = [
-        {
-            **place_entries(group.place),
-            "Configuration": Entry(cell.label),
-            "Load, ms": quantity(startup.load_ms),
-            "First inference, ms": quantity(startup.first_ms),
-            "Median, ms": quantity(cell.median_ms if cell.timed else None),
-        }
-        for group in results.groups
-        for cell in group.cells
-        if (startup := cell.record.startup) is not None
-    ]
+    rows = rows_of(results, lambda group, cell: _figures(cell))
     return make_table(
         "startup",
         "Time to the first inference",
@@ -30,3 +19,14 @@ def startup_table(results: Results) -> Table:
         without=results.without,
         folded=True,
     )
+
+
+def _figures(cell: Cell) -> dict[str, Entry] | None:
+    startup = cell.record.startup
+    if startup is None:
+        return None
+    return {
+        "Load, ms": quantity(startup.load_ms),
+        "First inference, ms": quantity(startup.first_ms),
+        "Median, ms": quantity(cell.median_ms if cell.timed else None),
+    }

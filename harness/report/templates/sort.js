@@ -15,6 +15,11 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
+// Paper has no rows to ask for.
+addEventListener("beforeprint", () => {
+  for (const folded of document.querySelectorAll("details")) folded.open = true;
+});
+
 function compare(a, b, upwards) {
   const missing = (cell) => "missing" in cell.dataset;
   if (missing(a) || missing(b)) return missing(a) - missing(b);

@@ -143,5 +143,5 @@ def test_sparsity_plot_says_so_when_it_never_breaks_even(
 @pytest.mark.slow
 def test_page_shows_wide_pictures_in_their_size_and_folds_the_layers(tmp_path: Path) -> None:
     page = write_report(example_edges(tmp_path, layers=50)).page.read_text()
-    assert page.count('<figure class="wide">') == 1
+    assert page.count('<figure class="wide"') == 1
     assert "<details><summary>50 rows</summary>" in page

@@ -93,6 +93,7 @@ def crowded(medians: list[float], accuracies: list[float]) -> Group:
         along={
             axis: tuple(at(group, **{axis: n}) for n in values) for axis, values in along.items()
         },
+        runs=tuple(replace(group, run=f"{'results/' * 9}{day}") for day in range(40)),
     )
 
 
@@ -140,6 +141,7 @@ def test_draw_all_has_a_panel_for_each_model_in_each_family(tmp_path: Path) -> N
         "controls": 0,
         "edge-map": 0,
         "scaling": 0,
+        "history": 0,
     }
     files = [picture.file for panels in drawn.values() for picture in panels]
     assert len(set(files)) == len(files)

@@ -44,5 +44,7 @@ def test_throughput_is_compared_with_the_reference_by_its_own_samples(tmp_path: 
         {name: entry.text for name, entry in zip(table.columns, row, strict=True)}
         for row in table.rows
     )
-    assert ours["Verdict"] == "faster" and ours["Over ONNX Runtime"].startswith(("1.9", "2.0"))
+    assert ours["Verdict"] == "faster" and ours["Speed-up over ONNX Runtime"].startswith(
+        ("1.9", "2.0")
+    )
     assert ours["Inferences a second"] == "1,000" and theirs["Verdict"] == "reference"
