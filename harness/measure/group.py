@@ -22,6 +22,7 @@ from harness.measure.inputs import cautious_inputs, verification_inputs
 from harness.measure.judge import NetworkJudge
 from harness.measure.judgement import Judge
 from harness.measure.member import Measured, Member, ProcessRunner, Runner
+from harness.measure.percentiles import percentiles
 from harness.measure.plain_reference import NAME as PLAIN
 from harness.measure.plain_reference import PlainReference
 from harness.measure.scoring import scored_otherwise
@@ -32,7 +33,7 @@ from harness.models.data.task import ScoredInputs
 from harness.models.tensors import TensorSpec, ValueRange
 from harness.processes.limits import answer_seconds
 from harness.records.artifact import StateTensor
-from harness.records.record import OWN_ENGINE, PERCENTILES, Accuracy, Inferences
+from harness.records.record import OWN_ENGINE, Accuracy
 from harness.specs.sweep import Limits, Measure, ModelSpec
 
 _WARM_UP_SECONDS = 0.3
@@ -230,27 +231,51 @@ class Group:
         runner.measured.runs_per_sample = max(_LEAST_RUNS, round(wanted))
 
     def _rounds(self) -> None:
-        """Rounds until there are enough and enough time has passed; order shuffled each time."""
+        """Rounds until there are enough and enough time has passed; order shuffled each time. A
+        member's process gives way to another after its share of them."""
         order = np.random.default_rng(self._seed)
         started = monotonic()
-        done = 0
-        while self._alive() and (
-            done < self._measure.repeats or monotonic() - started < self._measure.min_seconds
-        ):
+        done, processes = 0, 1
+        while self._alive() and (share := self._share(done, monotonic() - started)) < 1:
+            if share * self._measure.processes >= processes:
+                processes += 1
+                started += self._renew()
             runners = self._alive()
             for at in order.permutation(len(runners)):
                 self._step(runners[at], "measure", self._sample)
             done += 1
             self._listener("measure", f"{len(runners)} interleaved", done, self._measure.repeats)
 
+    def _share(self, rounds: int, seconds: float) -> float:
+        """How much of the measurement is done; 1 where all is."""
+        measure = self._measure
+        of_time = seconds / measure.min_seconds if measure.min_seconds else 1.0
+        return min(rounds / measure.repeats, of_time)
+
+    def _renew(self) -> float:
+        """Have all members go on in other processes; the seconds that it took."""
+        started = monotonic()
+        for runner in self._alive():
+            self._step(runner, "measure", self._keep_singles)
+        for runner in self._alive():
+            self._step(runner, "measure", lambda r: r.renew())
+        return monotonic() - started
+
     def _sample(self, runner: Runner) -> None:
         runner.measured.samples.append(runner.sample(runner.measured.runs_per_sample))
 
     def _inferences(self, runner: Runner) -> None:
-        asked = {share: name for name, share in PERCENTILES.items()}
-        answer = runner.ask({"do": "inferences", "percentiles": [*asked]})
-        found = {asked[share]: 1e3 * seconds for share, seconds in answer["percentiles"]}
-        runner.measured.inferences = Inferences(count=answer["count"], **found)
+        self._keep_singles(runner)
+        runner.measured.inferences = percentiles(np.concatenate(runner.singles))
+
+    def _keep_singles(self, runner: Runner) -> None:
+        """Take over the inferences that the member's process has timed."""
+        path = self._work / f"inferences-{runner.member.mark}.npy"
+        runner.ask({"do": "inferences", "path": str(path)})
+        try:
+            runner.singles.append(np.load(path))
+        finally:
+            path.unlink(missing_ok=True)
 
     def _kernels(self, runner: Runner, inputs: Path) -> None:
         if runner.member.engine == OWN_ENGINE:

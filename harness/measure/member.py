@@ -6,8 +6,11 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import monotonic
+
+import numpy as np
 
 from harness.errors import CellFailure, CellSkipped, HarnessError
 from harness.processes.child import Child, ChildLost, Message
@@ -16,6 +19,8 @@ from harness.records.compiled_code import InstructionCount
 from harness.records.record import Accuracy, Inferences, Verification
 from harness.specs.sweep import Limits
 
+TOLD_AGAIN = frozenset({"load", "prepare"})
+"""Messages that a network needs again in another process."""
 _WATCH_SECONDS = 1.0
 SETTLING_SECONDS = 0.03
 """Runs before each sample, in seconds: the caches hold data of the others."""
@@ -64,6 +69,8 @@ class Runner(ABC):
         self.member = member
         self.measured = Measured()
         self.seconds_per_run = 0.0
+        self.singles: list[np.ndarray] = []
+        """Seconds of single inferences, an array a process."""
         self._threads = threads
 
     @abstractmethod
@@ -80,6 +87,10 @@ class Runner(ABC):
     @abstractmethod
     def close(self) -> None:
         """End it."""
+
+    @abstractmethod
+    def renew(self) -> None:
+        """Go on in another process, with the same network. Raises as `ask` does."""
 
     def sample(self, runs: int) -> float:
         """One sample of the latency, in seconds: the median of `runs` inferences."""
@@ -123,7 +134,9 @@ class ProcessRunner(Runner):
     ) -> None:
         super().__init__(member, threads)
         self._seconds = answer_seconds(limits)
-        self._child = Child(
+        self._told: list[Message] = []
+        self._start = partial(
+            Child,
             "harness.measure.worker",
             memory_mb=limits.memory_mb,
             environment={
@@ -135,6 +148,7 @@ class ProcessRunner(Runner):
             cpus=cpus or sorted(os.sched_getaffinity(0))[:threads],
             python=python,
         )
+        self._child = self._start()
 
     def ask(
         self,
@@ -143,11 +157,21 @@ class ProcessRunner(Runner):
     ) -> Message:
         self._child.resume()
         try:
-            return answer_of(self._child, message, self._seconds, heard)
+            answer = answer_of(self._child, message, self._seconds, heard)
         except ChildLost as error:
             raise CellFailure(lost_reason(error)) from None
         finally:
             self._child.pause()
+        if message["do"] in TOLD_AGAIN:
+            self._told.append(message)
+        return answer
+
+    def renew(self) -> None:
+        self._child.kill()
+        self._child = self._start()
+        told, self._told = self._told, []
+        for message in told:
+            self.ask(message)
 
     def close(self) -> None:
         self._child.kill()

@@ -14,7 +14,7 @@ from typing import Any
 from harness.devices.servers.tracker import Grant, Servers, Tracker, TrackerLost
 from harness.errors import CellFailure
 from harness.measure.group import Group, GroupSettings
-from harness.measure.member import Measured, Member, Runner, answer_of
+from harness.measure.member import TOLD_AGAIN, Measured, Member, Runner, answer_of
 from harness.processes.child import Child, ChildLost, Message
 from harness.processes.limits import answer_seconds, lost_reason
 from harness.specs.sweep import Limits
@@ -24,8 +24,6 @@ _WORKER = "harness.measure.remote_worker"
 _GRANT_SECONDS = 60.0
 _OPEN_SECONDS = 30.0
 _MOST_LOST = 2
-_REPEATED = ("load", "prepare")
-"""Messages that a network needs again in another session."""
 
 
 class Station:
@@ -107,7 +105,7 @@ class ServerRunner(Runner):
                     raise CellFailure(f"the server at {address} was lost: it {why}") from None
             else:
                 break
-        if message["do"] in _REPEATED:
+        if message["do"] in TOLD_AGAIN:
             self._told.append(message)
         return answer
 
@@ -118,6 +116,9 @@ class ServerRunner(Runner):
             for message in self._told:
                 self._station.ask(message, None)
             self._session = self._station.session
+
+    def renew(self) -> None:
+        """The process is the server's."""
 
     def close(self) -> None:
         """The session is the station's."""

@@ -14,12 +14,10 @@ from statistics import median
 from time import perf_counter
 
 from harness.errors import CellFailure
-from harness.measure.member import Member, ProcessRunner, Runner
+from harness.measure.member import TOLD_AGAIN, Member, ProcessRunner, Runner
 from harness.processes.child import Message
 from harness.specs.sweep import Limits
 
-_OF_ALL = frozenset({"load", "prepare"})
-"""What every copy is told; the first one alone answers the rest."""
 _LEAST_LEAD, _MOST_LEAD = 0.15, 20.0
 """How long copies get to be ready, in seconds, besides some inferences."""
 _LEAD_INFERENCES, _LEAST_INFERENCES = 5, 3
@@ -51,7 +49,7 @@ class Streams(Runner):
         self._lead = _LEAST_LEAD
 
     def ask(self, message: Message, heard: Callable[[float, float], None] | None = None) -> Message:
-        asked = self._copies if message["do"] in _OF_ALL else self._copies[:1]
+        asked = self._copies if message["do"] in TOLD_AGAIN else self._copies[:1]
         answers = [copy.ask(dict(message), heard) for copy in asked]
         return answers[0]
 
@@ -73,6 +71,10 @@ class Streams(Runner):
                 return median(float(answer["seconds"]) for answer in answers)
             self._lead *= 2
         raise CellFailure(f"{len(self._copies)} copies did not get ready in {_MOST_LEAD:g} s")
+
+    def renew(self) -> None:
+        for copy in self._copies:
+            copy.renew()
 
     def close(self) -> None:
         for copy in self._copies:

@@ -155,6 +155,9 @@ class Measure(Frozen):
     """Least time of all rounds of a group, in seconds."""
     sample_ms: Annotated[Amount, Field(ge=0, le=60_000)] = 5.0
     """Least time of a sample, in milliseconds: the median of as many runs as that takes."""
+    processes: Annotated[int, Field(ge=1, le=100)] = 2
+    """Processes that run an artifact one after the other, each in its share of the rounds: in some
+    processes the same code is a few percent slower than in others."""
     verify_inputs: Count = 4
     """Inputs on which outputs are compared with the reference's."""
     accuracy_samples: Count | None = None

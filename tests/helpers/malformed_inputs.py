@@ -32,7 +32,7 @@ from harness.records.store import FILE_NAME, Store
 
 _SECONDS = 60.0
 _MODELS_OF_A_SWEEP = 40
-_QUICK = {"repeats": 6, "min_seconds": 0, "sample_ms": 1, "verify_inputs": 1}
+_QUICK = {"repeats": 6, "min_seconds": 0, "sample_ms": 1, "processes": 1, "verify_inputs": 1}
 
 COMMANDS: tuple[Maker, ...] = (
     documents.sweep, documents.sweep, documents.target, documents.triple, databases.results,

@@ -13,7 +13,7 @@ from small_models import convolutional, save
 
 from harness.records.record import Record
 
-QUICK = {"repeats": 8, "min_seconds": 0, "sample_ms": 1, "verify_inputs": 2}
+QUICK = {"repeats": 8, "min_seconds": 0, "sample_ms": 1, "processes": 1, "verify_inputs": 2}
 PLAIN = {"name": "plain", "fusion": "none"}
 FUSED = {"name": "fused", "fusion": "full"}
 

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 from onnx import helper
-from small_models import FLOAT, INT64, onnx_model, save, weights
+from small_models import FLOAT, INT64, convolutional, onnx_model, save, weights
 
 from harness.errors import CellFailure
 from harness.files.arrays import read_arrays
 from harness.measure.group import Group, GroupSettings, GroupSubject, kernel_runs
-from harness.measure.member import Member
+from harness.measure.member import Member, ProcessRunner
 from harness.models.tensors import TensorSpec, ValueRange
 from harness.records.record import Verification
 from harness.specs.sweep import Limits, Measure, ModelSpec
 
-MEASURE = Measure(repeats=6, min_seconds=0, sample_ms=0, verify_inputs=3)
+MEASURE = Measure(repeats=6, min_seconds=0, sample_ms=0, processes=1, verify_inputs=3)
 
 
-def group(path: Path, inputs: TensorSpec, ranges: Mapping[str, ValueRange]) -> Group:
+def group(
+    path: Path, inputs: TensorSpec, ranges: Mapping[str, ValueRange], measure: Measure = MEASURE
+) -> Group:
     subject = GroupSubject(
         model=ModelSpec(name="m", path=str(path)),
         inputs=(inputs,),
@@ -31,7 +34,7 @@ def group(path: Path, inputs: TensorSpec, ranges: Mapping[str, ValueRange]) -> G
         ranges=ranges,
     )
     work = path.parent / "work"
-    return Group(GroupSettings(subject, MEASURE, Limits(), 1, 0, work, lambda *_: None))
+    return Group(GroupSettings(subject, measure, Limits(), 1, 0, work, lambda *_: None))
 
 
 def lookup(path: Path, offset: int) -> Path:
@@ -92,6 +95,29 @@ def test_an_engine_is_verified_and_the_judge_asked_where_needed(tmp_path: Path) 
     (found,) = group(path, TensorSpec("x", (1, 64), "float32"), {}).measure([member]).values()
     assert found.failure is None and isinstance(found.verification, Verification)
     assert found.verification.right and found.verification.inputs == 3
+
+
+@pytest.mark.slow
+def test_a_member_is_measured_in_several_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(convolutional(), tmp_path / "m.onnx")
+    processes: list[int] = []
+    sample = ProcessRunner.sample
+
+    def noted(runner: ProcessRunner, runs: int) -> float:
+        processes.append(runner._child.process_id)
+        return sample(runner, runs)
+
+    monkeypatch.setattr(ProcessRunner, "sample", noted)
+    member = Member("one", "onnxruntime", "onnxruntime", path)
+    measure = MEASURE.model_copy(update={"processes": 3})
+    of_images = TensorSpec("x", (1, 3, 8, 8), "float32")
+    (found,) = group(path, of_images, {}, measure).measure([member]).values()
+    assert found.failure is None and len(found.samples) == 6
+    assert [*Counter(processes).values()] == [2, 2, 2]
+    assert found.inferences is not None
+    assert found.inferences.count == 6 * found.runs_per_sample
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ _SWEEP: dict[str, Any] = {
         {"name": "sparse", "edges": {"sparsity": [0.5], "finetune": {"epochs": 3}}},
     ],
     "baselines": ["onnxruntime"],
-    "measure": {"repeats": 6, "min_seconds": 0, "sample_ms": 1, "verify_inputs": 1},
+    "measure": {"repeats": 6, "min_seconds": 0, "sample_ms": 1, "processes": 1, "verify_inputs": 1},
     "limits": {"cell_minutes": 1, "memory_mb": 3000},
     "seed": 0,
 }
