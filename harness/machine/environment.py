@@ -86,10 +86,17 @@ def clock_warnings(root: Path = Path("/")) -> list[str]:
         found.append(f"the frequency governor is '{policy}'; 'performance' measures more evenly")
     if turbo(root) == "on":
         found.append("turbo is on: the clock depends on temperature and load")
-    battery = psutil.sensors_battery()
-    if battery is not None and battery.power_plugged is False:
+    if _runs_on_battery():
         found.append("running on battery: the clock may be held low")
     return found
+
+
+def _runs_on_battery() -> bool:
+    try:
+        battery = psutil.sensors_battery()
+    except OSError:  # a container may have no /sys/class/power_supply
+        return False
+    return battery is not None and battery.power_plugged is False
 
 
 def disturbances(watch_seconds: float = 0.3) -> list[str]:

@@ -76,6 +76,18 @@ def test_turbo_is_read_from_either_driver(
     assert turbo(tmp_path) == expected
 
 
+def test_containers_without_power_supplies_have_no_battery(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = FileNotFoundError(2, "No such file or directory", "/sys/class/power_supply")
+
+    def as_in_a_container() -> None:
+        raise missing
+
+    monkeypatch.setattr("psutil.sensors_battery", as_in_a_container)
+    assert clock_warnings(tmp_path) == []
+
+
 def test_clock_warnings_name_the_governor_when_it_saves_power(tmp_path: Path) -> None:
     path = "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
     write(tmp_path, path, "powersave")

@@ -232,7 +232,7 @@ def test_difference_says_what_is_wrong(
 
 
 @pytest.mark.slow
-def test_workers_stay_until_the_outermost_context_ends() -> None:
+def test_workers_stay_until_the_outermost_context_ends(no_template: None) -> None:
     before = kernel_workers()
     with KernelMeasurer(TARGET, threads=1) as outer:
         with outer as inner:
