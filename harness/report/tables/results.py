@@ -103,6 +103,8 @@ def _table(results: Results, kind: Kind) -> Table:
         for cell in group.cells
     ]
     without = [*results.without]
+    if results.counts.keys() <= {"ok"}:
+        without.append("Status")
     if not any(group.reference for group in results.groups):
         without += [over, "Verdict"]
     for other, table in _KINDS.items():
@@ -232,5 +234,5 @@ def _accuracy(cell: Cell, accuracy: Accuracy | None) -> Entry:
 
 def _memory(cell: Cell, memory: Memory | None, figure: str) -> Entry:
     value: float | None = getattr(memory, figure) if memory else None
-    unknown = "not measured" if cell.own else "not reported"
+    unknown = "not measured" if cell.own else ""  # engines do not report it
     return quantity(value, why_missing=why_missing(cell, unknown))

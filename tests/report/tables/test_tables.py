@@ -62,7 +62,7 @@ def test_result_table_gives_a_reason_when_a_baseline_lacks_a_figure(tmp_path: Pa
     openvino = column(table, "Accuracy")[4]
     assert (openvino.text, openvino.detail) == ("–", "not scored")
     runtime = column(table, "Weights, MB")[3]
-    assert (runtime.text, runtime.detail) == ("–", "not reported")
+    assert (runtime.text, runtime.detail) == ("–", "")
 
 
 def test_result_table_says_so_when_cells_were_not_measured_together(tmp_path: Path) -> None:
