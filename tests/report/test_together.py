@@ -75,5 +75,6 @@ def test_runs_of_the_same_cells_have_their_history(tmp_path: Path) -> None:
         assert group.same_title == f"{network.name} on x86-host"
     drawn = draw_all(load_together([monday, friday]))["history"]
     assert len(drawn) == len(NETWORKS)
+    assert not any(picture.target for picture in drawn), "a filter by target leaves them"
     assert "friday/results" in drawn[0].alt and "ONNX Runtime" in drawn[0].alt
     assert draw_all(load(monday))["history"] == ()

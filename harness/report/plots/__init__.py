@@ -28,18 +28,20 @@ from harness.report.wording import WITHIN
 
 @dataclass(frozen=True)
 class Family:
-    """One kind of plot: the question it answers, how to read it, and how its panels are drawn."""
+    """One kind of plot: the question it answers, how to read it, and how its panels are drawn;
+    `over_runs` where one is of several folders, and so of several targets."""
 
     name: str
     title: str
     reading: str
     draw: Callable[[Group, Mapping[str, str]], Canvas | None]
+    over_runs: bool = False
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One drawn panel, of one `model` on one `target`, as a file and as an element of a page;
-    `width` and `height` are in points. `alt` has its words and figures."""
+    """One drawn panel, of one `model` on one `target` (empty: on several), as a file and as an
+    element of a page; `width` and `height` are in points. `alt` has its words and figures."""
 
     model: str
     target: str
@@ -124,6 +126,7 @@ FAMILIES = (
         "their 95 % intervals. They were not interleaved: a step that all lines take together is "
         "the machine's.",
         history.draw,
+        over_runs=True,
     ),
     Family(
         "memory",
@@ -170,7 +173,7 @@ def _panels(family: Family, results: Results, colors: Mapping[str, str]) -> tupl
             pictures.append(
                 Picture(
                     model=group.model,
-                    target=group.target,
+                    target="" if family.over_runs else group.target,
                     file=f"{stem}.png",
                     alt=f"{family.title}: {canvas.described()}",
                     png=canvas.png(),
