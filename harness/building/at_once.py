@@ -21,7 +21,7 @@ from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
-from harness.compiler.api import Constant, operator_name, relax, tvm
+from harness.compiler.api import Constant, operator_name, relax, tvm, values_of
 from harness.passes.rewriter import MAIN, with_arguments
 
 AT_ONCE = "at_once"
@@ -63,7 +63,7 @@ class AtOnce:
         values = folder / "constants"
         with values.open("wb") as file:
             for each in self.constants:
-                file.write(each.value.numpy().tobytes())
+                file.write(values_of(each).tobytes())
                 file.write(bytes(-file.tell() % _ALIGNED))
         # The name of a file within a string of the assembler within one of C++.
         laid = _quoted(_LAID.format(file=_quoted(str(values))))
@@ -112,7 +112,7 @@ class _Calls:
         self._outputs = self._written()
         self._given = [*main.params, *self._outputs]
         self.constants = self._read_constants()
-        sizes = [_aligned(each.value.numpy().nbytes) for each in self.constants]
+        sizes = [_aligned(values_of(each).nbytes) for each in self.constants]
         firsts = [*accumulate(sizes, initial=0)]
         self._laid = {each.__hash__(): at for each, at in zip(self.constants, firsts, strict=False)}
         """Places of constants within those of the library."""

@@ -31,6 +31,7 @@ from harness.compiler.api import (
     structural_walk,
     triple_of,
     tvm,
+    values_of,
 )
 from harness.devices.graphics.cuda_compiler import CudaCompiler
 from harness.devices.graphics.work import with_work
@@ -304,7 +305,7 @@ def weights_bytes(module: tvm.IRModule) -> int:
     sizes: dict[int, int] = {}
 
     def add(constant: Constant) -> None:
-        sizes[constant.value.__hash__()] = constant.value.numpy().nbytes
+        sizes[constant.value.__hash__()] = values_of(constant).nbytes
 
     for block in module[MAIN].body.blocks:
         for binding in block.bindings:

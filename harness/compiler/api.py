@@ -70,8 +70,22 @@ def constant(values: np.ndarray) -> relax.Constant:
 
 
 def constant_array(expr: relax.Expr) -> np.ndarray | None:
-    """The values of a constant expression, or None when it is not a constant."""
-    return expr.value.numpy() if isinstance(expr, Constant) else None
+    """The values of a constant expression, to read only, or None when it is not a constant."""
+    return values_of(expr) if isinstance(expr, Constant) else None
+
+
+def values_of(constant: Constant) -> np.ndarray:
+    """The values of a constant, to read only.
+
+    They are the constant's own memory, because a network's weights can take half of what there is.
+    Types that NumPy has from elsewhere, such as bfloat16, are copied: it takes no memory of these.
+    """
+    try:
+        values = np.from_dlpack(constant.value)
+    except RuntimeError:
+        values = constant.value.numpy()
+    values.flags.writeable = False
+    return values
 
 
 def constant_number(expr: relax.Expr) -> float | None:
@@ -246,4 +260,5 @@ __all__ = [
     "trace_json",
     "triple_of",
     "tvm",
+    "values_of",
 ]

@@ -5,6 +5,7 @@ Quantized values and weights become QuantizeLinear and DequantizeLinear, weights
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,18 +35,39 @@ def write_onnx(
     """Write a canonical network with its inputs and outputs. Raises CellFailure, with the operator,
     for one that ONNX has no operator for, and where ONNX Runtime does not run the model on `feeds`,
     the inputs in their order."""
-    model = onnx_network(canonical, inputs, outputs)
+    part = path.with_name(f".{path.name}.part")
     try:
-        content = model.SerializeToString()
-        found = InferenceSession(content, providers=["CPUExecutionProvider"]).run(
+        # The model is freed before ONNX Runtime reads it: weights can take half of the memory.
+        write_atomically(part, _serialised(onnx_network(canonical, inputs, outputs)))
+        _require_same_outputs(part, inputs, outputs, feeds)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _serialised(model: onnx.ModelProto) -> bytes:
+    try:
+        content: bytes = model.SerializeToString()
+    except Exception as error:  # protobuf's limit of 2 GiB is another class in each of its versions
+        raise CellFailure(f"it cannot be written as ONNX: {first_line(error)}") from error
+    return content
+
+
+def _require_same_outputs(
+    path: Path,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    feeds: Sequence[np.ndarray],
+) -> None:
+    try:
+        found = InferenceSession(path, providers=["CPUExecutionProvider"]).run(
             None, {spec.name: array for spec, array in zip(inputs, feeds, strict=True)}
         )
-    except Exception as error:  # ONNX Runtime's have no common base, and protobuf's limit another
+    except Exception as error:  # ONNX Runtime's have no common base
         raise CellFailure(f"ONNX Runtime does not run it: {first_line(error)}") from error
     for spec, output in zip(outputs, found, strict=True):
         if (tuple(output.shape), str(output.dtype)) != (tuple(spec.shape), spec.dtype):
             raise CellFailure(f"ONNX Runtime gives another '{spec.name}': {output.shape}")
-    write_atomically(path, content)
 
 
 def onnx_network(
@@ -53,7 +75,12 @@ def onnx_network(
 ) -> onnx.ModelProto:
     """The same as a model in memory."""
     function = canonical[MAIN]
-    network = _Network(uses_of(function))
+    model = onnx.ModelProto(ir_version=_IR_VERSION, opset_import=[helper.make_opsetid("", _OPSET)])
+    graph = model.graph
+    graph.name = "network"
+    graph.input.extend(_values(inputs))
+    graph.output.extend(_values(outputs))
+    network = _Network(graph, uses_of(function))
     for variable, spec in zip(function.params, inputs, strict=True):
         network.names[variable] = spec.name
         network.taken.add(spec.name)
@@ -65,11 +92,7 @@ def onnx_network(
     fields = result.fields if isinstance(result, relax.Tuple) else [result]
     for value, spec in zip(fields, outputs, strict=True):
         network.nodes.append(helper.make_node("Identity", [network.name(value)], [spec.name]))
-    graph = helper.make_graph(
-        network.nodes, "network", _values(inputs), _values(outputs), network.constants
-    )
-    opset = [helper.make_opsetid("", _OPSET)]
-    return helper.make_model(graph, opset_imports=opset, ir_version=_IR_VERSION)
+    return model
 
 
 def _values(specs: Sequence[TensorSpec]) -> list[onnx.ValueInfoProto]:
@@ -82,11 +105,11 @@ def _values(specs: Sequence[TensorSpec]) -> list[onnx.ValueInfoProto]:
 
 
 class _Network(Writer):
-    """A network that is written binding by binding."""
+    """A network that is written binding by binding, into a model that holds weights once."""
 
-    def __init__(self, uses: Mapping[relax.Var, int]) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
+    def __init__(self, graph: onnx.GraphProto, uses: Mapping[relax.Var, int]) -> None:
+        self.nodes = graph.node
+        self.constants = graph.initializer
         self.names: dict[relax.Var, str] = {}
         self.taken: set[str] = set()
         self._uses = uses

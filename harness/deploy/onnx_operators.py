@@ -215,8 +215,8 @@ def _weights(writer: Writer, call: relax.Call, wanted: Sequence[int] | None) -> 
         return writer.name(call.args[1])
     order = list(range(found.weights.ndim)) if wanted is None else list(wanted)
     ordered = np.transpose(found.weights, order)
-    lattice = in_steps(found.matrix)
-    if lattice is None or not found.fits:
+    lattice = in_steps(found.matrix) if found.fits else None
+    if lattice is None:
         return writer.constant(ordered)
     steps, scales = lattice
     stored = np.transpose(

@@ -262,7 +262,7 @@ def _check_masks(layers: list[Layer], masks: Mapping[str, np.ndarray]) -> None:
     """That no step after an edge was dropped has given it a weight again."""
     for layer in layers:
         mask = masks.get(layer.name)
-        if mask is not None and layer.matrix[~mask].any():
+        if mask is not None and layer.matrix.any(where=~mask):
             raise CellFailure(f"fitting {layer.name} gave weights to edges that were dropped")
 
 

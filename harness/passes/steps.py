@@ -9,6 +9,8 @@ _NEAR = 2e-5
 """How far weights in single precision are from whole steps at most: 128 · 2⁻²³, with some room."""
 _SAMPLE = 64
 """Edges of an output that are looked at before all of them are."""
+_AT_ONCE = 1 << 20
+"""Weights that are looked at together: in double precision, several times over."""
 
 
 def in_steps(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
@@ -21,7 +23,20 @@ def in_steps(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """
     if weights.dtype != np.float32:
         return None
-    exact = weights.astype(np.float64)
+    edges, outputs = weights.shape
+    steps, scales = np.empty((edges, outputs), np.int8), np.empty(outputs)
+    together = max(1, _AT_ONCE // max(edges, 1))
+    for begin in range(0, outputs, together):
+        some = slice(begin, begin + together)
+        found = _of_outputs(weights[:, some].astype(np.float64))
+        if found is None:
+            return None
+        steps[:, some], scales[some] = found
+    return steps, scales
+
+
+def _of_outputs(exact: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """The same of some outputs."""
     largest = np.abs(exact).max(axis=0, initial=0)
     if not np.isfinite(largest).all():
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -58,3 +60,14 @@ def test_outputs_of_one_scale_are_found_in_a_large_layer() -> None:
     found = in_steps(whole * np.float32(0.013))
     assert found is not None
     np.testing.assert_array_equal(found[0] * np.rint(found[1] / 0.013), whole)
+
+
+def test_looking_for_steps_takes_little_memory_beside_the_weights() -> None:
+    weights = np.full((4096, 4096), 0.5, np.float32)
+    tracemalloc.start()
+    found = in_steps(weights)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found is not None and (found[0] == 1).all() and (found[1] == 0.5).all()
+    # The bytes that are given back are a quarter; in double precision alone it would be twice.
+    assert peak < 2 * weights.nbytes
