@@ -81,6 +81,10 @@ ENGINES: dict[str, Engine] = {
 }
 REFERENCE = "reference"
 """Stands in a sweep for the reference engine of each model's format."""
+QUANTIZED = "-int8"
+"""Follows an engine's name in a sweep, for the engine on the networks that `quantize` gives."""
+EXPORTED: Format = "onnx"
+"""The format that compressed networks are written in."""
 
 
 def engine_named(name: str) -> Engine:
@@ -88,6 +92,17 @@ def engine_named(name: str) -> Engine:
     if name not in ENGINES:
         raise unknown_name("engine", name, ENGINES)
     return ENGINES[name]
+
+
+def baseline_named(name: str) -> tuple[str, bool]:
+    """The engine of a baseline, and whether it runs the quantized networks rather than the model.
+    Raises InputError naming the nearest one."""
+    quantized = {f"{each}{QUANTIZED}" for each in ENGINES if applicable(each, EXPORTED)}
+    if name in quantized:
+        return name.removesuffix(QUANTIZED), True
+    if name not in ENGINES:
+        raise unknown_name("baseline", name, {REFERENCE, *ENGINES, *quantized})
+    return name, False
 
 
 def applicable(engine: str, format: Format) -> bool:

@@ -106,6 +106,7 @@ class Group:
         self._environment = settings.environment
         self._listener = settings.listener
         self._runners: list[Runner] = []
+        self._plain_references: dict[Path, PlainReference] = {}
         self.machine: dict[str, Any] = {}
         """Entries of a record's environment about the machine that measures, if it is not this
         one."""
@@ -217,9 +218,12 @@ class Group:
         runner.measured.verification = verify(name, reference, found, real, kinds, judge)
 
     def _plain(self, folder: Path, inputs: Path) -> PlainReference:
-        return PlainReference(
-            folder, inputs, self._work, self._seed, partial(self._reference, OWN_ENGINE, folder)
-        )
+        """The reference in a folder, which several engines can be held against."""
+        if folder not in self._plain_references:
+            run = partial(self._reference, OWN_ENGINE, folder)
+            found = PlainReference(folder, inputs, self._work, self._seed, run)
+            self._plain_references[folder] = found
+        return self._plain_references[folder]
 
     def _prepare(self, runner: Runner, inputs: Path) -> None:
         answer = runner.ask(
@@ -293,7 +297,9 @@ class Group:
         if member.engine != OWN_ENGINE or member.reference is not None or blamed:
             return
         for other in self._alive():
-            if other.member.engine == self._subject.reference_engine:
+            if other.member.engine == self._subject.reference_engine and (
+                other.member.reference is None
+            ):
                 found = scored_otherwise(runner.measured.accuracy, other.measured.accuracy)
                 if found:
                     raise CellFailure(f"wrong result: {found}, though nothing is compressed")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.errors import InputError
+from harness.errors import CellFailure, InputError
 from harness.records.compiled_code import KernelVerification, Launch, LoopThroughputs, MemorySafety
 from harness.records.record import Fusion, StepEntries, Tuning
 from harness.specs.documents import Frozen
@@ -61,6 +61,20 @@ class KernelDescription(Frozen):
 def reference_of(folder: Path) -> Path:
     """Where the compressed network of an artifact is, compiled plainly, to verify it against."""
     return folder.with_name(f"{folder.name}{REFERENCE_SUFFIX}")
+
+
+def compressed_network(folder: Path, configuration: str) -> Path:
+    """The compressed network of an artifact as an ONNX file. Raises CellFailure where it is not
+    there, with the reason."""
+    path, why = (reference_of(folder) / name for name in (NETWORK, NO_NETWORK))
+    if path.exists():
+        return path
+    if why.exists():
+        said = why.read_text(encoding="utf-8").strip()
+        raise CellFailure(f"the network of '{configuration}' is not there as ONNX: {said}")
+    raise CellFailure(
+        f"the network of '{configuration}' is not there: it was not built, or was removed"
+    )
 
 
 class Artifact(StepEntries):

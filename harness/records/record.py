@@ -48,7 +48,7 @@ def is_timed(kind: Kind) -> bool:
 
 class CellKey(Frozen):
     """The names and settings that tell a cell from the others of its sweep. For a baseline engine
-    the configuration is `baseline`."""
+    the configuration is `baseline`, or the one whose compressed network it runs."""
 
     model: str
     target: str

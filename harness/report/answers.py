@@ -235,5 +235,8 @@ def _command(chosen: Cell, results: Results) -> str:
             folder.append(f"{name}{value}")
     if not is_timed(chosen.record.kind):
         words += ["--kind", chosen.record.kind]
-    words += ["--configuration", key.configuration, "--export", "-".join(folder)]
+    words += ["--configuration", key.configuration]
+    if len({each.engine for each in keys if each.configuration == key.configuration}) > 1:
+        words += ["--engine", key.engine]
+    words += ["--export", "-".join(folder)]
     return shlex.join(words)

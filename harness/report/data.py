@@ -181,7 +181,8 @@ class Group:
     @cached_property
     def reference(self) -> Cell | None:
         """The timed cell of the reference engine."""
-        found = (cell for cell in self.timed if cell.key.engine == self.reference_engine)
+        wanted = BASELINE_CONFIGURATION, self.reference_engine
+        found = (cell for cell in self.timed if (cell.key.configuration, cell.key.engine) == wanted)
         return next(found, None)
 
     def cell(self, fingerprint: str) -> Cell:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 
-from harness.baselines.registry import ENGINES, applicable
+from harness.baselines.registry import ENGINES, EXPORTED, applicable
 from harness.devices.servers.tracker import Servers
 from harness.errors import CellFailure, CellSkipped
 from harness.executors.table import executor_of
@@ -29,7 +29,8 @@ def require_applicable(cell: PlannedCell, group: PlannedGroup) -> None:
                     f"is {target.device.kind}; {options.times_kernels}"
                 )
         return
-    engine, format = cell.key.engine, group.model.format
+    engine = cell.key.engine
+    format = EXPORTED if cell.network_of else group.model.format
     if not executor.runs_engines:
         raise CellSkipped(
             f"{engine} runs on this machine's processor here, not on the target '{target.name}'"

@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from harness.baselines.registry import ENGINES, REFERENCE, engine_named, reference_engine
+from harness.baselines.registry import ENGINES, REFERENCE, baseline_named, reference_engine
 from harness.devices.servers.tracker import Servers
 from harness.errors import CellSkipped, InputError
 from harness.executors.table import placed
@@ -33,11 +33,23 @@ from harness.specs.target import TargetSpec
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """One cell to run: its names, its fingerprint, and for our own engine its configuration."""
+    """One cell to run: its names, its fingerprint, and for our own engine its configuration.
+
+    `network_of` is the mark of the cell whose compressed network another engine runs, written as
+    ONNX; None where that runs the model.
+    """
 
     key: CellKey
     mark: str
     configuration: Configuration | None
+    network_of: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The configuration's name, and before it that of an engine other than ours."""
+        if self.configuration is not None:
+            return self.configuration.name
+        return f"{self.key.engine} {self.key.configuration}" if self.network_of else self.key.engine
 
 
 @dataclass(frozen=True)
@@ -63,9 +75,7 @@ def plan(sweep: Sweep, models: ModelProcess, servers: Servers | None = None) -> 
     Raises InputError for a name or engine that does not exist, for a target whose processor LLVM
     does not know, and where none of the models can be read.
     """
-    for engine in sweep.baselines:
-        if engine != REFERENCE:
-            engine_named(engine)
+    _require_baselines(sweep)
     targets = [_known_target(name) for name in sweep.targets]
     _require_own_names(targets)
     groups = []
@@ -83,6 +93,20 @@ def plan(sweep: Sweep, models: ModelProcess, servers: Servers | None = None) -> 
     if len(refusals) == len(groups):
         raise InputError("\n".join(dict.fromkeys(refusals)))
     return groups
+
+
+def _require_baselines(sweep: Sweep) -> None:
+    for name in sweep.baselines:
+        quantized = name != REFERENCE and baseline_named(name)[1]
+        if quantized and not any(_is_quantized(each) for each in sweep.cells):
+            raise InputError(
+                f"baselines: '{name}' runs the networks of configurations with 'quantize', and "
+                "none has it"
+            )
+
+
+def _is_quantized(configuration: Configuration) -> bool:
+    return "quantize" in configuration.steps
 
 
 def require_scored(model: KnownModel, unscored: int) -> None:
@@ -193,8 +217,13 @@ def _cells(
     if unscored:
         common |= {"calibration": unscored, "samples": SAMPLES_REVISION}
 
-    def cell(engine: str, name: str, configuration: Configuration | None) -> PlannedCell:
-        decisive = _decisive(configuration, model) if configuration else None
+    def cell(
+        engine: str,
+        name: str,
+        configuration: Configuration | None = None,
+        network_of: str | None = None,
+    ) -> PlannedCell:
+        decisive = _decisive(configuration, model) if configuration else network_of
         mark = fingerprint(
             {
                 **common,
@@ -210,19 +239,28 @@ def _cells(
             engine=engine,
             settings=settings,
         )
-        return PlannedCell(key, mark, configuration)
+        return PlannedCell(key, mark, configuration, network_of)
 
     ours = [cell(OWN_ENGINE, each.name, each) for each in sweep.cells]
-    others = [cell(engine, BASELINE_CONFIGURATION, None) for engine in _baselines(sweep, model)]
+    others = []
+    for engine, quantized in _baselines(sweep, model):
+        if quantized:
+            others += [
+                cell(engine, each.key.configuration, network_of=each.mark)
+                for each in ours
+                if each.configuration and _is_quantized(each.configuration)
+            ]
+        else:
+            others.append(cell(engine, BASELINE_CONFIGURATION))
     return (*ours, *others)
 
 
-def _baselines(sweep: Sweep, model: KnownModel) -> list[str]:
-    """The engines that a model is compared with, each once. None stands for the reference of a
-    model that cannot be read."""
+def _baselines(sweep: Sweep, model: KnownModel) -> list[tuple[str, bool]]:
+    """The baselines that a model is compared with, each once, as of `baseline_named`. None stands
+    for the reference of a model that cannot be read."""
     reference = None if model.format is None else reference_engine(model.format)
-    named = (reference if engine == REFERENCE else engine for engine in sweep.baselines)
-    return list(dict.fromkeys(engine for engine in named if engine is not None))
+    named = (reference if name == REFERENCE else name for name in sweep.baselines)
+    return list(dict.fromkeys(baseline_named(name) for name in named if name is not None))
 
 
 def _decisive(configuration: Configuration, model: KnownModel) -> dict[str, Any]:

@@ -36,7 +36,12 @@ class RecordWriter:
     """Writes the records of one group. `target` is the description with its measured roofs."""
 
     def __init__(
-        self, sweep: Sweep, group: PlannedGroup, store: Store, told: Callable[[Record], None]
+        self,
+        sweep: Sweep,
+        group: PlannedGroup,
+        store: Store,
+        told: Callable[[Record], None],
+        artifacts: Path,
     ) -> None:
         self.target: TargetSpec = group.target
         self.copied_to: Path | None = None
@@ -45,6 +50,7 @@ class RecordWriter:
         self._group = group
         self._store = store
         self._told = told
+        self._artifacts = artifacts
         self._seconds: dict[str, float] = {}
 
     def built(self, mark: str, seconds: float) -> None:
@@ -104,6 +110,8 @@ class RecordWriter:
             fields |= _results(each, paths[cell.mark], cell.key.engine)
             if cell.configuration is not None:
                 fields["artifact"] = f"artifacts/{cell.mark}"
+            if cell.network_of is not None:
+                fields |= _entries(Artifact.read(self._artifacts / cell.network_of))
             self._commit(fields | {"status": "ok", "session": session}, series)
 
     def compiled(
@@ -232,6 +240,11 @@ def _startup(measured: Measured) -> Startup | None:
     return Startup(load_ms=1e3 * measured.load_seconds, first_ms=1e3 * measured.first_seconds)
 
 
+def _entries(artifact: Artifact) -> dict[str, Any]:
+    """What steps did to the network."""
+    return {key: getattr(artifact, key) for key in StepEntries.model_fields}
+
+
 def _compiled(
     artifact: Artifact, process: Mapping[str, float | None] | None = None
 ) -> dict[str, Any]:
@@ -243,7 +256,7 @@ def _compiled(
             artifact_mb=artifact.artifact_mb,
             **(process or {}),
         ),
-        **{key: getattr(artifact, key) for key in StepEntries.model_fields},
+        **_entries(artifact),
         "fusion": artifact.fusion,
         "tuning": artifact.tuning,
         "loops": artifact.loops,

@@ -24,8 +24,14 @@ from harness.measure.room import require_room
 from harness.measure.verification import OutputKind
 from harness.models.tensors import TensorSpec
 from harness.processes.template import template
-from harness.records.artifact import DESCRIPTION, Artifact, TensorDescription, reference_of
-from harness.records.record import OWN_ENGINE, Record, fingerprint
+from harness.records.artifact import (
+    DESCRIPTION,
+    Artifact,
+    TensorDescription,
+    compressed_network,
+    reference_of,
+)
+from harness.records.record import Record, fingerprint
 from harness.records.store import FILE_NAME, Store
 from harness.run.applicability import require_applicable, still_skipped
 from harness.run.cell import Order
@@ -176,7 +182,9 @@ class _GroupRun:
 
     def run(self) -> None:
         """Every pending cell has a record afterwards."""
-        self._writer = RecordWriter(self._sweep, self._group, self._store, self._listener.finished)
+        self._writer = RecordWriter(
+            self._sweep, self._group, self._store, self._listener.finished, self._out / ARTIFACTS
+        )
         self._writer.copied_to = self._work / SOURCE
         try:
             if self._group.refusal is not None:
@@ -267,33 +275,41 @@ class _GroupRun:
             members.append(
                 Member(
                     mark=cell.mark,
-                    label=_short(cell),
+                    label=cell.label,
                     engine=cell.key.engine,
                     path=path,
                     wants_accuracy=cell.mark in pending,
-                    reference=_own_reference(cell, path),
+                    reference=self._own_reference(cell),
                 )
             )
         return members
 
     def _ready(self, cell: PlannedCell, imported: ImportedModel) -> Path:
-        """The file that the cell's worker loads: a compiled artifact, or the model for another
-        engine.
+        """The file that the cell's worker loads: a compiled artifact, or for another engine the
+        model, or a compressed network.
 
-        Raises InputError where a finished cell's artifact is gone: it is measured without it then.
+        Raises InputError where a finished cell's artifact is gone: it is measured without it then;
+        and CellFailure where the compressed network is not there.
         """
+        if cell.network_of is not None:
+            return compressed_network(self._artifact(cell.network_of), cell.key.configuration)
         if cell.configuration is None:
             return imported.runnable
-        folder = self._artifact(cell)
+        folder = self._artifact(cell.mark)
         Artifact.read(folder)
         return folder
 
-    def _artifact(self, cell: PlannedCell) -> Path:
-        return self._out / ARTIFACTS / cell.mark
+    def _artifact(self, mark: str) -> Path:
+        return self._out / ARTIFACTS / mark
+
+    def _own_reference(self, cell: PlannedCell) -> Path | None:
+        """The reference of a cell, where that is not the model itself."""
+        folder = reference_of(self._artifact(cell.network_of or cell.mark))
+        return folder if folder.exists() else None
 
     def _build(self, cell: PlannedCell, imported: ImportedModel) -> None:
         """Compile a cell of ours, unless a run that was killed later has done so already."""
-        configuration, folder = cell.configuration, self._artifact(cell)
+        configuration, folder = cell.configuration, self._artifact(cell.mark)
         if configuration is None or (folder / DESCRIPTION).exists():
             return
         order = Order(
@@ -312,7 +328,8 @@ class _GroupRun:
             servers=self._servers,
         )
         message = order.model_dump(mode="json", by_alias=True)
-        self._process.carry_out("compile", message, _label(cell), configuration.tune)
+        label = " · ".join(filter(None, (cell.key.model, str(cell.key.settings), cell.label)))
+        self._process.carry_out("compile", message, label, configuration.tune)
 
     def _judge(self, imported: ImportedModel, members: Sequence[Member]) -> None:
         """Verify, measure and record built networks; without a device, record them as they are."""
@@ -370,24 +387,8 @@ class _GroupRun:
         )
 
 
-def _own_reference(cell: PlannedCell, path: Path) -> Path | None:
-    """The reference of a cell, where that is not the model itself."""
-    if cell.configuration is None or not reference_of(path).exists():
-        return None
-    return reference_of(path)
-
-
 def _specs(found: Sequence[TensorDescription]) -> tuple[TensorSpec, ...]:
     return tuple(TensorSpec(each.name, each.shape, each.dtype) for each in found)
-
-
-def _short(cell: PlannedCell) -> str:
-    key = cell.key
-    return key.configuration if key.engine == OWN_ENGINE else key.engine
-
-
-def _label(cell: PlannedCell) -> str:
-    return " · ".join(filter(None, (cell.key.model, str(cell.key.settings), _short(cell))))
 
 
 def _of_state(imported: ImportedModel) -> Iterator[str]:

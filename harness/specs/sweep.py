@@ -192,7 +192,8 @@ class Sweep(Frozen):
     """What is done to each model before it is compiled."""
     baselines: tuple[str, ...] = ("reference",)
     """Engines to compare with: `onnxruntime`, `openvino`, `torch`, `litert`, or `reference`, the
-    one of the model's format. `[]` for none."""
+    one of the model's format. `onnxruntime-int8` and `openvino-int8` run the network of each
+    configuration with `quantize`, written as ONNX. `[]` for none."""
     batch: Annotated[tuple[Count, ...], ONE_OR_SEVERAL] = ()
     """Batches; each has cells of its own. They set the inputs' first dimensions where those are
     free."""

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 import small_models
 
-from harness.baselines.registry import ENGINES, applicable, open_session, reference_engine
+from harness.baselines.registry import (
+    ENGINES,
+    applicable,
+    baseline_named,
+    open_session,
+    reference_engine,
+)
 from harness.errors import CellFailure, CellSkipped, InputError
 from harness.models.formats import SUFFIXES
 
@@ -26,6 +32,15 @@ def test_reference_runs_its_format_whatever_the_format() -> None:
 def test_applicable_is_false_when_the_engine_reads_other_files() -> None:
     assert not applicable("onnxruntime", "torch")
     assert not applicable("litert", "onnx")
+
+
+def test_baseline_is_an_engine_on_the_model_or_on_the_quantized_network() -> None:
+    assert baseline_named("litert") == ("litert", False)
+    assert baseline_named("openvino-int8") == ("openvino", True)
+    with pytest.raises(InputError, match="no baseline 'onnxruntim-int8'; did you mean"):
+        baseline_named("onnxruntim-int8")
+    with pytest.raises(InputError, match="no baseline 'litert-int8'"):  # it reads no ONNX
+        baseline_named("litert-int8")
 
 
 def test_open_names_the_nearest_engine_when_the_name_is_unknown(model: Path) -> None:

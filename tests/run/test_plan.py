@@ -188,3 +188,25 @@ def test_batch_that_the_file_does_not_leave_free_costs_its_own_cells(tmp_path: P
         one, eight = plan(Sweep.model_validate(keys | {"batch": [1, 8]}), models)
     assert one.refusal is None
     assert "expected a model with a free first dimension" in (eight.refusal or "")
+
+
+def test_engines_run_the_networks_of_configurations_with_quantize(model: dict[str, Any]) -> None:
+    plain, quantized = {"name": "plain"}, {"name": "int8", "quantize": {"calibration": 4}}
+    keys = {"schema": 1, "models": [model], "baselines": ["reference", "onnxruntime-int8"]}
+    with ModelProcess(Limits()) as models:
+        sweep = Sweep.model_validate({**keys, "configurations": [plain, quantized]})
+        (group,) = plan(sweep, models)
+        found = [(cell.label, cell.network_of) for cell in group.cells]
+        marks = {cell.label: cell.mark for cell in group.cells}
+        expected = ["plain", "int8", "onnxruntime", "onnxruntime int8"]
+        assert found == [(name, None) for name in expected[:3]] + [(expected[3], marks["int8"])]
+        assert len({*marks.values()}) == 4
+        # A network that comes out otherwise is another to the engine too.
+        quantized["quantize"]["ranges"] = "minmax"
+        sweep = Sweep.model_validate({**keys, "configurations": [plain, quantized]})
+        (group,) = plan(sweep, models)
+        assert group.cells[3].mark != marks["onnxruntime int8"]
+        assert group.cells[2].mark == marks["onnxruntime"]
+        sweep = Sweep.model_validate({**keys, "configurations": [plain]})
+        with pytest.raises(InputError, match="configurations with 'quantize', and none has it"):
+            plan(sweep, models)

@@ -19,11 +19,12 @@ from harness.errors import InputError
 from harness.hardware import load_target
 from harness.hardware.description import as_yaml
 from harness.kernels.dot_products import products_of
+from harness.measure.plain_reference import NAME as PLAIN
 from harness.records.artifact import NETWORK, reference_of
 from harness.records.export import write_exports
 from harness.records.store import FILE_NAME, Store
 from harness.report.data import load
-from harness.report.tables import throughput_table
+from harness.report.tables import quantized_layer_table, throughput_table
 from harness.run.sweep import Outcome, run_sweep
 from harness.specs.sweep import Sweep
 
@@ -147,18 +148,32 @@ def test_quantized_cells_of_two_batches_agree_and_are_written_as_onnx(tmp_path: 
         network=convolutional(batch="n"),
         training=drawn(24, 3, 8, 8),
         configurations=[{"name": "int8", "quantize": {"calibration": 8}}],
+        baselines=["reference", "onnxruntime-int8"],
         batch=[1, 4],
     )
-    outcome, _ = run(path, tmp_path / "out")
-    assert [record.status for record in outcome.records] == ["ok"] * 4, outcome.failed
+    out = tmp_path / "out"
+    outcome, _ = run(path, out)
+    assert [record.status for record in outcome.records] == ["ok"] * 6, outcome.failed
+    named = [(one.key.configuration, one.key.engine) for one in outcome.records]
+    assert sorted(named) == sorted(
+        [("int8", "tvm"), ("baseline", "onnxruntime"), ("int8", "onnxruntime")] * 2
+    )
     for record in outcome.records:
         if record.key.configuration == "int8":
-            assert record.quantize is not None and record.artifact is not None
-            assert record.quantize.layers_quantized == 2
+            # ONNX Runtime runs the same network, and is held against it.
+            assert record.verification is not None and record.verification.reference == PLAIN
+            assert record.quantize is not None and record.quantize.layers_quantized == 2
+        if record.artifact is not None:
+            assert record.quantize is not None
             assert record.quantize.output_change < 0.1
             network = reference_of(tmp_path / "out" / record.artifact) / NETWORK
             session = onnxruntime.InferenceSession(network)
             assert session.get_inputs()[0].shape[0] == record.key.settings.batch
+    for group in load(out).groups:
+        labels = [cell.label for cell in group.cells]
+        assert labels == ["int8", "ONNX Runtime", "ONNX Runtime int8"]
+        assert group.reference is not None and group.reference.label == "ONNX Runtime"
+    assert len(quantized_layer_table(load(out)).rows) == 2 * 2
 
 
 @pytest.mark.slow

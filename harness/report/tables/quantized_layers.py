@@ -31,7 +31,9 @@ def quantized_layer_table(results: Results) -> Table:
 
 def _layers(cell: Cell) -> tuple[LayerQuantization, ...]:
     entry = cell.record.quantize
-    return entry.layers if entry is not None and cell.record.status == "ok" else ()
+    if entry is None or not cell.own or cell.record.status != "ok":
+        return ()
+    return entry.layers
 
 
 def _layer(layer: LayerQuantization) -> dict[str, Entry]:
