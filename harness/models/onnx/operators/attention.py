@@ -51,7 +51,7 @@ class _Heads:
         return reshaped(builder, found, (batch, steps, heads * size))
 
 
-def _by_heads(builder: Builder, value: relax.Expr, heads: int) -> relax.Expr:
+def by_heads(builder: Builder, value: relax.Expr, heads: int) -> relax.Expr:
     """[batch, steps, heads · size] by heads."""
     batch, steps, width = shape_of(value)
     split = reshaped(builder, value, (batch, steps, heads, width // heads))
@@ -115,7 +115,7 @@ def _of_projected(
     ends = [sizes[0], sizes[0] + sizes[1]]
     parts = builder.emit(relax.op.split(projected, ends, axis=2))
     queries, keys, values = (
-        _by_heads(builder, builder.emit(relax.TupleGetItem(parts, at)), heads) for at in range(3)
+        by_heads(builder, builder.emit(relax.TupleGetItem(parts, at)), heads) for at in range(3)
     )
     if past is not None:
         held = builder.emit(relax.op.split(past, 2, axis=0))
@@ -175,7 +175,7 @@ def _multi_head_attention(builder: Builder, inputs: Any, attributes: Any, opset:
             for at, each in enumerate(parts)
         ]  # fmt: skip
     queries, keys, values = (
-        _by_heads(builder, each, heads) if len(shape_of(each)) == 3 else each for each in parts
+        by_heads(builder, each, heads) if len(shape_of(each)) == 3 else each for each in parts
     )
     keys, values = _with_past(builder, inputs[6], keys), _with_past(builder, inputs[7], values)
     found = _Heads(queries, keys, values, _scale(attributes, shape_of(queries)[3]))
@@ -186,20 +186,38 @@ def _multi_head_attention(builder: Builder, inputs: Any, attributes: Any, opset:
 
 
 def _rotary_embedding(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
-    """RotaryEmbedding: pairs of elements are turned by angles that positions have in the caches,
-    [positions, pairs]. Pairs are halves of a head's elements, or neighbours."""
+    """RotaryEmbedding of [batch, steps, heads · size] or [batch, heads, steps, size]."""
     data, positions, cosines, sines = (inputs[at] for at in range(4))
     if attributes.get("is_packed_batching", 0):
         raise Unsupported("is_packed_batching=1")
     attributes.get("scale")  # no kernel of ONNX Runtime's reads it
     shape = shape_of(data)
     pairs = shape_of(cosines)[1]
-    turned = int(attributes.get("rotary_embedding_dim", 0)) or 2 * pairs
+    share = int(attributes.get("rotary_embedding_dim", 0)) or 2 * pairs
     heads = int(attributes.get("num_heads", 0))
     if len(shape) == 3:
         size = shape[2] // heads if heads else 2 * pairs
-        data = _by_heads(builder, data, shape[2] // size)
+        data = by_heads(builder, data, shape[2] // size)
+    neighbours = bool(attributes.get("interleaved", 0))
+    found = turned(builder, data, positions, (cosines, sines), share, neighbours)
+    if len(shape) == 3:
+        found = builder.emit(relax.op.permute_dims(found, [0, 2, 1, 3]))
+    return reshaped(builder, found, shape)
+
+
+def turned(
+    builder: Builder,
+    data: relax.Expr,
+    positions: relax.Expr,
+    caches: tuple[relax.Expr, relax.Expr],
+    share: int,
+    neighbours: bool,
+) -> relax.Expr:
+    """Data [batch, heads, steps, size] whose first `share` elements are turned in pairs, by the
+    angles that their positions, [batch, steps] or that of the first step, have in the caches of
+    cosines and sines, [positions, pairs]. Pairs are `neighbours`, or halves of the elements."""
     batch, count, steps, size = shape_of(data)
+    pairs = share // 2
     if shape_of(positions) == (1,):
         ahead = constant(np.arange(steps, dtype=str(positions.ty.dtype))[None])
         positions = builder.emit(relax.op.add(positions, ahead))
@@ -209,16 +227,15 @@ def _rotary_embedding(builder: Builder, inputs: Any, attributes: Any, opset: int
         taken = builder.emit(relax.op.take(cache, flat, axis=0))
         return reshaped(builder, taken, (-1, 1, steps, pairs))
 
-    cosines, sines = angles(cosines), angles(sines)
-    neighbours = bool(attributes.get("interleaved", 0))
+    cosines, sines = map(angles, caches)
 
     def part(begin: int, end: int, stride: int = 1) -> relax.Expr:
         return builder.emit(relax.op.strided_slice(data, [3], [begin], [end], [stride]))
 
     one, other = (
-        (part(0, turned, 2), part(1, turned, 2))
+        (part(0, share, 2), part(1, share, 2))
         if neighbours
-        else (part(0, pairs), part(pairs, turned))
+        else (part(0, pairs), part(pairs, share))
     )
     multiply = relax.op.multiply
     first = builder.emit(
@@ -231,14 +248,12 @@ def _rotary_embedding(builder: Builder, inputs: Any, attributes: Any, opset: int
     )
     if neighbours:
         both = builder.emit(relax.op.stack([first, second], axis=4))
-        found = reshaped(builder, both, (batch, count, steps, turned))
+        found = reshaped(builder, both, (batch, count, steps, share))
     else:
         found = builder.emit(relax.op.concat([first, second], axis=3))
-    if turned < size:
-        found = builder.emit(relax.op.concat([found, part(turned, size)], axis=3))
-    if len(shape) == 3:
-        found = builder.emit(relax.op.permute_dims(found, [0, 2, 1, 3]))
-    return reshaped(builder, found, shape)
+    if share < size:
+        found = builder.emit(relax.op.concat([found, part(share, size)], axis=3))
+    return found
 
 
 ATTENTION: dict[str, Converter] = {

@@ -7,6 +7,7 @@ from harness.models.onnx.operators.attention import ATTENTION
 from harness.models.onnx.operators.converter import Converter
 from harness.models.onnx.operators.convolution import CONVOLUTION
 from harness.models.onnx.operators.fused import FUSED
+from harness.models.onnx.operators.grouped_attention import GROUPED_ATTENTION
 from harness.models.onnx.operators.movement import MOVEMENT
 from harness.models.onnx.operators.normalisation import NORMALISATION
 from harness.models.onnx.operators.quantized import QUANTIZED
@@ -25,6 +26,7 @@ CONVERTERS: dict[str, Converter] = {
     **ATTENTION,
     **CONVOLUTION,
     **FUSED,
+    **GROUPED_ATTENTION,
     **MOVEMENT,
     **NORMALISATION,
     **QUANTIZED,
