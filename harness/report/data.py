@@ -27,7 +27,7 @@ from harness.records.store import FILE_NAME, INTERVALS, SECONDS, SWEEP_COPY, Sto
 from harness.report.kernel_figures import KernelFigures, Roof, kernel_figures, roof_of
 from harness.specs.settings import AXES, Settings
 from harness.specs.sweep import Kind
-from harness.statistics import Verdict, compare_paired
+from harness.statistics.verdicts import Verdict, compare_paired
 
 
 def engine_name(engine: str) -> str:
@@ -144,7 +144,7 @@ class Group:
     def same_title(self) -> str:
         """What the cells of all `runs` are of."""
         model, target, settings = (self.cells[0].named or self.cells[0].key).place
-        return f"{model} on {target}" + (f" ({settings})" if settings.given else "")
+        return _title(f"{model} on {target}", settings)
 
     @cached_property
     def timed(self) -> tuple[Cell, ...]:
@@ -306,15 +306,17 @@ def grouped(cells: Sequence[Cell]) -> tuple[Group, ...]:
             target=target,
             settings=settings,
             kind=kind,
-            title=model
-            + (f" on {target}" if several_targets else "")
-            + (f" ({settings})" if settings.given else "")
+            title=_title(f"{model} on {target}" if several_targets else model, settings)
             + ("" if is_timed(kind) else f" ({kind})"),
             cells=tuple(found),
         )
         for ((model, target, settings), kind), found in members.items()
     ]
     return tuple(replace(group, along=_along(group, groups)) for group in groups)
+
+
+def _title(what: str, settings: Settings) -> str:
+    return f"{what} ({settings})" if settings.given else what
 
 
 def _along(group: Group, groups: Sequence[Group]) -> dict[str, tuple[Group, ...]]:

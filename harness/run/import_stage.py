@@ -6,6 +6,7 @@ It runs in a cell's child process, see `harness.run.cell`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -50,6 +51,21 @@ class ImportedModel(Frozen):
     """Inputs that are outputs of the inference before."""
     unkept: tuple[str, ...] = ()
     """Tensors that operators keep between inferences, of which the first is measured."""
+
+    @property
+    def remarks(self) -> Iterator[str]:
+        """What to know of the state that the model keeps."""
+        if self.state:
+            pairs = ", ".join(f"{each.output} → {each.input}" for each in self.state)
+            yield (
+                f"its state is given and returned by each inference ({pairs}); an exported network "
+                "keeps it"
+            )
+        if self.unkept:
+            yield (
+                f"its operators keep state in tensors ({', '.join(self.unkept)}); it is verified "
+                "and measured in its first inference, and is not exported"
+            )
 
 
 def import_stage(order: ImportOrder) -> ImportedModel:

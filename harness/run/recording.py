@@ -179,7 +179,7 @@ class RecordWriter:
 
 def _results(measured: Measured, path: Path, engine: str) -> dict[str, Any]:
     """The fields of a record that measuring fills."""
-    from harness.statistics import summarise  # SciPy takes a second to import
+    from harness.statistics.samples import summarise  # SciPy takes a second to import
 
     summary = summarise(1e3 * np.asarray(measured.samples))
     latency = Latency(
@@ -224,7 +224,7 @@ def _results(measured: Measured, path: Path, engine: str) -> dict[str, Any]:
 
 
 def _throughput(measured: Measured) -> Throughput | None:
-    from harness.statistics import summarise
+    from harness.statistics.samples import summarise
 
     if not measured.intervals:
         return None

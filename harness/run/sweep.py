@@ -6,7 +6,7 @@ baselines included, interleaved. Building, tuning and measuring never share the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -193,7 +193,7 @@ class _GroupRun:
             self._target = self._writer.target = self._executor.described()
             self._executor = executor_of(self._target, self._servers)
             imported = self._import()
-            for remark in _of_state(imported):
+            for remark in imported.remarks:
                 self._listener.note(f"model '{self._group.model.name}': {remark}")
             self._fit_data(imported)
         except (CellFailure, CellSkipped, InputError) as error:
@@ -389,18 +389,3 @@ class _GroupRun:
 
 def _specs(found: Sequence[TensorDescription]) -> tuple[TensorSpec, ...]:
     return tuple(TensorSpec(each.name, each.shape, each.dtype) for each in found)
-
-
-def _of_state(imported: ImportedModel) -> Iterator[str]:
-    """Remarks on what a model keeps between inferences."""
-    if imported.state:
-        pairs = ", ".join(f"{each.output} → {each.input}" for each in imported.state)
-        yield (
-            f"its state is given and returned by each inference ({pairs}); an exported network "
-            "keeps it"
-        )
-    if imported.unkept:
-        yield (
-            f"its operators keep state in tensors ({', '.join(imported.unkept)}); it is verified "
-            "and measured in its first inference, and is not exported"
-        )
