@@ -26,7 +26,7 @@ from rich.table import Table
 from harness.machine.environment import noise_warnings
 from harness.records.artifact import LIBRARY, Artifact
 from harness.records.store import FILE_NAME, Store
-from harness.statistics import compare_paired
+from harness.statistics.verdicts import compare_paired
 
 THREADS = 2
 TURN = """

@@ -43,7 +43,7 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 from harness.passes.rewriter import MAIN
 from harness.specs.target import TargetSpec
-from harness.statistics import compare_paired
+from harness.statistics.verdicts import compare_paired
 
 _OF_PPOCR = [
     Shape("ppocr-det", rows, inputs, outputs)

@@ -43,7 +43,7 @@ from harness.models.frontends import import_model
 from harness.records.store import FILE_NAME, Store
 from harness.specs.patterns import BLOCKS, Pattern
 from harness.specs.sweep import ModelSpec
-from harness.statistics import compare_paired
+from harness.statistics.verdicts import compare_paired
 
 _SERVER = Path(__file__).with_name("engine_turns.py")
 _OURS = "layeredge"

@@ -47,7 +47,7 @@ from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 from harness.schedules.untuned import schedule_untuned
 from harness.specs.sweep import ModelSpec, Tune
-from harness.statistics import compare_paired
+from harness.statistics.verdicts import compare_paired
 from harness.tuning.database import TuningDatabase, database_of
 from harness.tuning.tasks import tasks_of
 from harness.tuning.tuner import Tuner

@@ -31,7 +31,7 @@ from harness.records.artifact import NETWORK, Artifact, reference_of
 from harness.records.record import OWN_ENGINE
 from harness.records.store import FILE_NAME, Store
 from harness.specs.sweep import Limits, Measure, ModelSpec
-from harness.statistics import compare_paired
+from harness.statistics.verdicts import compare_paired
 
 FLOAT, INT8 = "float", "int8"
 ENGINES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}

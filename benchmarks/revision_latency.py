@@ -33,7 +33,7 @@ from harness.models.catalog.entries import resolve
 from harness.models.tensors import TensorSpec
 from harness.records.artifact import DESCRIPTION, Artifact
 from harness.specs.sweep import Limits, Measure, ModelSpec
-from harness.statistics import Verdict, compare_paired
+from harness.statistics.verdicts import Verdict, compare_paired
 
 ROOT = Path(__file__).resolve().parent.parent
 CATALOG = (

@@ -26,10 +26,10 @@ from harness.compiler.patches import load_tensor_intrinsics
 from harness.hardware import HOST, load_target
 from harness.machine.environment import noise_warnings
 from harness.specs.sweep import Tune
-from harness.statistics import MINIMUM_EFFECT
+from harness.statistics.verdicts import MINIMUM_EFFECT
 
 AS_GOOD = 1 + MINIMUM_EFFECT
-"""The least difference that a sweep calls one, see `harness.statistics`."""
+"""The least difference that a sweep calls one, see `harness.statistics.verdicts`."""
 
 
 @click.command()

@@ -40,7 +40,8 @@ from harness.measure.member import Member
 from harness.models.tensors import TensorSpec
 from harness.run.cell import Order, compile_cell
 from harness.specs.sweep import Configuration, Limits, Measure, ModelSpec
-from harness.statistics import OUTCOMES, Outcome, Verdict, compare_paired, wilson_interval
+from harness.statistics.shares import wilson_interval
+from harness.statistics.verdicts import OUTCOMES, Outcome, Verdict, compare_paired
 
 NETWORK, SAME = "network", "again"
 SLOWER = {"slower-5": 0.05, "slower-30": 0.3}

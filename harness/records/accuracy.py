@@ -34,7 +34,7 @@ def gain(ours: Accuracy, theirs: Accuracy) -> tuple[float, float]:
     two. A score that is not a number is below every number: both ends are -inf or inf
     then, and -inf to inf where neither is a number.
     """
-    from harness.statistics import paired_share_interval  # SciPy takes a second to import
+    from harness.statistics.shares import paired_share_interval  # SciPy takes a second to import
 
     if not (ours.defined and theirs.defined):
         return (math.inf if ours.defined else -math.inf), (

@@ -13,7 +13,7 @@ from harness.records.accuracy import score
 from harness.records.record import Accuracy, CellKey, Record, Status
 from harness.records.store import Store
 from harness.specs.documents import Frozen
-from harness.statistics import BUSY_SCATTER, MINIMUM_EFFECT, Verdict, compare_independent
+from harness.statistics.verdicts import BUSY_SCATTER, MINIMUM_EFFECT, Verdict, compare_independent
 
 Raw = Mapping[str, np.ndarray]
 """Fingerprint to seconds per inference, of one session."""

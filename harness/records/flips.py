@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from harness.records.accuracy_guard import short
 from harness.records.candidates import Candidate, Constraints, considered
-from harness.statistics import MINIMUM_EFFECT
+from harness.statistics.verdicts import MINIMUM_EFFECT
 
 Choose = Callable[[Constraints], Candidate | None]
 """The choice under constraints."""

@@ -79,7 +79,7 @@ def _latency(field: str) -> Callable[[Record], Any]:
 
 
 def _too_few_for_p99(record: Record) -> str | None:
-    from harness.statistics import P99_MINIMUM  # SciPy takes a second to import
+    from harness.statistics.samples import P99_MINIMUM  # SciPy takes a second to import
 
     if record.latency is None:
         return None

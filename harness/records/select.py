@@ -31,7 +31,7 @@ from harness.records.record import AGREEMENT, CellKey, Record
 from harness.specs.documents import Frozen
 from harness.specs.settings import AXES, Axis, Settings
 from harness.specs.sweep import Kind
-from harness.statistics import compare_paired
+from harness.statistics.verdicts import compare_paired
 
 Samples = Callable[[str], Mapping[str, np.ndarray]]
 """Raw samples of a session by fingerprint, as `Store.samples`."""

@@ -20,7 +20,7 @@ from harness.records.select import Selection, select
 from harness.report.data import Cell, Group, Results
 from harness.report.wording import in_words, listed, number, times_as_fast
 from harness.specs.settings import AXES
-from harness.statistics import Outcome, Verdict
+from harness.statistics.verdicts import Outcome, Verdict
 
 Standing = Outcome | Literal["not known", "not timed"]
 _MOST_NAMED = 3

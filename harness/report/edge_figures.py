@@ -15,7 +15,7 @@ import numpy as np
 from harness.records.record import Accuracy, LayerCompression
 from harness.report.data import Cell, Group
 from harness.specs.scores import SCORES
-from harness.statistics import Verdict, compare_paired
+from harness.statistics.verdicts import Verdict, compare_paired
 
 _ABOUT_THE_CHOICE = {"score", "shuffle", "sparsity"}
 """Fields that decide which edges go, and how many; cells that differ in others do not compare."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from harness.report.answers import Answer, Standing
 from harness.report.data import Group, Results
 from harness.report.wording import listed, share
-from harness.statistics import BUSY_SCATTER, OUTCOMES
+from harness.statistics.verdicts import BUSY_SCATTER, OUTCOMES
 
 _STANDINGS: tuple[Standing, ...] = (*OUTCOMES, "not known")
 _MOST_NAMED = 4

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from harness.statistics import MINIMUM_EFFECT, Outcome, Verdict
+from harness.statistics.verdicts import MINIMUM_EFFECT, Outcome, Verdict
 
 _MOST = 0.6
 """Parts of paths that as many of them have say nothing."""

@@ -1,11 +1,10 @@
-"""Medians, intervals and verdicts on latency samples; refuses to decide on too few of them.
+"""Verdicts on two cells' latency samples; refuses to decide on too few of them.
 
 Samples are positive durations in any one unit, in the order they were taken. The order matters:
 noise on a real machine has a memory, and every test here pays for it (`variance_inflation`).
 
 Sources
 -------
-[Conover]   W. J. Conover, Practical Nonparametric Statistics, 3rd ed., 1999, section 3.2.
 [HodLeh]    J. L. Hodges, E. L. Lehmann, Estimates of location based on rank tests,
             Ann. Math. Statist. 34 (1963) 598-611.
 [HolWol]    M. Hollander, D. A. Wolfe, Nonparametric Statistical Methods, 2nd ed., 1999,
@@ -15,9 +14,6 @@ Sources
 [YueWang]   S. Yue, C. Wang, The Mann-Kendall test modified by effective sample size to eliminate
             the influence of serial correlation, Water Resour. Manag. 18 (2004) 201-218.
 [ChenRev]   J. Chen, J. Revels, Robust benchmarking in noisy environments, arXiv:1608.04295 (2016).
-[Wilson]    E. B. Wilson, Probable inference, the law of succession, and statistical inference,
-            J. Amer. Statist. Assoc. 22 (1927) 209-212.
-[EfrTib]    B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
 [Schuirmann] D. J. Schuirmann, A comparison of the two one-sided tests procedure and the power
             approach, J. Pharmacokinet. Biopharm. 15 (1987) 657-680.
 """
@@ -25,13 +21,14 @@ Sources
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeVar, get_args
+from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special, stats
+
+from harness.statistics.samples import Samples, series_of
 
 ALPHA = 0.003
 """Largest p value that supports a verdict: three standard errors."""
@@ -45,29 +42,13 @@ BUSY_SCATTER = 0.10
 
 _BUSY_EFFECT = 0.7  # times the scatter, where busy: three rounds in four are on its side then
 _QUICKEST = 0.25  # share of rounds taken as undelayed: those that took both sides least together
-P99_MINIMUM = 100
-"""Fewer samples have no 99th percentile: it would be little but the maximum."""
 _LONGEST = 400
 _EXACT = 50
 _DECIMALS = 12  # of a logarithm, so that ties remain ties whatever the unit of the samples
 
-Samples = NDArray[np.float64]
-Number = TypeVar("Number", bound=np.generic)
 Outcome = Literal["faster", "slower", "no difference", "undecided"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 """The verdicts there are. "No difference" is one that was shown, not the want of another."""
-
-
-@dataclass(frozen=True)
-class LatencySummary:
-    """Median, percentiles and the 95 % interval of the median, in the unit of the samples."""
-
-    median: float
-    p90: float
-    p99: float | None  # None below 100 samples, where it would be little but the maximum
-    ci_low: float
-    ci_high: float
-    samples: int
 
 
 @dataclass(frozen=True)
@@ -117,99 +98,6 @@ class Verdict:
         return "the interval allows both a difference and none"
 
 
-def median_interval(samples: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
-    """The distribution-free interval of the median between two order statistics [Conover].
-
-    The number of samples below the median is binomial(n, 1/2), so the l-th smallest and the l-th
-    largest sample enclose it with probability 1 - 2 P(binomial < l). The largest such l is used.
-    Assumes independent samples: it describes this run, not the machine on another day.
-
-    Raises ValueError when even the smallest and the largest sample do not reach the confidence
-    (n < 6 for 95 %).
-    """
-    ordered = np.sort(_series(samples))
-    count = len(ordered)
-    rank = int(stats.binom.ppf((1 - confidence) / 2, count, 0.5))
-    if rank < 1:
-        least = math.ceil(1 - math.log2(1 - confidence))
-        raise ValueError(
-            f"a {confidence:.0%} interval of the median needs at least {least} samples, "
-            f"found {count}"
-        )
-    return float(ordered[rank - 1]), float(ordered[count - rank])
-
-
-def summarise(seconds: ArrayLike) -> LatencySummary:
-    """Summarise latency samples (shape [n], n >= 6, any unit), as `median_interval` does.
-
-    Percentiles interpolate linearly between order statistics.
-    """
-    samples = _series(seconds)
-    low, high = median_interval(samples)
-    median, p90, p99 = np.percentile(samples, [50, 90, 99])
-    return LatencySummary(
-        median=float(median),
-        p90=float(p90),
-        p99=float(p99) if len(samples) >= P99_MINIMUM else None,
-        ci_low=low,
-        ci_high=high,
-        samples=len(samples),
-    )
-
-
-def wilson_interval(successes: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The score interval of a proportion [Wilson]. Raises ValueError for `total` < 1."""
-    found = stats.binomtest(successes, total).proportion_ci(confidence, method="wilson")
-    return float(found.low), float(found.high)
-
-
-def bootstrap_interval(
-    per_sample_data: NDArray[Number],
-    statistic: Callable[[NDArray[Number]], float],
-    seed: int,
-    resamples: int = 2000,
-    confidence: float = 0.95,
-) -> tuple[float, float]:
-    """The percentile bootstrap interval of `statistic` [EfrTib].
-
-    `per_sample_data` has one row a sample (shape [n, ...]); `statistic` maps such an array, its
-    rows redrawn with replacement, to a number. The same seed gives the same interval.
-    """
-    count = len(per_sample_data)
-    if count < 1:
-        raise ValueError("a bootstrap interval needs at least one sample, found none")
-    random = np.random.default_rng(seed)
-    values = [
-        statistic(per_sample_data[random.integers(0, count, count)]) for _ in range(resamples)
-    ]
-    tail = 50 * (1 - confidence)
-    low, high = np.percentile(values, [tail, 100 - tail])
-    return float(low), float(high)
-
-
-def paired_share_interval(
-    only_first: int,
-    only_second: int,
-    total: int,
-    seed: int,
-    resamples: int = 2000,
-    confidence: float = 0.95,
-) -> tuple[float, float]:
-    """The percentile bootstrap interval of a difference of two shares of the same samples [EfrTib].
-
-    Of `total` samples `only_first` hit the first time only and `only_second` the second time only.
-    Drawing samples again draws these counts from a multinomial distribution. Raises ValueError for
-    more of them than samples, or none of those.
-    """
-    if total < 1 or min(only_first, only_second) < 0 or only_first + only_second > total:
-        raise ValueError(f"{only_first} and {only_second} of {total} samples")
-    chances = np.array([only_first, only_second, total - only_first - only_second]) / total
-    drawn = np.random.default_rng(seed).multinomial(total, chances, resamples)
-    tail = 50 * (1 - confidence)
-    low, high = np.percentile((drawn[:, 0] - drawn[:, 1]) / total, [tail, 100 - tail])
-    return float(low), float(high)
-
-
 def variance_inflation(series: ArrayLike) -> float:
     """How many times serial correlation multiplies the variance of the mean rank; at least 1.
 
@@ -246,7 +134,7 @@ def compare_paired(
     hundred as long as the noise that the two do not share has an autocorrelation of at most 0.25
     from one round to the next; with 0.3 it takes sixty rounds.
     """
-    first, second = _series(a), _series(b)
+    first, second = series_of(a), series_of(b)
     if len(first) != len(second):
         raise ValueError(
             f"paired samples come in equal numbers, found {len(first)} and {len(second)}"
@@ -293,7 +181,7 @@ def compare_independent(
     between the two times (clock, temperature, neighbours) is in the ratio and cannot be told apart
     from the code: measure interleaved where the answer matters.
     """
-    first, second = _series(a), _series(b)
+    first, second = series_of(a), series_of(b)
     x, y = _shortened(np.log(first)), _shortened(np.log(second))
     pairs = len(x) * len(y)
     # Var(mean rank of y - mean rank of x) relative to independent samples of the same spread.
@@ -385,15 +273,6 @@ def _scatter(differences: Samples) -> float:
     """The interquartile range, as the standard deviation of a normal distribution that has it."""
     low, high = np.percentile(differences, [25, 75])
     return float((high - low) / 1.349)
-
-
-def _series(samples: ArrayLike) -> Samples:
-    series = np.asarray(samples, dtype=np.float64)
-    if series.ndim != 1 or len(series) == 0:
-        raise ValueError(f"expected a non-empty series of samples, found shape {series.shape}")
-    if not (np.all(np.isfinite(series)) and np.all(series > 0)):
-        raise ValueError("samples are durations: each must be finite and above zero")
-    return series
 
 
 def _shortened(series: Samples) -> Samples:

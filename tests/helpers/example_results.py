@@ -22,7 +22,7 @@ from harness.records.record import (
     fingerprint,
 )
 from harness.records.store import FILE_NAME, SECONDS, Store
-from harness.statistics import summarise
+from harness.statistics.samples import summarise
 
 ROUNDS = 40
 CONFIGURATIONS = ("unfused", "fused", "tuned")

@@ -25,17 +25,12 @@ from noise_models import (
     wandering,
 )
 
-from harness.statistics import (
+from harness.statistics.verdicts import (
     ALPHA,
     Verdict,
-    bootstrap_interval,
     compare_independent,
     compare_paired,
-    median_interval,
-    paired_share_interval,
-    summarise,
     variance_inflation,
-    wilson_interval,
 )
 
 Compare = Callable[..., Verdict]
@@ -380,123 +375,9 @@ def test_variance_inflation_is_never_below_one(values: list[float]) -> None:
     assert variance_inflation([values[0]] * len(values)) == 1
 
 
-# Intervals
-
-
-def test_median_interval_is_that_of_the_binomial_table() -> None:
-    for count, low, high in ((6, 1, 6), (10, 2, 9), (20, 6, 15), (30, 10, 21)):
-        assert median_interval(np.arange(1, count + 1)) == (low, high)
-
-
-@pytest.mark.parametrize("count", [1, 5])
-def test_median_interval_raises_when_samples_are_too_few(count: int) -> None:
-    with pytest.raises(ValueError, match=f"needs at least 6 samples, found {count}"):
-        median_interval(np.ones(count))
-
-
-@settings
-@given(values=st.lists(durations, min_size=6, max_size=60), scale=exact_scales)
-def test_median_interval_holds_the_median_and_scales_with_the_unit(
-    values: list[float], scale: float
-) -> None:
-    low, high = median_interval(values)
-    assert low <= np.median(values) <= high
-    assert median_interval(scale * np.array(values)) == (scale * low, scale * high)
-    narrow = median_interval(values, confidence=0.9)
-    assert low <= narrow[0] <= narrow[1] <= high
-
-
-def test_median_interval_covers_the_true_median_at_least_as_often_as_it_says() -> None:
-    random = np.random.default_rng(13)
-    intervals = [median_interval(random.lognormal(0, 1, 25)) for _ in range(2000)]
-    covered = np.mean([low <= 1 <= high for low, high in intervals])
-    assert 0.94 <= covered <= 0.99
-
-
-def test_summarise_gives_no_p99_when_samples_are_fewer_than_a_hundred() -> None:
-    assert summarise(np.arange(1.0, 100.0)).p99 is None
-    found = summarise(np.arange(1.0, 102.0))
-    assert (found.median, found.p90, found.p99, found.samples) == (51, 91, 100, 101)
-
-
-@settings
-@given(values=st.lists(durations, min_size=6, max_size=120))
-def test_summarise_orders_its_figures(values: list[float]) -> None:
-    found = summarise(values)
-    assert min(values) <= found.ci_low <= found.median <= found.ci_high <= max(values)
-    assert found.median <= found.p90 <= max(values)
-
-
-def test_wilson_interval_is_that_of_the_formula() -> None:
-    share, total, z = 0.915, 2000, 1.959964
-    centre = (share + z**2 / (2 * total)) / (1 + z**2 / total)
-    half = z * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2)) / (1 + z**2 / total)
-    assert wilson_interval(1830, 2000) == pytest.approx((centre - half, centre + half))
-    assert wilson_interval(0, 10)[0] == pytest.approx(0)
-    assert wilson_interval(10, 10)[1] == pytest.approx(1)
-
-
-def test_wilson_interval_raises_when_there_is_nothing_to_count() -> None:
-    with pytest.raises(ValueError):
-        wilson_interval(0, 0)
-
-
-def test_bootstrap_interval_is_near_the_normal_one_and_the_same_when_the_seed_is() -> None:
-    data = np.random.default_rng(14).normal(10, 2, 400)
-
-    def mean(values: np.ndarray) -> float:
-        return float(values.mean())
-
-    low, high = bootstrap_interval(data, mean, seed=3)
-    error = 1.96 * data.std() / 20
-    assert (low, high) == pytest.approx((data.mean() - error, data.mean() + error), abs=0.02)
-    assert bootstrap_interval(data, mean, seed=3) == (low, high)
-    assert bootstrap_interval(data, mean, seed=4) != (low, high)
-
-
-def test_bootstrap_interval_draws_whole_rows_when_samples_have_several_numbers() -> None:
-    rows = np.array([[1.0, 2.0], [2.0, 4.0], [5.0, 10.0]])
-    low, high = bootstrap_interval(
-        rows, lambda drawn: float(drawn[:, 1].sum() / drawn[:, 0].sum()), seed=0, resamples=50
-    )
-    assert (low, high) == (2, 2)
-
-
-def test_bootstrap_interval_raises_when_there_are_no_samples() -> None:
-    with pytest.raises(ValueError, match="at least one sample"):
-        bootstrap_interval(np.empty(0), lambda values: float(values.mean()), seed=0)
-
-
 @settings
 @given(rounds=st.lists(durations, min_size=30, max_size=60))
 def test_compare_says_no_difference_when_a_cell_meets_itself(rounds: list[float]) -> None:
     assume(len(set(rounds)) > 1)
     assert compare_paired(rounds, rounds).verdict == "no difference"
     assert compare_independent(rounds, rounds).verdict in ("no difference", "undecided")
-
-
-@settings
-@given(
-    total=st.integers(20, 400),
-    shares=st.tuples(st.floats(0, 0.4), st.floats(0, 0.4)),
-    seed=st.integers(0, 100),
-)
-def test_paired_interval_is_that_of_drawing_pairs_again(
-    total: int, shares: tuple[float, float], seed: int
-) -> None:
-    first, second = (int(share * total) for share in shares)
-    low, high = paired_share_interval(first, second, total, seed)
-    assert low <= (first - second) / total <= high
-    differences = np.array([1] * first + [-1] * second + [0] * (total - first - second))[:, None]
-    expected = bootstrap_interval(differences, lambda rows: float(rows.mean()), seed, 500)
-    spread = float(differences.std()) / math.sqrt(total)
-    # A quantile of few resamples may be the next multiple of one sample.
-    assert (low, high) == pytest.approx(expected, abs=spread + 1.001 / total)
-
-
-def test_paired_interval_is_narrower_than_the_difference_of_two() -> None:
-    """Where both hit much the same samples, which is why it is worth having."""
-    low, high = paired_share_interval(60, 30, 2000, 0)
-    assert low > 0 and high - low < 0.03
-    with pytest.raises(ValueError, match="of 10 samples"):
-        paired_share_interval(8, 3, 10, 0)

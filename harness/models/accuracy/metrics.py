@@ -143,7 +143,7 @@ def accuracy(found: Metric, table: Table, *, seed: int = 0) -> Accuracy:
     The interval is Wilson's for a share, else by bootstrap over the samples; a resample on which
     the metric is not defined counts as the score itself. Raises InputError for an empty table.
     """
-    from harness.statistics import bootstrap_interval, wilson_interval
+    from harness.statistics.shares import bootstrap_interval, wilson_interval
 
     samples = len(table)
     if not samples:

@@ -144,7 +144,7 @@ class _Scorer:
         found = self._metric.answer(self._folder, len(self._outputs))
         outcomes, low, high = None, found["low"], found["high"]
         if found["hits"] is not None:
-            from harness.statistics import wilson_interval
+            from harness.statistics.shares import wilson_interval
 
             hits = np.asarray(found["hits"], bool)
             outcomes = np.packbits(hits).tobytes().hex()

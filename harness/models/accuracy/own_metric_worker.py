@@ -55,7 +55,7 @@ def score(function: Function, outputs: list[np.ndarray], labels: np.ndarray) -> 
 
     Raises InputError where it gives something else than is expected of it.
     """
-    from harness.statistics import bootstrap_interval  # SciPy takes a second to import
+    from harness.statistics.shares import bootstrap_interval  # SciPy takes a second to import
 
     count = len(labels)
     found = np.asarray(function(outputs, labels))

@@ -18,7 +18,7 @@ from harness.report.plots.frame import (
     why_not,
 )
 from harness.report.wording import number
-from harness.statistics import Outcome, Verdict
+from harness.statistics.verdicts import Outcome, Verdict
 
 _LEFT, _RIGHT = 122.0, 246.0
 _FIGURE = 54.0

@@ -16,7 +16,7 @@ from harness.report.edge_figures import (
 from harness.report.kernel_figures import thinned_kernels
 from harness.report.tables.model import Entry, Table, Tone, make_table, place_entries, verdict_entry
 from harness.report.wording import number, with_interval
-from harness.statistics import MINIMUM_EFFECT
+from harness.statistics.verdicts import MINIMUM_EFFECT
 
 _NAMED = 4
 """How many slower kernels of a configuration are named."""

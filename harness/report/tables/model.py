@@ -9,7 +9,7 @@ from typing import Literal
 from harness.report.data import Cell, Group, Results
 from harness.report.wording import MISSING, number, times_as_fast
 from harness.specs.settings import AXES, Settings
-from harness.statistics import Outcome, Verdict
+from harness.statistics.verdicts import Outcome, Verdict
 
 Tone = Literal["", "good", "bad", "quiet"]
 PLACES = ("model", "target")

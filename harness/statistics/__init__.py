@@ -1,0 +1,1 @@
+"""Statistics of latency samples and of scores."""
