@@ -17,6 +17,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -57,16 +58,16 @@ class Subject:
     expected: list[list[np.ndarray]]
     evaluation: OnnxFloat64
     work: Path
-    opinions: dict[int, Opinions] = field(default_factory=dict)
+    opinions: dict[tuple[int, int], Opinions] = field(default_factory=dict)
 
-    def judge(self, at: int, _others: bool) -> Opinions:
-        if at not in self.opinions:
-            outcomes = self.evaluation.outcomes(self.feeds[at])
-            self.opinions[at] = Opinions(
+    def judge(self, at: int, others: int) -> Opinions:
+        if (at, others) not in self.opinions:
+            outcomes = islice(self.evaluation.outcomes(self.feeds[at]), 1 + others)
+            self.opinions[at, others] = Opinions(
                 "float64",
                 [Opinion(one, tuple(rest)) for one, *rest in zip(*outcomes, strict=True)],
             )
-        return self.opinions[at]
+        return self.opinions[at, others]
 
     def is_caught(self, found: list[list[np.ndarray]]) -> bool:
         try:

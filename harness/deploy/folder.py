@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -58,6 +58,8 @@ class Deployment(Frozen):
     state: tuple[StateTensor, ...]
     function: str
     threads: int
+    sizes: dict[str, int]
+    """The libraries' sizes in bytes: a copy that was cut off is noticed before it is loaded."""
     requires: dict[str, str]
     target: dict[str, Any]
     configuration: dict[str, Any]
@@ -92,8 +94,9 @@ def export(results_dir: Path, record: Record, out: Path) -> Path:
             f"{record.key}: the model's operators keep state in {', '.join(artifact.unkept)}; its "
             "compiled network is the first inference alone, expected one that is the same each time"
         )
-    about = _describe(record, artifact)
-    threads = fork_join_library(about.target["tvm"].get("mtriple"))
+    threads = fork_join_library(record.spec["target"]["tvm"].get("mtriple"))
+    libraries = {LIBRARY: artifact_folder / LIBRARY, _THREADS: threads}
+    about = _describe(record, artifact, libraries)
     out = out.absolute()
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise InputError(f"{out}: is there already; expected a new or empty folder to export to")
@@ -102,8 +105,8 @@ def export(results_dir: Path, record: Record, out: Path) -> Path:
         out.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
         part.chmod(0o755)  # a temporary folder is its owner's alone
-        shutil.copyfile(artifact_folder / LIBRARY, part / LIBRARY)
-        shutil.copyfile(threads, part / _THREADS)
+        for name, library in libraries.items():
+            shutil.copyfile(library, part / name)
         for name in (NETWORK, NO_NETWORK):
             if (compressed := reference_of(artifact_folder) / name).is_file():
                 shutil.copyfile(compressed, part / name)
@@ -135,7 +138,7 @@ def _artifact_folder(results_dir: Path, record: Record) -> Path:
     return folder
 
 
-def _describe(record: Record, artifact: Artifact) -> Deployment:
+def _describe(record: Record, artifact: Artifact, libraries: Mapping[str, Path]) -> Deployment:
     model, versions = record.spec["model"], record.environment.get("versions", {})
     return Deployment(
         cell=record.key,
@@ -150,6 +153,7 @@ def _describe(record: Record, artifact: Artifact) -> Deployment:
         state=artifact.state,
         function=artifact.function,
         threads=record.spec["threads"],
+        sizes={name: library.stat().st_size for name, library in libraries.items()},
         requires={}
         if _stands_alone(artifact)
         else {name: versions.get(name, known) for name, known in KNOWN_PAIR.items()},

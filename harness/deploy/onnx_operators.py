@@ -183,6 +183,103 @@ def _gather_nd(writer: Writer, call: relax.Call, _: relax.Var) -> str:
     return writer.add("GatherND", [data, places], batch_dims=int(call.attrs.batch_dims))[0]
 
 
+_PAD_MODES = {
+    "constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap",
+}  # fmt: skip
+
+
+def _pad(writer: Writer, call: relax.Call, variable: relax.Var) -> str:
+    widths = _numbers(call.attrs.pad_width)
+    value = np.array(float(call.attrs.pad_value), str(variable.ty.dtype))
+    inputs = [
+        writer.name(call.args[0]),
+        _integers(writer, [*widths[::2], *widths[1::2]]),
+        writer.constant(value),
+    ]
+    return writer.add("Pad", inputs, mode=_PAD_MODES[str(call.attrs.pad_mode)])[0]
+
+
+def _prelu(writer: Writer, call: relax.Call, variable: relax.Var) -> str:
+    along = [1] * len(shape_of(variable))
+    along[int(call.attrs.axis)] = -1
+    slopes = [writer.name(call.args[1]), _integers(writer, along)]
+    return writer.add("PRelu", [writer.name(call.args[0]), *writer.add("Reshape", slopes)])[0]
+
+
+def _group_norm(writer: Writer, call: relax.Call, variable: relax.Var) -> str:
+    attributes, rank = call.attrs, len(shape_of(variable))
+    axes = sorted(axis % rank for axis in _numbers(attributes.axes))
+    if int(attributes.channel_axis) % rank != 1 or axes != list(range(2, rank)):
+        raise CellFailure(f"the network normalises groups along axes {axes}, expected those behind")
+    return writer.add(
+        "GroupNormalization",
+        [writer.name(each) for each in call.args],
+        num_groups=int(attributes.num_groups),
+        epsilon=float(attributes.epsilon),
+    )[0]
+
+
+def _cumulative_sum(writer: Writer, call: relax.Call, variable: relax.Var) -> str:
+    attributes = call.attrs
+    if attributes.axis is None or str(call.args[0].ty.dtype) != str(variable.ty.dtype):
+        raise CellFailure("the network sums up all axes, or in another type")
+    axis = writer.constant(np.array(int(attributes.axis)))
+    inputs = [writer.name(call.args[0]), axis]
+    return writer.add("CumSum", inputs, exclusive=int(bool(attributes.exclusive)))[0]
+
+
+def _is_finite(writer: Writer, call: relax.Call, _: relax.Var) -> str:
+    name = writer.name(call.args[0])
+    either = [*writer.add("IsInf", [name]), *writer.add("IsNaN", [name])]
+    return writer.add("Not", writer.add("Or", either))[0]
+
+
+def _not_equal(writer: Writer, call: relax.Call, _: relax.Var) -> str:
+    return writer.add("Not", writer.add("Equal", [writer.name(each) for each in call.args]))[0]
+
+
+def _remainder(writer: Writer, call: relax.Call, variable: relax.Var) -> str:
+    """With the divisor's sign: ONNX has that of integers."""
+    one, other = (writer.name(each) for each in call.args)
+    if np.dtype(str(variable.ty.dtype)).kind in "iu":
+        return writer.add("Mod", [one, other])[0]
+    whole = writer.add("Floor", writer.add("Div", [one, other]))
+    return writer.add("Sub", [one, *writer.add("Mul", [*whole, other])])[0]
+
+
+def _gather_elements(writer: Writer, call: relax.Call, _: relax.Var) -> str:
+    inputs = [writer.name(each) for each in call.args]
+    return writer.add("GatherElements", inputs, axis=int(call.attrs.axis))[0]
+
+
+_REDUCTIONS = {"update": "none", "add": "add", "mul": "mul", "max": "max", "min": "min"}
+
+
+def _scatter_elements(writer: Writer, call: relax.Call, _: relax.Var) -> str:
+    inputs = [writer.name(each) for each in call.args]
+    reduction = _REDUCTIONS.get(str(call.attrs.reduction))
+    if reduction is None:
+        raise CellFailure(f"the network scatters by {call.attrs.reduction}")
+    axis = int(call.attrs.axis)
+    return writer.add("ScatterElements", inputs, axis=axis, reduction=reduction)[0]
+
+
+def _place(operator: str, writer: Writer, call: relax.Call, _: relax.Var) -> str:
+    """The place of the largest or least value."""
+    if call.attrs.axis is None:
+        raise CellFailure("the network looks for a value along all axes at once")
+    keep = int(bool(call.attrs.keepdims))
+    name = writer.name(call.args[0])
+    return writer.add(operator, [name], axis=int(call.attrs.axis), keepdims=keep)[0]
+
+
+def _tile(writer: Writer, call: relax.Call, _: relax.Var) -> str:
+    times, rank = _numbers(call.attrs.repeats), len(shape_of(call.args[0]))
+    if len(times) != rank:
+        raise CellFailure(f"the network repeats {rank} axes by {len(times)} numbers")
+    return writer.add("Tile", [writer.name(call.args[0]), _integers(writer, times)])[0]
+
+
 def _quantize(writer: Writer, call: relax.Call, variable: relax.Var) -> str:
     return _between("QuantizeLinear", str(variable.ty.dtype), writer, call)
 
@@ -346,16 +443,22 @@ _SAME = {
 _RULES: Mapping[str, Rule] = {
     **{name: partial(_as, operator) for name, operator in _SAME.items()},
     "add": _sum,
+    "argmax": partial(_place, "ArgMax"),
+    "argmin": partial(_place, "ArgMin"),
     "astype": _cast,
     "broadcast_to": _expand,
     "clip": _clip,
     "concat": _concat,
+    "cumsum": _cumulative_sum,
     "dequantize": _dequantize,
     "expand_dims": _reshape,
     "flatten": _reshape,
+    "floor_mod": _remainder,
     "full": _full,
+    "gather_elements": _gather_elements,
     "gather_nd": _gather_nd,
     "image.resize2d": _resize,
+    "isfinite": _is_finite,
     "matmul": _matmul,
     "max": partial(_reduce, "ReduceMax"),
     "mean": partial(_reduce, "ReduceMean"),
@@ -363,23 +466,29 @@ _RULES: Mapping[str, Rule] = {
     "nn.avg_pool2d": partial(_pool, "AveragePool"),
     "nn.conv1d": _convolution,
     "nn.conv2d": _convolution,
+    "nn.group_norm": _group_norm,
     "nn.layer_norm": _layer_norm,
     "nn.leakyrelu": _leaky,
     "nn.log_softmax": partial(_along, "LogSoftmax"),
     "nn.max_pool2d": partial(_pool, "MaxPool"),
+    "nn.pad": _pad,
+    "nn.prelu": _prelu,
     "nn.silu": _silu,
     "nn.softmax": partial(_along, "Softmax"),
+    "not_equal": _not_equal,
     "permute_dims": _transpose,
     "prod": partial(_reduce, "ReduceProd"),
     "quantize": _quantize,
     "reshape": _reshape,
     "rsqrt": partial(_inverse, "Sqrt"),
+    "scatter_elements": _scatter_elements,
     "split": _split,
     "square": _square,
     "squeeze": _reshape,
     "strided_slice": _slice,
     "sum": partial(_reduce, "ReduceSum"),
     "take": _take,
+    "tile": _tile,
     "zeros": _full,
 }
 OPERATORS: Mapping[str, Rule] = {f"relax.{name}": rule for name, rule in _RULES.items()}

@@ -40,12 +40,13 @@ class Model:
     call; `reset` puts them back.
 
     It runs in as many threads as it was measured with, one inference at a time. Raises ValueError
-    where arrays do not fit, and OSError where the folder's libraries cannot be loaded.
+    where arrays do not fit, and OSError where the folder is none, or cannot be loaded.
     """
 
     def __init__(self, folder: str | Path = _HERE, warm_up: int = 3) -> None:
-        self.folder = Path(folder)
-        self.about = json.loads((self.folder / "metadata.json").read_text(encoding="utf-8"))
+        # A library without a folder in its path would be looked for elsewhere.
+        self.folder = Path(folder).resolve()
+        self.about = _about(self.folder)
         specs = {spec["name"]: spec for spec in self.about["inputs"]}
         self._kept = {each["input"]: each for each in self.about["state"]}
         self._order = [*specs]
@@ -207,6 +208,28 @@ def _release(library: ctypes.CDLL, memory: ctypes.c_void_p) -> None:
     close(library._handle)
 
 
+def _about(folder: Path) -> dict[str, Any]:
+    """The metadata of an exported folder. Raises OSError where it is none, or not as it was
+    written: a library that was cut off would end the process when it is used."""
+    path = folder / "metadata.json"
+    if not path.is_file():
+        raise OSError(f"{folder}: expected an exported folder, with metadata.json in it")
+    try:
+        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        sizes = about.get("sizes", {})
+        damaged = not {"inputs", "outputs", "state", "threads", "requires"} <= about.keys()
+    except (ValueError, AttributeError):
+        damaged = True
+    if damaged:
+        raise OSError(f"{path}: is damaged; expected a folder of `layeredge select --export`")
+    for name, size in sizes.items():
+        library = folder / name
+        found = library.stat().st_size if library.is_file() else 0
+        if found != size:
+            raise OSError(f"{library}: expected {size} bytes, found {found}; copy the folder anew")
+    return about
+
+
 def _pointers(arrays: Sequence[np.ndarray]) -> Any:
     return (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
 
@@ -301,6 +324,9 @@ def main() -> None:
     given = parser.parse_args()
     try:
         model = Model()
+    except OSError as error:
+        sys.exit(str(error))
+    try:
         arrays = model.ones()
         if given.inputs:
             found = _read(given.inputs)

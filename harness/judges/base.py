@@ -20,7 +20,7 @@ class Evaluation(Protocol):
 
     def outcomes(self, feeds: Feeds) -> Iterator[list[np.ndarray]]:
         """The outputs, and then, each evaluated when it is asked for, other values that they may
-        be when intermediate results are rounded differently.
+        be when intermediate results are rounded differently: some, or without end.
 
         Raises CannotJudge.
         """

@@ -35,11 +35,15 @@ class Rounding:
     def __init__(self, seed: int) -> None:
         self._generator = np.random.default_rng(seed)
 
-    def __call__(self, exact: np.ndarray, dtype: str, *, terms: int) -> np.ndarray:
+    def __call__(
+        self, exact: np.ndarray, dtype: str, *, terms: int, sizes: np.ndarray | None = None
+    ) -> np.ndarray:
         """A float64 result as a network of `dtype` floats may have it. Values that such floats hold
         exactly, as those of masks and indices, stay as they are. A sum of several `terms`
         was rounded while it was larger than its value after cancelling, and as many times: errors
-        of n independent roundings add up to √n of them (Higham 2002, section 2.6)."""
+        of n independent roundings add up to √n of them (Higham 2002, section 2.6). `sizes`
+        are the sums of the terms' magnitudes, where they are known: what is left of
+        terms of both signs is off by as much as they are, however little it is."""
         narrow = FLOATS.get(dtype)
         if narrow is None or exact.size == 0:
             return exact
@@ -57,5 +61,9 @@ class Rounding:
             magnitude = magnitude + np.where(nothing, typical, around)
             share = np.where(nothing, np.sign(share), share)  # there is no size to compare with
             rounded |= nothing & (exact != 0)
-        moved = exact + unit * magnitude * share
+        amount = unit * magnitude
+        if sizes is not None:
+            known = np.where(np.isfinite(sizes), sizes, 0.0)
+            amount = np.maximum(amount, _ROUNDINGS * _EPSILON[dtype] / 2 * known)
+        moved = exact + amount * share
         return np.where(rounded, moved, exact)

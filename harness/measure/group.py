@@ -8,6 +8,7 @@ hangs is dropped, and the others go on.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ from harness.models.accuracy.metrics import agreement
 from harness.models.data.task import ScoredInputs
 from harness.models.tensors import TensorSpec, ValueRange
 from harness.processes.limits import answer_seconds
-from harness.records.artifact import StateTensor
+from harness.records.artifact import NETWORK, StateTensor
 from harness.records.record import OWN_ENGINE, Accuracy
 from harness.specs.sweep import Limits, Measure, ModelSpec
 
@@ -107,6 +108,7 @@ class Group:
         self._listener = settings.listener
         self._runners: list[Runner] = []
         self._plain_references: dict[Path, PlainReference] = {}
+        self._judges = ExitStack()
         self.machine: dict[str, Any] = {}
         """Entries of a record's environment about the machine that measures, if it is not this
         one."""
@@ -117,8 +119,8 @@ class Group:
         inputs = self._work / "inputs.npz"
         try:
             reference, real = self._given(inputs)
-            limits = self._limits.memory_mb, answer_seconds(self._limits)
-            with NetworkJudge(self._subject.reference_path, inputs, *limits) as judge:
+            with self._judges:
+                judge = self._judge(self._subject.reference_path, inputs)
                 for member in members:
                     self._listener("verify", member.label, 0, 1)
                     self._runners.append(self._runner(member))
@@ -221,9 +223,17 @@ class Group:
         """The reference in a folder, which several engines can be held against."""
         if folder not in self._plain_references:
             run = partial(self._reference, OWN_ENGINE, folder)
-            found = PlainReference(folder, inputs, self._work, self._seed, run)
-            self._plain_references[folder] = found
+            network = folder / NETWORK
+            exact = self._judge(network, inputs) if network.exists() else _no_network
+            self._plain_references[folder] = PlainReference(
+                folder, inputs, self._work, self._seed, run, exact
+            )
         return self._plain_references[folder]
+
+    def _judge(self, network: Path, inputs: Path) -> NetworkJudge:
+        """The judge of a network, for as long as members are verified."""
+        limits = self._limits.memory_mb, answer_seconds(self._limits)
+        return self._judges.enter_context(NetworkJudge(network, inputs, *limits))
 
     def _prepare(self, runner: Runner, inputs: Path) -> None:
         answer = runner.ask(
@@ -326,3 +336,7 @@ class Group:
             lambda done, total: self._listener("accuracy", label, done, total),
         )
         runner.measured.accuracy = Accuracy.model_validate(answer["accuracy"])
+
+
+def _no_network(_at: int, _others: int) -> str:
+    return "the compressed network is not there as ONNX, which is evaluated in 64-bit floats"

@@ -26,7 +26,7 @@ class NetworkJudge:
         self._memory_mb = memory_mb
         self._allowed = self._left = seconds
         self._child: Child | None = None
-        self._found: dict[tuple[int, bool], Opinions] = {}
+        self._found: dict[tuple[int, int], Opinions] = {}
         self._absent: str | None = None
 
     def __enter__(self) -> NetworkJudge:
@@ -37,9 +37,9 @@ class NetworkJudge:
             self._child.kill()
             self._child = None
 
-    def __call__(self, at: int, others: bool) -> Opinions | str:
-        """Its opinions on the outputs for one input, with `others` that they may be where rounding
-        decides; or why it has none."""
+    def __call__(self, at: int, others: int) -> Opinions | str:
+        """Its opinions on the outputs for one input, with so many `others` that they may be where
+        rounding decides; or why it has none."""
         asked = at, others
         if asked not in self._found and self._absent is None:
             started = monotonic()
@@ -50,7 +50,7 @@ class NetworkJudge:
             self._left = max(0.1, self._left - (monotonic() - started))
         return self._absent if self._absent is not None else self._found[asked]
 
-    def _evaluated(self, at: int, others: bool) -> Opinions:
+    def _evaluated(self, at: int, others: int) -> Opinions:
         """Raises ChildLost, also for errors that the child reports."""
         if self._child is None:
             self._child = Child("harness.judges.worker", memory_mb=self._memory_mb)
@@ -60,7 +60,7 @@ class NetworkJudge:
                 "model": str(self._model),
                 "inputs": str(self._inputs),
                 "at": at,
-                "all": others,
+                "others": others,
                 "outputs": str(outputs),
             }
         )

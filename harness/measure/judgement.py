@@ -76,9 +76,9 @@ class Opinions:
     of: Sequence[Opinion]
 
 
-Judge = Callable[[int, bool], "Opinions | str"]
-"""Asked by an input's index, only where outputs differ. Returns its opinions, with other possible
-values if requested; or why there are none."""
+Judge = Callable[[int, int], "Opinions | str"]
+"""Asked by an input's index, and how many other possible values are wanted, only where outputs
+differ. Returns its opinions, with as many of these as it has; or why there are none."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.files.arrays import read_arrays, write_arrays
-from harness.measure.judgement import Opinion, Opinions
+from harness.measure.judgement import Judge, Opinion, Opinions
 from harness.records.artifact import ROUNDINGS, Artifact
 
 NAME = "the compressed network, compiled plainly"
@@ -27,11 +27,18 @@ class PlainReference:
     inputs of another file below `work`.
 
     As a judge it tells what depends on rounding to integers: a value that is moved by next to
-    nothing may become the next integer, and outputs move with it.
+    nothing may become the next integer, and outputs move with it. `exact` judges a network that
+    rounds nothing.
     """
 
     def __init__(
-        self, folder: Path, inputs: Path, work: Path, seed: int, run: Callable[[Path], Rows]
+        self,
+        folder: Path,
+        inputs: Path,
+        work: Path,
+        seed: int,
+        run: Callable[[Path], Rows],
+        exact: Judge,
     ) -> None:
         found = [each for each in Artifact.read(folder).inputs if each.name == ROUNDINGS]
         self._roundings = found[0].shape[0] if found else 0
@@ -39,14 +46,15 @@ class PlainReference:
         self._work = work
         self._seed = seed
         self._run = run
+        self._exact = exact
         self._moved: list[Rows] = []
         self.outputs = self._on([np.ones(self._roundings, np.float32)])[0]
         """Its outputs on each input."""
 
-    def __call__(self, at: int, others: bool) -> Opinions | str:
+    def __call__(self, at: int, others: int) -> Opinions | str:
         """The opinions on the outputs for one input; with `others`, how far they move."""
         if not self._roundings:
-            return "a compressed network is evaluated in 32-bit floats only"
+            return self._exact(at, others)
         if others and not self._moved:
             moves = directions(self._roundings, np.random.default_rng(self._seed))
             self._moved = self._on([(1 + MOVED * each).astype(np.float32) for each in moves])

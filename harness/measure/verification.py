@@ -34,7 +34,13 @@ class OutputKind:
     quantized: bool = False
 
 
-def no_judge(_at: int, _others: bool) -> Opinions | str:
+_OTHERS = (0, 2, 8)
+"""How many other possible values are asked for, as long as outputs are not right by fewer: each
+costs an evaluation. Few say little of a network that rounds to integers: its outputs have a few
+values, and the engines may have one each."""
+
+
+def no_judge(_at: int, _others: int) -> Opinions | str:
     return "none was asked"
 
 
@@ -133,11 +139,14 @@ class _Verifier:
         self.tolerance = max(self.tolerance, tolerance.stated)
         if certain.all():
             return
-        # Other possible values cost as much again, twice.
-        for others in (False, True):
-            opinion, judge = self._opinion(at, index, expected, others)
+        opinion: Opinion | None = None
+        for others in _OTHERS:
+            said, name = self._opinion(at, index, expected, others)
             if opinion is None:
+                judge = name
+            if said is None or (opinion is not None and len(said.others) == len(opinion.others)):
                 break
+            opinion = said
             ruling = rule(opinion, expected, found, allowed, kind.quantized)
             if ruling.right.all():
                 if not allowed.all():
@@ -148,7 +157,7 @@ class _Verifier:
             self._refuse(compared, wrong, share, judge, opinion)
 
     def _opinion(
-        self, at: int, index: int, expected: np.ndarray, others: bool
+        self, at: int, index: int, expected: np.ndarray, others: int
     ) -> tuple[Opinion | None, str]:
         """The judge's opinion on an output and its name, or why there is none."""
         opinions = self._judge(at, others)

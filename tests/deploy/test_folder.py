@@ -361,6 +361,40 @@ def test_runner_says_in_one_line_what_is_wrong_with_files(
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_model_of_the_current_folder_is_loaded(
+    built: tuple[Path, Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(export(*built, tmp_path / "deploy"))
+    assert Model(".")(np.ones((1, 3, 8, 8), np.float32)).shape == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("metadata.json", None, "deploy: expected an exported folder, with metadata.json in it"),
+        ("metadata.json", b"{", "metadata.json: is damaged"),
+        ("metadata.json", b"{}", "metadata.json: is damaged"),
+        ("metadata.json", b"[]", "metadata.json: is damaged"),
+        ("model.so", b"\x7fELF", "model.so: expected .* bytes, found 4; copy the folder anew"),
+        ("threads.so", None, "threads.so: expected .* bytes, found 0; copy the folder anew"),
+    ],
+)
+def test_folder_that_was_not_copied_whole_is_refused(
+    built: tuple[Path, Record], tmp_path: Path, name: str, content: bytes | None, said: str
+) -> None:
+    out = export(*built, tmp_path / "deploy")
+    (out / name).unlink()
+    if content is not None:
+        (out / name).write_bytes(content)
+    with pytest.raises(OSError, match=said):
+        Model(out)
+    np.savez(tmp_path / "x.npz", x=np.ones((1, 3, 8, 8), np.float32))
+    done = run(sys.executable, out, "x.npz")
+    assert (
+        done.returncode == 1 and len(done.stderr.splitlines()) == 1 and "x.npz" not in done.stderr
+    )
+
+
 MANY = """
 #include <cstdio>
 #include <cstdlib>

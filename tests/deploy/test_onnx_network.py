@@ -14,14 +14,16 @@ from onnx import helper
 from small_models import FLOAT, convolutional, feeds, onnx_model, save, save_int8_tflite, weights
 
 from harness.building.network import machine_of, outputs_of
-from harness.compiler.api import tvm
+from harness.compiler.api import constant, relax, shape_of, tvm
 from harness.deploy.onnx_network import onnx_network, write_onnx
 from harness.errors import CellFailure
 from harness.models.frontends import import_model
 from harness.models.imported import Imported
+from harness.models.tensors import TensorSpec
 from harness.passes.canonicalise import canonicalise
 from harness.passes.fusion import fuse
 
+op = relax.op
 HERE = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 
 
@@ -130,8 +132,59 @@ def test_quantized_layers_are_in_8_bits(tmp_path: Path) -> None:
 
 
 def test_operator_without_a_row_is_named(tmp_path: Path) -> None:
-    nodes = [helper.make_node("CumSum", ["x", "axis"], ["y"])]
-    model = onnx_model(nodes, [("x", FLOAT, [2, 3])], ["y"], {"axis": np.array(1)})
+    nodes = [helper.make_node("Hardmax", ["x"], ["y"])]
+    model = onnx_model(nodes, [("x", FLOAT, [2, 3])], ["y"])
     imported = import_model(save(model, tmp_path / "net.onnx"), {}, tmp_path)
     with pytest.raises(CellFailure, match="no row in deploy/onnx_operators"):
         written(imported)
+
+
+CALLS: dict[str, Callable[[relax.Var], relax.Expr]] = {
+    "pad": lambda x: op.nn.pad(x, [0, 0, 1, 2, 0, 3, 2, 0], "constant", 1.5),
+    "pad by mirroring": lambda x: op.nn.pad(x, [0, 0, 0, 0, 1, 2, 2, 1], "reflect"),
+    "pad with the edge": lambda x: op.nn.pad(x, [0, 0, 0, 0, 1, 2, 2, 1], "replicate"),
+    "prelu": lambda x: op.nn.prelu(x, constant(weights(4)), 1),
+    "prelu of the last axis": lambda x: op.nn.prelu(x, constant(weights(6)), 3),
+    "groups": lambda x: op.nn.group_norm(
+        x, constant(weights(4)), constant(weights(4)), 2, 1, [2, 3]
+    ),
+    "cumulative": lambda x: op.cumsum(x, 2),
+    "cumulative before": lambda x: op.cumsum(x, -1, exclusive=True),
+    "finite": lambda x: op.astype(op.isfinite(op.log(x)), "float32"),
+    "not equal": lambda x: op.astype(op.not_equal(op.round(x), relax.const(0.0)), "float32"),
+    "remainder": lambda x: op.floor_mod(x, relax.const(0.3)),
+    "remainder of integers": lambda x: op.astype(
+        op.floor_mod(
+            op.astype(op.multiply(x, relax.const(9.0)), "int32"), relax.const(-4, "int32")
+        ),
+        "float32",
+    ),
+    "gathered": lambda x: op.gather_elements(x, constant(PLACES), 3),
+    "scattered": lambda x: op.scatter_elements(
+        x, constant(PLACES), constant(weights(1, 4, 5, 2)), 3
+    ),
+    "largest": lambda x: op.astype(op.argmax(x, 1, True), "float32"),
+    "least": lambda x: op.astype(op.argmin(x, 2), "float32"),
+    "tiled": lambda x: op.tile(x, [1, 2, 1, 3]),
+}
+PLACES = np.array([[[[0, 5]] * 5] * 4])
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_calls_are_written_as_what_they_are(call: str) -> None:
+    builder = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType((1, 4, 5, 6), "float32"))
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            result = builder.emit_output(builder.normalize(CALLS[call](x)))
+        builder.emit_func_output(result)
+    module = builder.get()
+    shape = shape_of(module["main"].body.body)
+    model = onnx_network(
+        module, [TensorSpec("x", (1, 4, 5, 6), "float32")], [TensorSpec("y", shape, "float32")]
+    )
+    onnx.checker.check_model(model, full_check=True)
+    value = weights(1, 4, 5, 6, seed=3)
+    (found,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": value})
+    expected = outputs_of(machine_of(fuse(module, "none"), HERE, 1), [value])
+    np.testing.assert_allclose(found.ravel(), expected, rtol=1e-5, atol=1e-6)

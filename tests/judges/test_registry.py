@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,7 @@ def test_operators_are_evaluated_in_float64(
     else:
         path = one_node(tmp_path / "m.onnx", made, shape, constants)
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    value, *others = OnnxFloat64(path).outcomes({"x": x})
+    value, *others = islice(OnnxFloat64(path).outcomes({"x": x}), 3)
     assert value[0].dtype == np.float64 and len(others) == 2
     np.testing.assert_allclose(value[0], formula(x.astype(np.float64)), rtol=1e-14)  # type: ignore[operator]
 
@@ -131,7 +132,8 @@ def test_a_network_is_what_its_engine_says_to_the_precision_of_that(
         path = save_torch(tmp_path / "m.pt2")
     session = open_session(reference_engine(kind), path, 1)  # type: ignore[arg-type]
     given = feeds(session.inputs)
-    value, *others = open_evaluation(kind, path).outcomes(given)  # type: ignore[arg-type]
+    outcomes = open_evaluation(kind, path).outcomes(given)  # type: ignore[arg-type]
+    value, *others = islice(outcomes, 3)
     for found, one, other in zip(session.run(given), value, others[0], strict=True):
         assert one.dtype == np.float64
         assert shares(found, one.astype(np.float32)).max() < 1e-5

@@ -34,3 +34,13 @@ def test_other_types_stay_and_seeds_differ() -> None:
 def test_infinities_and_nan_stay() -> None:
     exact = np.asarray([np.inf, -np.inf, np.nan, 1e300])
     assert np.array_equal(Rounding(0)(exact, "float32", terms=5)[:3], exact[:3], equal_nan=True)
+
+
+def test_what_is_left_of_terms_moves_by_their_rounding() -> None:
+    exact = np.full(1000, 1e-7 / 3)
+    rest = Rounding(0)(exact, "float32", terms=100)
+    known = Rounding(0)(exact, "float32", terms=100, sizes=np.full(1000, 8.0))
+    assert np.abs(rest - exact).max() < 1e-12
+    assert 4e-7 < np.abs(known - exact).max() <= 8 * np.finfo(np.float32).eps
+    unknown = Rounding(0)(exact, "float32", terms=100, sizes=np.full(1000, np.inf))
+    assert np.array_equal(unknown, rest)

@@ -27,7 +27,7 @@ def judge(value: object, *others: object) -> Opinions:
 
 
 def test_equal_outputs_are_right_and_no_judge_is_asked() -> None:
-    def never(_at: int, _others: bool) -> Opinions:
+    def never(_at: int, _others: int) -> Opinions:
         raise AssertionError
 
     found = verify("reference", REFERENCE, changed(0), real_inputs=True, judge=never)
@@ -183,3 +183,25 @@ def test_an_overflow_of_the_reference_is_its_error() -> None:
     opinions = judge([1.0, 2.0, 100.0])
     found = verify("r", single(1, 2, np.inf), single(1, 2, 100), True, judge=lambda *_: opinions)
     assert found.blame is not None and "r is off" in found.blame
+
+
+def test_other_values_are_asked_for_until_the_outputs_are_right() -> None:
+    """A network that rounds to integers has a few values; each engine may have one."""
+    wanted: list[int] = []
+
+    def network(_at: int, others: int) -> Opinions:
+        wanted.append(others)
+        return judge([1.0], *[[value] for value in (1.0, 1.0, 1.002, 0.998, 1.0)][:others])
+
+    expected, found = ([[np.array([value], np.float32)]] for value in (1.001, 0.9985))
+    verify("reference", expected, found, real_inputs=True, judge=network)
+    assert wanted == [0, 2, 8]
+
+
+def test_judge_that_runs_out_of_time_is_not_less_than_it_was() -> None:
+    def network(_at: int, others: int) -> Opinions | str:
+        return "took too long" if others > 2 else judge([1.0], *[[1.0]] * others)
+
+    wrong = [[np.array([1.01], np.float32)]]
+    with pytest.raises(CellFailure, match=r"the worst is 1.00999\d* at \[0\].*float64 1$"):
+        verify("reference", [[np.ones(1, np.float32)]], wrong, real_inputs=True, judge=network)
