@@ -40,21 +40,25 @@ def inspected_edges(
 
 
 def surveyed(paths: Sequence[Path], shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Surveyed]:
-    """As `harness.inspection.survey.survey` of each file. One that crashes its process, or takes
-    too long or too much memory, is refused for that."""
-    from harness.inspection.survey import Refusal, Surveyed
+    """As `harness.inspection.survey.survey` of each file. One that crashes its process twice, the
+    second time with the last of the shapes that are assumed, or takes too long or too much memory,
+    is refused for that: ONNX Runtime ends its process at some shapes that do not fit."""
+    from harness.inspection.survey import ASSUMED, Refusal, Surveyed
 
     limits = Limits()
-    left = list(paths)
+    left = [(path, 0) for path in paths]
     while left:
         with Child(__name__, memory_mb=limits.memory_mb) as child:
             while left:
-                path = left.pop(0)
-                about = {"do": "survey", "model": str(path), "shapes": dict(shapes)}
+                path, first = left.pop(0)
+                about = {"model": str(path), "shapes": dict(shapes), "first": first}
                 try:
-                    answer = child.call(about, 60 * limits.cell_minutes)
+                    answer = child.call({"do": "survey", **about}, 60 * limits.cell_minutes)
                 except ChildLost as error:
-                    yield Surveyed(path=path, refusal=Refusal(sentence=f"importing it {error}"))
+                    if error.exceeded is None and not first:
+                        left.insert(0, (path, len(ASSUMED) - 1))
+                    else:
+                        yield Surveyed(path=path, refusal=Refusal(sentence=f"importing it {error}"))
                     break
                 if "error" in answer:
                     yield Surveyed(path=path, refusal=Refusal(sentence=answer["error"]))
@@ -88,7 +92,7 @@ def _answer(message: Message) -> Any:
     if message["do"] == "survey":
         from harness.inspection.survey import survey
 
-        return survey(Path(message["model"]), shapes)
+        return survey(Path(message["model"]), shapes, message["first"])
     target = TargetSpec.model_validate(message["target"])
     if message["do"] == "edges":
         from harness.inspection.edges import inspect_edges

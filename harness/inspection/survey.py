@@ -21,8 +21,9 @@ from harness.specs.documents import Frozen
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-ASSUMED = (32, 160, 512, 1)
-"""Extents of free dimensions that are tried one after the other; a free first one is a batch, 1."""
+ASSUMED = ((32, 1), (160, 1), (512, 1), (1, 1), (160, 160))
+"""Extents of free dimensions that are tried one after the other, with that of a free first one: it
+is a batch, and in the end may be something else. Those that weights ask for are not free."""
 
 
 class Refusal(Frozen):
@@ -70,24 +71,27 @@ def _is_of_results(file: Path) -> bool:
     return any((folder / FILE_NAME).is_file() for folder in file.absolute().parent.parents)
 
 
-def survey(path: Path, shapes: Shapes) -> Surveyed:
-    """Import a file. `shapes` gives some of its inputs static shapes."""
+def survey(path: Path, shapes: Shapes, first: int = 0) -> Surveyed:
+    """Import a file. `shapes` gives some of its inputs static shapes; of those that are assumed for
+    others the `first` are left out."""
     try:
         kind = format_of(path)
         description = described(path)
     except InputError as error:
         return Surveyed(path=path, refusal=_refusal(path, error))
     found = Surveyed(path=path, format=kind, description=description)
-    assumed, refusal = _imported(path, kind, shapes)
+    assumed, refusal = _imported(path, kind, shapes, description.trailing, first)
     return found.model_copy(update={"assumed": assumed, "refusal": refusal})
 
 
-def _imported(path: Path, kind: Format, shapes: Shapes) -> tuple[Shapes, Refusal | None]:
+def _imported(
+    path: Path, kind: Format, shapes: Shapes, trailing: Shapes, begin: int
+) -> tuple[Shapes, Refusal | None]:
     """Shapes with which a file can be imported beyond those given, or why it cannot be."""
     first: Refusal | None = None
     given = with_single_sample(path, kind, shapes)
-    for extent in ASSUMED:
-        assumed = _assumed(path, kind, given, extent)
+    for extents in ASSUMED[begin:]:
+        assumed = _assumed(path, kind, given, trailing, *extents)
         try:
             with tempfile.TemporaryDirectory() as work:
                 imported = import_model(path, {**assumed, **given}, Path(work))
@@ -111,21 +115,27 @@ def _require_kernels(imported: Imported) -> None:
         fuse(canonicalise(imported.module), "none")
 
 
-def _assumed(path: Path, kind: Format, shapes: Shapes, extent: int) -> dict[str, tuple[int, ...]]:
+def _assumed(
+    path: Path, kind: Format, shapes: Shapes, trailing: Shapes, extent: int, first: int
+) -> dict[str, tuple[int, ...]]:
     """Shapes of the inputs that have free dimensions, and are not given."""
     free = free_dimensions(path, kind)
     batches = {extents[0] for extents in free.values() if extents[0]}
+
+    def shape(name: str, extents: tuple[int | str, ...]) -> Iterator[int]:
+        known = trailing.get(name, ())
+        for at, each in enumerate(extents):
+            if isinstance(each, int):
+                yield each
+            elif at >= len(extents) - len(known):
+                yield known[at - len(extents)]
+            elif at == 0 or each in batches or _is_inner(extents, at):
+                yield first
+            else:
+                yield extent
+
     return {
-        name: tuple(
-            each
-            if isinstance(each, int)
-            else 1
-            if at == 0 or each in batches or _is_inner(extents, at)
-            else extent
-            for at, each in enumerate(extents)
-        )
-        for name, extents in free.items()
-        if name not in shapes
+        name: tuple(shape(name, extents)) for name, extents in free.items() if name not in shapes
     }
 
 

@@ -20,13 +20,15 @@ _READERS: Mapping[Format, str] = {
 class Description(Frozen):
     """`version` is that of the format or its operators, `nodes` how many operators a file has with
     those of branches and loops, `quantization` the kind in words, or nothing; `state` names
-    variables that are kept between inferences."""
+    variables that are kept between inferences, `trailing` the last extents that the data of inputs
+    have to have by the file's weights."""
 
     version: str
     inputs: Mapping[str, str]
     nodes: int
     quantization: str = ""
     state: tuple[str, ...] = ()
+    trailing: Mapping[str, tuple[int, ...]] = {}
 
 
 def described(path: Path) -> Description:

@@ -90,6 +90,51 @@ def test_shapes_are_tried_until_one_can_be_imported(tmp_path: Path) -> None:
     assert survey(save(model, tmp_path / "model.onnx"), {}).assumed == {"x": (1, 1, 160)}
 
 
+@pytest.mark.parametrize("operator", ["MatMul", "Gemm", "GRU"])
+def test_extents_that_weights_ask_for_are_not_guessed(tmp_path: Path, operator: str) -> None:
+    recurrent = [
+        helper.make_node("Unsqueeze", ["x", "axis"], ["u"]),
+        helper.make_node("GRU", ["u", "w", "r"], ["y"], hidden_size=4),
+    ]
+    nodes = recurrent if operator == "GRU" else [helper.make_node(operator, ["x", "w"], ["y"])]
+    constants = {
+        "w": np.ones((1, 12, 46) if operator == "GRU" else (46, 3), np.float32),
+        "r": np.ones((1, 12, 4), np.float32),
+        "axis": np.array([1]),
+    }
+    used = constants if operator == "GRU" else {"w": constants["w"]}
+    model = onnx_model(nodes, [("x", FLOAT, ["time", "features"])], ["y"], used)
+    found = survey(save(model, tmp_path / "model.onnx"), {})
+    assert (found.refusal, found.assumed) == (None, {"x": (1, 46)})
+
+
+def test_first_dimension_may_be_no_batch(tmp_path: Path) -> None:
+    """Data of [frames, bands, 3], as wide as the constant that scales them."""
+    nodes = [
+        helper.make_node("Mul", ["x", "scale"], ["s"]),
+        helper.make_node("Unsqueeze", ["s", "axis"], ["u"]),
+        helper.make_node("Transpose", ["u"], ["t"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["t", "w"], ["y"]),
+    ]
+    constants = {
+        "scale": np.ones((80, 3), np.float32),
+        "axis": np.array([0]),
+        "w": np.ones((2, 3, 7, 3), np.float32),
+    }
+    model = onnx_model(nodes, [("x", FLOAT, ["frames", "bands", "channels"])], ["y"], constants)
+    found = survey(save(model, tmp_path / "model.onnx"), {})
+    assert (found.refusal, found.assumed) == (None, {"x": (160, 80, 3)})
+
+
+def test_data_that_do_not_fit_a_recurrent_layer_are_told(tmp_path: Path) -> None:
+    nodes = [helper.make_node("GRU", ["x", "w", "r"], ["y"], hidden_size=4, name="layer")]
+    constants = {"w": np.ones((1, 12, 46), np.float32), "r": np.ones((1, 12, 4), np.float32)}
+    model = onnx_model(nodes, [("x", FLOAT, ["time", 1, "features"])], ["y"], constants)
+    found = survey(save(model, tmp_path / "model.onnx"), {"x": (5, 1, 32)})
+    assert found.refusal is not None
+    assert "data of 32 values a step, where its weights are of 46" in found.refusal.sentence
+
+
 def test_state_between_inputs_has_a_batch_of_one(tmp_path: Path) -> None:
     nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Relu", ["s"], ["t"])]
     inputs = [("x", FLOAT, ["batch", "time"]), ("s", FLOAT, [2, "batch", 8])]
@@ -117,11 +162,11 @@ def test_crash_costs_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         "PYTHONPATH", f"{Path(__file__).parents[1] / 'helpers'}:{os.environ.get('PYTHONPATH', '')}"
     )
     monkeypatch.setattr("harness.inspection.process.__name__", "crashing_survey")
-    paths = [tmp_path / "first.onnx", tmp_path / "crash.onnx", tmp_path / "last.onnx"]
+    paths = [tmp_path / f"{name}.onnx" for name in ("first", "crash", "once", "last")]
     for path in paths:
         save(relu([1, 2]), path)
     found = list(surveyed(paths, {}))
-    assert [each.refusal is None for each in found] == [True, False, True]
+    assert [each.refusal is None for each in found] == [True, False, True, True]
     assert found[1].refusal is not None
     assert "SIGSEGV" in found[1].refusal.sentence
 

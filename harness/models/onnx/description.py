@@ -9,6 +9,7 @@ import onnx
 from harness.models.description import Description, typed
 from harness.models.onnx.file import STANDARD_DOMAINS, load_onnx, opset_of, walk_nodes
 from harness.models.onnx.shapes import graph_inputs, input_dimensions
+from harness.models.onnx.trailing import trailing_extents
 
 _QUANTIZATIONS = {
     "QuantizeLinear": "static (QDQ)",
@@ -42,6 +43,7 @@ def described(path: Path) -> Description:
         },
         nodes=len(nodes),
         quantization=max(kinds, key=_KINDS.index),
+        trailing=trailing_extents(model),
     )
 
 

@@ -121,7 +121,11 @@ def layer_of(builder: relax.BlockBuilder, kind: Kind, inputs: Any, attributes: A
     direction = text(attributes, "direction", "forward")
     if direction not in _DIRECTIONS:
         raise Unsupported(f"direction={direction}")
-    steps, batch, _ = shape_of(data)
+    steps, batch, width = shape_of(data)
+    if width != shape_of(inputs[1])[2]:
+        raise Unsupported(
+            f"data of {width} values a step, where its weights are of {shape_of(inputs[1])[2]}"
+        )
     _, _, hidden = shape_of(inputs[2])
     attributes.get("hidden_size")  # the weights have it
     clip = attributes.get("clip")
