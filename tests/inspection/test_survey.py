@@ -94,16 +94,19 @@ def test_shapes_are_tried_until_one_can_be_imported(tmp_path: Path) -> None:
 def test_extents_that_weights_ask_for_are_not_guessed(tmp_path: Path, operator: str) -> None:
     recurrent = [
         helper.make_node("Unsqueeze", ["x", "axis"], ["u"]),
-        helper.make_node("GRU", ["u", "w", "r"], ["y"], hidden_size=4),
+        helper.make_node("Unsqueeze", ["state", "axes"], ["s"]),
+        helper.make_node("GRU", ["u", "w", "r", "", "", "s"], ["y"], hidden_size=4),
     ]
     nodes = recurrent if operator == "GRU" else [helper.make_node(operator, ["x", "w"], ["y"])]
     constants = {
         "w": np.ones((1, 12, 46) if operator == "GRU" else (46, 3), np.float32),
         "r": np.ones((1, 12, 4), np.float32),
         "axis": np.array([1]),
+        "axes": np.array([0, 1]),
     }
     used = constants if operator == "GRU" else {"w": constants["w"]}
-    model = onnx_model(nodes, [("x", FLOAT, ["time", "features"])], ["y"], used)
+    inputs = [("x", FLOAT, ["time", "features"]), ("state", FLOAT, [4])]
+    model = onnx_model(nodes, inputs[: 1 + (operator == "GRU")], ["y"], used)
     found = survey(save(model, tmp_path / "model.onnx"), {})
     assert (found.refusal, found.assumed) == (None, {"x": (1, 46)})
 

@@ -64,16 +64,19 @@ def trailing_extents(model: onnx.ModelProto) -> dict[str, Extents]:
     }
     found: dict[str, Extents] = {}
     for node in graph.node:
-        read = [(name, *same[name]) for name in node.input if name in same]
-        if len(read) != 1 or node.domain not in STANDARD_DOMAINS:
+        read = [same[name] for name in node.input if name in same]
+        if not read or node.domain not in STANDARD_DOMAINS:
             continue
-        ((name, source, rank),) = read
         others = [constants[each] for each in node.input if each in constants]
         end = _ENDS.get(node.op_type)
         if end is not None:
-            if node.input[0] == name and others:
-                found.setdefault(source, end(node, others[0]))
+            if node.input[0] in same and node.input[1] in constants:
+                source, _ = same[node.input[0]]
+                found.setdefault(source, end(node, constants[node.input[1]]))
             continue
+        if len(read) > 1:
+            continue
+        ((source, rank),) = read
         if node.op_type in _ELEMENTWISE and others:
             found.setdefault(source, _broadcast(others[0], rank))
         elif node.op_type == "Unsqueeze":
