@@ -17,7 +17,13 @@ from harness.edges.patterns import block_of
 from harness.edges.shrinking import KeepChannels
 from harness.errors import CellFailure
 from harness.networks.calibration import Calibration, no_samples
-from harness.networks.layers import Layer, ReplaceConstants, grouped_layers_of, layers_of
+from harness.networks.layers import (
+    Layer,
+    ReplaceConstants,
+    grouped_layers_of,
+    layers_of,
+    why_no_layers,
+)
 from harness.networks.reconstruction import reconstructed
 from harness.records.record import Compression, LayerCompression
 from harness.specs.edges import Edges, Finetune
@@ -52,6 +58,8 @@ def compress(
     needs data or a package and it is not there, and where fitting gave weights that are not finite.
     """
     tell({"stage": "compress"})
+    if not layers_of(module):
+        raise CellFailure(f"no edges can be dropped: {why_no_layers(module)}")
     if edges.finetune and find_spec("torch") is None:
         raise CellFailure("fine-tuning needs PyTorch: pip install 'layeredge[torch]'")
     work = _Work(module, edges, lanes, seed, calibrate, training, tell)

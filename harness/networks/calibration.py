@@ -26,7 +26,7 @@ def no_samples(user: str) -> CellFailure:
     """An error: `user` needs data, and the model has none."""
     return CellFailure(
         f"{user} needs inputs to calibrate on and the model has no data; give it 'training', "
-        "or 'data' and 'metric', or score by magnitude and fit nothing"
+        "or 'data' and 'metric'"
     )
 
 

@@ -83,6 +83,17 @@ def weighted_layers_of(module: tvm.IRModule) -> list[Layer]:
     return found
 
 
+def why_no_layers(module: tvm.IRModule) -> str:
+    """Why a network has no layers: the types of its weights, or that it has none."""
+    found = [
+        weighted(binding.value) for block in module[MAIN].body.blocks for binding in block.bindings
+    ]
+    dtypes = sorted({str(each.weights.dtype) for each in found if each is not None} - {"float32"})
+    if not dtypes:
+        return "it has no convolution, and no product with a constant matrix"
+    return f"its weights are {' and '.join(dtypes)}, expected float32"
+
+
 def weight_axes(call: relax.Expr) -> tuple[int, ...] | None:
     """How the weights of a call are brought into the order taps, inputs, outputs; None for a call
     that is no layer with edges to prune."""

@@ -16,7 +16,7 @@ from harness.kernels.dot_products import Products
 from harness.measure.plain_reference import MOVED, directions
 from harness.networks.calibration import no_samples
 from harness.networks.context import Context
-from harness.networks.layers import Layer, named_layers, weighted_layers_of
+from harness.networks.layers import Layer, named_layers, weighted_layers_of, why_no_layers
 from harness.passes.fusion import fuse
 from harness.quantization.choosing import Chosen, chosen, ends_of
 from harness.quantization.constants import Constants, Fitting
@@ -42,7 +42,7 @@ def quantized(
     multiplies as 8-bit integers, and what was done. Raises InputError and CellFailure."""
     steps = steps_for(products, options.reduce_range)
     placement = placed(canonical, named_layers(options.exclude, canonical))
-    _require_layers(placement)
+    _require_layers(placement, canonical)
     samples = context.calibration()
     if not samples:
         raise no_samples("'quantize'")
@@ -54,7 +54,7 @@ def quantized(
     ends = ends_of(trial, placement, progress)
     obstacles = {value: why for value, found in ends.items() if (why := found.obstacle)}
     placement = placement.without(obstacles)
-    _require_layers(placement)
+    _require_layers(placement, canonical)
     left = {value: found for value, found in ends.items() if value not in obstacles}
     found = chosen(trial, placement, left, options, steps, progress)
     fitting = Fitting(trial, placement, found, options, steps.most, progress)
@@ -198,15 +198,12 @@ def _change(
     return distance([arrays_of(machine, sample) for sample in samples[:COMPARED]], trial.outputs)
 
 
-def _require_layers(placement: Placement) -> None:
+def _require_layers(placement: Placement, network: tvm.IRModule) -> None:
     if placement.readers:
         return
     reasons = [f"{name}: {why}" for name, why in placement.floats.items()]
     found = "; ".join(reasons[:3]) + ("; …" if len(reasons) > 3 else "")
-    raise CellFailure(
-        "no layer can be quantized: "
-        + (found or "it has no convolution, and no product with a constant matrix")
-    )
+    raise CellFailure("no layer can be quantized: " + (found or why_no_layers(network)))
 
 
 def _described(

@@ -217,4 +217,4 @@ def require_once(names: Sequence[str]) -> None:
     """Raises ValueError for a name that is given twice."""
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise ValueError(f"the name '{twice[0]}' is given twice; names tell results apart")
+        raise ValueError(f"'{twice[0]}' is given twice; names and values tell results apart")

@@ -165,7 +165,9 @@ class Edges(StepOptions):
         counts = of_every(str(value.get("pattern"))) if isinstance(value, dict) else None
         if counts is None or "sparsity" in value:
             return value
-        return {**value, "sparsity": 1 - counts[0] / counts[1]}
+        # A pattern that drops nothing is refused for that alone.
+        share = 1 - counts[0] / counts[1]
+        return {**value, "sparsity": share if share > 0 else 0.5}
 
     @model_validator(mode="after")
     def _sparsity_goes_with_pattern(self) -> Edges:

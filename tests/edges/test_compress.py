@@ -23,6 +23,7 @@ from harness.passes.fusion import fuse
 from harness.schedules.untuned import schedule_untuned
 from harness.specs.edges import Edges
 from harness.specs.patterns import Pattern
+from harness.specs.scores import Score
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 LANES = 8
@@ -185,6 +186,27 @@ def test_layers_are_excluded_by_a_rule(canonical: tvm.IRModule) -> None:
 def test_network_without_a_fitting_layer_fails(canonical: tvm.IRModule) -> None:
     with pytest.raises(CellFailure, match="no layer fits the pattern 'block'"):
         compress(canonical, Edges(sparsity=0.5), 64, seed=0)
+
+
+@pytest.mark.parametrize("score", ["magnitude", "gradient"])
+@pytest.mark.parametrize("pattern", ["block", "channel", "unstructured"])
+def test_weights_of_another_type_are_told(tmp_path: Path, score: Score, pattern: Pattern) -> None:
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    double = onnx.TensorProto.DOUBLE
+    constants = {"w": weights(16, 16).astype(np.float64)}
+    model = onnx_model(nodes, [("x", double, [1, 16])], [("y", double, [1, 16])], constants)
+    found = import_model(save(model, tmp_path / "net.onnx"), {}, tmp_path)
+    canonical = canonicalise(found.module, found.layer_names)
+    said = "no edges can be dropped: its weights are float64, expected float32"
+    with pytest.raises(CellFailure, match=said):
+        compress(canonical, Edges(sparsity=0.5, score=score, pattern=pattern), LANES, seed=0)
+
+
+def test_network_without_weights_has_no_edges_to_drop(tmp_path: Path) -> None:
+    model = onnx_model([helper.make_node("Relu", ["x"], ["y"])], [("x", FLOAT, [1, 16])], ["y"])
+    found = import_model(save(model, tmp_path / "net.onnx"), {}, tmp_path)
+    with pytest.raises(CellFailure, match="it has no convolution, and no product with a constant"):
+        compress(canonicalise(found.module, found.layer_names), Edges(sparsity=0.5), LANES, seed=0)
 
 
 @pytest.mark.slow

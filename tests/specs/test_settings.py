@@ -37,7 +37,7 @@ def test_settings_are_named_in_the_order_of_the_axes() -> None:
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"batch": [8, 8]}, "the name '8' is given twice"),
+        ({"batch": [8, 8]}, "'8' is given twice"),
         ({"batch": 0}, "greater than or equal to 1"),
         ({"threads": [1, 9999]}, "less than or equal to 4096"),
         ({"threads": True}, "threads"),

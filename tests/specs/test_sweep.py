@@ -124,12 +124,19 @@ def test_pattern_says_how_sparse_it_is() -> None:
     [
         ("blocks", "'blocks' is not known; did you mean 'block'.*N:M"),
         ("4:4", "'4:4' drops nothing: expected fewer than 4"),
+        ("4:2", "'4:2' drops nothing: expected fewer than 2"),
         (124, "the number 124; write a pattern N:M in quotes"),
     ],
 )
 def test_pattern_that_is_none_is_refused(pattern: object, said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         Edges.model_validate({"pattern": pattern, "sparsity": 0.5})
+
+
+def test_pattern_that_drops_nothing_is_one_mistake() -> None:
+    with pytest.raises(ValidationError) as error:
+        Edges.model_validate({"pattern": "4:2"})
+    assert error.value.error_count() == 1
 
 
 def test_names_of_sparsities_are_unique_too() -> None:
