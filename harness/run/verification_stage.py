@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.building.network import Made, Scrutiny, build
 from harness.compiler.api import tvm
-from harness.deploy.onnx_network import write_onnx
+from harness.deploy.onnx.network import write_onnx
 from harness.devices.graphics.pocl import pocl_version
 from harness.errors import CellFailure
 from harness.executors.executor import Executor

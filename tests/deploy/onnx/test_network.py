@@ -15,7 +15,7 @@ from small_models import FLOAT, convolutional, feeds, onnx_model, save, save_int
 
 from harness.building.network import machine_of, outputs_of
 from harness.compiler.api import constant, relax, shape_of, tvm
-from harness.deploy.onnx_network import onnx_network, write_onnx
+from harness.deploy.onnx.network import onnx_network, write_onnx
 from harness.errors import CellFailure
 from harness.models.frontends import import_model
 from harness.models.imported import Imported
@@ -109,7 +109,7 @@ def test_model_that_onnx_runtime_does_not_run_is_not_written(
     path = tmp_path / "network.onnx"
     broken = onnx_network(canonical, imported.inputs, imported.outputs)
     broken.graph.node[0].input.append("nothing has this name")
-    monkeypatch.setattr("harness.deploy.onnx_network.onnx_network", lambda *_: broken)
+    monkeypatch.setattr("harness.deploy.onnx.network.onnx_network", lambda *_: broken)
     with pytest.raises(CellFailure, match="ONNX Runtime does not run it"):
         write_onnx(canonical, imported.inputs, imported.outputs, path, given)
     assert not path.exists()
@@ -135,7 +135,7 @@ def test_operator_without_a_row_is_named(tmp_path: Path) -> None:
     nodes = [helper.make_node("Hardmax", ["x"], ["y"])]
     model = onnx_model(nodes, [("x", FLOAT, [2, 3])], ["y"])
     imported = import_model(save(model, tmp_path / "net.onnx"), {}, tmp_path)
-    with pytest.raises(CellFailure, match="no row in deploy/onnx_operators"):
+    with pytest.raises(CellFailure, match="no row in deploy/onnx"):
         written(imported)
 
 

@@ -16,7 +16,8 @@ from onnx import helper, numpy_helper
 from onnxruntime import InferenceSession
 
 from harness.compiler.api import constant_array, operator_name, relax, tvm
-from harness.deploy.onnx_operators import OPERATORS, Writer
+from harness.deploy.onnx.table import OPERATORS
+from harness.deploy.onnx.writer import Writer
 from harness.errors import CellFailure, first_line
 from harness.files.atomic import write_atomically
 from harness.models.tensors import TensorSpec
@@ -140,7 +141,7 @@ class _Network(Writer):
         rule: Callable[..., str | Sequence[str]] | None = OPERATORS.get(name)
         if rule is None:
             what = name.removeprefix("relax.") or "a kernel of its own"
-            raise CellFailure(f"the network has {what}, which has no row in deploy/onnx_operators")
+            raise CellFailure(f"the network has {what}, which has no row in deploy/onnx")
         found = rule(self, call, variable)
         if isinstance(found, str):
             self._made[found] = variable

@@ -1,0 +1,1 @@
+"""Canonical networks as ONNX models, which other engines run."""
