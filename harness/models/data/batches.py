@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import ml_dtypes  # noqa: F401  NumPy knows bfloat16 by its name then
 import numpy as np
 
 from harness.errors import InputError, did_you_mean
@@ -15,6 +16,8 @@ from harness.models.tensors import TensorSpec
 
 LABELS = "labels"
 INPUTS = "inputs"
+_NOT_IN_FILES = "bfloat16"
+"""A type that NumPy writes into no file: data of such inputs are stored as float32."""
 Inputs = Sequence[TensorSpec]
 
 
@@ -91,9 +94,13 @@ def _unchecked(arrays: Mapping[str, np.ndarray], path: Path) -> dict[str, tuple[
 def _fitted(array: np.ndarray, tensor: TensorSpec, path: Path) -> tuple[np.ndarray, int]:
     """The array as [inferences, *shape of the input], or as rows of which several are a batch, and
     how many. Raises InputError when it does not fit."""
+    if tensor.dtype == _NOT_IN_FILES and array.dtype == np.float32:
+        array = array.astype(_NOT_IN_FILES)
     if array.dtype != np.dtype(tensor.dtype):
+        stored = ", stored as float32" if tensor.dtype == _NOT_IN_FILES else ""
         raise InputError(
             f"{path}: input '{tensor.name}' is {array.dtype}; the model takes {tensor.dtype}"
+            + stored
         )
     found = tuple(array.shape[1:])
     if array.ndim and found == tensor.shape:

@@ -308,3 +308,16 @@ def test_arrays_of_state_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match="has an array 'h', an input that `state` gives"):
             read()
+
+
+def test_bfloat16_is_stored_as_float32(tmp_path: Path) -> None:
+    image = TensorSpec("image", (1, 3), "bfloat16")
+    task = labelled_arrays(written(tmp_path, inputs=INPUTS, labels=LABELS), "top1", [image])
+    assert str(task.inputs(1)[0]["image"].dtype) == "bfloat16"
+    found = task.evaluate(lambda feeds: [feeds["image"]], lambda *at: None)
+    assert found.value == 1
+    said = "is float64; the model takes bfloat16, stored as float32"
+    with pytest.raises(InputError, match=said):
+        labelled_arrays(
+            written(tmp_path, inputs=INPUTS.astype("f8"), labels=LABELS), "top1", [image]
+        )
