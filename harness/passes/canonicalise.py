@@ -3,7 +3,8 @@
 - Kernels that a frontend emitted too early, as TIR (`Clip` as two of them), become operators again.
 - BatchNorm becomes arithmetic; arithmetic with constants per channel that follows a convolution or
   a dense layer is folded into its weights and one bias.
-- Transposed convolutions whose windows do not overlap become matrix products.
+- Transposed convolutions whose windows do not overlap become matrix products, others whose kernel
+  is a whole number of strides large become convolutions.
 - Indices out of range mean the nearest element, so that no kernel leaves its tensors.
 - Operators without effect are removed; layout changes that move only dimensions of extent 1 become
 reshapes,
@@ -22,7 +23,10 @@ from harness.passes.channel_arithmetic import FoldChannelArithmetic
 from harness.passes.constants import EvaluateConstants, ZerosAsArrays
 from harness.passes.rewriter import MAIN, Rewriter, with_arguments
 from harness.passes.simplify import Simplify
-from harness.passes.transposed_convolution import MultiplyTransposedConvolutions
+from harness.passes.transposed_convolution import (
+    ConvolveTransposedConvolutions,
+    MultiplyTransposedConvolutions,
+)
 from harness.passes.weighted import weighted
 
 
@@ -52,6 +56,7 @@ def canonicalise(module: tvm.IRModule, nodes: Mapping[str, str] | None = None) -
     module = Simplify.apply(module)
     module = FoldChannelArithmetic.apply(module)
     module = MultiplyTransposedConvolutions.apply(module)
+    module = ConvolveTransposedConvolutions.apply(module)
     module = transform.EliminateCommonSubexpr()(module)
     return NameLayers.apply(transform.DeadCodeElimination()(module))
 
