@@ -15,6 +15,8 @@ Sources
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from harness.compiler.api import constant, constant_array, operator_name, relax, shape_of
@@ -57,7 +59,7 @@ _FORMS = {
 
 
 class ConvolveTransposedConvolutions(Rewriter):
-    """Those with constant weights, without groups or dilation. Where the kernel is a whole number
+    """Those with constant weights, without dilation. Where the kernel is a whole number
     of strides large one convolution gives all pixels of a window. Others take one for each: filled
     up with zeros, an infinity in the data would become NaN elsewhere."""
 
@@ -72,7 +74,6 @@ class ConvolveTransposedConvolutions(Rewriter):
         if (
             weights is None
             or (attributes.data_layout, attributes.kernel_layout) != (layout, transposed)
-            or int(attributes.groups) != 1
             or any(int(step) != 1 for step in attributes.dilation)
             or any(size < step for size, step in zip(weights.shape[2:], strides, strict=True))
         ):
@@ -87,7 +88,8 @@ class ConvolveTransposedConvolutions(Rewriter):
         whole = all(size % step == 0 for size, step in zip(weights.shape[2:], strides, strict=True))
         windows = (self._windows if whole else self._pixels)(call, weights, strides, taps)
         # Whole pixels are moved, with all their outputs.
-        emit, op, axes, outputs = self.emit, relax.op, len(strides), weights.shape[1]
+        emit, op, axes = self.emit, relax.op, len(strides)
+        outputs = weights.shape[1] * int(attributes.groups)
         found = emit(op.reshape(windows, (batch, *image, *strides, outputs)))
         placed = [1 + at + axes * which for at in range(axes) for which in (0, 1)]
         found = emit(op.permute_dims(found, [0, *placed, 1 + 2 * axes]))
@@ -100,22 +102,34 @@ class ConvolveTransposedConvolutions(Rewriter):
         self, call: relax.Call, weights: np.ndarray, strides: list[int], taps: list[int]
     ) -> relax.Expr:
         """All pixels of each window, [batch, *image, pixels · outputs]."""
-        inputs, outputs, *_ = weights.shape
-        axes = len(strides)
-        # Axes: inputs, outputs, and for each of the image's the strides and the place in one.
-        split = weights.reshape(inputs, outputs, *_pairs(taps, strides))
-        order = [*range(3, 3 + 2 * axes, 2), 1, 0, *range(2, 2 + 2 * axes, 2)]
+        groups, axes = int(call.attrs.groups), len(strides)
+        inputs, outputs = weights.shape[0] // groups, weights.shape[1]
+        # Axes: groups, inputs, outputs, and for each of the image's the strides and the place in
+        # one.
+        split = weights.reshape(groups, inputs, outputs, *_pairs(taps, strides))
+        order = [0, *range(4, 4 + 2 * axes, 2), 2, 1, *range(3, 3 + 2 * axes, 2)]
         kernel = split.transpose(order).reshape(-1, inputs, *taps)
-        return self._convolved(call, kernel, taps)
+        found = self._convolved(call, kernel, taps)
+        if groups == 1:
+            return found
+        batch, *image, _ = shape_of(found)
+        pixels = math.prod(strides)
+        split_up = self.emit(relax.op.reshape(found, (batch, *image, groups, pixels, outputs)))
+        first = len(image) + 1
+        order = [*range(first), first + 1, first, first + 2]
+        return self.emit(relax.op.permute_dims(split_up, order))
 
     def _pixels(
         self, call: relax.Call, weights: np.ndarray, strides: list[int], taps: list[int]
     ) -> relax.Expr:
         """The same, one pixel after the other."""
-        found = []
+        found, groups = [], int(call.attrs.groups)
         for pixel in np.ndindex(*strides):
             places = tuple(slice(at, None, step) for at, step in zip(pixel, strides, strict=True))
-            kernel = weights[(slice(None), slice(None), *places)].swapaxes(0, 1)
+            part = weights[(slice(None), slice(None), *places)]
+            size = part.shape[2:]
+            grouped = part.reshape(groups, -1, part.shape[1], *size).swapaxes(1, 2)
+            kernel = grouped.reshape(groups * part.shape[1], -1, *size)
             found.append(self._convolved(call, kernel, taps))
         return self.emit(relax.op.concat(found, axis=1 + len(strides)))
 
@@ -128,6 +142,7 @@ class ConvolveTransposedConvolutions(Rewriter):
             call.args[0],
             constant_like(call.args[1], np.ascontiguousarray(turned)),
             padding=[*(size - 1 for size in kernel.shape[2:]), *(size - 1 for size in taps)],
+            groups=int(call.attrs.groups),
             data_layout=layout,
             kernel_layout=plain,
         )

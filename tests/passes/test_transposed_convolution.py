@@ -63,9 +63,8 @@ def test_product_gives_the_same(outputs: int, kernel: list[int], tmp_path: Path)
         ([1, 4], 1, {"strides": [2, 2]}),
         ([4, 4], 1, {"strides": [2, 2], "dilations": [2, 2]}),
         ([2, 2], 1, {"strides": [2, 2], "output_padding": [1, 1]}),
-        ([2, 2], 2, {"strides": [2, 2]}),
     ],
-    ids=["smaller than the stride", "dilated", "padded outside", "groups"],
+    ids=["smaller than the stride", "dilated", "padded outside"],
 )
 def test_what_is_neither_is_left(
     kernel: list[int], groups: int, attributes: dict[str, object], tmp_path: Path
@@ -120,6 +119,19 @@ def test_convolution_gives_the_same_in_one_dimension(
     network = imported(model, tmp_path)
     found = canonicalise(network.module, network.layer_names)
     assert "relax.nn.conv1d_transpose" not in operators_of(found)
+    assert_agrees(model, network, schedule_untuned(compiled(network), TARGET, 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("outputs", "groups"), [(8, 8), (4, 2), (16, 4)])
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_groups_are_convolved_each_by_itself(
+    outputs: int, groups: int, size: int, tmp_path: Path
+) -> None:
+    attributes = {"strides": [2, 2], "pads": [1, 0, 0, 1]}
+    model = upscaling(outputs, [size, size], groups, **attributes)
+    network = imported(model, tmp_path)
+    assert "relax.nn.conv2d_transpose" not in operators_of(canonicalise(network.module))
     assert_agrees(model, network, schedule_untuned(compiled(network), TARGET, 2))
 
 
