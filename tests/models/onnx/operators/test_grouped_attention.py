@@ -75,14 +75,16 @@ def holds(
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("packed", [False, True])
-def test_prompt(tmp_path: Path, form: str, packed: bool) -> None:
-    holds(tmp_path, 5, [5, 5], None, FORMS[form], packed=packed)
+def test_prompt(tmp_path: Path, form: str) -> None:
+    holds(tmp_path, 5, [5, 5], None, FORMS[form])
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_step_after_a_past(tmp_path: Path, form: str) -> None:
-    holds(tmp_path, 1, [7, 7], 6, FORMS[form])
+def test_prompt_in_one_tensor(tmp_path: Path) -> None:
+    holds(tmp_path, 5, [5, 5], None, FORMS["turned"], packed=True)
+
+
+def test_step_after_a_past(tmp_path: Path) -> None:
+    holds(tmp_path, 1, [7, 7], 6, FORMS["turned"])
 
 
 @pytest.mark.parametrize("form", FORMS)
