@@ -3,8 +3,7 @@
 - Kernels that a frontend emitted too early, as TIR (`Clip` as two of them), become operators again.
 - BatchNorm becomes arithmetic; arithmetic with constants per channel that follows a convolution or
   a dense layer is folded into its weights and one bias.
-- Transposed convolutions whose windows do not overlap become matrix products, others whose kernel
-  is a whole number of strides large become convolutions.
+- Transposed convolutions whose windows do not overlap become matrix products, others convolutions.
 - Indices out of range mean the nearest element, so that no kernel leaves its tensors.
 - Operators without effect are removed; layout changes that move only dimensions of extent 1 become
 reshapes,
