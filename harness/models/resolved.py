@@ -121,7 +121,8 @@ def _inputs(
     import onnx
 
     from harness.models.onnx.file import load_onnx
-    from harness.models.onnx.shapes import fix_shapes, graph_inputs
+    from harness.models.onnx.inputs import graph_inputs
+    from harness.models.onnx.shapes import fix_shapes
 
     model = load_onnx(path)
     fix_shapes(model, shapes, path)

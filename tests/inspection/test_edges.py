@@ -34,7 +34,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def branched() -> onnx.ModelProto:
     """Two convolutions of `x` that are added, one of them after a ReLU; a depthwise one, a grouped
-    one and a transposed one after that; at last a product of the result with itself."""
+    one and a dilated transposed one after that; at last a product of the result with itself."""
     return onnx_model(
         [
             helper.make_node("Conv", ["x", "a"], ["left"]),
@@ -43,7 +43,7 @@ def branched() -> onnx.ModelProto:
             helper.make_node("Add", ["left", "active"], ["sum"]),
             helper.make_node("Conv", ["sum", "d"], ["deep"], group=32, pads=[1, 1, 1, 1]),
             helper.make_node("Conv", ["deep", "g"], ["grouped"], group=2),
-            helper.make_node("ConvTranspose", ["grouped", "t"], ["up"]),
+            helper.make_node("ConvTranspose", ["grouped", "t"], ["up"], dilations=[2, 2]),
             helper.make_node("MatMul", ["up", "up"], ["y"]),
         ],
         [("x", FLOAT, [1, 16, 8, 8])],
@@ -109,7 +109,7 @@ def test_flops_are_counted_whatever_the_operator(branches: EdgeInspection) -> No
         2 * places * 32 * 9,
         2 * places * 32 * 16,
         2 * places * 32 * 8 * 9,
-        2 * 8 * 10 * 10 * 10,
+        2 * 8 * 12 * 12 * 12,
     ]
 
 

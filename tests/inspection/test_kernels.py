@@ -104,7 +104,7 @@ def test_totals_and_counts_are_those_of_one_inference(
 def test_operators_are_told_apart_when_their_names_hold_underscores(tmp_path: Path) -> None:
     network = onnx_model(
         [
-            helper.make_node("ConvTranspose", ["x", "w", "b"], ["c"], strides=[2, 2]),
+            helper.make_node("ConvTranspose", ["x", "w", "b"], ["c"], dilations=[2, 2]),
             helper.make_node("Sigmoid", ["c"], ["y"]),
         ],
         [("x", FLOAT, [1, 3, 8, 8])],

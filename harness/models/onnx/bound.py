@@ -13,7 +13,7 @@ from harness.errors import InputError, unknown_name
 from harness.files.atomic import write_atomically
 from harness.models.onnx.file import check_onnx, load_onnx
 from harness.models.onnx.inference import static_shape
-from harness.models.onnx.shapes import graph_inputs
+from harness.models.onnx.inputs import graph_inputs
 
 
 def parse_values(texts: Iterable[str]) -> dict[str, tuple[float, ...]]:

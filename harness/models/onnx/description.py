@@ -8,7 +8,7 @@ import onnx
 
 from harness.models.description import Description, typed
 from harness.models.onnx.file import STANDARD_DOMAINS, load_onnx, opset_of, walk_nodes
-from harness.models.onnx.shapes import graph_inputs, input_dimensions
+from harness.models.onnx.inputs import graph_inputs, input_dimensions
 from harness.models.onnx.trailing import trailing_extents
 
 _QUANTIZATIONS = {

@@ -30,12 +30,12 @@ from harness.models.onnx.importer import (
     is_converted,
 )
 from harness.models.onnx.inference import value_types
+from harness.models.onnx.inputs import graph_inputs
 from harness.models.onnx.shapes import (
     PREPARED,
     Shapes,
     fix_shapes,
     fold,
-    graph_inputs,
 )
 from harness.models.onnx.sparse import with_dense_initializers
 from harness.models.tensors import TensorSpec

@@ -17,8 +17,10 @@ from harness.models.formats import INPUT_SHAPES
 from harness.models.onnx.decided import with_decided_branches
 from harness.models.onnx.file import STANDARD_DOMAINS, check_onnx, load_onnx, walk_nodes
 from harness.models.onnx.folding import folded_by_reference
+from harness.models.onnx.inputs import ANONYMOUS, graph_inputs, input_dimensions, is_static
 from harness.models.onnx.refusal import BINDING
 from harness.models.onnx.time_first import with_time_first
+from harness.models.onnx.trailing import Extents, trailing_extents
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -27,9 +29,6 @@ PREPARED = "prepared.onnx"
 # ONNX Runtime turns MatMul + Add into Gemm, and where the MatMul has more than two dimensions it
 # puts a Reshape before and after; those reshapes keep the bias and the activation from fusing.
 _DISABLED_OPTIMISERS = ["MatMulAddFusion"]
-
-# Some exporters write this for every dimension they do not know; it names none.
-_ANONYMOUS = "?"
 
 _UNKNOWN = ("is not a registered function/op", "ConstantNodeProtoToTensorProto")
 """What ONNX Runtime says of operators of domains that it does not know, and of functions whose
@@ -67,25 +66,11 @@ def write_static(path: Path, shapes: Shapes, work: Path) -> Path:
     return work / PREPARED
 
 
-def graph_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
-    """The inputs a user feeds: those that are not there just to give a weight a type."""
-    weights = {tensor.name for tensor in graph.initializer}
-    return [value for value in graph.input if value.name not in weights]
-
-
 def dimensions(path: Path) -> dict[str, tuple[int | str, ...]]:
     """Each input's dimensions in a file, a free one by its name, "" where it has none.
 
     Raises InputError for a file that is no ONNX model."""
     return {value.name: input_dimensions(value) for value in graph_inputs(load_onnx(path).graph)}
-
-
-def input_dimensions(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
-    """An input's dimensions in a file, a free one by its name, "" where it has none."""
-    return tuple(
-        int(each.dim_value) if _is_static(each) else each.dim_param.replace(_ANONYMOUS, "")
-        for each in value.type.tensor_type.shape.dim
-    )
 
 
 def fix_shapes(model: onnx.ModelProto, shapes: Shapes, path: Path) -> None:
@@ -113,13 +98,14 @@ def fix_shapes(model: onnx.ModelProto, shapes: Shapes, path: Path) -> None:
     for value in inputs.values():
         tensor = value.type.tensor_type
         for dimension in tensor.shape.dim:
-            if not _is_static(dimension) and dimension.dim_param in settled:
+            if not is_static(dimension) and dimension.dim_param in settled:
                 dimension.dim_value = settled[dimension.dim_param]
-        if not tensor.HasField("shape") or not all(map(_is_static, tensor.shape.dim)):
+        if not tensor.HasField("shape") or not all(map(is_static, tensor.shape.dim)):
             dynamic.append(value)
     if dynamic:
         found = "; ".join(f"input '{v.name}' is {_described(v)}" for v in dynamic)
-        flags = " ".join(f"--shape {v.name}={_example(v)}" for v in dynamic)
+        known = trailing_extents(model)
+        flags = " ".join(f"--shape {v.name}={_example(v, known.get(v.name, ()))}" for v in dynamic)
         zeros = any(map(_has_zero, dynamic))
         meaning = "; a 0 in the file counts as unknown: no tensor without elements is fed"
         raise InputError(
@@ -198,8 +184,8 @@ def _fix(
             f"{asked} has {len(shape)}"
         )
     for index, (dimension, extent) in enumerate(zip(tensor.shape.dim, shape, strict=True)):
-        symbol = "" if dimension.dim_param == _ANONYMOUS else dimension.dim_param
-        known = dimension.dim_value if _is_static(dimension) else settled.get(symbol)
+        symbol = "" if dimension.dim_param == ANONYMOUS else dimension.dim_param
+        known = dimension.dim_value if is_static(dimension) else settled.get(symbol)
         if known not in (None, extent):
             raise InputError(
                 f"{path}: input '{value.name}' is {described}, dimension "
@@ -212,11 +198,6 @@ def _fix(
 
 def _dimensions(value: onnx.ValueInfoProto) -> list[int]:
     return [int(dimension.dim_value) for dimension in value.type.tensor_type.shape.dim]
-
-
-def _is_static(dimension: onnx.TensorShapeProto.Dimension) -> bool:
-    # Exporters also write 0 and -1 for a dimension that is not known.
-    return bool(dimension.dim_value > 0)
 
 
 def _has_zero(value: onnx.ValueInfoProto) -> bool:
@@ -233,14 +214,19 @@ def _described(value: onnx.ValueInfoProto) -> str:
     return f"[{', '.join(_extent(d) for d in tensor.shape.dim)}]"
 
 
-def _example(value: onnx.ValueInfoProto) -> str:
-    """An input's shape as `--shape` wants it, with open dimensions in brackets."""
-    dimensions = value.type.tensor_type.shape.dim
-    return ",".join(_extent(d) if _is_static(d) else f"<{_extent(d)}>" for d in dimensions) or "…"
+def _example(value: onnx.ValueInfoProto, known: Extents) -> str:
+    """An input's shape as `--shape` wants it, with open dimensions in brackets; the last ones may
+    be known by the weights."""
+    dimensions = [*value.type.tensor_type.shape.dim]
+    extents = [_extent(each) if is_static(each) else f"<{_extent(each)}>" for each in dimensions]
+    for at, extent in zip(range(len(extents) - len(known), len(extents)), known, strict=True):
+        if not is_static(dimensions[at]):
+            extents[at] = str(extent)
+    return ",".join(extents) or "…"
 
 
 def _extent(dimension: onnx.TensorShapeProto.Dimension) -> str:
-    return str(dimension.dim_value) if _is_static(dimension) else dimension.dim_param or "?"
+    return str(dimension.dim_value) if is_static(dimension) else dimension.dim_param or "?"
 
 
 def _text(shape: tuple[int, ...]) -> str:

@@ -12,7 +12,7 @@ from itertools import takewhile
 import onnx
 
 from harness.models.onnx.file import STANDARD_DOMAINS
-from harness.models.onnx.shapes import graph_inputs, input_dimensions
+from harness.models.onnx.inputs import graph_inputs, input_dimensions
 
 Extents = tuple[int, ...]
 

@@ -123,6 +123,14 @@ def test_import_says_which_shape_to_give_when_a_dimension_is_dynamic(tmp_path: P
     assert "--shape x=<batch>,3,<?>,<?>" in text
 
 
+def test_import_says_the_extent_that_weights_ask_for(tmp_path: Path) -> None:
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    weights = {"w": small_models.weights(46, 3)}
+    inputs = [("x", small_models.FLOAT, ["time", "features"])]
+    text = refused(small_models.onnx_model(nodes, inputs, ["y"], weights), tmp_path)
+    assert text.endswith("every dimension must be a number: --shape x=<time>,46")
+
+
 def test_import_names_the_nearest_input_when_a_shape_is_for_an_unknown_one(tmp_path: Path) -> None:
     model = small_models.onnx_model(
         [helper.make_node("Relu", ["input_ids"], ["y"])], [("input_ids", FLOAT, ["n"])], ["y"]
