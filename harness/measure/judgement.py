@@ -121,7 +121,8 @@ def _rule_floats(
         doubt = _doubt_anywhere(opinion, size, ours, tolerance.stated)
     elif np.median(doubt) > _MOST:
         # As a softmax of huge logits that are equal but for rounding: any of them may be the one.
-        doubt = np.full(size.shape, doubt.max())
+        # Values that nothing moves, as scores beside them, are known nonetheless.
+        doubt = np.where(doubt > tolerance.stated, doubt.max(), doubt)
     finite = theirs[np.isfinite(theirs) & (doubt <= _MOST)]
     usual = min(float(np.quantile(finite, _USUAL)), _MOST) if finite.size else 0.0
     as_good = _OF_REFERENCE * np.maximum(_around(np.where(theirs <= _MOST, theirs, 0.0)), usual)

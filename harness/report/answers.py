@@ -127,7 +127,9 @@ def _speed(
 ) -> tuple[Standing, str, str]:
     taken = f"{number(chosen.median_ms)} ms"
     if beside is None:
-        return "not known", taken, f"{group.reference_name} has no latency here"
+        alone = chosen is group.reference
+        why = "nothing to compare with" if alone else f"{group.reference_name} has no latency here"
+        return "not known", taken, why
     # Of the rounds that the verdict is of: a record keeps its latency when a later run measures it
     # beside others.
     theirs = chosen.interleaved.get(beside.record.fingerprint)

@@ -172,6 +172,16 @@ def test_where_rounding_decides_everything_any_value_may_be_the_one() -> None:
         verify("r", single(1, 2, 3), single(1, 2, 4), True, judge=lambda *_: judge([1.0, 2, 3]))
 
 
+def test_values_that_nothing_moves_are_known_beside_others_that_rounding_decides() -> None:
+    """Differences that cancel, and scores, in one output."""
+    moved = [[0.0, 0, 0, 0, 0.3, 0.6], [3.0, -2, 5, 1, 0.3, 0.6], [-1.0, 4, -3, 2, 0.3, 0.6]]
+    expected, found = single(2, 1, 4, -2, 0.3, 0.6), single(-3, 2, 1, 3, 0.3, 0.6)
+    assert verify("r", expected, found, True, judge=lambda *_: judge(*moved)).right
+    with pytest.raises(CellFailure, match=r"1 of 6 values differ.*the worst is 0\.4"):
+        wrong = single(-3, 2, 1, 3, 0.4, 0.6)
+        verify("r", expected, wrong, True, judge=lambda *_: judge(*moved))
+
+
 def test_a_judge_that_agrees_with_nobody_is_not_believed() -> None:
     close, opinions = single(1, 2, 3.0001), judge([1.0, 2.0, 5.0])
     assert verify("r", single(1, 2, 3), close, True, judge=lambda *_: opinions).right

@@ -128,11 +128,14 @@ def _grouped_attention(builder: Builder, inputs: Any, attributes: Any, opset: in
         scores = builder.emit(relax.op.multiply(scores, like(softcap, scores)))
     if inputs[10] is not None:
         scores = builder.emit(relax.op.add(scores, _widened(builder, inputs[10], cache.after)))
-    if attributes.get("causal", 1):
-        scores = _causal(builder, scores, cache, int(attributes.get("local_window_size", -1)))
-    else:
-        scores = _filled(builder, scores, lengths)
+    window = int(attributes.get("local_window_size", -1))
+    causal = bool(attributes.get("causal", 1))
+    seen = _seen(builder, cache, lengths, batch, window if causal else None)
+    lowest = like(float(np.finfo(str(scores.ty.dtype)).min), scores)
+    scores = builder.emit(relax.op.where(seen, scores, lowest))
     shares = _softmax(builder, scores, inputs[11], bool(attributes.get("smooth_softmax", 0) == 1))
+    if causal and window > 0:  # a step that fills a sample up may see none
+        shares = builder.emit(relax.op.where(seen, shares, like(0.0, shares)))
     shares = reshaped(builder, shares, (batch, groups, heads // groups * steps, cache.after))
     found = builder.emit(relax.op.matmul(shares, values))
     found = reshaped(builder, found, (batch, heads, steps, shape_of(values)[3]))
@@ -201,32 +204,26 @@ def _widened(builder: Builder, bias: relax.Expr, places: int) -> relax.Expr:
     return builder.emit(relax.op.concat([bias, spare], axis=3))
 
 
-def _causal(builder: Builder, scores: relax.Expr, cache: _Cache, window: int) -> relax.Expr:
-    """Scores of what each step reads: itself, and what is before it, of that the `window` nearest
-    alone where there is one."""
-    batch, _, steps, places = shape_of(scores)
-    ahead = constant(np.arange(steps, dtype="int64")[None])
+def _seen(
+    builder: Builder, cache: _Cache, lengths: relax.Expr, batch: int, window: int | None
+) -> relax.Expr:
+    """Which keys each step reads, [batch, 1, steps or 1, places]: those that the sample has; with a
+    `window` those up to its own, and of these so many of the nearest if it is above 0."""
+    at = constant(np.arange(cache.after, dtype="int64")[None, None, None])
+    last = cast(builder, reshaped(builder, lengths, (batch, 1, 1, 1)), "int64")
+    seen = builder.emit(relax.op.less_equal(at, last))
+    if window is None:
+        return seen
+    ahead = constant(np.arange(cache.steps, dtype="int64")[None])
     own = builder.emit(relax.op.add(cache.reached(builder, batch), ahead))
-    own = reshaped(builder, own, (batch, 1, steps, 1))
-    at = constant(np.arange(places, dtype="int64")[None, None, None])
-    seen = builder.emit(relax.op.less_equal(at, own))
+    own = reshaped(builder, own, (batch, 1, cache.steps, 1))
+    before = builder.emit(relax.op.less_equal(at, own))
+    seen = builder.emit(relax.op.logical_and(seen, before))
     if window > 0:
         nearest = builder.emit(relax.op.subtract(own, like(window, own)))
         near = builder.emit(relax.op.greater(at, nearest))
         seen = builder.emit(relax.op.logical_and(seen, near))
-    return _kept(builder, scores, seen)
-
-
-def _filled(builder: Builder, scores: relax.Expr, lengths: relax.Expr) -> relax.Expr:
-    """Scores of the keys that each sample has."""
-    at = constant(np.arange(shape_of(scores)[3], dtype="int64")[None, None, None])
-    wide = cast(builder, reshaped(builder, lengths, (-1, 1, 1, 1)), "int64")
-    return _kept(builder, scores, builder.emit(relax.op.less_equal(at, wide)))
-
-
-def _kept(builder: Builder, scores: relax.Expr, seen: relax.Expr) -> relax.Expr:
-    lowest = like(float(np.finfo(str(scores.ty.dtype)).min), scores)
-    return builder.emit(relax.op.where(seen, scores, lowest))
+    return seen
 
 
 def _softmax(

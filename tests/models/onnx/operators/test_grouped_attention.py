@@ -83,6 +83,11 @@ def test_prompt_in_one_tensor(tmp_path: Path) -> None:
     holds(tmp_path, 5, [5, 5], None, FORMS["turned"], packed=True)
 
 
+@pytest.mark.parametrize("form", ["turned", "near keys alone"])
+def test_prompts_of_unequal_lengths(tmp_path: Path, form: str) -> None:
+    holds(tmp_path, 5, [5, 2], None, FORMS[form])
+
+
 def test_step_after_a_past(tmp_path: Path) -> None:
     holds(tmp_path, 1, [7, 7], 6, FORMS["turned"])
 
