@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, Literal
 import psutil
 
 from harness.errors import HarnessError, last_line
-from harness.processes.parent import die_with_parent
+from harness.processes.parent import die_with_parent, kill_session
 from harness.processes.template import CHANNEL, PARENT, template_of
 
 Message = dict[str, Any]
@@ -167,8 +167,7 @@ class Child:
 
     def kill(self) -> None:
         """End the child and its own children at once; harmless when they have ended."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        kill_session(self._process.pid)
         self._process.wait()
         self._process.close()
         self._socket.close()

@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from harness.processes.parent import die_with_parent
+from harness.processes.parent import die_with_parent, kill_session
 
 CHANNEL, PARENT = "LAYEREDGE_CHANNEL", "LAYEREDGE_PARENT"
 """Variables of a child's environment: the file descriptor of its channel, and who started it."""
@@ -214,8 +214,7 @@ class _Server:
         self._ended.discard(process_id)
         self._selector.unregister(life)
         life.close()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process_id, signal.SIGKILL)
+        kill_session(process_id)
         os.waitpid(process_id, 0)
 
     def _leave(self) -> None:

@@ -39,6 +39,12 @@ def test_children_have_one_parent_and_its_imports(forking: None) -> None:
         assert one.call(asked, 30)["modules"] == ["decimal"]
 
 
+def test_child_that_is_killed_at_once_ends(forking: None) -> None:
+    """It may not be in a session of its own yet."""
+    for _ in range(200):
+        Child(MODULE).kill()
+
+
 def test_child_has_the_environment_and_the_folder_of_its_requester(
     forking: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
