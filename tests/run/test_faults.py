@@ -94,7 +94,7 @@ def test_nothing_finished_is_lost_or_run_again_when_killed(tmp_path: Path) -> No
     out = tmp_path / "out"
     moments = random.Random(0)
     finished: dict[str, Record] = {}
-    for _ in range(6):
+    for _ in range(4):
         with subprocess.Popen(
             command(path, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as process:
