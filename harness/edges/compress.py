@@ -110,10 +110,8 @@ class _Work:
                     f"inputs in whole blocks of {block.inputs} and " if block.inputs > 1 else ""
                 )
                 saves = "" if edges.budget == "uniform" else " and saves anything at this budget"
-                why = (
-                    f"none has a sparse kernel, {inputs}outputs in whole blocks of "
-                    f"{block.outputs}{saves}"
-                )
+                kernel = "a sparse kernel and " if traits_of(edges.pattern).in_blocks else ""
+                why = f"none has {kernel}{inputs}outputs in whole blocks of {block.outputs}{saves}"
                 raise self._nothing_fits(layers, why)
             asked = {name: share * sparsity for name, sparsity in sparsities.items()}
             masks = masks_of(scores, asked, edges, self.lanes, self.seed, within=masks)
