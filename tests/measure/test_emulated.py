@@ -30,12 +30,11 @@ def run(folder: Path, out: str, target: str, *configurations: object) -> tuple[R
 
 @needs_board
 @pytest.mark.slow
-def test_network_is_verified_and_counted_the_same_each_time(tmp_path: Path) -> None:
-    again = {**FUSED, "name": "again"}
-    first = run(tmp_path, "out", "raspberry-pi-4", FUSED, TUNED, again)
-    fused, tuned, repeated, _ = first
-    assert [record.status for record in first] == ["ok", "ok", "ok", "skipped"], first
-    assert {record.kind for record in first} == {"emulated-count"}
+def test_network_is_verified_and_counted(tmp_path: Path) -> None:
+    records = run(tmp_path, "out", "raspberry-pi-4", FUSED, TUNED)
+    fused, tuned, _ = records
+    assert [record.status for record in records] == ["ok", "ok", "skipped"], records
+    assert {record.kind for record in records} == {"emulated-count"}
     for record in (fused, tuned):
         assert record.verification is not None and record.latency is None
         count = record.instructions
@@ -47,7 +46,7 @@ def test_network_is_verified_and_counted_the_same_each_time(tmp_path: Path) -> N
         assert "not installed" in (fused.loops.reason or "") and not fused.loops.loops
     else:
         assert 0 < (fused.loops.peak_share or 0) <= 1
-    assert fused.instructions is not None and repeated.instructions == fused.instructions
+    assert fused.instructions is not None
     assert tuned.instructions is not None and tuned.tuning is not None
     assert tuned.instructions.total <= fused.instructions.total
     assert tuned.tuning.by == "instructions" and tuned.tuning.trials == 4

@@ -89,7 +89,7 @@ def test_full_disk_is_no_failure_of_the_cell(fault: str, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_nothing_finished_is_lost_or_run_again_when_killed(tmp_path: Path) -> None:
-    tuned = {**FUSED, "name": "tuned", "tune": {"trials": 16}}
+    tuned = {**FUSED, "name": "tuned", "tune": {"trials": 8}}
     path = write_sweep(tmp_path, ["one", "two"], configurations=[PLAIN, tuned])
     out = tmp_path / "out"
     moments = random.Random(0)

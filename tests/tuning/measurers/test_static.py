@@ -17,7 +17,7 @@ from harness.tuning.measurers.static import StaticMeasurer
 
 SPEC = load_target("a100")
 TARGET = target_of(SPEC.tvm.as_tvm())
-EXTENT = 1024
+EXTENT = 256
 
 
 def product() -> tvm.IRModule:
@@ -53,7 +53,7 @@ def by_rows(columns: int, scope: str) -> Candidate:
 def test_candidates_are_ranked_and_those_that_spill_or_overflow_are_dropped() -> None:
     module = product()
     default = Candidate(module=schedule_untuned(module, TARGET, 1))
-    candidates = [default, by_rows(4, "local"), by_rows(256, "local"), by_rows(32, "shared")]
+    candidates = [default, by_rows(4, "local"), by_rows(256, "local"), by_rows(64, "shared")]
     with StaticMeasurer(TARGET, 2, SPEC.hardware) as measurer:
         measurer.turn_to(KernelTask("product", module, 1))
         tiled, rows, spilled, overflow = measurer.measure(candidates, lambda: None)
