@@ -9,7 +9,8 @@ import pytest
 from places import PROJECT
 
 PAGES = [
-    *PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("results/**/*.md"),
+    *PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("benchmarks/*.md"),
+    *PROJECT.glob("results/**/*.md"),
     PROJECT / "harness/models/catalog/embedded/README.md",
 ]  # fmt: skip
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
@@ -32,3 +33,13 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
         assert target.exists(), f"{link}: nothing there"
         if anchor:
             assert anchor in anchors(target), f"{link}: no such heading"
+
+
+WRITTEN = [page for page in PAGES if "results/reference" not in str(page)]
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_page_names_its_nouns(page: Path) -> None:
+    """Two of a thousand words may be "what", which stands where a noun of the field is missing."""
+    words = re.findall(r"[\w'’]+", page.read_text().lower())
+    assert words.count("what") <= 2 * len(words) / 1000
