@@ -118,7 +118,8 @@ def command(folder: Path, out: Path | None, as_json: bool, **options: Any) -> No
     """
     from harness.errors import InputError
     from harness.records.candidates import Constraints
-    from harness.records.select import narrow, select
+    from harness.records.narrow import narrow
+    from harness.records.select import select
     from harness.records.store import FILE_NAME, Store
 
     limits = {

@@ -12,10 +12,11 @@ import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from harness.errors import InputError, unknown_name
+from harness.errors import InputError
 from harness.records.accuracy import is_less_accurate, score
 from harness.records.accuracy_guard import inaccuracy, left_out, reference_of, short
 from harness.records.candidates import (
@@ -29,7 +30,7 @@ from harness.records.flips import flips_of
 from harness.records.metrics import ACCURACY, CHOOSABLE, LATENCY, MEMORY, choosable, objective_of
 from harness.records.record import AGREEMENT, CellKey, Record
 from harness.specs.documents import Frozen
-from harness.specs.settings import AXES, Axis, Settings
+from harness.specs.settings import Settings
 from harness.specs.sweep import Kind
 from harness.statistics.verdicts import compare_paired
 
@@ -75,59 +76,6 @@ class Selection(Frozen):
     runners_up: tuple[RunnerUp, ...]
     rejected: tuple[Rejected, ...]
     left_out: tuple[str, ...]
-
-
-def narrow(
-    records: Sequence[Record],
-    *,
-    model: str | None = None,
-    target: str | None = None,
-    engine: str | None = None,
-    configuration: str | None = None,
-    settings: Settings | None = None,
-) -> list[Record]:
-    """The records of one model, and of one target, engine, configuration and settings where given.
-    Raises InputError for a name or value that is not there, where one of several models or
-    workloads has to be named, and where there are no records."""
-    if not records:
-        raise InputError(
-            "no cell has a result yet; records are written when a group of cells is done"
-        )
-    wanted_names = {
-        "model": model,
-        "target": target,
-        "engine": engine,
-        "configuration": configuration,
-    }
-    for kind, wanted in wanted_names.items():
-        known = {getattr(record.key, kind) for record in records}
-        if wanted is not None:
-            if wanted not in known:
-                raise unknown_name(kind, wanted, known)
-            records = [record for record in records if getattr(record.key, kind) == wanted]
-        elif kind == "model" and len(known) > 1:
-            names = ", ".join(sorted(known))
-            raise InputError(f"there are {len(known)} models; choose one with --model: {names}")
-    for name, axis in AXES.items():
-        records = _at(records, name, axis, getattr(settings, name, None))
-    return list(records)
-
-
-def _at(records: Sequence[Record], name: str, axis: Axis, wanted: int | None) -> Sequence[Record]:
-    """The records with the value `wanted` on an axis, or all where it is None."""
-    values = {getattr(record.key.settings, name) for record in records}
-    known = ", ".join(str(value) for value in sorted(values - {None}))
-    if wanted is not None:
-        found = [one for one in records if getattr(one.key.settings, name) == wanted]
-        if not found:
-            raise InputError(f"no cell with {name} {wanted}; known: {known or 'none'}")
-        return found
-    if axis.workload and len(values) > 1:
-        raise InputError(
-            f"cells differ in {name}, so their figures do not compare; choose one with "
-            f"--{name}: {known}"
-        )
-    return records
 
 
 def select(
@@ -182,65 +130,23 @@ def _select(
     references = {
         place: reference_of(key, kind, [*records, *beside]) for place, key in keys.items()
     }
-    fitting: list[Candidate] = []
-    rejected: list[Rejected] = []
-    inaccurate: list[Record] = []
-    candidates = [candidate_of(record, constraints) for record in eligible.values()]
-    for option in (objective, *constraints.limits):
-        _require_one_unit(option, candidates)
-    for candidate in candidates:
-        broken = _broken(candidate, constraints, objective)
-        record = eligible[candidate.fingerprint]
-        reference = references[record.key.place]
-        if constraints.guards_accuracy and is_less_accurate(record, reference):
-            inaccurate.append(record)
-            if candidate.figures[ACCURACY] is not None or objective != ACCURACY:
-                # Else it was said already.
-                broken = (*broken, Broken(text=inaccuracy(record, reference), by=None))
-        if broken:
-            excess = [one.by for one in broken if one.by is not None]
-            distance = sum(excess) if len(excess) == len(broken) else None
-            rejected.append(Rejected(candidate=candidate, broken=broken, distance=distance))
-        else:
-            fitting.append(candidate)
-    rejected.sort(key=lambda one: math.inf if one.distance is None else one.distance)
-    fitting.sort(key=lambda one: (one.cost(objective), one.cost(LATENCY)))
-
-    breakable = objective == LATENCY
-    tied = [
-        one
-        for one in fitting
-        if one is fitting[0]
-        or one.cost(objective) == fitting[0].cost(objective)
-        or (
-            breakable and _tie(eligible[fitting[0].fingerprint], eligible[one.fingerprint], samples)
-        )
-    ]
+    sifted = _sift(eligible, references, constraints, objective)
+    fitting = sifted.fitting
+    tied = _tied(fitting, eligible, objective, samples)
     sound = [one for one in tied if not _loses(one, tied, eligible)]
-    # The sort above is by latency, and min keeps the first of equals.
-    choice = min(sound, key=lambda one: one.cost(MEMORY) if breakable else 0.0, default=None)
-    why: tuple[str, ...] = (f"none of {len(eligible)} {kind} cells keeps to every constraint",)
-    if not eligible:
-        others = sorted({one.kind for one in records if one.status == "ok"})
-        why = (f"there are no {kind} cells", *(f"--kind {each} has some" for each in others))
+    # Those that fit are sorted by latency, and min keeps the first of equals.
+    by_memory = objective == LATENCY
+    choice = min(sound, key=lambda one: one.cost(MEMORY) if by_memory else 0.0, default=None)
     runners_up: tuple[RunnerUp, ...] = ()
-    if choice:
+    if choice is None:
+        why = _nothing(eligible, records, kind)
+    else:
         reference = references[choice.key.place]
         why = (
             *_reasons(choice, fitting, tied, sound, objective),
             *_remarks(eligible[choice.fingerprint], reference, choice, constraints),
         )
-        options = considered(constraints, objective)
-        runners_up = tuple(
-            RunnerUp(
-                candidate=one,
-                behind=one.behind(choice, objective),
-                tied=one in tied,
-                dominated_by=next((by.key for by in fitting if _dominates(by, one, options)), None),
-            )
-            for one in fitting
-            if one is not choice
-        )
+        runners_up = _behind(choice, fitting, tied, constraints, objective)
     return Selection(
         objective=objective,
         constraints=constraints,
@@ -248,8 +154,97 @@ def _select(
         why=why,
         flips=(),
         runners_up=runners_up,
-        rejected=tuple(rejected),
-        left_out=(*_left_out(records, kind), *left_out(inaccurate)),
+        rejected=tuple(sifted.rejected),
+        left_out=(*_left_out(records, kind), *left_out(sifted.inaccurate)),
+    )
+
+
+@dataclass(frozen=True)
+class _Sifted:
+    """Candidates that keep to every constraint, best first; those that do not, nearest first; and
+    the records that are clearly less accurate than the uncompressed network."""
+
+    fitting: list[Candidate]
+    rejected: list[Rejected]
+    inaccurate: list[Record]
+
+
+def _sift(
+    eligible: Mapping[str, Record],
+    references: Mapping[tuple[str, str, Settings], Record | None],
+    constraints: Constraints,
+    objective: str,
+) -> _Sifted:
+    candidates = [candidate_of(record, constraints) for record in eligible.values()]
+    for option in (objective, *constraints.limits):
+        _require_one_unit(option, candidates)
+    found = _Sifted([], [], [])
+    for candidate in candidates:
+        broken = _broken(candidate, constraints, objective)
+        record = eligible[candidate.fingerprint]
+        reference = references[record.key.place]
+        if constraints.guards_accuracy and is_less_accurate(record, reference):
+            found.inaccurate.append(record)
+            if candidate.figures[ACCURACY] is not None or objective != ACCURACY:
+                # Else it was said already.
+                broken = (*broken, Broken(text=inaccuracy(record, reference), by=None))
+        if broken:
+            excess = [one.by for one in broken if one.by is not None]
+            distance = sum(excess) if len(excess) == len(broken) else None
+            found.rejected.append(Rejected(candidate=candidate, broken=broken, distance=distance))
+        else:
+            found.fitting.append(candidate)
+    found.rejected.sort(key=lambda one: math.inf if one.distance is None else one.distance)
+    found.fitting.sort(key=lambda one: (one.cost(objective), one.cost(LATENCY)))
+    return found
+
+
+def _tied(
+    fitting: Sequence[Candidate],
+    records: Mapping[str, Record],
+    objective: str,
+    samples: Samples | None,
+) -> list[Candidate]:
+    """The best candidate, and those that are not told from it in the objective."""
+    return [
+        one
+        for one in fitting
+        if one is fitting[0]
+        or one.cost(objective) == fitting[0].cost(objective)
+        or (
+            objective == LATENCY
+            and _tie(records[fitting[0].fingerprint], records[one.fingerprint], samples)
+        )
+    ]
+
+
+def _nothing(
+    eligible: Mapping[str, Record], records: Sequence[Record], kind: Kind
+) -> tuple[str, ...]:
+    """Why there is no choice."""
+    if eligible:
+        return (f"none of {len(eligible)} {kind} cells keeps to every constraint",)
+    others = sorted({one.kind for one in records if one.status == "ok"})
+    return (f"there are no {kind} cells", *(f"--kind {each} has some" for each in others))
+
+
+def _behind(
+    choice: Candidate,
+    fitting: Sequence[Candidate],
+    tied: Sequence[Candidate],
+    constraints: Constraints,
+    objective: str,
+) -> tuple[RunnerUp, ...]:
+    options = considered(constraints, objective)
+    return tuple(
+        RunnerUp(
+            candidate=one,
+            behind=one.behind(choice, objective),
+            tied=one in tied,
+            dominated_by=next((by.key for by in fitting if _dominates(by, one, options)), None),
+        )
+        for one in fitting
+        if one is not choice
     )
 
 

@@ -26,9 +26,8 @@ from harness.records.record import (
     Memory,
     Record,
 )
-from harness.records.select import Selection, narrow, select
+from harness.records.select import Selection, select
 from harness.records.store import FILE_NAME, Store
-from harness.specs.settings import Settings
 
 
 def cell(
@@ -476,41 +475,6 @@ def test_select_refuses_to_compare_prices_in_two_currencies() -> None:
     assert chosen(select(cells, Constraints())) == "here"
     with pytest.raises(InputError, match="is in EUR and USD, which do not compare"):
         select(cells, Constraints(), "price-per-million")
-
-
-def test_narrow_says_so_when_nothing_has_a_result() -> None:
-    with pytest.raises(InputError, match="no cell has a result yet"):
-        narrow([], model="n1")
-
-
-def test_narrow_raises_when_several_models_are_there_and_none_is_named() -> None:
-    other = cell("quick").model_copy(
-        update={"key": CellKey(model="n2", target="x86-host", configuration="a", engine="tvm")}
-    )
-    with pytest.raises(InputError, match="2 models; choose one with --model: n2, net"):
-        narrow([*THREE, other])
-    assert narrow([*THREE, other], model="n2") == [other]
-    with pytest.raises(InputError, match="no engine 'tmv'; did you mean 'tvm'"):
-        narrow(THREE, engine="tmv")
-    with pytest.raises(InputError, match="no model 'nett'; did you mean 'net'"):
-        narrow(THREE, model="nett")
-
-
-def at(record: Record, **settings: int) -> Record:
-    key = record.key.model_copy(update={"settings": Settings(**settings)})
-    return record.model_copy(update={"key": key})
-
-
-def test_narrow_needs_one_batch_and_takes_all_threads() -> None:
-    one, eight = at(cell("quick"), batch=1), at(cell("quick"), batch=8)
-    with pytest.raises(InputError, match=r"differ in batch.*choose one with --batch: 1, 8"):
-        narrow([one, eight])
-    assert narrow([one, eight], settings=Settings(batch=8)) == [eight]
-    with pytest.raises(InputError, match="no cell with batch 2; known: 1, 8"):
-        narrow([one, eight], settings=Settings(batch=2))
-    both = [at(cell("quick"), threads=1), at(cell("quick"), threads=2)]
-    assert narrow(both) == both
-    assert narrow(both, settings=Settings(threads=2)) == both[1:]
 
 
 # The command
