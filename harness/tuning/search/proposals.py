@@ -28,7 +28,8 @@ from harness.compiler.api import (
     tvm,
 )
 from harness.kernels.vectors import vector_registers
-from harness.schedules.sketches import Sketches, accumulators
+from harness.schedules.even import accumulators
+from harness.schedules.sketches import Sketches
 from harness.tuning.candidates.process import KernelTask
 from harness.tuning.database import Choice, kernel_identity
 from harness.tuning.search.refinement import neighbours
