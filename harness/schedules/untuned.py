@@ -13,9 +13,10 @@ _WORTH_UNEVEN = 1.5
 """How many more products per load an uneven tile must have, without a measurement, than one that
 divides the rows."""
 
-_MOST_REGISTERS = 31
-"""Registers that the sums and the weights of an uneven tile may fill. One is for the input that the
-vectors of a tile share: without it LLVM keeps the sums on the stack."""
+_AVX512_BYTES = 64
+"""With vectors this long an uneven tile leaves a register for the input that its vectors share:
+without it LLVM keeps the sums on the stack. Neon multiplies by a lane of a register, and of AVX a
+register is set aside already."""
 
 
 def schedule_untuned(module: tvm.IRModule, target: tvm.target.Target, threads: int) -> tvm.IRModule:
@@ -42,7 +43,8 @@ def _scheduled(function: PrimFunc, vector_bytes: int, registers: int, threads: i
     try:
         if not kernel.run():
             return function
-        tile = _uneven_tile(kernel.tiling, registers, threads)
+        left = registers - 1 if vector_bytes == _AVX512_BYTES else registers
+        tile = _uneven_tile(kernel.tiling, left, threads)
         if kernel.tiling is not None and tile is not None:
             uneven = UnevenKernel(
                 Schedule(function),
@@ -67,9 +69,7 @@ def _uneven_tile(tiling: Tiling | None, registers: int, threads: int) -> UnevenT
         return None
     even = UnevenTile(tiling.tile_rows, tiling.tile_vectors)
     least = _WORTH_UNEVEN * multiplied_by(even, tiling.rows, tiling.shared)
-    found = uneven_tiles(
-        tiling.rows, tiling.vectors, min(registers, _MOST_REGISTERS), tiling.shared
-    )
+    found = uneven_tiles(tiling.rows, tiling.vectors, registers, tiling.shared)
     return next(
         (
             tile
