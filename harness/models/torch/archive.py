@@ -24,6 +24,7 @@ import torch
 
 from harness.errors import InputError, first_line
 from harness.models.tensors import TensorSpec
+from harness.models.torch.assertions import without_assertions
 
 _GRAPH = "models/model.json"
 _WEIGHTS = ("data/weights/model_weights_config.json", "data/weights/", "weight_")
@@ -37,6 +38,7 @@ _EXPORT_ADVICE = (
 CHANGES_STATE = "the network changes its own state while it runs; call .eval() before the export"
 # Arguments that are a branch of the graph, a function, or an object of a class of its own.
 _NOT_STATIC = frozenset({"as_graph", "as_operator", "as_custom_obj"})
+_NUMBER_OF_VALUES = {"torch.ops.aten.item.default", "torch.ops.aten._local_scalar_dense.default"}
 _MODULE = re.compile(r"[\w.@+-]+", re.ASCII)
 _OWN_TEXTS = {"as_string", "as_strings", "nn_module_stack"}
 _PLAIN_TEXT = re.compile(r"[\w.+-]*", re.ASCII)
@@ -167,7 +169,13 @@ def _static_program(program: dict[str, Any], path: Path) -> dict[str, Any]:
     graph, signature = module["graph"], module["signature"]
     inputs = [spec for spec in signature["input_specs"] if "user_input" in spec]
     _check_signature(graph, signature, path)
+    without_assertions(graph)
     for node in graph["nodes"]:
+        if node["target"] in _NUMBER_OF_VALUES:
+            raise InputError(
+                f"{path}: node '{node.get('name')}' takes a number out of a tensor, which decides "
+                "shapes or branches; expected a network whose shapes do not depend on values"
+            )
         node["metadata"] = _module_of(node)
         if not _OPERATOR.fullmatch(node["target"]):
             raise InputError(
