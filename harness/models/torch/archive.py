@@ -25,6 +25,7 @@ import torch
 from harness.errors import InputError, first_line
 from harness.models.tensors import TensorSpec
 from harness.models.torch.assertions import without_assertions
+from harness.models.torch.foreign import OWN, with_own_operators
 
 _GRAPH = "models/model.json"
 _WEIGHTS = ("data/weights/model_weights_config.json", "data/weights/", "weight_")
@@ -171,13 +172,14 @@ def _static_program(program: dict[str, Any], path: Path) -> dict[str, Any]:
     _check_signature(graph, signature, path)
     without_assertions(graph)
     for node in graph["nodes"]:
+        with_own_operators(node)
         if node["target"] in _NUMBER_OF_VALUES:
             raise InputError(
                 f"{path}: node '{node.get('name')}' takes a number out of a tensor, which decides "
                 "shapes or branches; expected a network whose shapes do not depend on values"
             )
         node["metadata"] = _module_of(node)
-        if not _OPERATOR.fullmatch(node["target"]):
+        if node["target"] not in OWN and not _OPERATOR.fullmatch(node["target"]):
             raise InputError(
                 f"{path}: operator {node['target']!r} of node '{node.get('name')}' is not one of "
                 f"PyTorch's own (torch.ops.aten), and is not run"

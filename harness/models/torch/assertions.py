@@ -15,6 +15,7 @@ _ASSERTIONS = frozenset(
         "_assert_scalar.default",
         "_assert_async.default",
         "_assert_async.msg",
+        "_assert_tensor_metadata.default",
         "sym_constrain_range.default",
         "sym_constrain_range_for_size.default",
     )

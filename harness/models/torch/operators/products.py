@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from harness.compiler.api import relax, shape_of
 from harness.models.torch.operators.converter import Call, Converter
 from harness.models.torch.refusal import Unsupported
@@ -100,7 +102,35 @@ def _trilinear(call: Call) -> relax.Expr:
     return call.emit(op.sum(product, list(call["sumdim"])))
 
 
+def _grouped_product(call: Call) -> relax.Expr:
+    """Each row by the matrix of its group: `offs` [E] says at which row each of [E, K, N] ends.
+    Rows behind the last are 0."""
+    rows, matrices, ends = (call.tensor(name) for name in list(call.arguments)[:3])
+    count, (groups, inner, outer) = shape_of(rows)[0], shape_of(matrices)
+    row = relax.const(np.arange(count).reshape(-1, 1), "int64")
+    over = call.emit(op.less_equal(call.cast(ends, "int64"), row))
+    group = call.emit(op.sum(call.cast(over, "int64"), 1))
+    last = relax.const(groups - 1, "int64")
+    chosen = call.emit(op.take(matrices, call.emit(op.minimum(group, last)), 0))
+    product = op.matmul(
+        call.reshaped(rows, (count, 1, inner)), chosen, out_dtype=_accumulated(call.dtype)
+    )
+    result = call.cast(call.reshaped(call.emit(product), (count, outer)), call.dtype)
+    behind = call.reshaped(call.emit(op.greater(group, last)), (count, 1))
+    return call.emit(op.where(behind, relax.const(0, call.dtype), result))
+
+
+def _grouped_product_of_rows(call: Call) -> relax.Expr:
+    if call["offs"] is None or len(shape_of(call["self"])) != 2 or call["bias"] is not None:
+        raise Unsupported("expected rows [S, K], their ends in `offs`, and no bias")
+    if len(shape_of(call["mat2"])) != 3:
+        raise Unsupported("expected a matrix for each group, [E, K, N]")
+    return _grouped_product(call)
+
+
 PRODUCTS: dict[str, Converter] = {
+    "_grouped_mm.default": _grouped_product_of_rows,
+    "grouped_mm.default": _grouped_product,
     "_trilinear.default": _trilinear,
     "mm.default": _matmul,
     "bmm.default": _matmul,

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from harness.compiler.api import relax, shape_of
 from harness.models.torch.operators.converter import Call, Converter, axes_of, dtype_name
 from harness.models.torch.refusal import Unsupported
@@ -245,7 +247,27 @@ def _total(call: Call) -> relax.Expr:
     return _reduced(call, op.sum, call.tensor("self", call.dtype))
 
 
+def _histogram(call: Call) -> relax.Expr:
+    """How many elements are in each of `bins` equal parts from `min` to `max`, itself included."""
+    low, high, bins = call["min"], call["max"], call["bins"]
+    if not low < high:
+        raise Unsupported("`min` and `max` that are equal, and mean those of the data")
+    dtype = call.dtype
+    values = call.tensor("self", dtype)
+    values = call.reshaped(values, (math.prod(shape_of(values)), 1))
+    scaled = op.multiply(op.subtract(values, relax.const(low, dtype)), relax.const(bins, dtype))
+    place = op.floor(op.divide(call.emit(scaled), relax.const(high - low, dtype)))
+    place = call.emit(op.minimum(place, relax.const(bins - 1, dtype)))
+    inside = op.logical_and(
+        op.greater_equal(values, relax.const(low, dtype)),
+        op.less_equal(values, relax.const(high, dtype)),
+    )
+    own = op.equal(place, relax.const(np.arange(bins)[None], dtype))
+    return call.emit(op.sum(call.cast(call.emit(op.logical_and(own, inside)), dtype), 0))
+
+
 REDUCTIONS: dict[str, Converter] = {
+    "histc.default": _histogram,
     "sum.dim_IntList": _total,
     "mean.default": _reduction(op.mean),
     "mean.dim": _reduction(op.mean),

@@ -54,6 +54,17 @@ def test_products_of_integers(tmp_path: Path) -> None:
     assert_like_pytorch(functions, given, tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("ends", [[2, 2, 7, 9], [0, 4, 4, 6]])
+def test_rows_are_multiplied_by_the_matrix_of_their_group(tmp_path: Path, ends: list[int]) -> None:
+    """As mixtures of experts do; rows behind the last group are 0."""
+    from harness.models.torch.foreign import grouped_mm
+
+    drawn = Drawn(f"groups {ends}")
+    given = [drawn.floats(9, 5), drawn.floats(4, 5, 6), torch.tensor(ends, dtype=torch.int32)]
+    assert_like_pytorch({"grouped": grouped_mm}, given, tmp_path)
+
+
 CONVOLUTIONS: list[tuple[Any, tuple[int, ...]]] = [
     (lambda: torch.nn.Conv1d(4, 6, 3), (2, 4, 9)),
     (lambda: torch.nn.Conv1d(4, 6, 3, 2, 1, 2, groups=2, bias=False), (2, 4, 9)),

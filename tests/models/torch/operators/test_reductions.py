@@ -36,6 +36,7 @@ OF_FLOATS: Functions = {
         torch.linalg.vector_norm(x, -float("inf"), 1),
         torch.linalg.vector_norm(x, 0.5, 1),
     ],
+    "histc": lambda x: [x.histc(4, -1, 1), x.histc(7, -0.5, 2), (x * 3).round().histc(5, 0, 4)],
     "normalized": lambda x: torch.nn.functional.normalize(x, dim=1),
     "cumsum": lambda x: [x.cumsum(1), x.cumsum(-1)],
     "cumprod": lambda x: [x.cumprod(0), x.cumprod(-1)],
