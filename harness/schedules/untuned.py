@@ -13,10 +13,9 @@ _WORTH_UNEVEN = 1.5
 """How many more products per load an uneven tile must have, without a measurement, than one that
 divides the rows."""
 
-_AVX512_BYTES = 64
-"""With vectors this long an uneven tile leaves a register for the input that its vectors share:
-without it LLVM keeps the sums on the stack. Neon multiplies by a lane of a register, and of AVX a
-register is set aside already."""
+_MOST_REGISTERS = 31
+"""Registers that the sums and the weights of an uneven tile may fill. One is for the input that the
+vectors of a tile share: without it LLVM keeps the sums on the stack."""
 
 
 def schedule_untuned(module: tvm.IRModule, target: tvm.target.Target, threads: int) -> tvm.IRModule:
@@ -43,8 +42,7 @@ def _scheduled(function: PrimFunc, vector_bytes: int, registers: int, threads: i
     try:
         if not kernel.run():
             return function
-        left = registers - 1 if vector_bytes == _AVX512_BYTES else registers
-        tile = _uneven_tile(kernel.tiling, left, threads)
+        tile = _uneven_tile(kernel.tiling, registers, threads)
         if kernel.tiling is not None and tile is not None:
             uneven = UnevenKernel(
                 Schedule(function),
@@ -69,7 +67,9 @@ def _uneven_tile(tiling: Tiling | None, registers: int, threads: int) -> UnevenT
         return None
     even = UnevenTile(tiling.tile_rows, tiling.tile_vectors)
     least = _WORTH_UNEVEN * multiplied_by(even, tiling.rows, tiling.shared)
-    found = uneven_tiles(tiling.rows, tiling.vectors, registers, tiling.shared)
+    found = uneven_tiles(
+        tiling.rows, tiling.vectors, min(registers, _MOST_REGISTERS), tiling.shared
+    )
     return next(
         (
             tile

@@ -19,11 +19,11 @@ TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 LANES = vector_lanes(TARGET)
 
 
-def dense(rows: int, lanes: int = LANES) -> tvm.IRModule:
+def dense(rows: int) -> tvm.IRModule:
     """A packed product with a bias, of 8 vectors of channels."""
     data = te.placeholder((rows, 20), name="data")
-    weights = te.placeholder((8, 20, lanes), name="weights")
-    bias = te.placeholder((8 * lanes,), name="bias")
+    weights = te.placeholder((8, 20, LANES), name="weights")
+    bias = te.placeholder((8 * LANES,), name="bias")
     result = topi.add(packed.matmul(data, weights), bias)
     return tvm.IRModule({"main": te.create_prim_func([data, weights, bias, result])})
 
@@ -50,21 +50,10 @@ def test_uneven_tiles_take_the_place_of_much_worse_ones(tiling: Tiling, expected
     assert _uneven_tile(None, 15, 2) is None
 
 
-@pytest.mark.parametrize(
-    ("triple", "processor", "fills"),
-    [
-        ("x86_64-linux-gnu", "skylake-avx512", False),  # the sums were on the stack
-        ("aarch64-linux-gnu", "cortex-a72", True),
-    ],
-)
-def test_a_register_is_left_for_the_input_where_it_takes_one(
-    triple: str, processor: str, fills: bool
-) -> None:
-    """7 x 4 sums and 4 weights fill all 32 registers."""
-    target = tvm.target.Target({"kind": "llvm", "mtriple": triple, "mcpu": processor})
-    lanes = vector_lanes(target)
-    found = schedule_untuned(dense(49, lanes), target, 2)["main"]
-    assert ("T.unroll(4)" in str(found)) == fills
+def test_a_register_is_left_for_the_input_that_vectors_share() -> None:
+    """7 x 4 sums and 4 weights would fill all 32: they were on the stack, 1.7 times slower."""
+    tiling = Tiling(49, 128, 8, tile_rows=7, tile_vectors=2, shared=8)
+    assert _uneven_tile(tiling, registers=32, threads=2) is None
 
 
 def test_fewer_channels_than_lanes_are_parted_for_the_threads() -> None:
