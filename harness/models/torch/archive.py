@@ -171,6 +171,7 @@ def _static_program(program: dict[str, Any], path: Path) -> dict[str, Any]:
     inputs = [spec for spec in signature["input_specs"] if "user_input" in spec]
     _check_signature(graph, signature, path)
     without_assertions(graph)
+    unknown = _of_unknown_size(graph)
     for node in graph["nodes"]:
         with_own_operators(node)
         if node["target"] in _NUMBER_OF_VALUES:
@@ -179,6 +180,11 @@ def _static_program(program: dict[str, Any], path: Path) -> dict[str, Any]:
                 "shapes or branches; expected a network whose shapes do not depend on values"
             )
         node["metadata"] = _module_of(node)
+        if not _made(node).isdisjoint(unknown):
+            raise InputError(
+                f"{path}: the size of the result of node '{node.get('name')}' "
+                f"({node['target']}) depends on values; expected fixed shapes"
+            )
         if node["target"] not in OWN and not _OPERATOR.fullmatch(node["target"]):
             raise InputError(
                 f"{path}: operator {node['target']!r} of node '{node.get('name')}' is not one of "
@@ -211,6 +217,22 @@ def _static_program(program: dict[str, Any], path: Path) -> dict[str, Any]:
     _check_texts(cleared, path)
     cleared["graph_module"]["module_call_graph"] = [{"fqn": "", "signature": call}]
     return cleared
+
+
+def _of_unknown_size(graph: dict[str, Any]) -> frozenset[str]:
+    """The tensors whose size depends on values; none where an input's size is free, on which the
+    others' may depend."""
+    free = {
+        name
+        for name, tensor in graph["tensor_values"].items()
+        if any("as_expr" in size for size in tensor["sizes"])
+    }
+    given = {each["as_tensor"]["name"] for each in graph["inputs"] if "as_tensor" in each}
+    return frozenset() if free & given else frozenset(free)
+
+
+def _made(node: dict[str, Any]) -> set[str]:
+    return {each["as_tensor"]["name"] for each in node["outputs"] if "as_tensor" in each}
 
 
 _LEAF: dict[str, Any] = {"type": None, "context": None, "children_spec": []}

@@ -92,3 +92,16 @@ def test_number_that_decides_a_shape_is_refused_with_its_node(tmp_path: Path) ->
     torch.export.save(torch.export.export(Cutting().eval(), inputs), tmp_path / "net.pt2")
     with pytest.raises(InputError, match="node 'item' takes a number out of a tensor"):
         import_model(tmp_path / "net.pt2", {}, tmp_path)
+
+
+def test_size_that_depends_on_values_is_refused_with_its_node(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="needs the extra: pip install 'layeredge[torch]'")
+
+    class Picking(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            return x[x > 0].sum()
+
+    program = torch.export.export(Picking().eval(), (torch.arange(4.0),))
+    torch.export.save(program, tmp_path / "net.pt2")
+    with pytest.raises(InputError, match=r"node 'index' \(torch.ops.aten.index.Tensor\) depends"):
+        import_model(tmp_path / "net.pt2", {}, tmp_path)

@@ -166,19 +166,45 @@ def _scatter(reduction: str | None = None) -> Converter:
         if how is None:
             raise Unsupported(f"reduce={call['reduce']}")
         axis = call["dim"] % len(shape)
-        if not call.arguments.get("include_self", True):
-            raise Unsupported("include_self=False")
-        return _scattered(call, x, index, source, axis, how)
+        ones = call.emit(op.ones(shape, call.dtype))
+        nothing = call.emit(op.zeros_like(x))
+        own = call.arguments.get("include_self", True)
+        if not own:
+            hit = call.emit(op.not_equal(_scattered(call, nothing, index, ones, axis), nothing))
+            identity = relax.const(_identity(how, call.dtype), call.dtype)
+            x = call.emit(op.where(hit, identity, x))
+        if how != _AVERAGE:
+            return _scattered(call, x, index, source, axis, how)
+        total = _scattered(call, x, index, source, axis, "add")
+        counts = _scattered(call, nothing, index, ones, axis, "add")
+        one = relax.const(1, call.dtype)
+        counts = call.emit(op.add(counts, one) if own else op.maximum(counts, one))
+        divide = op.divide if "float" in call.dtype else op.floor_divide
+        return call.emit(divide(total, counts))
 
     return convert
 
 
+_AVERAGE = "mean"
 _REDUCTIONS = {"sum": "add", "prod": "mul", "amax": "max", "amin": "min", "add": "add",
-               "multiply": "mul"}  # fmt: skip
+               "multiply": "mul", _AVERAGE: _AVERAGE}  # fmt: skip
+
+
+def _identity(how: str, dtype: str) -> float:
+    """The number that a reduction with another one leaves as it is."""
+    if how in {"max", "min"}:
+        least, most = (-np.inf, np.inf) if "float" in dtype else _extremes(dtype)
+        return least if how == "max" else most
+    return 1 if how == "mul" else 0
+
+
+def _extremes(dtype: str) -> tuple[int, int]:
+    info = np.iinfo(dtype)
+    return int(info.min), int(info.max)
 
 
 def _scattered(
-    call: Call, x: relax.Expr, index: relax.Expr, source: relax.Expr, axis: int, how: str
+    call: Call, x: relax.Expr, index: relax.Expr, source: relax.Expr, axis: int, how: str = "update"
 ) -> relax.Expr:
     """`x` with a source put at places along an axis. Each element of the source goes to a place
     with coordinates of its own along the other axes."""

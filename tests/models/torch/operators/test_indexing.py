@@ -64,6 +64,11 @@ PUT: Functions = {
         x.scatter(1, k.abs()[:, :, None], 2, reduce="add"),
         x.scatter(1, OWN[None, :, None], 2, reduce="multiply"),
     ],
+    "scatter_reduce without itself": lambda x, i, j, k, v: [
+        x.scatter_reduce(1, k.abs()[:, :, None], v[:3, :4, :5], how, include_self=own)
+        for how in ("sum", "prod", "mean", "amax", "amin")
+        for own in (False, True)
+    ],
     "scatter_add": lambda x, i, j, k, v: [
         x.scatter_add(0, k.abs()[:, :, None].expand(3, 3, 5), v[:3, :3, :5]),
         x.scatter_add(-1, k.abs()[:, :, None].expand(3, 3, 2), v[:3, :4, :5]),
@@ -192,14 +197,16 @@ def test_a_mask_that_takes_elements_is_refused(tmp_path: Path) -> None:
     assert text.endswith("how many values go where a mask is true depends on its values")
 
 
-def test_a_reduction_without_the_first_values_is_refused(tmp_path: Path) -> None:
+def test_reductions_of_integers_with_and_without_the_first_values(tmp_path: Path) -> None:
     functions: Functions = {
-        "scatter": lambda x, i: x.scatter_reduce(0, i, x, "mean"),
+        how: lambda x, i, v, how=how: [
+            x.scatter_reduce(0, i, v, how, include_self=own) for own in (False, True)
+        ]
+        for how in ("sum", "prod", "mean", "amax", "amin")
     }
-    given = [torch.ones(3), torch.tensor([0, 1, 1])]
-    assert refusal(functions, given, tmp_path).endswith("reduce=mean")
-    functions = {"scatter": lambda x, i: x.scatter_reduce(0, i, x, "sum", include_self=False)}
-    assert refusal(functions, given, tmp_path).endswith("include_self=False")
+    drawn = Drawn("integers")
+    given = [drawn.whole(-9, 9, 5), torch.tensor([0, 2, 2, 4, 2]), drawn.whole(-9, 9, 5)]
+    assert_like_pytorch(functions, given, tmp_path)
 
 
 MASKED = [torch.arange(4.0).reshape(2, 2), torch.tensor([True, False])]
