@@ -96,6 +96,7 @@ def _line(found: Surveyed, home: Path) -> Text:
             f"{about.nodes:,} node{'' if about.nodes == 1 else 's'}",
             f"quantized: {about.quantization}" if about.quantization else "",
             ", ".join(f"{name} {kind}" for name, kind in about.inputs.items()) or "no inputs",
+            "a free batch is 1" if found.single else "",
             f"keeps state in {', '.join(about.state)}" if about.state else "",
         )
         said = printable(" · ".join(filter(None, facts)))

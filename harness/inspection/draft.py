@@ -58,7 +58,8 @@ def _models(usable: Sequence[Surveyed], file: Path) -> Iterator[str]:
         yield f"  - name: {name}\n    path: {json.dumps(f'./{path}', ensure_ascii=False)}\n"
         if each.description is not None:
             inputs = ", ".join(f"{one} {kind}" for one, kind in each.description.inputs.items())
-            yield f"    # inputs: {' '.join(inputs.split())}\n"
+            batch = "; a free batch is 1, or the sweep's `batch`" if each.single else ""
+            yield f"    # inputs: {' '.join(inputs.split())}{batch}\n"
         if each.assumed:
             shapes = ", ".join(
                 f"{json.dumps(one)}: {list(shape)}" for one, shape in each.assumed.items()

@@ -39,12 +39,14 @@ class Refusal(Frozen):
 
 class Surveyed(Frozen):
     """A model file. `assumed` has shapes of inputs that the file leaves free, with which it can be
-    imported: they are the user's to give. `refusal` is None for one that can be used."""
+    imported: they are the user's to give. `single` says whether a batch that it leaves free is 1,
+    without being asked for. `refusal` is None for one that can be used."""
 
     path: Path
     format: Format | None = None
     description: Description | None = None
     assumed: Mapping[str, tuple[int, ...]] = {}
+    single: bool = False
     refusal: Refusal | None = None
 
 
@@ -80,16 +82,17 @@ def survey(path: Path, shapes: Shapes, first: int = 0) -> Surveyed:
     except InputError as error:
         return Surveyed(path=path, refusal=_refusal(path, error))
     found = Surveyed(path=path, format=kind, description=description)
-    assumed, refusal = _imported(path, kind, shapes, description.trailing, first)
-    return found.model_copy(update={"assumed": assumed, "refusal": refusal})
+    given = with_single_sample(path, kind, shapes)
+    assumed, refusal = _imported(path, kind, given, description.trailing, first)
+    single = given.keys() != shapes.keys()
+    return found.model_copy(update={"assumed": assumed, "single": single, "refusal": refusal})
 
 
 def _imported(
-    path: Path, kind: Format, shapes: Shapes, trailing: Shapes, begin: int
+    path: Path, kind: Format, given: Shapes, trailing: Shapes, begin: int
 ) -> tuple[Shapes, Refusal | None]:
     """Shapes with which a file can be imported beyond those given, or why it cannot be."""
     first: Refusal | None = None
-    given = with_single_sample(path, kind, shapes)
     for extents in ASSUMED[begin:]:
         assumed = _assumed(path, kind, given, trailing, *extents)
         try:

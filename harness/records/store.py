@@ -83,8 +83,10 @@ class Store:
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         if not create and not path.is_file():
+            exported = path.with_name("results.json").is_file()
             raise InputError(
                 f"{path}: no results there; expected a folder that `layeredge run` wrote"
+                + (", and found results.json, which has no samples" if exported else "")
             )
         self.path = path
         with self._reported("used as a results file"):

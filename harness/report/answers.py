@@ -15,7 +15,7 @@ import numpy as np
 from harness.records.accuracy import of_few, score, uncompressed
 from harness.records.candidates import Constraints
 from harness.records.metrics import CHOOSABLE, LATENCY
-from harness.records.record import is_timed
+from harness.records.record import AGREEMENT, is_timed
 from harness.records.select import Selection, select
 from harness.report.data import Cell, Group, Results
 from harness.report.wording import in_words, listed, number, times_as_fast
@@ -157,6 +157,8 @@ def _accuracy(chosen: Cell, beside: Cell | None) -> str:
     found = chosen.record.accuracy
     if found is None:
         return "not scored"
+    if found.metric == AGREEMENT:
+        return f"agrees with the reference on {100 * found.value:.4g} % of {found.samples:,} inputs"
     other = beside.record.accuracy if beside and beside is not chosen else None
     metric = found.metric + of_few(found)
     said = f"{score(found.value)} {metric}"

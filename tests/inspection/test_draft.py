@@ -24,6 +24,7 @@ def test_sweep_is_drafted_for_files_and_is_one(
     done = CliRunner().invoke(command, ["a", "--out", "sweep.yaml"], standalone_mode=False)
     assert done.return_value == 1, done.output
     assert "left out: a/wrong.onnx: " in done.output
+    assert Path("sweep.yaml").read_text().count("; a free batch is 1, or the sweep's `batch`") == 1
     sweep = Sweep.read(Path("sweep.yaml"))
     assert [model.name for model in sweep.models] == ["my-net", "my-net-2"]
     assert all(model.path and model.path.exists() for model in sweep.models)

@@ -70,7 +70,8 @@ def test_usable_model_is_described(tmp_path: Path) -> None:
 
 def test_free_batch_alone_asks_for_nothing(tmp_path: Path) -> None:
     found = survey(save(relu(["batch", 3]), tmp_path / "model.onnx"), {})
-    assert (found.refusal, found.assumed) == (None, {})
+    assert (found.refusal, found.assumed, found.single) == (None, {}, True)
+    assert not survey(save(relu([1, 3]), tmp_path / "fixed.onnx"), {}).single
     assert found.description is not None
     assert found.description.inputs == {"x": "float32[batch, 3]"}
 

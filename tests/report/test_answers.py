@@ -12,7 +12,14 @@ from example_results import example_record, example_results
 from harness.cli.select import command as select_command
 from harness.models.accuracy.metrics import METRICS, accuracy
 from harness.records.compiled_code import InstructionCount, Launch, Static
-from harness.records.record import Accuracy, CellKey, Compression, Record, fingerprint
+from harness.records.record import (
+    AGREEMENT,
+    Accuracy,
+    CellKey,
+    Compression,
+    Record,
+    fingerprint,
+)
 from harness.records.store import FILE_NAME, SECONDS, Store
 from harness.report.answers import Answer, answers, in_lines
 from harness.report.data import Cell, Group, Results, load
@@ -174,14 +181,22 @@ def agreed(hits: int) -> Accuracy:
     return accuracy(METRICS["top1"], (np.arange(8) < hits)[:, np.newaxis].astype(float))
 
 
-def _with_accuracy(group: Group, *ruined: str, value: float = 0.01) -> Group:
+def test_agreement_is_a_share_of_the_inputs(tmp_path: Path) -> None:
+    results = results_of(tmp_path, {key("a"): noisy(2, 1), RUNTIME: noisy(3, 3)})
+    (group,) = results.groups
+    agreeing = _with_accuracy(group, "a", value=0.9375, metric=AGREEMENT)
+    said = answer_of(results, agreeing).accuracy
+    assert said == "agrees with the reference on 93.75 % of 100 inputs"
+
+
+def _with_accuracy(
+    group: Group, *ruined: str, value: float = 0.01, metric: str = "top-1 accuracy"
+) -> Group:
     """The group with this accuracy of some configurations, and a good one of the others."""
     cells = []
     for cell in group.cells:
         score = value if cell.label in ruined else 0.9
-        found = Accuracy(
-            metric="top-1 accuracy", value=score, ci_low=score, ci_high=score, samples=100
-        )
+        found = Accuracy(metric=metric, value=score, ci_low=score, ci_high=score, samples=100)
         record = cell.record.model_copy(update={"accuracy": found})
         cells.append(Cell(record, cell.interleaved, cell.roof))
     return replace(group, cells=tuple(cells))
