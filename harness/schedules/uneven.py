@@ -1,6 +1,6 @@
 """A design space for products of rows that nothing divides well: the last tile is a short one.
 
-The tiles of `harness.schedules.sketches` divide the loops that they cut. Of the 7 × 7 places of a
+The tiles of `harness.schedules.even` divide the loops that they cut. Of the 7 × 7 places of a
 convolution's last layers that leaves tiles of 1 or 7 rows, and neither has many products for each
 vector that it loads where there are 16 registers. Here all rows are one loop: tiles reach from one
 row of an image into the next, and the rest is a smaller tile. The loop over the tiles is not cut
