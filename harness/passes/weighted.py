@@ -73,12 +73,12 @@ class Weighted:
 
     @property
     def channels_last(self) -> bool:
-        """Whether it is a product, or a convolution (NHWC, one group) whose output channels are the
-        last axis of its weights and of its output."""
+        """Whether it is a product, or a convolution (NHWC or NWC, one group) whose output channels
+        are the last axis of its weights and of its output."""
         if self.operator == PRODUCT:
             return True
         layouts = str(self.call.attrs.data_layout), str(self.call.attrs.kernel_layout)
-        return layouts == ("NHWC", "HWIO") and self.groups == 1
+        return layouts in _CHANNELS_LAST and self.groups == 1
 
 
 def as_matrix(weights: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
@@ -93,11 +93,12 @@ def as_stored(matrix: np.ndarray, layer: Weighted) -> np.ndarray:
     return np.ascontiguousarray(np.transpose(ordered, np.argsort(layer.axes)))
 
 
+_CHANNELS_LAST = (("NHWC", "HWIO"), ("NWC", "WIO"))
 _FITTED = ("relax.nn.conv1d", "relax.nn.conv2d", PRODUCT)
 
 
 def weighted(call: relax.Expr) -> Weighted | None:
-    """A call with constant weights of any type; None for any other expression.
+    """A call with constant weights of any type, at least one; None for any other expression.
 
     A product has weights where its second argument is a constant matrix.
     """
@@ -105,7 +106,7 @@ def weighted(call: relax.Expr) -> Weighted | None:
     if operator not in WEIGHTED:
         return None
     weights = constant_array(call.args[1])
-    if weights is None:
+    if weights is None or not weights.size:
         return None
     if operator == PRODUCT:
         return Weighted(call, operator, weights, (0, 1), 1) if weights.ndim == 2 else None

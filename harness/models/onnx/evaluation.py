@@ -25,6 +25,8 @@ MOST_MADE = 2**20
 
 _SHAPE_ELEMENTS = 1024
 """Inputs of so many elements may be shapes, which inference has to see."""
+SHAPED_BY_VALUES = frozenset({"Compress", "NonZero", "Unique"})
+"""Operators that give some of their elements, or places of those: which ones, values decide."""
 _RANDOM = frozenset(
     {
         *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
@@ -88,7 +90,11 @@ def _alone(
 
 
 def _made(model: onnx.ModelProto, given: Mapping[str, np.ndarray]) -> float:
-    """How many elements the outputs have; infinitely many where they cannot be inferred."""
+    """How many elements the outputs have, at most; infinitely many where they cannot be
+    inferred."""
+    if model.graph.node[0].op_type in SHAPED_BY_VALUES:
+        most = sum(array.size * max(1, array.ndim) for array in given.values())
+        return float(most * len(model.graph.output))
     inferred = onnx.ModelProto()
     inferred.CopyFrom(model)
     inferred.graph.initializer.extend(

@@ -105,7 +105,35 @@ def _without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
                 for default in defaults.get((node.domain, node.op_type), ())
                 if default.name not in given
             )
+    _align_opsets(model)
     return inline_local_functions(model)
+
+
+def _align_opsets(model: onnx.ModelProto) -> None:
+    """Gives functions the model's opset, of which alone they are written out, where it has the
+    operators that they use in the same form."""
+    versions = {_domain(each.domain): each.version for each in model.opset_import}
+    for function in model.functions:
+        own = {_domain(each.domain): each for each in function.opset_import}
+        for domain, entry in own.items():
+            if domain in versions and all(
+                _since(node, entry.version) == _since(node, versions[domain])
+                for node in walk_nodes(function)
+                if _domain(node.domain) == domain
+            ):
+                entry.version = versions[domain]
+
+
+def _domain(name: str) -> str:
+    return "" if name in STANDARD_DOMAINS else name
+
+
+def _since(node: onnx.NodeProto, opset: int) -> int | None:
+    """The opset that an operator has its form from; None where it is not known."""
+    try:
+        return int(onnx.defs.get_schema(node.op_type, opset, node.domain).since_version)
+    except onnx.defs.SchemaError:
+        return None
 
 
 def _sort_selections(model: onnx.ModelProto) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from harness.models.onnx.evaluation import evaluated
+from harness.models.onnx.evaluation import SHAPED_BY_VALUES, evaluated
 from harness.models.onnx.inference import known_shapes
 from harness.models.onnx.subgraphs import reads
 
@@ -35,6 +35,31 @@ def folded_by_reference(model: onnx.ModelProto) -> onnx.ModelProto:
     weights = [tensor for tensor in result.graph.initializer if tensor.name in used]
     del result.graph.initializer[:]
     result.graph.initializer.extend(weights)
+    return result
+
+
+def with_known_selections(model: onnx.ModelProto) -> onnx.ModelProto:
+    """An equal model in which `SHAPED_BY_VALUES` of constants are constants, which ONNX Runtime
+    leaves; the same one where it has none of those."""
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    found = {
+        at: outputs
+        for at, node in enumerate(model.graph.node)
+        if node.op_type in SHAPED_BY_VALUES
+        and (outputs := evaluated(node, values, model.opset_import)) is not None
+    }
+    if not found:
+        return model
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    kept = [node for at, node in enumerate(model.graph.node) if at not in found]
+    del result.graph.node[:]
+    result.graph.node.extend(kept)
+    result.graph.initializer.extend(
+        numpy_helper.from_array(array, name)
+        for outputs in found.values()
+        for name, array in outputs.items()
+    )
     return result
 
 

@@ -16,7 +16,7 @@ from harness.files.atomic import write_atomically
 from harness.models.formats import INPUT_SHAPES
 from harness.models.onnx.decided import with_decided_branches
 from harness.models.onnx.file import STANDARD_DOMAINS, check_onnx, load_onnx, walk_nodes
-from harness.models.onnx.folding import folded_by_reference
+from harness.models.onnx.folding import folded_by_reference, with_known_selections
 from harness.models.onnx.inputs import ANONYMOUS, graph_inputs, input_dimensions, is_static
 from harness.models.onnx.refusal import BINDING
 from harness.models.onnx.time_first import with_time_first
@@ -152,7 +152,8 @@ def fold(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     added = domains(folded) - domains(model)
     if added:
         raise InputError(f"{path}: folding its shapes added operators of {', '.join(added)}")
-    return folded
+    known = with_known_selections(folded)
+    return folded if known is folded else fold(known, path)
 
 
 def _lacks_operators(error: Exception) -> bool:

@@ -15,7 +15,7 @@ import json
 import operator
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,12 +36,24 @@ _SAMPLE_INPUTS = "data/sample_inputs/model.pt"
 _EXPORT_ADVICE = (
     "torch.export.save(torch.export.export(network.eval(), (example_input,)), 'network.pt2')"
 )
-CHANGES_STATE = "the network changes its own state while it runs; call .eval() before the export"
+_STATE_ADVICE = (
+    "expected a network without state: call .eval() before the export, or take such values as "
+    "inputs and return them"
+)
 # Arguments that are a branch of the graph, a function, or an object of a class of its own.
 _NOT_STATIC = frozenset({"as_graph", "as_operator", "as_custom_obj"})
 _NUMBER_OF_VALUES = {"torch.ops.aten.item.default", "torch.ops.aten._local_scalar_dense.default"}
 _MODULE = re.compile(r"[\w.@+-]+", re.ASCII)
 _OWN_TEXTS = {"as_string", "as_strings", "nn_module_stack"}
+# How PyTorch writes `vmap`, which its decomposition runs.
+_PREDISPATCH = "torch._functorch.predispatch"
+_MAPPING = frozenset(
+    f"{_PREDISPATCH}.{name}"
+    for name in (
+        *("lazy_load_decompositions", "_vmap_increment_nesting", "_vmap_decrement_nesting"),
+        *("_add_batch_dim", "_remove_batch_dim"),
+    )
+)
 _PLAIN_TEXT = re.compile(r"[\w.+-]*", re.ASCII)
 # Python's own spelling of five operators, as `__and__` of `&` and `__iand__` of `&=`. Nothing else
 # with two underscores is an operator: PyTorch would look up an attribute of its own object.
@@ -185,7 +197,7 @@ def _static_program(program: dict[str, Any], path: Path) -> dict[str, Any]:
                 f"{path}: the size of the result of node '{node.get('name')}' "
                 f"({node['target']}) depends on values; expected fixed shapes"
             )
-        if node["target"] not in OWN and not _OPERATOR.fullmatch(node["target"]):
+        if node["target"] not in OWN | _MAPPING and not _OPERATOR.fullmatch(node["target"]):
             raise InputError(
                 f"{path}: operator {node['target']!r} of node '{node.get('name')}' is not one of "
                 f"PyTorch's own (torch.ops.aten), and is not run"
@@ -247,7 +259,8 @@ def _check_signature(graph: dict[str, Any], signature: dict[str, Any], path: Pat
     for spec in signature["input_specs"]:
         (kind,) = spec
         if kind not in {"user_input", "parameter", "buffer", "tensor_constant"}:
-            raise InputError(f"{path}: an input is a {kind}, expected tensors only")
+            name = spec[kind].get("name", "")
+            raise InputError(f"{path}: input '{name}' is a {kind}, expected tensors only")
         if kind == "user_input":
             if "as_tensor" not in spec[kind]["arg"]:
                 raise InputError(f"{path}: an input is no tensor, expected tensors only")
@@ -258,12 +271,26 @@ def _check_signature(graph: dict[str, Any], signature: dict[str, Any], path: Pat
                     f"{path}: input '{name}' is [{', '.join(map(str, sizes))}]; every dimension "
                     f"must be a number: export without dynamic_shapes, {_EXPORT_ADVICE}"
                 )
-    for spec in signature["output_specs"]:
+    for at, spec in enumerate(signature["output_specs"]):
         (kind,) = spec
         if kind != "user_output":
-            raise InputError(f"{path}: {CHANGES_STATE} ({kind})")
+            raise InputError(f"{path}: {changes_state([_changed(spec[kind])])}")
         if "as_tensor" not in spec[kind]["arg"]:
-            raise InputError(f"{path}: an output is no tensor; export a network that gives tensors")
+            found = next(iter(spec[kind]["arg"])).removeprefix("as_")
+            raise InputError(
+                f"{path}: output {at} is {found}, expected a tensor; export a network that gives "
+                "tensors alone"
+            )
+
+
+def changes_state(names: Iterable[str]) -> str:
+    """What to say of a network that writes to its buffers or inputs."""
+    named = ", ".join(f"'{name}'" for name in names if name)
+    return f"the network changes {named or 'its own state'} while it runs; {_STATE_ADVICE}"
+
+
+def _changed(spec: dict[str, Any]) -> str:
+    return str(spec.get("buffer_name") or spec.get("user_input_name") or "")
 
 
 def _extent(size: dict[str, Any]) -> int | str:
@@ -311,6 +338,10 @@ def _check_operators(program: torch.export.ExportedProgram, path: Path) -> None:
         if node.op != "call_function" or node.target is operator.getitem:
             continue
         where = f"{path}: operator {node.target} of node '{node.name}'"
+        if f"{_PREDISPATCH}.{node.target.__name__}" in _MAPPING:
+            if node.target.__module__ != _PREDISPATCH:
+                raise InputError(f"{where} is unknown to PyTorch {torch.__version__}")
+            continue
         if not isinstance(node.target, torch._ops.OpOverload):
             raise InputError(f"{where} is unknown to PyTorch {torch.__version__}")
         # aten::from_file and aten::save, whatever else may come.

@@ -23,7 +23,7 @@ def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path)
     """
     require_torch(path)
     from harness.compiler.torch_frontend import ExportedProgramImporter, from_exported_program
-    from harness.models.torch.archive import CHANGES_STATE, load_exported_program, user_inputs
+    from harness.models.torch.archive import changes_state, load_exported_program, user_inputs
     from harness.models.torch.complex_weights import with_real_weights
     from harness.models.torch.decomposed import NotReplaced, decomposed
     from harness.models.torch.operators.spectral import COMPLEX
@@ -44,7 +44,8 @@ def import_torch(path: Path, shapes: Mapping[str, tuple[int, ...]], _work: Path)
             raise OperatorsRefused(text, {str(error): []}) from error
     signature = program.graph_signature
     if signature.buffers_to_mutate or signature.user_inputs_to_mutate:
-        raise InputError(f"{path}: {CHANGES_STATE}")
+        changed = [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]
+        raise InputError(f"{path}: {changes_state(changed)}")
     with_real_weights(program)
     _require_real(program, path)
     unsupported = [

@@ -53,3 +53,43 @@ def test_quantisation_of_the_newest_opset_is_imported(dtype: type, tmp_path: Pat
     newest = onnx.defs.onnx_opset_version()
     model = network(nodes, ["y"], feeds, weights, newest)
     assert_same(computed(model, feeds, tmp_path), ReferenceEvaluator(model).run(None, feeds))
+
+
+def test_places_of_constants_are_constants(tmp_path: Path) -> None:
+    """Of which ONNX Runtime folds none, as their shapes depend on values."""
+    nodes = [
+        helper.make_node("NonZero", ["mask"], ["places"]),
+        helper.make_node("Transpose", ["places"], ["indices"]),
+        helper.make_node("GatherND", ["x", "indices"], ["y"]),
+    ]
+    feeds = {"x": drawn(2, 3)}
+    mask = np.asarray([[1, 0, 1], [0, 0, 2]], np.float32)
+    model = network(nodes, [("y", onnx.TensorProto.FLOAT, ["found"])], feeds, {"mask": mask})
+    assert_same(computed(model, feeds, tmp_path), [feeds["x"][mask != 0]])
+
+
+@pytest.mark.parametrize("keep", [0, 1])
+@pytest.mark.parametrize("dtype", [np.float32, np.int32, np.int64, np.uint8])
+@pytest.mark.parametrize("name", ["ReduceMax", "ReduceMin"])
+def test_extremum_of_nothing_is_the_outermost_value(
+    name: str, dtype: type, keep: int, tmp_path: Path
+) -> None:
+    nodes = [
+        helper.make_node("Slice", ["x", "start", "end", "axis"], ["nothing"]),
+        helper.make_node(name, ["nothing", "axis"], ["y"], keepdims=keep),
+    ]
+    weights = {
+        "start": np.asarray([2]), "end": np.asarray([2]), "axis": np.asarray([0]),
+    }  # fmt: skip
+    feeds = {"x": drawn(4, 3).astype(dtype)}
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    shape = [1, 3] if keep else [3]
+    model = network(nodes, [("y", kind, shape)], feeds, weights, 20)
+    if dtype is np.float32:
+        most = np.float32(np.inf)
+        least = -most
+    else:
+        limits = np.iinfo(dtype)
+        least, most = limits.min, limits.max
+    expected = np.full(shape, least if name == "ReduceMax" else most, dtype)
+    assert_same(computed(model, feeds, tmp_path), [expected])

@@ -320,6 +320,27 @@ def test_import_inlines_functions_when_the_model_defines_its_own(tmp_path: Path)
     assert_same_numbers(imported, feeds, [2 * feeds["x"]])
 
 
+def test_function_of_another_opset_with_the_same_operators_is_written_out(tmp_path: Path) -> None:
+    model = small_models.onnx_model(
+        [helper.make_node("Centred", ["x"], ["y"], domain="local")],
+        [("x", FLOAT, [2, 3])],
+        [("y", FLOAT, [2, 3])],
+        domains={"local": 1},
+    )
+    body = [
+        helper.make_node("ReduceMean", ["a"], ["m"], axes=[1]),
+        helper.make_node("Sub", ["a", "m"], ["b"]),
+    ]
+    opsets = [helper.make_opsetid("", 14)]
+    model.functions.append(helper.make_function("local", "Centred", ["a"], ["b"], body, opsets))
+    assert model.opset_import[0].version != 14
+    path = small_models.save(model, tmp_path / "model.onnx")
+    imported = import_model(path, {}, tmp_path)
+    feeds = small_models.feeds(imported.inputs)
+    x = feeds["x"]
+    assert_same_numbers(imported, feeds, [x - x.mean(axis=1, keepdims=True)])
+
+
 def test_functions_keep_the_defaults_of_their_attributes(tmp_path: Path) -> None:
     """Of calls in a branch of a function too."""
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]

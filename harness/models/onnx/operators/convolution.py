@@ -39,6 +39,7 @@ def _transposed_convolution(
     ]
     given = {**attributes, "pads": (*less, *more) if upper else (*more, *less)}
     del given["output_shape"]
+    attributes.get("group")  # TVM's converter reads it of the others
     given.pop("auto_pad", None)
     return by_tvm(builder, inputs, given, opset, "ConvTranspose")
 

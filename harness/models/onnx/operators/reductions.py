@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from harness.compiler.api import constant_array, relax, shape_of
 from harness.models.onnx.operators.converter import Builder, Converter, by_tvm, like
 from harness.models.onnx.refusal import Unsupported
@@ -48,10 +50,36 @@ def _reduce_log_sum_exp(builder: Builder, inputs: Any, attributes: Any, opset: i
     return result if keep else relax.op.squeeze(result, over)
 
 
+def _of_nothing(inputs: Any, attributes: Any) -> tuple[int, ...] | None:
+    """The shape of a reduction's result where each of its elements is one of no elements."""
+    extents = shape_of(inputs[0])
+    over = _axes(inputs, attributes) if 0 in extents else []
+    axes = {axis % len(extents) for axis in (range(len(extents)) if over is None else over)}
+    left = [1 if at in axes else extent for at, extent in enumerate(extents)]
+    if not any(extents[axis] == 0 for axis in axes) or 0 in left:
+        return None
+    keep = attributes.get("keepdims", 1)
+    return tuple(extent for at, extent in enumerate(left) if keep or at not in axes)
+
+
+def _outermost(dtype: np.dtype, *, least: bool) -> np.ndarray:
+    """The least or greatest value of a type."""
+    if dtype.kind == "f":
+        return np.array(-np.inf if least else np.inf, dtype)
+    if dtype.kind == "b":
+        return np.array(not least)
+    limits = np.iinfo(dtype)
+    return np.array(limits.min if least else limits.max, dtype)
+
+
 def _extremum(name: str) -> Converter:
-    """The extremum of booleans is that of 0 and 1."""
+    """The extremum of booleans is that of 0 and 1, of no elements the type's outermost value."""
 
     def convert(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
+        if (shape := _of_nothing(inputs, attributes)) is not None:
+            dtype = np.dtype(str(inputs[0].ty.dtype))
+            outermost = _outermost(dtype, least=name == "ReduceMax")
+            return relax.const(np.full(shape, outermost), str(dtype))
         if str(inputs[0].ty.dtype) != "bool":
             return by_tvm(builder, inputs, attributes, opset, name)
         numbers = builder.emit(relax.op.astype(inputs[0], "uint8"))
@@ -64,7 +92,10 @@ def _extremum(name: str) -> Converter:
 def _reduce_mean(builder: Builder, inputs: Any, attributes: Any, opset: int) -> relax.Expr:
     """Of integers it has their type, and is rounded towards 0; TVM's kernel gives 64 bits."""
     x = inputs[0]
-    if str(x.ty.dtype).startswith("float"):
+    floats = str(x.ty.dtype).startswith("float")
+    if floats and (shape := _of_nothing(inputs, attributes)) is not None:
+        return relax.const(np.full(shape, np.nan), str(x.ty.dtype))
+    if floats:
         return by_tvm(builder, inputs, attributes, opset, "ReduceMean")
     over = _axes(inputs, attributes)
     keep = bool(attributes.get("keepdims", 1))

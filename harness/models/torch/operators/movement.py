@@ -142,6 +142,23 @@ def _scalar(call: Call) -> relax.Expr:
     return relax.const(call["s"], call.dtype)
 
 
+def _diagonal_scattered(call: Call) -> relax.Expr:
+    """A tensor with other numbers on a diagonal, which stand along the last axis of `src`."""
+    x, numbers, offset = call.tensor("self"), call.tensor("src"), int(call["offset"])
+    rank = len(call.shape)
+    row, column = (int(call[name]) % rank for name in ("dim1", "dim2"))
+    order = [at for at in range(rank) if at not in (row, column)] + [row, column]
+    rows, columns = call.shape[row], call.shape[column]
+    (count,) = shape_of(numbers)[-1:]
+    places = np.clip(np.arange(columns) - max(offset, 0), 0, max(count - 1, 0))
+    by_column = call.emit(op.take(numbers, relax.const(places, "int64"), axis=-1))
+    spread = call.emit(op.expand_dims(by_column, -2))
+    mask = np.eye(rows, columns, offset, dtype=bool)
+    ordered = call.emit(op.permute_dims(x, order))
+    found = call.emit(op.where(relax.const(mask, "bool"), spread, ordered))
+    return call.emit(op.permute_dims(found, [order.index(at) for at in range(rank)]))
+
+
 MOVEMENT: dict[str, Converter] = {
     "alias.default": _same,
     "clone.default": _same,
@@ -156,6 +173,7 @@ MOVEMENT: dict[str, Converter] = {
     "topk.default": _largest,
     "split_with_sizes.default": _split,
     "constant_pad_nd.default": _constant_pad,
+    "diagonal_scatter.default": _diagonal_scattered,
     "full.default": _full,
     "full_like.default": _full,
     "scalar_tensor.default": _scalar,

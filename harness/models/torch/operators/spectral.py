@@ -230,9 +230,72 @@ def _multiplied(call: Call) -> Parts:
 def _divided(call: Call) -> Parts:
     one, other = call["self"], call["other"]
     if isinstance(other, (Complex, complex)):
-        raise Unsupported("a division by complex numbers")
+        return _quotient(call, _both(one, call), _both(other, call))
     divisor = other if isinstance(other, relax.Expr) else relax.const(other, call.dtype)
     return one.each(lambda part: call.emit(relax.op.divide(part, divisor)))
+
+
+def _quotient(call: Call, one: Complex, other: Complex) -> Complex:
+    """The divisor's parts are divided by the larger one first, so that no square overflows."""
+    emit, op = call.emit, relax.op
+    largest = emit(op.maximum(*(emit(op.abs(part)) for part in (other.real, other.imaginary))))
+    real, imaginary = (emit(op.divide(part, largest)) for part in (other.real, other.imaginary))
+
+    def summed(combine: Any, *factors: relax.Expr) -> relax.Expr:
+        first, second, third, fourth = factors
+        return emit(combine(emit(op.multiply(first, second)), emit(op.multiply(third, fourth))))
+
+    divisor = summed(op.add, other.real, real, other.imaginary, imaginary)
+    return Complex(
+        emit(op.divide(summed(op.add, one.real, real, one.imaginary, imaginary), divisor)),
+        emit(op.divide(summed(op.subtract, one.imaginary, real, one.real, imaginary), divisor)),
+    )
+
+
+def _reciprocal(call: Call) -> Parts:
+    return _quotient(call, _both(1.0, call), call["self"])
+
+
+def _exponential(call: Call) -> Parts:
+    value = call["self"]
+    size = call.emit(relax.op.exp(value.real))
+    return Complex(
+        call.emit(relax.op.multiply(size, call.emit(relax.op.cos(value.imaginary)))),
+        call.emit(relax.op.multiply(size, call.emit(relax.op.sin(value.imaginary)))),
+    )
+
+
+def _filled(call: Call) -> Parts:
+    shape = list(call.shape)
+    number = _both(call["fill_value"], call)
+    return number.each(lambda part: call.emit(relax.op.broadcast_to(part, shape)))
+
+
+def _copied(call: Call) -> Parts:
+    shape = list(call.shape)
+    source = _both(call["src"], call)
+    return source.each(lambda part: call.emit(relax.op.broadcast_to(part, shape)))
+
+
+def _selected(call: Call) -> Parts:
+    one, other = (_both(call[name], call) for name in ("self", "other"))
+    return Complex(
+        call.emit(relax.op.where(call["condition"], one.real, other.real)),
+        call.emit(relax.op.where(call["condition"], one.imaginary, other.imaginary)),
+    )
+
+
+def _matrix_product(call: Call) -> Parts:
+    one, other = (_both(call[name], call) for name in ("self", "mat2"))
+
+    def product(left: relax.Expr, right: relax.Expr) -> relax.Expr:
+        return call.emit(relax.op.matmul(left, right))
+
+    difference = relax.op.subtract(
+        product(one.real, other.real), product(one.imaginary, other.imaginary)
+    )
+    total = relax.op.add(product(one.real, other.imaginary), product(one.imaginary, other.real))
+    return Complex(call.emit(difference), call.emit(total))
 
 
 def _size(call: Call) -> Parts:
@@ -277,6 +340,15 @@ COMPLEX: dict[str, Callable[[Call], Parts]] = {
     "mul.Scalar": _multiplied,
     "div.Tensor": _divided,
     "div.Scalar": _divided,
+    "reciprocal.default": _reciprocal,
+    "exp.default": _exponential,
+    "copy.default": _copied,
+    "scalar_tensor.default": lambda call: _both(call["s"], call),
+    "full.default": _filled,
+    "full_like.default": _filled,
+    "where.self": _selected,
+    "mm.default": _matrix_product,
+    "bmm.default": _matrix_product,
     "abs.default": _size,
     "angle.default": _angle,
     "_conj.default": _conjugate,
@@ -294,7 +366,8 @@ _BY_PARTS = frozenset(
         "unfold.default", "as_strided.default", "repeat.default", "split.Tensor",
         "split_with_sizes.default", "getitem", "flip.default", "roll.default",
         "index_select.default", "sum.dim_IntList", "sum.default", "mean.dim", "mean.default",
-        "_reshape_alias.default",
+        "_reshape_alias.default", "index.Tensor", "gather.default", "diagonal.default",
+        "cumsum.default", "tril.default", "triu.default", "alias_copy.default",
     }
 )  # fmt: skip
 """Operators that do the same to the real and to the imaginary part."""

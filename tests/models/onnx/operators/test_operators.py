@@ -206,6 +206,13 @@ LIKE_ONNXRUNTIME: dict[str, Case] = {
         {"w": drawn(2, 3, 3, 3)},
         17,
     ),
+    "ConvTranspose in groups to a given shape": (
+        [node("ConvTranspose", "x", "w", strides=[2, 2], output_shape=[10, 13], group=2)],
+        ["y"],
+        IMAGE,
+        {"w": drawn(2, 3, 3, 3)},
+        17,
+    ),
     "CumSum": (
         [
             node("CumSum", "x", "a", to="y"),

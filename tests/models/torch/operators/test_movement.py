@@ -12,6 +12,17 @@ from torch_operators import NAN, Drawn, assert_like_pytorch, refusal, thinned, t
 Functions = Mapping[str, Callable[..., Any]]
 pad = torch.nn.functional.pad
 
+
+def _diagonal_written(x: Any, offset: int, numbers: Any, *dims: int) -> Any:
+    x.diagonal(offset, *dims).add_(numbers)
+    return x
+
+
+def _row_written(x: Any, numbers: Any) -> Any:
+    x.t()[0].copy_(numbers)
+    return x
+
+
 MOVED: Functions = {
     "views": lambda x, y: [x.reshape(-1), x.view(4, -1), x.flatten(1), x.unflatten(1, (2, 3))],
     "orders": lambda x, y: [x.permute(2, 0, 1), x.transpose(0, -1), x.movedim(0, 2), y.T, x.mT],
@@ -91,6 +102,14 @@ MOVED: Functions = {
         torch.full((2, 2), 7) + y[:2, :2].long(),
         torch.eye(3, 4) + y[:3, :4].float() * 0,
     ],
+    "written into views": lambda x, y: [
+        _diagonal_written(y.clone(), 0, y[1]),
+        _diagonal_written(y.clone(), 1, y[0, :3]),
+        _diagonal_written(y.clone(), -2, y[2]),
+        _diagonal_written(x.clone(), 1, x[0, 0, :4], 2, 1),
+        _row_written(y.clone(), y[:, 1]),
+    ],
+    "mapped": lambda x, y: torch.vmap(lambda each: (each * y[0]).sum(-1))(x),
     "meshes": lambda x, y: [*torch.meshgrid(y[0], y[:, 0], indexing="ij")],
     "shuffled": lambda x, y: torch.nn.functional.pixel_shuffle(x.reshape(1, 4, 4, 6), 2),
     "channels": lambda x, y: torch.nn.functional.channel_shuffle(x.reshape(1, 4, 4, 6), 2),
