@@ -3,6 +3,8 @@
 A register tile of a few vectors of output channels reads, for each input channel, those channels'
 weights. In the usual layout these are a row apart, on a page each; packed by vectors of channels,
 `[channels / lanes, ..., inputs, lanes]`, they follow one another.
+
+Weights may be stored in fewer bits than the data have. A vector of them is widened when it is read.
 """
 
 from __future__ import annotations
@@ -26,57 +28,60 @@ def pack(weights: np.ndarray, lanes: int) -> np.ndarray:
 
 
 def padded(data: te.Tensor, padding: Sequence[int]) -> te.Tensor:
-    """NHWC data with zeros around: top, left, bottom, right."""
+    """Channels-last data with zeros around: `padding` before each axis of the image, then after
+    each (top, left, bottom, right)."""
     if not any(padding):
         return data
-    top, left, bottom, right = padding
-    return topi.nn.pad(data, [0, top, left, 0], [0, bottom, right, 0], name="pad_temp")
+    axes = len(padding) // 2
+    before, after = padding[:axes], padding[axes:]
+    return topi.nn.pad(data, [0, *before, 0], [0, *after, 0], name="pad_temp")
 
 
 def convolved(
     data: te.Tensor, taps: Sequence[int], strides: Sequence[int], dilation: Sequence[int]
-) -> tuple[int, int]:
-    """Height and width of what a convolution of padded NHWC data gives."""
-    height, width = (
+) -> tuple[int, ...]:
+    """The image's extents (height and width, or width) in what a convolution of padded
+    channels-last data gives."""
+    return tuple(
         (int(extent) - spread * (count - 1) - 1) // stride + 1
         for extent, count, stride, spread in zip(
-            data.shape[1:3], taps, strides, dilation, strict=True
+            data.shape[1:-1], taps, strides, dilation, strict=True
         )
     )
-    return height, width
 
 
-def conv2d(
+_TAPS = ("row", "column")
+
+
+def convolution(
     data: te.Tensor,
     weights: te.Tensor,
     strides: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> te.Tensor:
-    """2-D convolution: data NHWC, weights packed from HWIO, result NHWC.
-
-    `padding` is top, left, bottom, right.
-    """
+    """1-D or 2-D convolution: data `[batch, *image, inputs]`, weights packed from
+    `[*taps, inputs, channels]`, result `[batch, *image, channels]`. `padding` as in `padded`."""
     data = padded(data, padding)
     batch, *_, inputs = (int(extent) for extent in data.shape)
-    vectors, rows, columns, _, lanes = (int(extent) for extent in weights.shape)
-    out_height, out_width = convolved(data, (rows, columns), strides, dilation)
-    row = te.reduce_axis((0, rows), name="row")
-    column = te.reduce_axis((0, columns), name="column")
+    vectors, *taps, _, lanes = (int(extent) for extent in weights.shape)
+    names = _TAPS[-len(taps) :]
+    steps = [te.reduce_axis((0, count), name=name) for count, name in zip(taps, names, strict=True)]
     channel = te.reduce_axis((0, inputs), name="channel")
+
+    def products(n: te.Var, *at: te.Var) -> te.PrimExpr:
+        *image, c = at
+        place = (
+            pixel * stride + step * spread
+            for pixel, stride, step, spread in zip(image, strides, steps, dilation, strict=True)
+        )
+        weight = weights[(c // lanes, *steps, channel, c % lanes)]
+        return te.sum(data[(n, *place, channel)] * weight.astype(data.dtype), [*steps, channel])
+
     return te.compute(
-        (batch, out_height, out_width, vectors * lanes),
-        lambda n, h, w, c: te.sum(
-            data[
-                n,
-                h * strides[0] + row * dilation[0],
-                w * strides[1] + column * dilation[1],
-                channel,
-            ]
-            * weights[c // lanes, row, column, channel, c % lanes],
-            axis=[row, column, channel],
-        ),
-        name="conv2d_packed",
+        (batch, *convolved(data, taps, strides, dilation), vectors * lanes),
+        products,
+        name=f"conv{len(taps)}d_packed",
     )
 
 
@@ -125,7 +130,8 @@ def matmul(data: te.Tensor, weights: te.Tensor) -> te.Tensor:
     return te.compute(
         (*data.shape[:-1], vectors * lanes),
         lambda *at: te.sum(
-            data[(*at[:-1], channel)] * weights[at[-1] // lanes, channel, at[-1] % lanes],
+            data[(*at[:-1], channel)]
+            * weights[at[-1] // lanes, channel, at[-1] % lanes].astype(data.dtype),
             axis=channel,
         ),
         name="matmul_packed",

@@ -17,8 +17,7 @@ def vector_registers(target: tvm.target.Target) -> tuple[int, int]:
     """
     features = features_of(target)
     vector_bytes = register_bits(features) // 8
-    x86 = "x86" in str(target.attrs.get("mtriple", "x86"))
-    return vector_bytes, 15 if x86 and "avx512f" not in features else 32
+    return vector_bytes, 15 if _is_x86(target) and "avx512f" not in features else 32
 
 
 def vector_lanes(target: tvm.target.Target, dtype: str = "float32") -> int:
@@ -27,3 +26,17 @@ def vector_lanes(target: tvm.target.Target, dtype: str = "float32") -> int:
     if not code_kind(target).vectors:
         return 1
     return vector_registers(target)[0] // np.dtype(dtype).itemsize
+
+
+def widened_types(target: tvm.target.Target) -> tuple[str, ...]:
+    """The types narrower than float32 of which a target widens a vector in an instruction or two,
+    the narrowest first; none on a graphics processor. Of x86 processors those with F16C convert
+    half precision, of 64-bit ARM all."""
+    if not code_kind(target).vectors:
+        return ()
+    halves = not _is_x86(target) or "f16c" in features_of(target)
+    return ("int8", "float16") if halves else ("int8",)
+
+
+def _is_x86(target: tvm.target.Target) -> bool:
+    return "x86" in str(target.attrs.get("mtriple", "x86"))

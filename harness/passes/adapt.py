@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from harness.compiler.api import tvm
 from harness.kernels.dot_products import products_of
-from harness.kernels.vectors import vector_lanes
+from harness.kernels.vectors import vector_lanes, widened_types
 from harness.passes.integers import ComputeInIntegers
 from harness.passes.layout import to_channels_last
 from harness.passes.packing import PackWeights
@@ -34,4 +34,6 @@ def adapt(
         adapted = ComputeInIntegers.apply(adapted, lanes, products, of_integers)
     if passes.sparse_kernels:
         adapted = LowerSparse.apply(adapted, lanes, dense)
-    return PackWeights.apply(adapted, lanes) if passes.pack_weights else adapted
+    if not passes.pack_weights:
+        return adapted
+    return PackWeights.apply(adapted, lanes, widened_types(target))

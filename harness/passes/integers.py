@@ -79,8 +79,9 @@ class ComputeInIntegers(Rewriter):
         return self._product(found)
 
     def _product(self, layer: Weighted) -> relax.Expr | None:
-        grouped = layer.groups > 1 and layer.operator == "relax.nn.conv2d"
-        if not layer.channels_last and not grouped:
+        image = layer.operator == "relax.nn.conv2d"
+        grouped = image and layer.groups > 1
+        if not grouped and not (layer.channels_last and (image or layer.operator == PRODUCT)):
             return None
         data = self._data(layer.call.args[0])
         if data is None or (layer.operator == PRODUCT and len(shape_of(data.values)) < 2):

@@ -22,7 +22,14 @@ from harness.records.compiled_code import (
 )
 from harness.specs.documents import Frozen
 from harness.specs.patterns import Pattern
-from harness.specs.quantization import RangeMethod, Ranges, Rounding, Roundings
+from harness.specs.quantization import (
+    ActivationType,
+    RangeMethod,
+    Ranges,
+    Rounding,
+    Roundings,
+    WeightType,
+)
 from harness.specs.scores import Score
 from harness.specs.settings import Settings
 from harness.specs.sweep import Kind
@@ -250,11 +257,11 @@ class Compression(Frozen):
 
 
 class LayerQuantization(Frozen):
-    """A layer of a quantized network: the bits of its weights and data, and why they are floats, if
-    they are. Otherwise the range of its data, the method that chose it, whether channels were
-    `balanced` (divided by a factor each) before, and the share of the data that calibration saw
-    beyond it; how weights were rounded; and the change of the network's outputs when this layer
-    alone is quantized, relative to their size."""
+    """A layer of a quantized network: the bits of its weights and why they are as they were, if
+    they are. Otherwise, where its data are rounded as well, their range, the method that chose it,
+    whether channels were `balanced` (divided by a factor each) before, and the share of the data
+    that calibration saw beyond it; how weights were rounded; and the change of the network's
+    outputs when this layer alone is quantized, relative to their size."""
 
     name: str
     shape: tuple[int, ...]
@@ -271,23 +278,26 @@ class LayerQuantization(Frozen):
 
 
 class Quantization(Frozen):
-    """What quantization did: the requested methods, how many inputs it was calibrated on, the
-    change of the network's outputs on some of these, relative to their size, the largest step of
-    weights, the change that was asked for, and each layer."""
+    """What quantization did: the types of weights and data, the requested methods, how many inputs
+    it was calibrated on, the change of the network's outputs on some of these, or on others if
+    there are none, relative to their size, the largest step of weights, the change that was asked
+    for, and each layer. Nothing was requested of data that stay float32."""
 
-    ranges: Ranges
-    rounding: Roundings
-    balance: bool
-    bias: bool
-    calibration: int
-    output_change: float
+    weights: WeightType = "int8"
+    activations: ActivationType = "int8"
+    ranges: Ranges | None = None
+    rounding: Roundings | None = None
+    balance: bool = False
+    bias: bool = False
+    calibration: int = 0
+    output_change: float | None
     weight_steps: int = 127
     max_change: float | None = None
     layers: tuple[LayerQuantization, ...] = ()
 
     @property
     def layers_quantized(self) -> int:
-        """How many layers compute in integers."""
+        """How many layers have fewer bits than before."""
         return sum(layer.floats_because is None for layer in self.layers)
 
     @property

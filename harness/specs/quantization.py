@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import product
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from harness.specs.documents import (
     ONE_OR_SEVERAL,
@@ -17,6 +17,8 @@ from harness.specs.documents import (
 )
 from harness.specs.steps import StepOptions
 
+WeightType = Literal["int8", "float16"]
+ActivationType = Literal["int8", "float32"]
 RangeMethod = Literal["minmax", "percentile", "mse", "entropy"]
 Rounding = Literal["nearest", "second-order"]
 Ranges = Literal[RangeMethod, "auto"]
@@ -45,8 +47,16 @@ class Choice(Frozen):
 class Quantize(StepOptions):
     """Which layers of a model compute in 8-bit integers: those that have an integer kernel on the
     target. Weights have a scale for each output, the data of a layer one scale and zero point.
-    Several values of `ranges`, `rounding` or `max_change` make a cell each, named `name@mse`."""
+    Several values of `ranges`, `rounding` or `max_change` make a cell each, named `name@mse`.
+    With `activations: float32` layers compute in floats and read narrower weights; then only
+    `weights` and `exclude` may stand beside it."""
 
+    weights: WeightType = "int8"
+    """The type of weights: `int8`, with a scale for each output, or `float16`, which takes
+    `activations: float32`."""
+    activations: ActivationType = "int8"
+    """The type of data. With `float32` they are not rounded, and nothing is calibrated. That makes
+    layers faster whose weights no cache holds, such as large dense layers at batch 1."""
     calibration: Count = 64
     """Inputs of the model that ranges, weights and biases are chosen on: of its `training` inputs,
     else of its labelled data, on which no configuration of the sweep is scored then."""
@@ -75,7 +85,7 @@ class Quantize(StepOptions):
 
     @property
     def samples(self) -> int:
-        return self.calibration
+        return 0 if self.activations == "float32" else self.calibration
 
     @property
     def choice(self) -> Choice:
@@ -102,6 +112,24 @@ class Quantize(StepOptions):
             )
             for chosen in product(*several.values())
         }
+
+    @model_validator(mode="after")
+    def _weights_alone(self) -> Quantize:
+        if self.activations != "float32":
+            if self.weights != "int8":
+                raise ValueError(
+                    f"'weights: {self.weights}' takes 'activations: float32', found "
+                    f"'activations: {self.activations}'"
+                )
+            return self
+        given = self.model_dump(exclude_defaults=True)
+        superfluous = sorted(given.keys() - {"weights", "activations", "exclude"})
+        if superfluous:
+            raise ValueError(
+                f"with 'activations: float32' nothing is calibrated: leave out "
+                f"{', '.join(map(repr, superfluous))}"
+            )
+        return self
 
     @field_validator("ranges", "rounding", "max_change")
     @classmethod

@@ -19,7 +19,7 @@ def convolution(size: int, inputs: int, vectors: int, padding: int) -> tvm.IRMod
     shape = (vectors, 3, 3, inputs, LANES)
     weights = te.placeholder(shape, name="weights")
     bias = te.placeholder((vectors * LANES,), name="bias")
-    summed = packed.conv2d(data, weights, [1, 1], [padding] * 4, [1, 1])
+    summed = packed.convolution(data, weights, [1, 1], [padding] * 4, [1, 1])
     result = topi.nn.relu(topi.add(summed, bias))
     return tvm.IRModule({"main": te.create_prim_func([data, weights, bias, result])})
 

@@ -42,10 +42,36 @@ def test_packed_convolution_is_the_plain_one(
     folded = packed.pack(weights, LANES)
     source = te.placeholder(data.shape, name="data")
     constant = te.placeholder(folded.shape, name="weights")
-    output = packed.conv2d(source, constant, [stride] * 2, padding, [dilation] * 2)
+    output = packed.convolution(source, constant, [stride] * 2, padding, [dilation] * 2)
     found = run(output, [source, constant], [data, folded])
     expected = plain_conv2d(data, weights, stride, padding, dilation)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+@settings(max_examples=10, deadline=None)
+@given(
+    kernel=st.integers(1, 4),
+    stride=st.integers(1, 5),
+    padding=st.lists(st.integers(0, 2), min_size=2, max_size=2),
+    dilation=st.integers(1, 2),
+    inputs=st.integers(1, 3),
+    stored=st.sampled_from(["float32", "float16", "int8"]),
+)
+def test_convolution_of_a_row_is_that_of_an_image_of_one_row(
+    kernel: int, stride: int, padding: list[int], dilation: int, inputs: int, stored: str
+) -> None:
+    random = np.random.default_rng(0)
+    data = random.normal(size=(1, 9, inputs)).astype(np.float32)
+    weights = random.integers(-100, 100, size=(kernel, inputs, 2 * LANES)).astype(np.float32)
+    folded = packed.pack(weights, LANES).astype(stored)
+    source = te.placeholder(data.shape, name="data")
+    constant = te.placeholder(folded.shape, stored, name="weights")
+    output = packed.convolution(source, constant, [stride], padding, [dilation])
+    found = run(output, [source, constant], [data, folded])
+    around = np.pad(data, [(0, 0), tuple(padding), (0, 0)])[:, None]
+    whole = plain_conv2d(around, weights[None], 1, [0] * 4, dilation)[:, 0]
+    np.testing.assert_allclose(found, whole[:, ::stride], rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(5, 6), (2, 5, 6)])

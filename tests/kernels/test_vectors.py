@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.compiler.api import tvm
-from harness.kernels.vectors import vector_lanes, vector_registers
+from harness.compiler.api import target_of, tvm
+from harness.kernels.vectors import vector_lanes, vector_registers, widened_types
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,19 @@ def test_registers_of_arm() -> None:
         {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "cortex-a72", "num-cores": 4}
     )
     assert vector_registers(target) == (16, 32)
+
+
+@pytest.mark.parametrize(
+    ("description", "expected"),
+    [
+        ({"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "nehalem"}, ("int8",)),
+        ({"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "haswell"}, ("int8", "float16")),
+        (
+            {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "cortex-a53"},
+            ("int8", "float16"),
+        ),
+        ({"kind": "cuda", "arch": "sm_80"}, ()),
+    ],
+)
+def test_types_that_are_widened(description: dict[str, str], expected: tuple[str, ...]) -> None:
+    assert widened_types(target_of(description)) == expected

@@ -119,3 +119,23 @@ def test_odd_channels_are_computed_in_whole_vectors(tmp_path: Path) -> None:
     fused = fuse(adapt(canonicalise(imported(model, tmp_path).module), Passes(), TARGET), "full")
     (kernel,) = kernels(fused)
     assert [info.shape for info in ArgInfo.from_prim_func(kernel.function)][1] == (3, 6, LANES)
+
+
+def test_convolution_of_a_row_with_odd_channels_is_packed(tmp_path: Path) -> None:
+    """As a spectrum is computed by networks that avoid complex numbers."""
+    channels = 2 * LANES + 1
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["p"], strides=[5]),
+        helper.make_node("Relu", ["p"], ["y"]),
+    ]
+    constants = {"w": weights(channels, 1, 12), "b": weights(channels)}
+    model = onnx_model(nodes, [("x", FLOAT, [1, 1, 40])], ["y"], constants)
+    read = imported(model, tmp_path)
+    fused = fuse(adapt(canonicalise(read.module), Passes(), TARGET), "full")
+    assert (3, 12, 1, LANES) in [
+        info.shape for kernel in kernels(fused) for info in ArgInfo.from_prim_func(kernel.function)
+    ]
+    values = feeds(read.inputs)
+    (expected,) = reference(model, values)
+    (found,) = run_fused(schedule_untuned(fused, TARGET, 2), list(values.values()))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -23,7 +23,7 @@ def convolution(size: int, stride: int = 1, taps: int = 1, vectors: int = 4) -> 
     data = te.placeholder((1, size, size, 10), name="data")
     weights = te.placeholder((vectors, taps, taps, 10, LANES), name="weights")
     bias = te.placeholder((vectors * LANES,), name="bias")
-    summed = packed.conv2d(data, weights, [stride, stride], [0] * 4, [1, 1])
+    summed = packed.convolution(data, weights, [stride, stride], [0] * 4, [1, 1])
     branch = te.placeholder(summed.shape, name="branch")
     result = topi.add(topi.add(summed, bias), branch)
     return tvm.IRModule({"main": te.create_prim_func([data, weights, bias, branch, result])})

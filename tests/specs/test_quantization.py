@@ -61,6 +61,9 @@ def test_edges_and_quantization_stand_in_one_configuration(tmp_path: Path) -> No
         ("{max_change: 0}", "max_change"),
         ("{max_change: [0.1, 0.1]}", "@0.1"),
         ("{reduce_range: some}", "reduce_range"),
+        ("{weights: float16}", "'activations: float32'"),
+        ("{activations: float32, ranges: mse}", "leave out 'ranges'"),
+        ("{weights: float8, activations: float32}", "float16"),
     ],
 )
 def test_mistakes_are_named(options: str, said: str, tmp_path: Path) -> None:
@@ -77,3 +80,9 @@ def test_unknown_method_is_named_once(tmp_path: Path) -> None:
 
 def test_options_decide_the_network() -> None:
     assert Quantize().decisive() != Quantize(bias=False).decisive()
+
+
+def test_options_of_weights_alone_can_be_written_and_read() -> None:
+    options = Quantize(weights="float16", activations="float32")
+    assert Quantize.model_validate(options.model_dump()) == options
+    assert options.samples == 0

@@ -43,16 +43,15 @@ def _layer(layer: LayerQuantization) -> dict[str, Entry]:
         "Parameters": count(layer.parameters),
         "Bits": count(layer.bits),
     }
-    if layer.floats_because is not None:
+    if layer.saturated is None or layer.output_change is None:
         missing = Entry(MISSING, tone="quiet")
         return {
             **common,
-            "Range": Entry(MISSING, detail=layer.floats_because, tone="quiet"),
+            "Range": Entry(MISSING, detail=layer.floats_because or "data in floats", tone="quiet"),
             "Beyond": missing,
             "Rounding": missing,
             "Change": missing,
         }
-    assert layer.saturated is not None and layer.output_change is not None
     return {
         **common,
         "Range": Entry(f"{number(layer.low)} to {number(layer.high)}", detail=_chosen(layer)),
