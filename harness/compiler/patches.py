@@ -63,6 +63,12 @@ PATCHES: tuple[Patch, ...] = (
         "TVM vectorises them within 2 ULP.",
     ),
     Patch(
+        "vectorise",
+        "erf, nearbyint and rsqrt may be computed in vectors.",
+        "TVM writes a loop over the elements of a vector for each kernel that contains one.",
+        "TVM's operators have the attribute `TVectorizable`.",
+    ),
+    Patch(
         "load_tensor_intrinsics",
         "`tvm.s_tir.tensor_intrin` is a package without its own imports.",
         "Parsing CUDA's intrinsics takes 20 s in every process.",
@@ -174,12 +180,20 @@ def register_function(name: str, function: Callable[..., Any]) -> None:
     tvm_ffi.register_global_func(name, function, override=True)
 
 
+def vectorise(name: str) -> None:
+    """Let TVM compute a function of numbers in vectors."""
+    with lean_import():
+        from tvm.ir import register_op_attr
+
+    register_op_attr(name, "TVectorizable", True)
+
+
 def register_operator(name: str) -> None:
     """Make a pure function of numbers known to TVM, which may compute it in vectors."""
     with lean_import():
         from tvm.ir import Op, register_op_attr
 
     pure = Op.get("tirx.exp").get_attr("TCallEffectKind")
-    register_op_attr(name, "TVectorizable", True)
+    vectorise(name)
     register_op_attr(name, "TCallEffectKind", pure)
     register_op_attr(name, "TScriptPrinterName", name)

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from harness.compiler.api import tirx, tvm
-from harness.compiler.patches import wrap_lowering
+from harness.compiler.patches import vectorise, wrap_lowering
 from harness.kernels.dot_products import lower_dot_products, register_dot_products
 from harness.kernels.elementary import register_functions
 from harness.kernels.extrema import begin_infinite, keep_nan
@@ -21,6 +21,8 @@ from harness.kernels.selections import select_for_masks
 from harness.kernels.shielded import register_shields, shield, unshield
 from harness.kernels.stack import keep_on_stack
 
+_VECTORISABLE = ("tirx.erf", "tirx.nearbyint", "tirx.rsqrt")
+"""Functions that lowering has vectors for, and TVM takes for scalar ones."""
 _FIRST = (shield, begin_infinite)
 _LAST = (lower_dot_products, unshield, keep_nan, select_for_masks, store_named_values)
 """In this order: the first two name values, which the last one stores."""
@@ -32,6 +34,8 @@ def use_our_lowering() -> None:
     for a processor, keep NaN in maxima and minima, select where it has masks, and have
     accumulators on the stack. Arithmetic of floats stays what it is."""
     register_functions()
+    for name in _VECTORISABLE:
+        vectorise(name)
     register_shields()
     register_dot_products()  # kernels that another process wrote have them
     wrap_lowering(
