@@ -104,7 +104,10 @@ class KernelSchedule:
             if self._is_reduction(name) and self._has_vector_output(name):
                 self._tile_somewhere(name)
         while rows := [n for n in self._names() if n not in self.done and self._is_reduction(n)]:
-            if not self._attempt(self._compute_by_rows, rows):
+            # The last block whose outer loops are the rows: one behind it may move them.
+            left = [name for name in self._names() if name not in self.done]
+            ends = reversed(left[left.index(rows[-1]) :])
+            if not any(self._attempt(self._compute_by_rows, rows, end) for end in ends):
                 break
         for name in self._names():
             if name not in self.done:
@@ -181,6 +184,8 @@ class KernelSchedule:
             return True
         if calls_functions(block) and len(readers) > 1:
             return False
+        if self._ends_rows(block) and any(self._moves(reader, block) for reader in readers):
+            return False
         # A reduction reads an element many times, unless it sums the elements themselves up.
         size = math.prod(self._extents(name))
         if any(self._is_reduction(n) and math.prod(self._extents(n)) != size for n in readers):
@@ -188,6 +193,24 @@ class KernelSchedule:
         buffer = block.writes[0].source
         uses = max((reads(self._block(reader).body, buffer) for reader in readers), default=0)
         return uses * reads(block.body) <= _INLINED_READS
+
+    def _ends_rows(self, block: SBlock) -> bool:
+        """Whether a block reads results of reductions along the contiguous axis."""
+        names = [
+            self.schedule.get(each).name_hint
+            for each in self.schedule.get_producers(self.schedule.get_sblock(block.name_hint))
+        ]
+        return any(self._is_reduction(n) and not self._has_vector_output(n) for n in names)
+
+    def _moves(self, reader: str, block: SBlock) -> bool:
+        """Whether neighbours in a reader read other elements of a block than neighbours."""
+        axes, buffer = self._block(reader).iter_vars, block.writes[0].source
+        return any(
+            read.source.same_as(buffer)
+            and read.region
+            and not _depends(read.region[-1].min, axes[-1].var)
+            for read in self._block(reader).reads
+        )
 
     # Reductions with a contiguous output axis
 
@@ -305,11 +328,11 @@ class KernelSchedule:
 
     # Reductions along the contiguous axis
 
-    def _compute_by_rows(self, reductions: list[str]) -> None:
+    def _compute_by_rows(self, reductions: list[str], last: str) -> None:
+        """Compute reductions, and all blocks up to the last, row by row of that one."""
         schedule = self.schedule
         count = math.prod(self._extents(reductions[-1], 0))
         partial = [self._split_by_lanes(name) for name in reductions]
-        last = [name for name in self._names() if name not in self.done][-1]
         if self._is_reduction(last):
             last = schedule.get(schedule.cache_write(last, 0, "global")).name_hint
         loops, extents = schedule.get_loops(last), self._extents(last)
@@ -321,8 +344,12 @@ class KernelSchedule:
         work = sum(math.prod(self._extents(name)) for name in self._names())
         self._parallel(row, work)
         names = [name for name in self._names() if name not in self.done]
-        for name in reversed(names[: names.index(last)]):
+        names = names[: names.index(last) + 1]
+        for name in reversed(names[:-1]):
             schedule.compute_at(name, row, preserve_unit_loops=True)
+            steps = math.prod(loop_extent(schedule, loop) for loop in schedule.get_loops(name))
+            if steps > math.prod(self._extents(name)):
+                raise ValueError("each row would compute results of others again")
         for name in names:
             if not self._is_reduction(name) and len(schedule.get_loops(name)) > 1:
                 self._vectors_or_parts(schedule.get_loops(name)[-1], self._lanes(name))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import re
+
 import numpy as np
 import pytest
 
-from harness.compiler.api import PrimFunc, relax, tvm
-from harness.kernels.blocks import SCHEDULED
+from harness.compiler.api import PrimFunc, Schedule, relax, tvm
+from harness.kernels.blocks import SCHEDULED, loop_extent
 from harness.passes.fusion import fuse
 from harness.schedules.untuned import schedule_untuned
 
@@ -78,6 +81,16 @@ CASES = {
     "attention": (_attention, (1, 3, 8, 16), (1, 3, 8, 16)),
     "softmax": (OP.nn.softmax, (1, 4, 32, 64)),
     "softmax-odd": (OP.nn.softmax, (3, 17)),
+    "softmax-transposed": (
+        lambda x: OP.permute_dims(OP.nn.softmax(x), [0, 1, 3, 2]),
+        (1, 4, 32, 32),
+    ),
+    "layer-norm-transposed": (
+        lambda *x: OP.permute_dims(_norm(*x), [0, 2, 1]),
+        (1, 96, 96),
+        (96,),
+        (96,),
+    ),
     "layer-norm": (_norm, (1, 7, 96), (96,), (96,)),
     "mean-of-channels": (lambda x: OP.mean(x, [1, 2]), (1, 7, 7, 96)),
     "mean-of-last": (lambda x: OP.mean(x, [-1]), (5, 64)),
@@ -130,6 +143,21 @@ def test_schedule_keeps_the_numbers_when_kernel_is(case: str, machine: str) -> N
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     assert np.isfinite(found).all() and (found.size == 1 or found.std() > 0)
     assert all(kernel.attrs.get(SCHEDULED) for kernel in _kernels(scheduled))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_schedule_computes_nothing_twice(case: str) -> None:
+    """But the input of a padded convolution, which is computed where it is read."""
+    module = _fused(*CASES[case])
+    for kernel in _kernels(schedule_untuned(module, tvm.target.Target(TARGETS["wide"]), 2)):
+        schedule = Schedule(tvm.IRModule({"main": kernel}))
+        for name in re.findall(r'T\.sblock\("(\w+)"\)', kernel.script()):
+            if name in {"root", "pad_temp"}:
+                continue
+            block = schedule.get_sblock(name)
+            loops = [loop_extent(schedule, loop) for loop in schedule.get_loops(block)]
+            once = [int(axis.dom.extent) for axis in schedule.get(block).iter_vars]
+            assert math.prod(loops) == math.prod(once), name
 
 
 def test_schedule_vectorises_and_threads_when_there_is_enough_work() -> None:
