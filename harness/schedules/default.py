@@ -386,12 +386,46 @@ class KernelSchedule:
             return
         wide = [index for index, extent in enumerate(extents) if extent > 1]
         inner = wide[-1] if wide else 0
+        moved = self._moved_axis(self._block(name))
+        if vectorise and moved is not None:
+            self._transpose(name, moved, inner)
+            return
         if vectorise and not self._is_reduction(name) and wide:
             outer, _ = self._vectors_or_parts(loops[inner], self._lanes(name))
             loops[inner] = outer
         # Data movement is bound by memory, so that vectors save less.
         work = math.prod(self._extents(name)) // (1 if calls_functions(self._block(name)) else 4)
         self._parallel(schedule.fuse(*loops[: inner + 1]), work)
+
+    def _moved_axis(self, block: SBlock) -> int | None:
+        """The axis of a block along which neighbours are read, where it is not the one along which
+        they are written, and both are long."""
+        axes, (read, *others) = block.iter_vars, block.reads or [None]
+        if read is None or others or not read.region or any(axis.iter_type for axis in axes):
+            return None
+        last = read.region[-1].min
+        found = [at for at, axis in enumerate(axes) if axis.var.same_as(last)]
+        wide = [at for at, axis in enumerate(axes) if int(axis.dom.extent) > 1]
+        if not found or not wide or found[0] == wide[-1]:
+            return None
+        lengths = [int(axes[at].dom.extent) for at in (found[0], wide[-1])]
+        return found[0] if min(lengths) >= self._lanes(block.name_hint) else None
+
+    def _transpose(self, name: str, moved: int, inner: int) -> None:
+        """Move squares, as wide as a vector: a cache line that is read is read once."""
+        schedule, lanes = self.schedule, self._lanes(name)
+        loops = schedule.get_loops(name)
+        line, part = schedule.split(loops[moved], [None, lanes])
+        outer = [*loops[:moved], line, *loops[moved + 1 : inner]]
+        width = vector_width(loop_extent(schedule, loops[inner]), lanes)
+        if width > 1:
+            column, vector = schedule.split(loops[inner], [None, width])
+            schedule.reorder(*outer, column, part, vector)
+            schedule.unroll(part)
+            schedule.vectorize(vector)
+        else:
+            schedule.reorder(*outer, loops[inner], part)
+        self._parallel(schedule.fuse(*outer), math.prod(self._extents(name)) // 4)
 
     def _vectors_or_parts(self, loop: Any, lanes: int) -> list[Any]:
         """Split a loop in two, the inner one vectorised: of `lanes`, or of a divisor of the

@@ -60,7 +60,7 @@ class UnevenKernel(KernelSchedule):
     def _tile(self, name: str, reader: str) -> None:
         schedule = self.schedule
         lanes = self._lanes(name)
-        row, channel = self._one_row_loop(name, reader)
+        row_axes, row, channel = self._one_row_loop(name, reader)
         width = vector_width(self._extents(reader)[-1], lanes)
         vector, lane = schedule.split(channel, [None, width])
         tile, inner = schedule.split(row, [None, self._tile_size.rows])
@@ -75,7 +75,9 @@ class UnevenKernel(KernelSchedule):
 
         schedule.compute_at(name, between[-1], preserve_unit_loops=True)
         schedule.set_scope(name, 0, "local")
-        tile_row, tile_channel, *taps = schedule.get_loops(name)[3:]
+        inside = schedule.get_loops(name)[3:]
+        tile_row = self._fused(inside[:row_axes])
+        tile_channel, *taps = inside[row_axes:]
         if loop_extent(schedule, tile_channel) != self._tile_size.vectors * width:
             raise ValueError(NO_TILE)
         tile_vector, tile_lane = schedule.split(tile_channel, [None, width])
@@ -93,20 +95,26 @@ class UnevenKernel(KernelSchedule):
             return None
         return [self._blocks, int(self.schedule.get(group).extent) // self._blocks]
 
-    def _one_row_loop(self, name: str, reader: str) -> list[Any]:
-        """The loops of the reader over all rows, as one, and over the channels. Raises ValueError
-        where a reduction reads anything for a row that does not lie in the same place, or has its
-        rows in other axes than the reader."""
+    def _one_row_loop(self, name: str, reader: str) -> tuple[int, Any, Any]:
+        """How many axes the reduction has its rows in then, and the loops of the reader over all
+        rows, as one, and over the channels. Raises ValueError
+        where rows are along several axes and a reduction reads anything for one that does not lie
+        in the same place, or where it has its rows in other axes than the reader."""
         rows = self._extents(reader)[:-1]
         if len(self._extents(name, 0)) != len(rows) + 1:
             raise ValueError("the reader has other axes than the reduction")
-        if len(rows) > 1:
-            self._require_product(name, rows)
-            self.schedule.transform_layout(name, ("write", 0), self._flattening(reader, rows))
-            for each in (name, reader):
-                self.schedule.transform_block_layout(each, self._flattening(each, rows))
-        loops: list[Any] = self.schedule.get_loops(reader)
-        return loops
+        if sum(extent > 1 for extent in rows) <= 1:
+            *outer, channel = self.schedule.get_loops(reader)
+            return len(rows), self._fused(outer), channel
+        self._require_product(name, rows)
+        self.schedule.transform_layout(name, ("write", 0), self._flattening(reader, rows))
+        for each in (name, reader):
+            self.schedule.transform_block_layout(each, self._flattening(each, rows))
+        row, channel = self.schedule.get_loops(reader)
+        return 1, row, channel
+
+    def _fused(self, loops: list[Any]) -> Any:
+        return self.schedule.fuse(*loops) if len(loops) > 1 else loops[0]
 
     def _flattening(self, name: str, rows: list[int]) -> tirx.IndexMap:
         """An index map that joins the rows, the first axes of a block, into one axis, and keeps the
