@@ -425,7 +425,8 @@ class KernelSchedule:
             schedule.vectorize(vector)
         else:
             schedule.reorder(*outer, loops[inner], part)
-        self._parallel(schedule.fuse(*outer), math.prod(self._extents(name)) // 4)
+        work = math.prod(self._extents(name)) // (4 if width > 1 else 1)
+        self._parallel(schedule.fuse(*outer), work)
 
     def _vectors_or_parts(self, loop: Any, lanes: int) -> list[Any]:
         """Split a loop in two, the inner one vectorised: of `lanes`, or of a divisor of the

@@ -61,7 +61,12 @@ class UnevenKernel(KernelSchedule):
         schedule = self.schedule
         lanes = self._lanes(name)
         row_axes, row, channel = self._one_row_loop(name, reader)
-        width = vector_width(self._extents(reader)[-1], lanes)
+        channels = self._extents(reader)[-1]
+        width = vector_width(channels, lanes)
+        groups = channels // (width * self._tile_size.vectors)
+        # TVM ends the process for a sampled cut that divides nothing.
+        if groups * width * self._tile_size.vectors != channels or groups % (self._blocks or 1):
+            raise ValueError(NO_TILE)
         vector, lane = schedule.split(channel, [None, width])
         tile, inner = schedule.split(row, [None, self._tile_size.rows])
         group, inner_vector = schedule.split(vector, [None, self._tile_size.vectors])

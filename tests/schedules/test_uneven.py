@@ -96,6 +96,13 @@ def test_reader_that_drops_axes_has_a_copy_in_uneven_tiles() -> None:
     assert difference(run_kernel(module, TARGET), run_kernel(kernel.schedule.mod, TARGET)) is None
 
 
+def test_cut_that_divides_nothing_is_left_out() -> None:
+    """TVM ends the process for it. Of 13 channels no vectors are made, so that 13 are cut."""
+    data = te.placeholder((1, 2, 5, 13), name="data")
+    module = tvm.IRModule({"main": te.create_prim_func([data, topi.sum(data, 1)])})
+    assert not scheduled(module, blocks=2).tiled
+
+
 def test_product_whose_rows_have_weights_of_their_own_has_none() -> None:
     left = te.placeholder((3, 5, 6), name="left")
     right = te.placeholder((3, 6, 16), name="right")
