@@ -42,6 +42,8 @@ _PARALLEL_OPERATIONS = 20_000
 """Waking threads costs microseconds: below this many (vector) operations one is quicker."""
 _INLINED_READS = 64
 """Computing operators where they are read repeats them for each reader; this bounds the code."""
+_SQUARE = 16
+"""Rows of a square that is transposed, all of which are unrolled."""
 _UNROLLED_TAPS = 5
 """Unrolling the taps of a filter's row lets neighbouring outputs share their inputs."""
 
@@ -205,7 +207,7 @@ class KernelSchedule:
     def _moves(self, reader: str, block: SBlock) -> bool:
         """Whether neighbours in a reader read other elements of a block than neighbours."""
         axes, buffer = self._block(reader).iter_vars, block.writes[0].source
-        return any(
+        return bool(axes) and any(
             read.source.same_as(buffer)
             and read.region
             and not _depends(read.region[-1].min, axes[-1].var)
@@ -413,7 +415,7 @@ class KernelSchedule:
 
     def _transpose(self, name: str, moved: int, inner: int) -> None:
         """Move squares, as wide as a vector: a cache line that is read is read once."""
-        schedule, lanes = self.schedule, self._lanes(name)
+        schedule, lanes = self.schedule, min(_SQUARE, self._lanes(name))
         loops = schedule.get_loops(name)
         line, part = schedule.split(loops[moved], [None, lanes])
         outer = [*loops[:moved], line, *loops[moved + 1 : inner]]
