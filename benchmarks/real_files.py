@@ -240,6 +240,8 @@ def _ratio(group: Group, cell: Cell | None, ratios: list[float]) -> str:
     if verdict is None:
         return "–" if cell is None else cell.record.status
     ratios.append(verdict.ratio)
+    if not np.isfinite(verdict.ci_high):
+        return f"{verdict.ratio:.3f} (rounds scatter too much for an interval)"
     return f"{verdict.ratio:.3f} ({verdict.ci_low:.3f}–{verdict.ci_high:.3f})"
 
 
