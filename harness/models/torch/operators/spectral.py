@@ -265,16 +265,15 @@ def _exponential(call: Call) -> Parts:
     )
 
 
-def _filled(call: Call) -> Parts:
-    shape = list(call.shape)
-    number = _both(call["fill_value"], call)
-    return number.each(lambda part: call.emit(relax.op.broadcast_to(part, shape)))
+def _filled(name: str) -> Callable[[Call], Parts]:
+    """A result of an argument's numbers, which are repeated as often as it takes."""
 
+    def convert(call: Call) -> Parts:
+        shape = list(call.shape)
+        numbers = _both(call[name], call)
+        return numbers.each(lambda part: call.emit(relax.op.broadcast_to(part, shape)))
 
-def _copied(call: Call) -> Parts:
-    shape = list(call.shape)
-    source = _both(call["src"], call)
-    return source.each(lambda part: call.emit(relax.op.broadcast_to(part, shape)))
+    return convert
 
 
 def _selected(call: Call) -> Parts:
@@ -342,10 +341,10 @@ COMPLEX: dict[str, Callable[[Call], Parts]] = {
     "div.Scalar": _divided,
     "reciprocal.default": _reciprocal,
     "exp.default": _exponential,
-    "copy.default": _copied,
+    "copy.default": _filled("src"),
     "scalar_tensor.default": lambda call: _both(call["s"], call),
-    "full.default": _filled,
-    "full_like.default": _filled,
+    "full.default": _filled("fill_value"),
+    "full_like.default": _filled("fill_value"),
     "where.self": _selected,
     "mm.default": _matrix_product,
     "bmm.default": _matrix_product,
